@@ -1,0 +1,1 @@
+"""imagegen's migrations, installed as `imagegen.db`."""

@@ -1,0 +1,1 @@
+"""Turns the prompts of newly minted NFTs into images, from rows in PostgreSQL."""

@@ -1,0 +1,30 @@
+"""The `imagegen` command: one module for each group of commands, and no logic in them.
+
+What a command needs is imported when it runs, so that `imagegen --help` is quick.
+"""
+
+import click
+
+from imagegen.cli.config import config
+from imagegen.cli.db import db
+from imagegen.cli.demo import demo
+from imagegen.cli.run import supervise, worker
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="imagegen")
+def cli() -> None:
+    """Turn the prompts of newly minted NFTs into images, through Replicate, from PostgreSQL.
+
+    Every token gets its image, and none is paid for twice, whatever is killed.
+
+    Settings come from options or environment variables: see `imagegen config`.
+    """
+
+
+for command in (supervise, worker, demo, db, config):
+    cli.add_command(command)
+
+
+def main() -> None:
+    cli(prog_name="imagegen")

@@ -1,0 +1,93 @@
+"""Options made from the settings, and errors told in one line."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from imagegen.settings import (
+    ConfigurationError,
+    Settings,
+    all_settings,
+    load,
+    option_name,
+    read,
+    url_secrets,
+)
+
+CONFIGURATION = 78  # EX_CONFIG of sysexits.h: systemd does not restart a service for it
+
+Command = Callable[..., None]
+
+
+def settings_options(*names: str) -> Callable[[Command], Command]:
+    """An option for each of these settings (all of them, when none is named)."""
+
+    def add(command: Command) -> Command:
+        for item in reversed(all_settings()):
+            if names and item.name not in names:
+                continue
+            about = item.metadata
+            default = f"; default: {about['default']}" if about["default"] is not None else ""
+            command = click.option(
+                option_name(item),
+                item.name,
+                metavar="TEXT",
+                help=f"{about['help']}  [{about['variable']}{default}]",
+            )(command)
+        return command
+
+    return add
+
+
+def load_settings(options: dict[str, Any]) -> Settings:
+    """All settings; where one is missing or wrong, a line for each and exit code 78."""
+    try:
+        return load(os.environ, options)
+    except ConfigurationError as error:
+        raise misconfigured(error.lines) from None
+
+
+def load_database_url(options: dict[str, Any]) -> str:
+    """DATABASE_URL alone, for commands that need no more."""
+    values, wrong = read(os.environ, options, ["database_url"])
+    if wrong:
+        raise misconfigured(wrong)
+    return str(values["database_url"])
+
+
+def misconfigured(lines: list[str]) -> click.ClickException:
+    return _Misconfigured("\n".join(f"imagegen: {line}" for line in lines))
+
+
+@contextmanager
+def told_in_one_line(database_url: str) -> Iterator[None]:
+    """What the user can mend becomes one line and exit code 1, without the password in it."""
+    from imagegen.database import AWAY, NotMigratedError  # noqa: PLC0415
+    from imagegen.logs import Redactor  # noqa: PLC0415
+    from imagegen.service import CannotStartError  # noqa: PLC0415
+
+    redact = Redactor(url_secrets(database_url))
+    try:
+        yield
+    except (NotMigratedError, CannotStartError) as error:
+        raise failed(redact(str(error))) from None
+    except AWAY as error:
+        reason = " ".join(str(error).split())
+        raise failed(f"cannot use the database of DATABASE_URL: {redact(reason)}") from None
+
+
+def failed(line: str) -> click.ClickException:
+    """An end with one line and exit code 1."""
+    return _Failure(f"imagegen: {line}")
+
+
+class _Failure(click.ClickException):
+    def show(self, file: Any = None) -> None:
+        click.echo(self.message, err=True)
+
+
+class _Misconfigured(_Failure):
+    exit_code = CONFIGURATION

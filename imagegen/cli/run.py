@@ -1,0 +1,36 @@
+"""`imagegen supervise` and `imagegen worker`."""
+
+import click
+
+from imagegen.cli.options import load_settings, settings_options, told_in_one_line
+
+
+@click.command()
+@settings_options()
+def supervise(**options: str | None) -> None:
+    """Turn tokens into images, with several worker processes and /metrics. The main job.
+
+    SIGTERM or Ctrl-C stops: work in flight may finish, the rest is handed over. A second time, or
+    SIGQUIT, stops at once.
+
+    Example: imagegen supervise --procs 2
+    """
+    settings = load_settings(options)
+    with told_in_one_line(settings.database_url):
+        from imagegen import service  # noqa: PLC0415
+
+        service.supervise(settings)
+
+
+@click.command()
+@settings_options()
+def worker(**options: str | None) -> None:
+    """Run one worker in the foreground, without a supervisor and without /metrics.
+
+    Example: imagegen worker --log-level debug
+    """
+    settings = load_settings(options)
+    with told_in_one_line(settings.database_url):
+        from imagegen import service  # noqa: PLC0415
+
+        service.work(settings)

@@ -1,0 +1,143 @@
+"""How a generation ends: one write, one count and one log line for each way.
+
+Each method returns the generation that follows at once, if there is one: only a refusal for
+content has one, with the fallback prompt.
+"""
+
+import random
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from imagegen import metrics
+from imagegen.database import AWAY
+from imagegen.logs import log
+from imagegen.outcomes import Failed, Kind, Refused, Succeeded
+from imagegen.queue import Claim, Closed, Queue
+
+MAX_ATTEMPTS = 3
+# 1, 2, 4 s: long enough for a hiccup of one machine at Replicate's, short enough for a P95 of 60 s.
+FIRST_RETRY_SECONDS = 1.0
+RETRY_JITTER = 0.2
+DATABASE_AGAIN_SECONDS = 0.5
+
+T = TypeVar("T")
+
+
+class LostLeaseError(Exception):
+    """Another worker holds the generation: drop the work, touch nothing (law 4)."""
+
+
+class HandingOverError(Exception):
+    """The worker stops; whoever adopts the generation goes on with it."""
+
+
+class Closer:
+    """Closes generations for the recipe of one worker."""
+
+    def __init__(self, queue: Queue, fallback_prompt: str, handing_over: threading.Event) -> None:
+        self._queue = queue
+        self._fallback_prompt = fallback_prompt
+        self._handing_over = handing_over
+
+    def succeed(self, claim: Claim, image: Succeeded) -> Claim | None:
+        closed = self.held(
+            lambda: self._queue.close_succeeded(claim, image.image_url, image.predict_seconds)
+        )
+        metrics.GENERATIONS.labels("succeeded").inc()
+        metrics.GENERATION_SECONDS.observe(closed.duration_seconds)
+        metrics.PREDICT_SECONDS.inc(image.predict_seconds or 0.0)
+        log.info("token.generation.succeeded", extra=about(claim, closed, url=image.image_url))
+        return None
+
+    def fail(self, claim: Claim, failed: Failed) -> Claim | None:
+        match failed.kind:
+            case Kind.CONTENT_POLICY if not claim.fallback:
+                return self._censor(claim, failed.message)
+            case Kind.CONTENT_POLICY:
+                message = f"the fallback prompt was refused too: {failed.message}"
+                return self._fail(claim, Failed(failed.kind, message), max_attempts=0)
+            case Kind.TRANSIENT | Kind.UNKNOWN:
+                return self._fail(claim, failed, max_attempts=MAX_ATTEMPTS)
+            case _:
+                return self._fail(claim, failed, max_attempts=0)
+
+    def refuse(self, claim: Claim, refused: Refused, again_seconds: float) -> Claim | None:
+        """Replicate made no prediction: the token waits, uncharged (law 3)."""
+        closed = self.held(
+            lambda: self._queue.close_refused(claim, refused.reason, refused.message, again_seconds)
+        )
+        metrics.GENERATIONS.labels("refused").inc()
+        metrics.REFUSALS.labels(refused.reason).inc()
+        said = about(claim, closed, reason=refused.reason, error=refused.message)
+        log.info("token.refused", extra=said)
+        return None
+
+    def postpone(self, claim: Claim, again_seconds: float) -> Claim | None:
+        """Hold no slot while there is nothing to do but wait."""
+        self.held(lambda: self._queue.postpone(claim, again_seconds))
+        return None
+
+    def held(self, write: Callable[[], T | None]) -> T:
+        """The result of a fenced write. Raises LostLeaseError where it has none."""
+        result = self.patiently(write)
+        if result is None:
+            raise LostLeaseError
+        return result
+
+    def patiently(self, statement: Callable[[], T]) -> T:
+        """Carry out a statement, as soon as the database is there."""
+        while True:
+            try:
+                return statement()
+            except AWAY as error:
+                log.debug("database.waiting", extra={"error": str(error)})
+            if self._handing_over.wait(DATABASE_AGAIN_SECONDS):
+                raise HandingOverError
+
+    def _censor(self, claim: Claim, message: str) -> Claim:
+        fallback = self.held(
+            lambda: self._queue.close_censored(
+                claim, Kind.CONTENT_POLICY, message, self._fallback_prompt
+            )
+        )
+        _count_failure(Kind.CONTENT_POLICY)
+        log.warning("token.censored", extra=about(claim, error=message, prompt=claim.prompt))
+        return fallback
+
+    def _fail(self, claim: Claim, failed: Failed, *, max_attempts: int) -> Claim | None:
+        closed = self.held(
+            lambda: self._queue.close_failed(
+                claim, failed.kind, failed.message,
+                max_attempts=max_attempts, again_seconds=retry_seconds(claim.attempt),
+            )
+        )  # fmt: skip
+        _count_failure(failed.kind)
+        event = "token.generation.retried" if closed.waits_again else "token.generation.failed"
+        log.warning(event, extra=about(claim, closed, kind=failed.kind, error=failed.message))
+        return None
+
+
+def _count_failure(kind: Kind) -> None:
+    metrics.GENERATIONS.labels("failed").inc()
+    metrics.FAILURES.labels(kind).inc()
+
+
+def retry_seconds(attempt: int) -> float:
+    """The time between a failed attempt, counted from 1, and the next: 1, 2, 4 s, with jitter."""
+    delay = FIRST_RETRY_SECONDS * float(2 ** min(attempt - 1, MAX_ATTEMPTS - 1))
+    return delay * random.uniform(1 - RETRY_JITTER, 1 + RETRY_JITTER)  # noqa: S311 (no secret)
+
+
+def about(claim: Claim, closed: Closed | None = None, **more: object) -> dict[str, object]:
+    """The fields that every log line of a generation has."""
+    fields: dict[str, object] = {
+        "token_id": claim.token_id,
+        "generation_id": claim.generation_id,
+        "attempt": claim.attempt,
+    }
+    if claim.prediction_id:
+        fields["prediction_id"] = claim.prediction_id
+    if closed:
+        fields["duration_seconds"] = round(closed.duration_seconds, 3)
+    return fields | more

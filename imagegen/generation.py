@@ -1,0 +1,214 @@
+"""The recipe for one token, from its claim to its image.
+
+Check the prompt, commit that a request leaves, POST, commit the prediction's id, look until it
+ends, and close the generation in one statement. An adopted generation enters where its
+predecessor left it: at the look, or at Replicate's list when nobody knows what became of the POST.
+"""
+
+import threading
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from imagegen import metrics, outcomes, prompts
+from imagegen.closing import Closer, HandingOverError, LostLeaseError, about
+from imagegen.gate import Gate
+from imagegen.logs import log
+from imagegen.outcomes import (
+    Absent,
+    Accepted,
+    Failed,
+    Found,
+    Kind,
+    Reason,
+    Refused,
+    Running,
+    Succeeded,
+    Undecidable,
+    Unknown,
+    Unseen,
+)
+from imagegen.polling import Pace
+from imagegen.provider import Provider
+from imagegen.queue import Claim, Queue
+from imagegen.replies import Listed, Prediction
+
+# Replicate's clock and PostgreSQL's differ; in a wider list the seed still finds the right one.
+CLOCK_SLACK = timedelta(minutes=2)
+# How soon the list is asked again for a request with an unknown outcome.
+SHORTEST_RECONCILE_SECONDS = 1.0
+LONGEST_RECONCILE_SECONDS = 15.0
+# Replicate itself ends a prediction after Cancel-After; this much later it surely has.
+OVERDUE_SECONDS = 60.0
+# A prediction may be unknown to GET for a while after its creation.
+MISSING_SECONDS = 60.0
+# How soon a prediction that cannot be seen is looked at again, without holding a slot meanwhile.
+UNSEEN_AGAIN_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """What of the settings the recipe uses."""
+
+    model_input: dict[str, Any]
+    default_prompt: str | None
+    lease_seconds: float
+    settle_seconds: float
+    cancel_after_seconds: float
+    http_images: bool  # only where the API itself is on this machine
+
+
+class Recipe:
+    """One worker's way with a token; its slots run it at the same time."""
+
+    def __init__(
+        self,
+        *,
+        queue: Queue,
+        provider: Provider,
+        gate: Gate,
+        closer: Closer,
+        options: Options,
+        handing_over: threading.Event,
+    ) -> None:
+        self._queue = queue
+        self._provider = provider
+        self._gate = gate
+        self._close = closer
+        self._options = options
+        self._handing_over = handing_over
+        self._pace = Pace()
+
+    def run(self, claim: Claim) -> None:
+        """Bring a token to its image, to its next attempt, to its failure, or to another worker."""
+        following: Claim | None = claim
+        try:
+            while following is not None:
+                claim = following
+                following = self._generate(claim)
+        except LostLeaseError:
+            metrics.LOST_LEASES.inc()
+            log.warning("generation.lease.lost", extra=about(claim))
+        except HandingOverError:
+            log.info("generation.handed_over", extra=about(claim))
+
+    def _generate(self, claim: Claim) -> Claim | None:
+        """One generation. Returns the one that follows at once, if any: the fallback prompt."""
+        if claim.prediction_id:
+            return self._watch(claim, claim.prediction_id)
+        if claim.requested_at:
+            return self._reconcile(claim)
+        if not claim.wanted:
+            message = "the token no longer waits for an image"
+            return self._close.refuse(claim, Refused(Reason.WITHDRAWN, message), 0.0)
+        try:
+            prompt = claim.prompt or prompts.clean(
+                claim.author_prompt, self._options.default_prompt
+            )
+        except prompts.InvalidPromptError as problem:
+            return self._close.fail(claim, Failed(Kind.INVALID_PROMPT, str(problem)))
+        return self._request(claim, prompt)
+
+    def _request(self, claim: Claim, prompt: str) -> Claim | None:
+        before = time.monotonic()
+        claim = self._close.held(lambda: self._queue.record_request(claim, prompt))
+        if time.monotonic() - before > self._options.lease_seconds:
+            # This process stood still; another may be asking Replicate about this very request.
+            raise LostLeaseError
+        inputs = self._options.model_input | {"prompt": prompt, "seed": claim.seed}
+        match outcomes.of_create(self._provider.create(claim.model, inputs)):
+            case Accepted(prediction):
+                self._gate.open()
+                return self._accept(claim, prediction)
+            case Refused() as refused:
+                return self._close.refuse(claim, refused, self._gate.close(refused))
+            case Failed() as failed:
+                return self._close.fail(claim, failed)
+            case Unknown(message):
+                self._gate.close(Refused(Reason.UNAVAILABLE, message))
+                log.warning("prediction.create.unknown", extra=about(claim, error=message))
+                return self._reconcile(claim)
+
+    def _accept(self, claim: Claim, prediction: Prediction) -> Claim | None:
+        """Commit the id before anything else happens (law 1)."""
+        claim = self._close.held(lambda: self._queue.record_prediction(claim, prediction.id))
+        metrics.ATTEMPTS.labels("fallback" if claim.fallback else "author").inc()
+        return self._watch(claim, prediction.id)
+
+    def _watch(self, claim: Claim, prediction_id: str) -> Claim | None:
+        """Look at a prediction until it ends."""
+        started, waits = time.monotonic(), self._pace.waits()
+        wait_seconds = 0.0 if claim.adopted else next(waits)
+        overdue_seconds = self._options.cancel_after_seconds + OVERDUE_SECONDS
+        while True:
+            if self._handing_over.wait(wait_seconds):
+                raise HandingOverError
+            age_seconds = (claim.requested_seconds_ago or 0.0) + time.monotonic() - started
+            seen = outcomes.of_get(
+                self._provider.get(prediction_id), http_allowed=self._options.http_images
+            )
+            match seen:
+                case Succeeded():
+                    self._pace.learn(seen.total_seconds)
+                    return self._close.succeed(claim, seen)
+                case Failed():
+                    return self._close.fail(claim, seen)
+                case Refused():
+                    return self._close.refuse(claim, seen, self._gate.close(seen))
+                case Running() if age_seconds > overdue_seconds:
+                    self._provider.cancel(prediction_id)
+                    overdue = Failed(Kind.TRANSIENT, f"no end after {age_seconds:.0f} s")
+                    return self._close.fail(claim, overdue)
+                case Unseen(message, missing=True) if age_seconds > MISSING_SECONDS:
+                    log.warning("prediction.lost", extra=about(claim, error=message))
+                    gone = Failed(Kind.TRANSIENT, f"the prediction is gone: {message}")
+                    return self._close.fail(claim, gone)
+                case Unseen(message) if age_seconds > overdue_seconds:
+                    log.warning("prediction.unseen", extra=about(claim, error=message))
+                    return self._close.postpone(claim, UNSEEN_AGAIN_SECONDS)
+                case Running() | Unseen():
+                    wait_seconds = next(waits)
+
+    def _reconcile(self, claim: Claim) -> Claim | None:
+        """Ask Replicate's list whether the request made a prediction (law 2: unknown is not
+        failed). Until it has had time to show up there, nothing is sent again."""
+        assert claim.requested_at and claim.prompt is not None  # noqa: S101 (committed together)
+        since = datetime.fromisoformat(claim.requested_at) - CLOCK_SLACK
+        listed = self._provider.list(since.isoformat())
+        if not isinstance(listed, Listed):
+            return self._reconcile_later(claim, "unseen")
+        ids = {item.id for item in listed.predictions}
+        known = self._close.patiently(lambda: self._queue.known_predictions(ids))
+        match outcomes.of_list(listed, claim.prompt, claim.seed, known):
+            case Found(prediction, others):
+                _reconciled(claim, "found")
+                for other in others:
+                    log.error("prediction.duplicate", extra=about(claim, duplicate=other.id))
+                    self._provider.cancel(other.id)
+                return self._accept(claim, prediction)
+            case Undecidable():
+                _reconciled(claim, "undecidable")
+                message = "Replicate no longer tells whether this was generated, perhaps paid for"
+                return self._close.fail(claim, Failed(Kind.UNRESOLVED, message))
+            case Absent() if (claim.requested_seconds_ago or 0.0) < self._options.settle_seconds:
+                return self._reconcile_later(claim, "not_yet")
+            case Absent():
+                _reconciled(claim, "absent")
+                message = "Replicate gave no answer and made no prediction"
+                return self._close.refuse(claim, Refused(Reason.UNAVAILABLE, message), 0.0)
+
+    def _reconcile_later(self, claim: Claim, result: str) -> Claim | None:
+        """Ask again after as long as it has been, and as soon as the settle time is over."""
+        _reconciled(claim, result)
+        age_seconds = claim.requested_seconds_ago or 0.0
+        again_seconds = min(max(age_seconds, SHORTEST_RECONCILE_SECONDS), LONGEST_RECONCILE_SECONDS)
+        remaining_seconds = self._options.settle_seconds - age_seconds
+        if 0.0 < remaining_seconds < again_seconds:
+            again_seconds = remaining_seconds
+        return self._close.postpone(claim, again_seconds)
+
+
+def _reconciled(claim: Claim, result: str) -> None:
+    metrics.RECONCILIATIONS.labels(result).inc()
+    log.info("prediction.reconciled", extra=about(claim, result=result))

@@ -1,0 +1,104 @@
+"""Log lines: JSON objects for machines, text on a terminal, and no secret in either."""
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any
+
+from pythonjsonlogger.json import JsonFormatter
+
+log = logging.getLogger("imagegen")
+
+HIDDEN = "[hidden]"
+# What every log record has, so that what remains is what the caller said with `extra`.
+STANDARD = set(logging.makeLogRecord({}).__dict__) | {"message", "taskName"}
+
+
+class Redactor:
+    """Takes secrets out of text, whatever produced it: messages, errors, tracebacks."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        # The longest first, so that a URL goes before the password within it.
+        self._secrets = sorted({word for word in secrets if word}, key=len, reverse=True)
+
+    def __call__(self, text: str) -> str:
+        for word in self._secrets:
+            text = text.replace(word, HIDDEN)
+        return text
+
+
+class JsonLines(JsonFormatter):
+    """One JSON object a line: timestamp (UTC), level, worker, event, and the event's own fields."""
+
+    def __init__(self, redact: Redactor, worker: str) -> None:
+        super().__init__(json_ensure_ascii=False)
+        self._redact = redact
+        self._worker = worker
+
+    def add_fields(
+        self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
+    ) -> None:
+        log_data["timestamp"] = datetime.fromtimestamp(record.created, UTC).isoformat()
+        log_data["level"] = record.levelname.lower()
+        log_data["worker"] = self._worker
+        log_data["event"] = record.getMessage()
+        super().add_fields(log_data, record, message_dict)
+        log_data.pop("message", None)
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._redact(super().format(record))
+
+
+class TextLines(logging.Formatter):
+    """The same for a person: time (UTC), worker, event, then `field=value`."""
+
+    def __init__(self, redact: Redactor, worker: str) -> None:
+        super().__init__(f"%(asctime)s {worker:<10} %(message)s", "%H:%M:%S")
+        self.converter = time.gmtime
+        self._redact = redact
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
+        extra = {name: value for name, value in vars(record).items() if name not in STANDARD}
+        line = super().formatMessage(record)
+        if record.levelno >= logging.WARNING:
+            line = f"{line} [{record.levelname.lower()}]"
+        return " ".join([line, *(f"{name}={value}" for name, value in extra.items())])
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._redact(super().format(record))
+
+
+def configure(form: str, level: str, secrets: Iterable[str], worker: str) -> None:
+    """Log to standard error as `worker`, in `form` (auto, json or text)."""
+    if form == "auto":
+        form = "text" if sys.stderr.isatty() else "json"
+    lines = JsonLines if form == "json" else TextLines
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(lines(Redactor(secrets), worker))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    log.setLevel(level.upper())
+    # The pool reports each failed connection attempt; imagegen says once that the database is away.
+    logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
+    sys.excepthook = _log_exception
+    threading.excepthook = _log_thread_exception
+
+
+def _log_exception(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    log.critical("process.crashed", exc_info=(kind, error, trace))
+
+
+def _log_thread_exception(args: threading.ExceptHookArgs) -> None:
+    if args.exc_value is not None:
+        _log_exception(args.exc_type, args.exc_value, args.exc_traceback)
+
+
+def flush() -> None:
+    """To be called before a process ends without Python's own way out."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()

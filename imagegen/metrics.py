@@ -1,0 +1,54 @@
+"""Everything imagegen counts, by the names that dashboards and alerts use.
+
+Under `supervise` the values live in files, one set for each process slot, so that a restarted
+worker goes on counting where the dead one stopped: see `imagegen.metric_files`, which must be
+imported and told its folder before this module is.
+"""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+ATTEMPTS = Counter(
+    "imagegen_attempts", "Predictions that Replicate accepted, by whose prompt it was.", ["prompt"]
+)
+FAILURES = Counter("imagegen_failures", "Generations that failed, by kind.", ["kind"])
+GENERATIONS = Counter("imagegen_generations", "Generations closed, by outcome.", ["outcome"])
+REFUSALS = Counter(
+    "imagegen_refusals", "Generations that Replicate refused at the door, by reason.", ["reason"]
+)
+ADOPTIONS = Counter("imagegen_adoptions", "Open generations taken over from another worker.")
+RECONCILIATIONS = Counter(
+    "imagegen_reconciliations",
+    "Looks at Replicate's list for a request with an unknown outcome, by result.",
+    ["result"],
+)
+LOST_LEASES = Counter(
+    "imagegen_lost_leases", "Generations dropped because another worker had taken them over."
+)
+PREDICT_SECONDS = Counter("imagegen_predict_seconds", "Seconds that Replicate computed for images.")
+GENERATION_SECONDS = Histogram(
+    "imagegen_generation_duration_seconds",
+    "From the claim of a token to its image.",
+    buckets=(0.5, 1, 1.5, 2, 3, 5, 8, 13, 21, 34, 60, 120, 300),
+)
+QUEUE_WAIT_SECONDS = Histogram(
+    "imagegen_queue_wait_seconds",
+    "From the mint of a token to its claim.",
+    buckets=(0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600),
+)
+REPLICATE_REQUEST_SECONDS = Histogram(
+    "imagegen_replicate_request_duration_seconds",
+    "Requests to Replicate's API.",
+    ["operation"],
+    buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+WORKER_RESTARTS = Counter(
+    "imagegen_worker_restarts", "Workers that were replaced, by how they ended.", ["slot", "cause"]
+)
+WORKERS = Gauge("imagegen_workers", "Workers that are alive.", multiprocess_mode="livesum")
+GATE_OPEN = Gauge(
+    "imagegen_gate_open",
+    "1 while the worker in this slot asks for predictions.",
+    ["slot"],
+    multiprocess_mode="livemax",
+)
+SLOTS_BUSY = Gauge("imagegen_slots_busy", "Tokens at work.", multiprocess_mode="livesum")

@@ -1,0 +1,259 @@
+"""What an answer of Replicate means for a token: pure functions from values to values."""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+from imagegen.replies import (
+    Answered,
+    Listed,
+    NotSent,
+    Prediction,
+    Rejected,
+    Reply,
+    Unclear,
+)
+
+
+class Kind(StrEnum):
+    """Why a generation failed."""
+
+    CONTENT_POLICY = "content_policy"  # the fallback prompt may pass
+    TRANSIENT = "transient"  # another try may pass; costs an attempt
+    PERMANENT = "permanent"  # this token's input can never pass
+    UNKNOWN = "unknown"  # no message, or one never seen: as transient
+    INVALID_PROMPT = "invalid_prompt"  # refused by imagegen itself: nothing was sent
+    UNRESOLVED = "unresolved"  # perhaps paid for, and nobody can tell any more
+
+
+class Reason(StrEnum):
+    """Why Replicate refused at the door. Costs the token nothing."""
+
+    THROTTLED = "throttled"
+    UNAUTHORIZED = "unauthorized"
+    NO_CREDIT = "no_credit"
+    MISCONFIGURED = "misconfigured"
+    UNREACHABLE = "unreachable"
+    UNAVAILABLE = "unavailable"
+    WITHDRAWN = "withdrawn"  # by imagegen itself: the token no longer waits
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """Replicate made a prediction."""
+
+    prediction: Prediction
+
+
+@dataclass(frozen=True)
+class Running:
+    """The prediction has not ended."""
+
+
+@dataclass(frozen=True)
+class Succeeded:
+    """There is an image."""
+
+    image_url: str
+    predict_seconds: float | None
+    total_seconds: float | None
+
+
+@dataclass(frozen=True)
+class Failed:
+    """This try failed."""
+
+    kind: Kind
+    message: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """No prediction was made, and the token is not to blame."""
+
+    reason: Reason
+    message: str
+    wait_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A prediction may have been made or not: only Replicate's list can tell."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """The look at a prediction failed; the prediction goes on."""
+
+    message: str
+    missing: bool = False
+
+
+@dataclass(frozen=True)
+class Found:
+    """The request made this prediction, and by some mishap the others too."""
+
+    prediction: Prediction
+    others: tuple[Prediction, ...] = ()
+
+
+@dataclass(frozen=True)
+class Absent:
+    """Replicate's list holds no prediction of this request."""
+
+
+@dataclass(frozen=True)
+class Undecidable:
+    """The list no longer tells: inputs are deleted after an hour."""
+
+
+# The policy's own words come first: these messages say "try again" as well.
+POLICY = re.compile(
+    r"\(E005\)|\bnsfw\b|flagged\s+as\s+(potentially\s+)?sensitive|safety\s+system"
+    r"|(request|content)\s+moderated|content\s+(policy|moderation)",
+    re.IGNORECASE,
+)
+ACCOUNT = re.compile(r"\bE4875\b")
+CODE = re.compile(r"\bE\d{3,4}\b|\(code:\s*\w+\)")
+TRANSIENT = re.compile(
+    r"out of memory|unknown reason|internal error|uploa?d(ing)? output|interrupted|already exists",
+    re.IGNORECASE,
+)
+PERMANENT = re.compile(
+    r"must be (one of|less|greater|at (least|most)|between)|\b(Value|Type)Error\b|is required"
+    r"|invalid input|validation",
+    re.IGNORECASE,
+)
+
+
+def of_create(reply: Reply) -> Accepted | Refused | Failed | Unknown:
+    """What the answer to a POST means. In doubt it is Unknown, never a reason to send again."""
+    match reply:
+        case Answered(prediction):
+            return Accepted(prediction)
+        case NotSent(why):
+            return Refused(Reason.UNREACHABLE, why)
+        case Unclear(why):
+            return Unknown(why)
+        case Rejected():
+            return _of_rejection(reply)
+
+
+def _of_rejection(reply: Rejected) -> Refused | Failed | Unknown:
+    match reply.status:
+        case 401 | 403:
+            return Refused(Reason.UNAUTHORIZED, str(reply))
+        case 402:
+            return Refused(Reason.NO_CREDIT, str(reply))
+        case 429:
+            return Refused(Reason.THROTTLED, str(reply), reply.retry_after_seconds)
+        case 400 | 413:
+            return Failed(Kind.PERMANENT, str(reply))
+        case 422 if POLICY.search(str(reply)):
+            return Failed(Kind.CONTENT_POLICY, str(reply))
+        case 422 if re.search(r"input validation failed|^\s*- input", str(reply), re.I | re.M):
+            return Failed(Kind.PERMANENT, str(reply))
+        case 408 | 409:
+            return Unknown(str(reply))
+        case status if 400 <= status < 500:
+            # 404, and 422 for a version: the model is not there, for any token.
+            return Refused(Reason.MISCONFIGURED, str(reply))
+        case _:
+            return Unknown(str(reply))
+
+
+def of_get(reply: Reply, *, http_allowed: bool) -> Running | Succeeded | Failed | Refused | Unseen:
+    """What the answer to a look at a prediction means."""
+    match reply:
+        case Answered(prediction):
+            return of_prediction(prediction, http_allowed=http_allowed)
+        case Rejected(status=404):
+            return Unseen(str(reply), missing=True)
+        case Rejected():
+            return Unseen(str(reply))
+        case NotSent(why) | Unclear(why):
+            return Unseen(why)
+
+
+def of_prediction(
+    prediction: Prediction, *, http_allowed: bool
+) -> Running | Succeeded | Failed | Refused:
+    """What a prediction's status means. A status that nobody knows has not ended."""
+    match prediction.status:
+        case "succeeded":
+            image_url = first_image(prediction.output, http_allowed=http_allowed)
+            if image_url is None:
+                return Failed(Kind.TRANSIENT, _without_image(prediction))
+            return Succeeded(image_url, prediction.predict_seconds, prediction.total_seconds)
+        case "failed":
+            return _of_error(prediction.error)
+        case "canceled" | "aborted":
+            return Failed(Kind.TRANSIENT, f"the prediction was {prediction.status}")
+        case _:
+            return Running()
+
+
+def _without_image(prediction: Prediction) -> str:
+    if prediction.data_removed:
+        return "the prediction succeeded, and Replicate has deleted its output since"
+    return "the prediction succeeded without a usable image"
+
+
+def _of_error(error: str | None) -> Failed | Refused:
+    """What the error of a failed prediction means."""
+    if not error:
+        return Failed(Kind.UNKNOWN, "the prediction failed without a message")
+    if POLICY.search(error):
+        return Failed(Kind.CONTENT_POLICY, error)
+    if ACCOUNT.search(error):
+        return Refused(Reason.MISCONFIGURED, error)
+    if CODE.search(error) or TRANSIENT.search(error):
+        return Failed(Kind.TRANSIENT, error)
+    if PERMANENT.search(error):
+        return Failed(Kind.PERMANENT, error)
+    return Failed(Kind.UNKNOWN, error)
+
+
+def first_image(output: object, *, http_allowed: bool) -> str | None:
+    """The URL of the first image of an output: a list, one string or an object with a url."""
+    match output:
+        case [first, *_]:
+            return first_image(first, http_allowed=http_allowed)
+        case {"url": str(url)} | str(url):
+            return url if _is_image_url(url, http_allowed=http_allowed) else None
+        case _:
+            return None
+
+
+def _is_image_url(url: str, *, http_allowed: bool) -> bool:
+    schemes = {"https", "http"} if http_allowed else {"https"}
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in schemes and bool(parts.hostname) and len(url) <= 2000
+
+
+def of_list(listed: Listed, prompt: str, seed: int, known_ids: set[str]) -> (
+    Found | Absent | Undecidable
+):  # fmt: skip
+    """Which prediction a request made, by its prompt and its own seed.
+
+    The model is not compared: Replicate lists some models under another name than was asked for,
+    and a match missed for that would be paid for twice. The seed is one in two billion.
+    `known_ids` are predictions that belong to other generations.
+    """
+    unknown = [item for item in listed.predictions if item.id not in known_ids]
+    ours = [item for item in unknown if item.prompt == prompt and item.seed == seed]
+    if ours:
+        # The earliest that succeeded, else the earliest that runs, else the earliest.
+        ours.reverse()
+        rank = {"succeeded": 0, "starting": 1, "processing": 1}
+        ours.sort(key=lambda item: rank.get(item.status, 2))
+        return Found(ours[0], tuple(ours[1:]))
+    if any(item.data_removed for item in unknown):
+        return Undecidable()
+    return Absent()

@@ -1,0 +1,179 @@
+"""Replicate's HTTP API: create, get, list and cancel predictions. All HTTP is here.
+
+The official SDK brings the client (credentials, base URL, connection pool). Its own calls are not
+used: they have no timeout on create, repeat GETs by themselves for minutes, and raise on statuses
+that the API has and the SDK does not know. What comes back is a plain value, never an exception.
+"""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import httpx
+from replicate.client import Client
+
+from imagegen import metrics, replies
+from imagegen.logs import Redactor
+from imagegen.replies import Answered, Listed, NotSent, Prediction, Rejected, Reply, Unclear
+
+# Read is the longest silence on an open connection; a create answers within a second or two.
+TIMEOUT = httpx.Timeout(connect=5.0, read=15.0, write=10.0, pool=5.0)
+# The read timeout starts anew with each chunk: an answer that drips ends here all the same.
+ANSWER_SECONDS = 30.0
+# A page of 100 predictions with their inputs and logs stays far below.
+ANSWER_BYTES = 8 * 1024 * 1024
+# Nothing was sent when connecting fails, so this is safe for POST as well.
+CONNECT_RETRIES = 2
+# 100 predictions a page: far more than an hour of the account's 600 creates a minute.
+LIST_PAGES = 500
+
+VERSION_ONLY = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class _Response:
+    status: int
+    headers: httpx.Headers
+    content: bytes
+
+    def json(self) -> object:
+        """Its body as JSON, or None where it is none."""
+        try:
+            body: object = json.loads(self.content)
+        except (ValueError, RecursionError):
+            return None
+        return body
+
+
+class Provider:
+    """One worker's client of Replicate. To be made after the fork: a used client that is
+    inherited hands one process the answers of another."""
+
+    def __init__(self, token: str, base_url: str, cancel_after_seconds: int) -> None:
+        self._redact = Redactor([token])
+        self._cancel_after_seconds = cancel_after_seconds
+        client = Client(
+            token,
+            base_url=base_url,
+            timeout=TIMEOUT,
+            transport=httpx.HTTPTransport(retries=CONNECT_RETRIES),
+        )
+        # Built now: ten threads that come first at once would build ten.
+        self._http: httpx.Client = client._client
+        # The SDK's transport repeats GETs on 429, 503 and 504, asleep for minutes.
+        self._http._transport.max_attempts = 1  # type: ignore[attr-defined]
+
+    def close(self) -> None:
+        self._http.close()
+
+    def create(self, model: str, inputs: dict[str, Any]) -> Reply:
+        """Ask for a prediction: one POST, never repeated, whatever happens to it."""
+        if ":" in model or VERSION_ONLY.fullmatch(model):
+            path, body = "/v1/predictions", {"version": model.partition(":")[2] or model}
+        else:
+            path, body = f"/v1/models/{quote(model)}/predictions", {}
+        headers = {"Cancel-After": f"{self._cancel_after_seconds}s"}
+        with _timed("create"):
+            return self._prediction("POST", path, body | {"input": inputs}, headers)
+
+    def get(self, prediction_id: str) -> Reply:
+        with _timed("get"):
+            return self._prediction("GET", f"/v1/predictions/{prediction_id}")
+
+    def cancel(self, prediction_id: str) -> Reply:
+        with _timed("cancel"):
+            return self._prediction("POST", f"/v1/predictions/{prediction_id}/cancel")
+
+    def list(self, created_after: str) -> Listed | Rejected | NotSent | Unclear:
+        """Every prediction of the account since `created_after` (ISO 8601, UTC)."""
+        found: list[Prediction] = []
+        path = f"/v1/predictions?created_after={quote(created_after)}"
+        for _ in range(LIST_PAGES):
+            with _timed("list"):
+                response = self._send("GET", path)
+            if not isinstance(response, _Response):
+                return response
+            if response.status != 200:
+                return self._rejection(response)
+            page = replies.page(response.json())
+            if page is None:
+                return Unclear("a list of predictions that cannot be read")
+            found += page.predictions
+            if page.next_url is None:
+                return Listed(tuple(found))
+            following = self._same_host(page.next_url)
+            if following is None:
+                return Unclear("a list of predictions that goes on elsewhere")
+            path = following
+        return Unclear("a list of predictions without an end")
+
+    def _prediction(
+        self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
+    ) -> Reply:
+        response = self._send(method, path, body, headers)
+        if not isinstance(response, _Response):
+            return response
+        if not 200 <= response.status < 300:
+            return self._rejection(response)
+        prediction = replies.prediction(response.json())
+        if prediction is None:
+            return Unclear(f"HTTP {response.status} without a prediction in it")
+        return Answered(prediction)
+
+    def _send(
+        self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
+    ) -> _Response | NotSent | Unclear:
+        deadline = time.monotonic() + ANSWER_SECONDS
+        try:
+            with self._http.stream(method, path, json=body, headers=headers) as response:
+                content = b""
+                for chunk in response.iter_bytes():
+                    content += chunk
+                    if len(content) > ANSWER_BYTES or time.monotonic() > deadline:
+                        return Unclear(f"HTTP {response.status_code}, too long an answer")
+                return _Response(response.status_code, response.headers, content)
+        except (
+            httpx.ConnectError,
+            httpx.ConnectTimeout,
+            httpx.PoolTimeout,
+            httpx.LocalProtocolError,
+            httpx.UnsupportedProtocol,
+            httpx.InvalidURL,
+            UnicodeEncodeError,
+        ) as error:
+            return NotSent(self._say(error))
+        except httpx.HTTPError as error:
+            return Unclear(self._say(error))
+
+    def _say(self, error: Exception) -> str:
+        return self._redact(f"{type(error).__name__}: {error}".rstrip(": "))
+
+    def _rejection(self, response: _Response) -> Rejected:
+        body = response.json()
+        body = body if isinstance(body, dict) else {}
+        title, detail = (replies.words(body.get(name)) for name in ("title", "detail"))
+        return Rejected(
+            response.status,
+            self._redact(title),
+            self._redact(detail),
+            replies.retry_after_seconds(body.get("retry_after"), detail, response.headers),
+        )
+
+    def _same_host(self, url: str) -> str | None:
+        """The path of a next page, or None: the token goes to no other host."""
+        parts, own = urlsplit(url), self._http.base_url
+        if parts.hostname not in {None, own.host} or not parts.path.startswith("/"):
+            return None
+        path = parts.path.removeprefix(own.path.rstrip("/"))
+        return f"{path}?{parts.query}" if parts.query else path
+
+
+@contextmanager
+def _timed(operation: str) -> Iterator[None]:
+    with metrics.REPLICATE_REQUEST_SECONDS.labels(operation).time():
+        yield

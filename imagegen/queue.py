@@ -1,0 +1,156 @@
+"""The tokens and their generations in PostgreSQL, a verb for each thing that happens to them.
+
+Each verb is one statement in autocommit, so both tables change together (law 5). Each write names
+the generation, this worker and `state = 'open'` (law 4): where it finds no row, the lease is lost
+and the verb says so. Leases and backoffs run on PostgreSQL's clock.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from psycopg.rows import class_row, dict_row
+
+from imagegen.database import Pool, Tables
+from imagegen.statements import statements
+
+# The column's width in a database that is shared; the same everywhere.
+ERROR_CHARACTERS = 1000
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A generation that this worker holds, and what is known of it."""
+
+    generation_id: int
+    token_id: int
+    attempt: int
+    fallback: bool
+    model: str
+    seed: int
+    author_prompt: str | None
+    wanted: bool  # the token is still there and waits for an image
+    adopted: bool
+    waited_seconds: float  # since the mint
+    prompt: str | None = None  # as sent
+    prediction_id: str | None = None
+    requested_at: str | None = None  # ISO 8601, UTC
+    requested_seconds_ago: float | None = None
+
+
+@dataclass(frozen=True)
+class Closed:
+    """A generation was closed, so long after its claim."""
+
+    waits_again: bool  # whether the token waits for another attempt
+    duration_seconds: float
+
+
+class Queue:
+    """One worker's hands in the two tables."""
+
+    def __init__(self, pool: Pool, tables: Tables, worker: str, lease_seconds: float) -> None:
+        self._pool = pool
+        self._worker = worker
+        self._lease_seconds = lease_seconds
+        self._statements = statements(tables)
+
+    def claim(
+        self, *, limit: int, new_limit: int, model: str, busy: Collection[int] = ()
+    ) -> list[Claim]:
+        """Up to `limit` generations: first those whose lease ran out, whoever left them, then up
+        to `new_limit` tokens that wait, the oldest first. `busy` are the tokens at work here."""
+        values = {"limit": limit, "new_limit": new_limit, "model": model, "busy": list(busy)}
+        with self._pool.connection() as connection:
+            cursor = connection.cursor(row_factory=class_row(Claim))
+            return cursor.execute(self._statements["claim"], self._held(values)).fetchall()
+
+    def renew(self, token_ids: Collection[int]) -> None:
+        """Hold the open generations of these tokens for another lease."""
+        if token_ids:
+            self._run("renew", {"token_ids": list(token_ids)})
+
+    def record_request(self, claim: Claim, prompt: str) -> Claim | None:
+        """Commit that a POST is about to leave (law 1). None: the lease is lost, send nothing."""
+        rows = self._write("record_request", claim, {"prompt": prompt})
+        return replace(claim, prompt=prompt, requested_seconds_ago=0.0, **rows[0]) if rows else None
+
+    def record_prediction(self, claim: Claim, prediction_id: str) -> Claim | None:
+        """Commit the prediction that Replicate accepted. None: the lease is lost."""
+        rows = self._write("record_prediction", claim, {"prediction_id": prediction_id})
+        return replace(claim, **rows[0]) if rows else None
+
+    def close_succeeded(
+        self, claim: Claim, image_url: str, predict_seconds: float | None
+    ) -> Closed | None:
+        """The image is there: hand the token on. None: the lease is lost."""
+        values = {"image_url": image_url, "predict_seconds": predict_seconds}
+        return self._close("close_succeeded", claim, values)
+
+    def close_failed(
+        self, claim: Claim, kind: str, message: str, *, max_attempts: int, again_seconds: float
+    ) -> Closed | None:
+        """An attempt failed: the token waits for the next one, or fails after the last one, by
+        its own count, which an operator may have reset. What never became a prediction is not
+        counted (law 3). `max_attempts` 0: no other try can pass. None: the lease is lost."""
+        values = {"max_attempts": max_attempts, "attempts": int(claim.prediction_id is not None)}
+        return self._close("close_failed", claim, values | _retry(kind, message, again_seconds))
+
+    def close_refused(
+        self, claim: Claim, reason: str, message: str, again_seconds: float
+    ) -> Closed | None:
+        """Replicate made no prediction: the token waits, uncharged (law 3). None: lease lost."""
+        return self._close("close_refused", claim, _retry(reason, message, again_seconds))
+
+    def close_censored(self, claim: Claim, kind: str, message: str, prompt: str) -> Claim | None:
+        """Content policy: go on with `prompt` in a second generation of the same attempt.
+        None: the lease is lost."""
+        values = {**_retry(kind, message, 0.0), "prompt": prompt}
+        values |= {"generation_id": claim.generation_id}
+        with self._pool.connection() as connection:
+            cursor = connection.cursor(row_factory=class_row(Claim))
+            return cursor.execute(self._statements["close_censored"], self._held(values)).fetchone()
+
+    def postpone(self, claim: Claim, again_seconds: float) -> Claim | None:
+        """Let go of a generation, for anyone to adopt after a while. None: the lease is lost."""
+        return claim if self._write("postpone", claim, {"again_seconds": again_seconds}) else None
+
+    def release(self, worker: str | None = None) -> int:
+        """End the leases of a worker that stops or is dead (by default this one); returns how
+        many. Whoever looks next adopts them."""
+        rows = self._run("release", {"of_worker": worker or self._worker})
+        return len(rows)
+
+    def known_predictions(self, prediction_ids: Collection[str]) -> set[str]:
+        """Which of these belong to a generation already."""
+        rows = self._run("known_predictions", {"prediction_ids": list(prediction_ids)})
+        return {row["prediction_id"] for row in rows}
+
+    def mend(self) -> int:
+        """Put tokens right whose status was changed from outside; returns how many.
+
+        `generating` without an open generation (an older worker's, or a deleted row) waits anew;
+        `detected` with an open generation (an operator's reset) is generating.
+        """
+        return sum(row["mended"] for row in self._run("mend", {}))
+
+    def _close(self, name: str, claim: Claim, values: Mapping[str, Any]) -> Closed | None:
+        rows = self._write(name, claim, values)
+        return Closed(**rows[0]) if rows else None
+
+    def _write(self, name: str, claim: Claim, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return self._run(name, {**values, "generation_id": claim.generation_id})
+
+    def _run(self, name: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+        with self._pool.connection() as connection:
+            cursor = connection.cursor(row_factory=dict_row)
+            return cursor.execute(self._statements[name], self._held(values)).fetchall()
+
+    def _held(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {**values, "worker": self._worker, "lease": self._lease_seconds}
+
+
+def _retry(kind: str, message: str, again_seconds: float) -> dict[str, Any]:
+    # NUL cannot be stored, and a server's words may hold one.
+    words = message.replace("\0", "")[:ERROR_CHARACTERS]
+    return {"kind": kind, "message": words, "again_seconds": again_seconds}

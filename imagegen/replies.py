@@ -1,0 +1,138 @@
+"""What Replicate says, as plain values: JSON becomes one of them at the door, or nothing."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+PREDICTION_ID = re.compile(r"[a-z0-9]{8,80}")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What Replicate says of a prediction. `output` is its JSON as it came."""
+
+    id: str
+    status: str
+    output: object = None
+    error: str | None = None
+    prompt: str | None = None
+    seed: int | None = None
+    data_removed: bool = False
+    predict_seconds: float | None = None
+    total_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Replicate answered with a prediction."""
+
+    prediction: Prediction
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Replicate's predictions since a time, newest first, all pages."""
+
+    predictions: tuple[Prediction, ...]
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """Replicate answered with an error: its status, words, and hint when to come back."""
+
+    status: int
+    title: str = ""
+    detail: str = ""
+    retry_after_seconds: float | None = None
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, [f"HTTP {self.status}", self.title, self.detail.strip()]))
+
+
+@dataclass(frozen=True)
+class NotSent:
+    """Nothing reached Replicate."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Unclear:
+    """The request left; what came back, if anything, does not tell what became of it."""
+
+    why: str
+
+
+Reply = Answered | Rejected | NotSent | Unclear
+
+
+@dataclass(frozen=True)
+class Page:
+    predictions: list[Prediction]
+    next_url: str | None
+
+
+def page(body: object) -> Page | None:
+    if not isinstance(body, dict) or not isinstance(body.get("results"), list):
+        return None
+    predictions = [prediction(item) for item in body["results"]]
+    next_url = body.get("next")
+    if None in predictions or not isinstance(next_url, str | None):
+        return None
+    return Page([item for item in predictions if item is not None], next_url or None)
+
+
+def prediction(body: object) -> Prediction | None:
+    """A prediction from its JSON, or None where it is not one."""
+    if not isinstance(body, dict):
+        return None
+    prediction_id, status = body.get("id"), body.get("status")
+    if not isinstance(prediction_id, str) or not PREDICTION_ID.fullmatch(prediction_id):
+        return None
+    if not isinstance(status, str):
+        return None
+    inputs = body.get("input")
+    inputs = inputs if isinstance(inputs, dict) else {}
+    measured = body.get("metrics")
+    measured = measured if isinstance(measured, dict) else {}
+    prompt, seed = inputs.get("prompt"), inputs.get("seed")
+    return Prediction(
+        id=prediction_id,
+        status=status,
+        output=body.get("output"),
+        error=words(body.get("error")) or None,
+        prompt=prompt if isinstance(prompt, str) else None,
+        seed=seed if isinstance(seed, int) else None,
+        data_removed=body.get("data_removed") is True,
+        predict_seconds=_number(measured.get("predict_time")),
+        total_seconds=_number(measured.get("total_time")),
+    )
+
+
+def words(value: object) -> str:
+    """An error in words: most are text, some are lists or objects."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value)
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        return float(value)
+    return None
+
+
+def retry_after_seconds(hint: object, detail: str, headers: Mapping[str, str]) -> float | None:
+    """When to come back: the body's own field, its words, then the headers."""
+    in_words = re.search(r"(?:resets in ~?|available in )(\d+(?:\.\d+)?)", detail)
+    candidates = [
+        hint,
+        in_words and in_words.group(1),
+        headers.get("retry-after"),
+        headers.get("ratelimit-reset"),
+    ]
+    for candidate in candidates:
+        if re.fullmatch(r"\d{1,6}(\.\d+)?", str(candidate)):
+            return float(str(candidate))
+    return None

@@ -1,0 +1,53 @@
+"""What a fault does: to the answer of a request (`Reply`), or to a prediction (`Fate`)."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from imagegen.sandbox import answers
+from imagegen.sandbox.answers import Answer
+
+Manner = Literal["whole", "cut", "drip", "reset", "silence"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What a request gets in place of the plain answer at once."""
+
+    creates: bool = False  # it is carried out all the same: the prediction is made, or canceled
+    status: int | None = None  # answered in place of the true one; with no body, the usual one
+    body: object = None  # a string as it is, all else as JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+    late_seconds: float = 0.0
+    manner: Manner = "whole"
+    over_seconds: float = 0.0  # how long a dripping answer takes
+
+    def __post_init__(self) -> None:
+        if not self.creates and self.status is None and self.manner not in ("reset", "silence"):
+            raise ValueError("A request that is not carried out needs a status to be answered with")
+
+    def instead(self) -> Answer | None:
+        """The answer in place of the true one, if there is one."""
+        if self.status is None:
+            return None
+        usual = answers.usual(self.status)
+        if self.body is None:
+            return Answer(self.status, usual.body, {**usual.headers, **self.headers})
+        if isinstance(self.body, str):
+            kind = {"content-type": "text/html; charset=UTF-8"}
+            return Answer(self.status, self.body.encode(), {**kind, **self.headers})
+        kind = {"content-type": "application/json" if self.status < 400 else answers.PROBLEM}
+        return Answer(self.status, json.dumps(self.body).encode(), {**kind, **self.headers})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fate:
+    """What becomes of a prediction."""
+
+    latency_seconds: float | None = None  # from created to completed; None: the sandbox's own
+    starts_after_seconds: float | None = None  # as long it is `starting`
+    status: str = "succeeded"  # in the end; one that Replicate does not have stays as it is
+    error: str | None = None
+    output: object = ...  # `...` is its pictures; "{url}" inside stands for the first one's URL
+    hidden_seconds: float = 0.0  # as long neither get nor list know of it

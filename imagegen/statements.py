@@ -1,0 +1,175 @@
+"""The SQL of the queue: one statement for each of its verbs."""
+
+from string import Template
+
+from imagegen.database import Tables
+
+
+def statements(tables: Tables) -> dict[str, str]:
+    """Every statement by its verb, with the literals of the tables that are there."""
+    words = {**tables.labels, "minted_at": tables.minted_at, "fence": FENCE}
+    words |= {"requested_at": REQUESTED_AT}
+    words |= {"claimed": Template(CLAIMED).substitute(words)}
+    words |= {"closed": Template(CLOSED).substitute(words)}
+    return {name: Template(sql).substitute(words) for name, sql in STATEMENTS.items()}
+
+
+REQUESTED_AT = """to_char(requested_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+CLOSED = """coalesce((SELECT status FROM token) = $detected, false) AS waits_again,
+            extract(epoch FROM now() - opened_at)::float AS duration_seconds"""
+FENCE = "id = %(generation_id)s AND worker = %(worker)s AND state = 'open'"
+
+# A row of `g`, its token `t` and author `a`, as a Claim.
+CLAIMED = """
+    g.id AS generation_id, g.token_id, g.attempt, g.fallback, g.model, g.seed, g.prompt,
+    g.prediction_id, a.prompt_text::text AS author_prompt,
+    $requested_at AS requested_at,
+    extract(epoch FROM now() - g.requested_at)::float AS requested_seconds_ago"""
+
+STATEMENTS = {
+    # Adopted first: they may be paid already. A token with an open generation in the way (an
+    # operator's reset) is left to that generation.
+    "claim": """
+        WITH adopted AS (
+            UPDATE generations SET worker = %(worker)s,
+                lease_until = now() + make_interval(secs => %(lease)s)
+            WHERE id IN (
+                SELECT id FROM generations
+                WHERE state = 'open' AND lease_until < now()
+                    AND NOT token_id = ANY(%(busy)s::integer[])
+                ORDER BY lease_until LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+            RETURNING *
+        ), picked AS (
+            SELECT t.token_id, t.generation_attempts, t.author_id,
+                extract(epoch FROM now() - $minted_at)::float AS waited_seconds
+            FROM tokens_s0 t
+            WHERE t.status = $detected
+                AND (t.generate_after IS NULL OR t.generate_after <= now())
+                AND NOT EXISTS (
+                    SELECT FROM generations g WHERE g.token_id = t.token_id AND g.state = 'open')
+            ORDER BY t.created_at, t.token_id
+            LIMIT least(%(new_limit)s, %(limit)s - (SELECT count(*) FROM adopted))
+            FOR UPDATE OF t SKIP LOCKED
+        ), opened AS (
+            INSERT INTO generations (token_id, attempt, model, seed, worker, lease_until)
+            SELECT token_id, generation_attempts + 1, %(model)s,
+                floor(random() * 2147483647)::bigint, %(worker)s,
+                now() + make_interval(secs => %(lease)s)
+            FROM picked
+            ON CONFLICT (token_id) WHERE state = 'open' DO NOTHING
+            RETURNING *
+        ), marked AS (
+            UPDATE tokens_s0 t SET status = $generating, generate_after = NULL
+            FROM opened WHERE t.token_id = opened.token_id
+        )
+        SELECT $claimed, false AS adopted, true AS wanted, picked.waited_seconds
+        FROM opened g JOIN picked USING (token_id) LEFT JOIN authors a ON a.id = picked.author_id
+        UNION ALL
+        SELECT $claimed, true,
+            coalesce(t.status IN ($detected, $generating), false),
+            coalesce(extract(epoch FROM now() - $minted_at)::float, 0)
+        FROM adopted g LEFT JOIN tokens_s0 t USING (token_id)
+            LEFT JOIN authors a ON a.id = t.author_id""",
+    "renew": """
+        UPDATE generations SET lease_until = now() + make_interval(secs => %(lease)s)
+        WHERE token_id = ANY(%(token_ids)s) AND worker = %(worker)s AND state = 'open'
+        RETURNING id""",
+    "record_request": """
+        UPDATE generations SET requested_at = now(), prompt = %(prompt)s
+        WHERE $fence AND requested_at IS NULL
+        RETURNING $requested_at AS requested_at""",
+    "record_prediction": """
+        UPDATE generations SET prediction_id = %(prediction_id)s
+        WHERE $fence AND prediction_id IS NULL
+        RETURNING prediction_id""",
+    "close_succeeded": """
+        WITH closed AS (
+            UPDATE generations SET state = 'succeeded', closed_at = now(),
+                image_url = %(image_url)s, predict_seconds = %(predict_seconds)s
+            WHERE $fence
+            RETURNING token_id, opened_at
+        ), token AS (
+            UPDATE tokens_s0 t SET status = $uploading, image_url = %(image_url)s,
+                generation_attempts = t.generation_attempts + 1,
+                generation_error = NULL, generate_after = NULL
+            FROM closed WHERE t.token_id = closed.token_id
+                AND t.status IN ($detected, $generating)
+            RETURNING t.status
+        )
+        SELECT $closed FROM closed""",
+    "close_failed": """
+        WITH closed AS (
+            UPDATE generations SET state = 'failed', closed_at = now(),
+                error_kind = %(kind)s, error_message = %(message)s
+            WHERE $fence
+            RETURNING token_id, opened_at
+        ), token AS (
+            UPDATE tokens_s0 t SET
+                status = CASE WHEN t.generation_attempts + %(attempts)s < %(max_attempts)s
+                    THEN $detected ELSE $failed END,
+                generate_after = CASE WHEN t.generation_attempts + %(attempts)s < %(max_attempts)s
+                    THEN now() + make_interval(secs => %(again_seconds)s) END,
+                generation_attempts = t.generation_attempts + %(attempts)s,
+                generation_error = %(message)s
+            FROM closed WHERE t.token_id = closed.token_id
+                AND t.status IN ($detected, $generating)
+            RETURNING t.status
+        )
+        SELECT $closed FROM closed""",
+    "close_refused": """
+        WITH closed AS (
+            UPDATE generations SET state = 'refused', closed_at = now(),
+                error_kind = %(kind)s, error_message = %(message)s
+            WHERE $fence
+            RETURNING token_id, opened_at
+        ), token AS (
+            UPDATE tokens_s0 t SET status = $detected,
+                generate_after = now() + make_interval(secs => %(again_seconds)s),
+                generation_error = %(message)s
+            FROM closed WHERE t.token_id = closed.token_id
+                AND t.status IN ($detected, $generating)
+            RETURNING t.status
+        )
+        SELECT $closed FROM closed""",
+    "close_censored": """
+        WITH closed AS (
+            UPDATE generations SET state = 'failed', closed_at = now(),
+                error_kind = %(kind)s, error_message = %(message)s
+            WHERE $fence
+            RETURNING token_id, attempt, model
+        ), g AS (
+            INSERT INTO generations
+                (token_id, attempt, model, seed, worker, lease_until, fallback, prompt)
+            SELECT token_id, attempt, model, floor(random() * 2147483647)::bigint, %(worker)s,
+                now() + make_interval(secs => %(lease)s), true, %(prompt)s
+            FROM closed
+            RETURNING *
+        )
+        SELECT $claimed, false AS adopted, coalesce(t.status IN ($detected, $generating), false)
+            AS wanted, 0::float AS waited_seconds
+        FROM g LEFT JOIN tokens_s0 t USING (token_id) LEFT JOIN authors a ON a.id = t.author_id""",
+    "postpone": """
+        UPDATE generations SET worker = NULL,
+            lease_until = now() + make_interval(secs => %(again_seconds)s)
+        WHERE $fence
+        RETURNING id""",
+    "release": """
+        UPDATE generations SET lease_until = now() - interval '1 microsecond'
+        WHERE worker = %(of_worker)s AND state = 'open'
+        RETURNING id""",
+    "known_predictions": """
+        SELECT prediction_id FROM generations WHERE prediction_id = ANY(%(prediction_ids)s)""",
+    "mend": """
+        WITH orphans AS (
+            UPDATE tokens_s0 t SET status = $detected, generate_after = NULL
+            WHERE t.status = $generating AND NOT EXISTS (
+                SELECT FROM generations g WHERE g.token_id = t.token_id AND g.state = 'open')
+            RETURNING t.token_id
+        ), resets AS (
+            UPDATE tokens_s0 t SET status = $generating
+            FROM generations g
+            WHERE g.token_id = t.token_id AND g.state = 'open' AND t.status = $detected
+            RETURNING t.token_id
+        )
+        SELECT (SELECT count(*) FROM orphans) + (SELECT count(*) FROM resets) AS mended""",
+}

@@ -1,0 +1,88 @@
+"""The one thing that a worker sleeps on."""
+
+import select
+import signal
+import socket
+import time
+from contextlib import suppress
+
+import psycopg
+
+from imagegen.database import AWAY, NOTIFY_CHANNEL, Connection, connect
+from imagegen.logs import log
+
+# How soon a lost LISTEN connection is rebuilt; polling covers the gap.
+LISTEN_AGAIN_SECONDS = 5.0
+
+
+class Wake:
+    """Sleeps until the bell rings (a slot, a signal), a token is minted, or the time is up."""
+
+    def __init__(self, database_url: str, application_name: str) -> None:
+        self._listener = Listener(database_url, application_name)
+        self._bell, self._ringer = socket.socketpair()
+        self._bell.setblocking(False)
+        self._ringer.setblocking(False)
+        # A signal rings as well; Python runs its handler before `wait` returns.
+        signal.set_wakeup_fd(self._ringer.fileno(), warn_on_full_buffer=False)
+
+    def ring(self) -> None:
+        """Wake the worker, from any thread."""
+        with suppress(BlockingIOError):  # it rings already
+            self._ringer.send(b"\0")
+
+    def wait(self, seconds: float) -> None:
+        self._listener.keep_listening()
+        sources: list[int] = [self._bell.fileno()]
+        if (heard := self._listener.fileno()) is not None:
+            sources.append(heard)
+        ready, _, _ = select.select(sources, [], [], max(seconds, 0.0))
+        if self._bell.fileno() in ready:
+            self._bell.recv(4096)
+        if heard in ready:
+            self._listener.drain()
+
+    def close(self) -> None:
+        signal.set_wakeup_fd(-1)
+        self._listener.close()
+        self._bell.close()
+        self._ringer.close()
+
+
+class Listener:
+    """A connection that hears of new tokens. Optional: without it the worker polls."""
+
+    def __init__(self, database_url: str, application_name: str) -> None:
+        self._database_url = database_url
+        self._application_name = application_name
+        self._connection: Connection | None = None
+        self._next_try = 0.0  # monotonic
+
+    def fileno(self) -> int | None:
+        return self._connection.fileno() if self._connection else None
+
+    def keep_listening(self) -> None:
+        if self._connection is not None or time.monotonic() < self._next_try:
+            return
+        self._next_try = time.monotonic() + LISTEN_AGAIN_SECONDS
+        try:
+            self._connection = connect(self._database_url, self._application_name)
+            self._connection.execute(f"LISTEN {NOTIFY_CHANNEL}")
+        except AWAY as error:
+            log.debug("listener.unavailable", extra={"error": str(error)})
+            self.close()
+
+    def drain(self) -> None:
+        """Take what has come in: that something came is all there is to know."""
+        assert self._connection is not None  # noqa: S101 (its descriptor was ready)
+        try:
+            for _ in self._connection.notifies(timeout=0):
+                pass
+        except psycopg.OperationalError as error:
+            log.debug("listener.lost", extra={"error": str(error)})
+            self.close()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

@@ -1,0 +1,198 @@
+"""A worker process: claims tokens for its slots until it is told to stop, then hands over."""
+
+import os
+import threading
+import time
+from urllib.parse import urlsplit
+
+from imagegen import metrics
+from imagegen.closing import Closer
+from imagegen.database import AWAY, open_pool, read_tables, why_away
+from imagegen.gate import Gate
+from imagegen.generation import Options, Recipe
+from imagegen.logs import log
+from imagegen.provider import Provider
+from imagegen.queue import Claim, Queue
+from imagegen.settings import LOOPBACK, Settings
+from imagegen.slots import Slots
+from imagegen.wake import Wake
+
+# Each statement takes a millisecond or two; ten slots do not need ten connections.
+POOL_SIZE = 4
+# A third of the lease: two renewals may fail before it runs out.
+RENEWALS_PER_LEASE = 3
+# Tokens that something outside left in a state without an owner are no emergency.
+MEND_SECONDS = 30.0
+# What a slot may take to notice the hand-over: the rest of one look at a prediction.
+HAND_OVER_SECONDS = 1.5
+
+
+class Worker:
+    """The claim loop, in the main thread of its process."""
+
+    def __init__(
+        self, settings: Settings, *, slot: str, name: str, predecessor: str | None = None
+    ) -> None:
+        """`slot` says which of a supervisor's workers it is; `name` is its own, and unique."""
+        self._settings = settings
+        self._name = name
+        self._predecessor = predecessor
+        self._wake = Wake(settings.database_url, name)
+        self._pool = open_pool(settings.database_url, POOL_SIZE, name)
+        self._gate = Gate(slot)
+        self._handing_over = threading.Event()
+        self._stopping = False
+        self._grace_seconds = settings.grace_seconds
+        self._database_away = False
+        self._renew_at = self._mend_at = 0.0  # monotonic
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping
+
+    def stop(self, *, grace_seconds: float | None = None) -> None:
+        """Claim nothing more; what is at work may go on for the grace. Safe in a signal handler."""
+        self._stopping = True
+        if grace_seconds is not None:
+            self._grace_seconds = grace_seconds
+
+    def run(self) -> None:
+        """Claim and generate until told to stop, then hand over what is left."""
+        queue = self._open_queue()
+        if queue is None:
+            return
+        slots = Slots(self._settings.slots, self._recipe(queue).run, self._wake.ring)
+        while not self._stopping:
+            self._look(queue, slots)
+            self._wake.wait(self._next_look_seconds(slots))
+        self._drain(queue, slots)
+        self._hand_over(queue, slots)
+
+    def _open_queue(self) -> Queue | None:
+        """The queue, as soon as the database is there; None when told to stop before."""
+        while not self._stopping:
+            try:
+                with self._pool.connection() as connection:
+                    tables = read_tables(connection)
+                queue = Queue(self._pool, tables, self._name, self._settings.lease_seconds)
+                if self._predecessor is not None:
+                    queue.release(self._predecessor)
+            except AWAY as error:
+                self._database_is_away(error)
+                self._wake.wait(self._settings.poll_interval_seconds)
+            else:
+                log.info("worker.started", extra={"pid": os.getpid(), "lease_name": self._name})
+                return queue
+        return None
+
+    def _recipe(self, queue: Queue) -> Recipe:
+        settings = self._settings
+        return Recipe(
+            queue=queue,
+            provider=Provider(
+                settings.replicate_api_token,
+                settings.replicate_base_url,
+                settings.cancel_after_seconds,
+            ),
+            gate=self._gate,
+            closer=Closer(queue, settings.fallback_prompt, self._handing_over),
+            options=Options(
+                model_input=settings.model_input,
+                default_prompt=settings.default_prompt,
+                lease_seconds=settings.lease_seconds,
+                settle_seconds=settings.settle_seconds,
+                cancel_after_seconds=settings.cancel_after_seconds,
+                http_images=urlsplit(settings.replicate_base_url).hostname in LOOPBACK,
+            ),
+            handing_over=self._handing_over,
+        )
+
+    def _look(self, queue: Queue, slots: Slots) -> None:
+        """Renew what is held, then claim as much as there are free slots."""
+        try:
+            self._renew(queue, slots)
+            self._mend(queue)
+            if free := slots.free:
+                claims = queue.claim(
+                    limit=free,
+                    new_limit=self._gate.allows(free),
+                    model=self._settings.model,
+                    busy=slots.tokens,
+                )
+                for claim in claims:
+                    self._start(claim, slots)
+        except AWAY as error:
+            self._database_is_away(error)
+        else:
+            self._database_is_back()
+
+    def _start(self, claim: Claim, slots: Slots) -> None:
+        if claim.adopted:
+            metrics.ADOPTIONS.inc()
+            event = "prediction.adopted" if claim.prediction_id else "generation.adopted"
+        else:
+            self._gate.goes_ahead()
+            metrics.QUEUE_WAIT_SECONDS.observe(max(claim.waited_seconds, 0.0))
+            event = "token.claimed"
+        said = {"token_id": claim.token_id, "generation_id": claim.generation_id}
+        log.info(event, extra=said | {"attempt": claim.attempt})
+        slots.start(claim)
+
+    def _renew(self, queue: Queue, slots: Slots) -> None:
+        now = time.monotonic()
+        if now >= self._renew_at:
+            queue.renew(slots.tokens)
+            self._renew_at = now + self._settings.lease_seconds / RENEWALS_PER_LEASE
+
+    def _mend(self, queue: Queue) -> None:
+        now = time.monotonic()
+        if now >= self._mend_at:
+            if mended := queue.mend():
+                log.warning("tokens.mended", extra={"tokens": mended})
+            self._mend_at = now + MEND_SECONDS
+
+    def _next_look_seconds(self, slots: Slots) -> float:
+        poll_seconds = self._settings.poll_interval_seconds
+        return (
+            min(poll_seconds, self._renew_at - time.monotonic()) if slots.tokens else poll_seconds
+        )
+
+    def _drain(self, queue: Queue, slots: Slots) -> None:
+        """Let what is at work finish, as far as the grace goes."""
+        log.info("worker.stopping", extra={"busy": len(slots.tokens)})
+        began = time.monotonic()
+        while slots.tokens and (left := began + self._grace_seconds - time.monotonic()) > 0:
+            try:
+                self._renew(queue, slots)
+            except AWAY as error:
+                self._database_is_away(error)
+            self._wake.wait(min(left, self._next_look_seconds(slots)))
+
+    def _hand_over(self, queue: Queue, slots: Slots) -> None:
+        """Release what is left: its predictions are in the table, so the next worker adopts them.
+
+        A slot may still be in a request when the process ends; its lease is released all the same.
+        """
+        self._handing_over.set()
+        deadline = time.monotonic() + HAND_OVER_SECONDS
+        while slots.tokens and (left := deadline - time.monotonic()) > 0:
+            self._wake.wait(left)
+        try:
+            handed_over = queue.release()
+        except AWAY as error:
+            self._database_is_away(error)
+        else:
+            log.info("worker.stopped", extra={"handed_over": handed_over})
+
+    def _database_is_away(self, error: Exception) -> None:
+        if not self._database_away:
+            self._database_away = True
+            log.error(
+                "database.unavailable",
+                extra={"error": why_away(self._settings.database_url, error)},
+            )
+
+    def _database_is_back(self) -> None:
+        if self._database_away:
+            self._database_away = False
+            log.info("database.available")

@@ -1,0 +1,154 @@
+"""Processes are killed at work; the sandbox's ledger tells whether anything was paid for twice."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imagegen.sandbox import Fault, Sandbox
+from imagegen.sandbox.postgres import EmbeddedPostgres
+from tests.judge import judge
+from tests.running import Site, wait_for
+
+
+def mint(site: Site, tokens: int) -> None:
+    site.mint(*(f"picture number {n} of the drill" for n in range(1, tokens + 1)))
+
+
+def wait_until_paid(sandbox: Sandbox, images: int) -> None:
+    wait_for(f"{images} images", lambda: len(sandbox.predictions.paid()) >= images)
+
+
+def test_a_killed_worker_never_buys_a_second_image(site: Site, sandbox: Sandbox) -> None:
+    sandbox.latency_seconds = 0.5
+    mint(site, 80)
+
+    with site.supervisor() as program:
+        for round_number in range(1, 6):
+            wait_until_paid(sandbox, 8 * round_number)
+            program.kill(program.worker_pids()[f"worker-{round_number % 2}"])
+            program.wait_for_event("worker.started", 2 + round_number)
+        site.wait_until_done()
+
+    judge(site, sandbox)
+    assert site.statuses() == {"uploading": 80}
+
+
+def test_a_replacement_takes_over_its_predecessors_predictions_at_once(
+    site: Site, sandbox: Sandbox
+) -> None:
+    sandbox.latency_seconds = 4.0
+    mint(site, 20)
+
+    with site.supervisor("--lease-seconds", "600") as program:
+        wait_for("twenty predictions", lambda: len(sandbox.ledger.created()) == 20)
+        wait_for("their ids", lambda: ids_known(site) == 20)
+        program.kill(program.worker_pids()["worker-0"])
+        adopted = program.wait_for_event("prediction.adopted", 10)
+        site.wait_until_done()
+
+    assert len(adopted) == 10
+    assert len(sandbox.ledger.creates()) == 20
+    judge(site, sandbox)
+
+
+def ids_known(site: Site) -> int:
+    return int(site.query("SELECT count(prediction_id) FROM generations")[0][0])
+
+
+def test_a_killed_supervisor_takes_its_children_along_and_the_next_one_finishes(
+    site: Site, sandbox: Sandbox
+) -> None:
+    site.settings |= {"IMAGEGEN_LEASE_SECONDS": "2", "IMAGEGEN_SETTLE_SECONDS": "5"}
+    sandbox.latency_seconds = 1.0
+    mint(site, 60)
+
+    with site.supervisor() as program:
+        wait_for("work", lambda: len(sandbox.ledger.created()) > 10)
+        children = program.children()
+        program.kill(program.pid)
+        wait_for(
+            "the children to die",
+            lambda: not any(program.is_alive(pid) for pid in children),
+            seconds=2,
+        )
+    with site.supervisor():
+        site.wait_until_done()
+
+    assert len(children) == 3
+    judge(site, sandbox)
+
+
+def test_a_worker_killed_while_its_request_is_unanswered_is_reconciled(
+    site: Site, sandbox: Sandbox
+) -> None:
+    site.settings["IMAGEGEN_LEASE_SECONDS"] = "1"
+    sandbox.faults.add(Fault.late(3.0))
+    mint(site, 20)
+
+    with site.supervisor() as program:
+        wait_for("twenty requests", lambda: len(sandbox.ledger.creates()) == 20)
+        sandbox.faults.clear()
+        for pid in program.worker_pids().values():
+            program.kill(pid)
+        site.wait_until_done()
+
+    assert len(sandbox.ledger.creates()) == 20
+    judge(site, sandbox)
+
+
+def test_a_worker_that_stood_still_past_its_lease_writes_nothing(
+    site: Site, sandbox: Sandbox
+) -> None:
+    site.settings["IMAGEGEN_LEASE_SECONDS"] = "1"
+    sandbox.latency_seconds = 2.0
+    mint(site, 10)
+
+    with site.supervisor() as program:
+        wait_for("their ids", lambda: ids_known(site) == 10)
+        busiest = busiest_worker(program.events("token.claimed"))
+        zombie = program.worker_pids()[busiest]
+        program.kill(zombie, signal.SIGSTOP)
+        site.wait_until_done()
+        program.kill(zombie, signal.SIGCONT)
+        lost = program.wait_for_event("generation.lease.lost")
+
+    assert all(line["worker"] == busiest for line in lost)
+    assert len(sandbox.ledger.creates()) == 10
+    judge(site, sandbox)
+
+
+def busiest_worker(claims: list[dict[str, str]]) -> str:
+    workers = [line["worker"] for line in claims]
+    return max(workers, key=workers.count)
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[EmbeddedPostgres]:
+    with EmbeddedPostgres() as server:
+        yield server
+
+
+def test_a_database_that_crashes_is_waited_for_and_nothing_is_lost(
+    own_postgres: EmbeddedPostgres, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    sandbox.latency_seconds = 0.5
+    site = Site(own_postgres.url, sandbox.url, tmp_path)
+    site.upgrade()
+    mint(site, 80)
+
+    with site.supervisor() as program:
+        for crashes, paid in enumerate((10, 30, 50), 1):
+            wait_until_paid(sandbox, paid)
+            own_postgres.crash()
+            program.wait_for_event("database.unavailable", 2 * crashes)
+            own_postgres.start()
+            program.wait_for_event("database.available", 2 * crashes)
+        site.wait_until_done()
+        assert program.process.poll() is None
+        log = program.log.read_text()
+
+    assert "Traceback" not in log
+    judge(site, sandbox)
+    assert site.statuses() == {"uploading": 80}

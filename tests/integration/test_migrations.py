@@ -1,0 +1,121 @@
+"""The schema goes up, down and up again, on a fresh database and on the user's own."""
+
+from importlib.resources import files
+from pathlib import Path
+
+import psycopg
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from imagegen.database import newest_revision
+from imagegen.sandbox import Sandbox
+from tests.running import Site
+
+GLISK_SCHEMA = Path(__file__).parent / "data" / "glisk-schema.sql"
+# A user's schema without its rows, as text that two moments can be compared by.
+SCHEMA = """
+SELECT table_name, column_name, data_type, udt_name, column_default, is_nullable
+FROM information_schema.columns WHERE table_schema = 'public'
+UNION ALL SELECT tablename, indexname, indexdef, '', '', '' FROM pg_indexes
+WHERE schemaname = 'public'
+UNION ALL SELECT event_object_table, trigger_name, action_statement, '', '', ''
+FROM information_schema.triggers
+ORDER BY 1, 2, 3"""
+
+
+def load_glisk(site: Site) -> None:
+    """The existing backend's database with 50 tokens: 40 waiting, 5 left at work by an older
+    worker, 5 that it tried 57 times."""
+    site.query(GLISK_SCHEMA.read_text())
+    site.query(
+        """INSERT INTO authors (id, wallet_address, prompt_text, created_at)
+           SELECT gen_random_uuid(), '0x' || n, 'glisk prompt ' || n, now() AT TIME ZONE 'UTC'
+           FROM generate_series(1, 50) n"""
+    )
+    site.query(
+        """INSERT INTO tokens_s0 (id, token_id, author_id, status, created_at, generation_attempts)
+           SELECT gen_random_uuid(), n, a.id,
+               (CASE WHEN n <= 5 THEN 'GENERATING' ELSE 'DETECTED' END)::tokenstatus,
+               now() AT TIME ZONE 'UTC', CASE WHEN n BETWEEN 6 AND 10 THEN 57 ELSE 0 END
+           FROM generate_series(1, 50) n JOIN authors a ON a.wallet_address = '0x' || n"""
+    )
+
+
+def test_migrations_on_a_fresh_database_go_up_down_and_up_again(empty_site: Site) -> None:
+    empty_site.upgrade()
+    first = empty_site.query(SCHEMA)
+
+    assert empty_site.run("db", "downgrade").returncode == 0
+    left = empty_site.query(SCHEMA)
+    empty_site.upgrade()
+
+    assert left == []
+    assert empty_site.query(SCHEMA) == first
+
+
+def test_an_upgrade_can_be_repeated(site: Site) -> None:
+    again = site.run("db", "upgrade")
+
+    assert (again.returncode, again.stdout) == (0, "the database is at revision 0001\n")
+
+
+def test_the_users_own_tables_are_adopted_run_on_and_given_back(
+    empty_site: Site, sandbox: Sandbox
+) -> None:
+    load_glisk(empty_site)
+    before = empty_site.query(SCHEMA)
+    authors = empty_site.query("SELECT * FROM authors ORDER BY id")
+
+    empty_site.upgrade()
+    with empty_site.supervisor() as program:
+        assert empty_site.wait_until_done() == {"uploading": 50}
+        program.stop()
+    tokens = empty_site.query("SELECT token_id, status::text, image_url FROM tokens_s0 ORDER BY 1")
+    assert empty_site.run("db", "downgrade", "--yes").returncode == 0
+
+    assert len(sandbox.ledger.creates()) == 50
+    assert empty_site.query(SCHEMA) == before
+    assert empty_site.query("SELECT * FROM authors ORDER BY id") == authors
+    assert empty_site.query("SELECT * FROM alembic_version") == [("2184c688a263",)]
+    kept = "SELECT token_id, status::text, image_url FROM tokens_s0 ORDER BY 1"
+    assert empty_site.query(kept) == tokens
+
+    empty_site.upgrade()
+    assert empty_site.run("db", "check").returncode == 0
+
+
+def test_a_downgrade_does_not_drop_the_record_of_what_was_paid_without_yes(site: Site) -> None:
+    site.query(
+        """INSERT INTO generations (token_id, attempt, model, seed, lease_until)
+           VALUES (1, 1, 'a/b', 1, now())"""
+    )
+
+    refused = site.run("db", "downgrade")
+
+    assert refused.returncode == 1
+    assert "1 generations, 1 of them unfinished: add --yes" in refused.stderr
+    assert site.query("SELECT count(*) FROM generations") == [(1,)]
+
+
+def test_check_tells_what_to_run_on_a_database_that_is_not_migrated(empty_site: Site) -> None:
+    check = empty_site.run("db", "check")
+
+    assert check.returncode == 1
+    assert check.stderr == "imagegen: the database is not migrated: run `imagegen db upgrade`\n"
+
+
+def test_a_migration_does_not_wait_for_ever_behind_a_long_transaction(empty_site: Site) -> None:
+    load_glisk(empty_site)
+    with psycopg.connect(empty_site.database_url) as busy:
+        busy.execute("LOCK TABLE tokens_s0")
+        refused = empty_site.run("db", "upgrade")
+
+    assert refused.returncode == 1
+    held = "imagegen: not migrated: a long transaction holds a table: try again later\n"
+    assert refused.stderr == held
+
+
+def test_the_revision_that_the_worker_needs_is_alembics_head() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(files("imagegen.db")))
+    assert newest_revision() == ScriptDirectory.from_config(config).get_current_head()

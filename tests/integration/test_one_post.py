@@ -1,0 +1,116 @@
+"""One attempt is one POST, whatever the answer: unknown is not failed."""
+
+import pytest
+
+from imagegen.sandbox import Fault, Sandbox
+from tests.running import Site
+
+# Answers after which nobody can know whether the prediction was made, where it was.
+LOST = {
+    "500": Fault.answers(500, creates=True, times=1),
+    "504": Fault.answers(504, creates=True, times=1),
+    "reset": Fault.resets(creates=True, times=1),
+    "html": Fault.answers_html(creates=True, times=1),
+    "cut short": Fault.cuts_short(times=1),
+}
+# The same, where nothing was made.
+REFUSED = {
+    "500": Fault.answers(500, times=1),
+    "reset": Fault.resets(times=1),
+    "html": Fault.answers_html(creates=False, times=1),
+}
+
+
+@pytest.mark.parametrize("fault", LOST.values(), ids=LOST.keys())
+def test_a_prediction_whose_answer_was_lost_is_found_in_the_list(
+    site: Site, sandbox: Sandbox, fault: Fault
+) -> None:
+    sandbox.faults.add(fault)
+    site.mint("a picture")
+
+    with site.supervisor() as program:
+        assert site.wait_until_done() == {"uploading": 1}
+        metrics = program.metrics()
+
+    assert len(sandbox.ledger.creates()) == 1
+    assert metrics['imagegen_reconciliations_total{result="found"}'] == 1
+    assert site.query("SELECT generation_attempts FROM tokens_s0") == [(1,)]
+
+
+def test_a_prediction_whose_answer_comes_too_late_is_found_in_the_list(
+    site: Site, sandbox: Sandbox
+) -> None:
+    sandbox.faults.add(Fault.late(20.0, times=1))
+    site.mint("a picture")
+
+    with site.supervisor():
+        assert site.wait_until_done() == {"uploading": 1}
+
+    assert len(sandbox.ledger.creates()) == 1
+
+
+@pytest.mark.parametrize("fault", REFUSED.values(), ids=REFUSED.keys())
+def test_a_request_that_made_nothing_is_sent_again_when_the_list_has_settled(
+    site: Site, sandbox: Sandbox, fault: Fault
+) -> None:
+    site.settings["IMAGEGEN_SETTLE_SECONDS"] = "4"
+    sandbox.faults.add(fault)
+    site.mint("a picture")
+
+    with site.supervisor():
+        assert site.wait_until_done() == {"uploading": 1}
+
+    first, second = sandbox.ledger.creates()
+    assert second.at_seconds - first.at_seconds > 4
+    states = site.query("SELECT state, error_kind FROM generations ORDER BY id")
+    assert states == [("refused", "unavailable"), ("succeeded", None)]
+    assert site.query("SELECT generation_attempts FROM tokens_s0") == [(1,)]
+
+
+def test_a_prediction_that_the_list_shows_late_is_not_bought_again(
+    site: Site, sandbox: Sandbox
+) -> None:
+    sandbox.faults.add(
+        Fault.hides(3.0, "a picture"), Fault.answers(500, creates=True, times=1)
+    )  # fmt: skip
+    site.mint("a picture")
+
+    with site.supervisor():
+        assert site.wait_until_done() == {"uploading": 1}
+
+    assert len(sandbox.ledger.creates()) == 1
+
+
+REFUSALS = {
+    "throttled": Fault.throttles(1, times=2),
+    "unauthorized": Fault.answers(401, times=2),
+    "no_credit": Fault.answers(402, times=2),
+    "misconfigured": Fault.answers(404, times=2),
+}
+
+
+@pytest.mark.parametrize(("reason", "fault"), REFUSALS.items(), ids=REFUSALS.keys())
+def test_a_refusal_at_the_door_costs_no_attempt(
+    site: Site, sandbox: Sandbox, reason: str, fault: Fault
+) -> None:
+    sandbox.faults.add(fault)
+    site.mint("a picture")
+
+    with site.supervisor() as program:
+        assert site.wait_until_done() == {"uploading": 1}
+        metrics = program.metrics()
+
+    assert metrics[f'imagegen_refusals_total{{reason="{reason}"}}'] == 2
+    assert site.query("SELECT generation_attempts FROM tokens_s0") == [(1,)]
+
+
+def test_an_unreachable_provider_burns_no_token(site: Site, sandbox: Sandbox) -> None:
+    sandbox.stop()
+    site.mint("a picture", "another picture")
+    with site.supervisor() as program:
+        program.wait_for_event("token.refused")
+
+        sandbox.start()
+        assert site.wait_until_done() == {"uploading": 2}
+
+    assert site.query("SELECT sum(generation_attempts) FROM tokens_s0") == [(2,)]

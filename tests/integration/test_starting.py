@@ -1,0 +1,133 @@
+"""What is wrong at the start is one clear line, before anything is forked, and tells no secret."""
+
+import os
+import socket
+from urllib.parse import urlsplit
+
+import pytest
+
+from imagegen.sandbox import Sandbox
+from tests.running import Site, wait_for
+
+CANARY = "canary-8c1f-secret"
+
+
+def refused(site: Site, *arguments: str, code: int) -> str:
+    """The lines that a start which must fail says."""
+    done = site.run("supervise", *arguments)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert CANARY not in done.stdout + done.stderr
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("{")]
+    assert lines
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("DATABASE_URL", "", "DATABASE_URL is missing"),
+        ("DATABASE_URL", f"mysql://me:{CANARY}@host/db", "DATABASE_URL must be a PostgreSQL URL"),
+        ("DATABASE_URL", f"postgresql://me:{CANARY}@host:port/db", "must be a PostgreSQL URL"),
+        ("REPLICATE_API_TOKEN", "", "REPLICATE_API_TOKEN is missing"),
+        ("REPLICATE_API_TOKEN", f"{CANARY} two", "REPLICATE_API_TOKEN must be a Replicate API"),
+        ("REPLICATE_MODEL_VERSION", "flux schnell", "REPLICATE_MODEL_VERSION must be owner/name"),
+        ("IMAGEGEN_MODEL_INPUT", "[1]", "IMAGEGEN_MODEL_INPUT must be a JSON object"),
+        ("POLL_INTERVAL_SECONDS", "often", "POLL_INTERVAL_SECONDS must be a number of seconds"),
+        ("WORKER_BATCH_SIZE", "0", "WORKER_BATCH_SIZE must be a whole number from 1 to 100"),
+        ("REPLICATE_BASE_URL", "http://example.com", "REPLICATE_BASE_URL must be an https URL"),
+    ],
+)
+def test_a_missing_or_wrong_setting_is_named(
+    site: Site, variable: str, value: str, told: str
+) -> None:
+    site.settings[variable] = value
+
+    assert told in refused(site, code=78)
+
+
+def test_every_wrong_setting_has_its_line(site: Site) -> None:
+    site.settings |= {"DATABASE_URL": "", "REPLICATE_API_TOKEN": "", "IMAGEGEN_PROCS": "many"}
+
+    assert len(refused(site, code=78).splitlines()) == 3
+
+
+def test_a_missing_token_never_falls_back_to_the_sandbox(site: Site, sandbox: Sandbox) -> None:
+    site.settings["REPLICATE_API_TOKEN"] = ""
+
+    refused(site, code=78)
+
+    assert not sandbox.ledger
+
+
+def test_a_wrong_option_is_named_as_the_user_wrote_it(site: Site) -> None:
+    assert "--procs must be a whole number" in refused(site, "--procs", "zero", code=78)
+
+
+def test_a_database_that_is_down_is_told_in_one_line(site: Site) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+        site.database_url = f"postgresql://me:{CANARY}@127.0.0.1:{port}/imagegen"
+
+        told = refused(site, code=1)
+
+    assert told.startswith("imagegen: cannot use the database of DATABASE_URL: ")
+    assert len(told.splitlines()) == 1
+
+
+def test_a_wrong_password_is_told_in_one_line(site: Site) -> None:
+    parts = urlsplit(site.database_url)
+    location = parts.netloc.rpartition("@")[2]
+    site.database_url = parts._replace(netloc=f"{parts.username}:{CANARY}@{location}").geturl()
+
+    assert "password authentication failed" in refused(site, code=1)
+
+
+def test_a_database_that_is_not_migrated_is_told_with_the_mend(empty_site: Site) -> None:
+    told = refused(empty_site, code=1)
+
+    assert told == "imagegen: the database is not migrated: run `imagegen db upgrade`"
+
+
+def test_a_metrics_port_in_use_is_told_with_the_mend(site: Site) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+
+        told = refused(site, "--metrics-port", str(port), code=1)
+
+    assert f"cannot serve metrics on 127.0.0.1:{port}: Address already in use" in told
+    assert "--metrics-port" in told
+
+
+def test_secrets_stay_out_of_the_log_and_the_metrics_while_everything_fails(
+    site: Site, sandbox: Sandbox
+) -> None:
+    site.query(f"CREATE ROLE canary_{os.getpid()} LOGIN SUPERUSER PASSWORD '{CANARY}'")
+    parts = urlsplit(site.database_url)
+    location = parts.netloc.rpartition("@")[2]
+    user = f"canary_{os.getpid()}"
+    site.database_url = parts._replace(netloc=f"{user}:{CANARY}@{location}").geturl()
+    site.settings |= {"REPLICATE_API_TOKEN": f"{CANARY}-token", "IMAGEGEN_LOG_LEVEL": "debug"}
+    site.mint("a picture", None)
+
+    with site.supervisor() as program:
+        program.wait_for_event("gate.closed")
+        sandbox.stop()
+        wait_for(
+            "the provider to be unreachable",
+            lambda: [e for e in program.events("token.refused") if e["reason"] == "unreachable"],
+        )
+        site.query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+            " AND datname = current_database()"
+        )
+        metrics = str(program.metrics())
+        program.stop()
+        log = program.log.read_text()
+
+    told = site.run("config").stdout
+    errors = str(site.query("SELECT generation_error, error_message FROM tokens_s0, generations"))
+    assert CANARY not in log + metrics + told + errors

@@ -1,0 +1,27 @@
+"""Fixtures of integration tests and drills: a migrated database, the sandbox, a way to both."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imagegen.sandbox import Sandbox
+from tests.running import Site
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(latency_seconds=0.2) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def empty_site(database_url: str, sandbox: Sandbox, tmp_path: Path) -> Site:
+    """A database without any table of ours."""
+    return Site(database_url, sandbox.url, tmp_path)
+
+
+@pytest.fixture
+def site(empty_site: Site) -> Site:
+    empty_site.upgrade()
+    return empty_site
