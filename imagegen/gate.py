@@ -1,5 +1,6 @@
 """A worker's view of the provider: open, or closed with a reason and a time."""
 
+import math
 import threading
 import time
 
@@ -13,12 +14,10 @@ MAX_DELAY_SECONDS = 60.0
 # What a provider may ask for: a hint of zero or of a day is a mistake.
 LEAST_HINT_SECONDS = 1.0
 MOST_HINT_SECONDS = 120.0
-# A probe whose end nobody reported (its lease was lost) does not keep the gate shut for ever.
-PROBE_SECONDS = 120.0
 
 
 class Gate:
-    """Closed by a refusal; after a while one token goes ahead, and its success opens it.
+    """Closed by a refusal; after a while one token goes ahead, the probe, and opens it if it can.
 
     Only claiming waits: predictions in flight are still watched.
     """
@@ -26,9 +25,10 @@ class Gate:
     def __init__(self, slot: str) -> None:
         self._lock = threading.Lock()
         self._reason = ""  # empty: open
-        self._probing = False
         self._delay_seconds = 0.0
-        self._next_try = 0.0  # monotonic
+        self._next_try = 0.0  # monotonic; infinite while the probe is out
+        self._offers_probe = False
+        self._probe: int | None = None  # its generation
         self._gauge = metrics.GATE_OPEN.labels(slot)
         self._gauge.set(1)
 
@@ -37,27 +37,35 @@ class Gate:
         with self._lock:
             if not self._reason:
                 return free
-            return min(free, 1) if time.monotonic() >= self._next_try else 0
+            self._offers_probe = time.monotonic() >= self._next_try
+            return min(free, 1) if self._offers_probe else 0
 
-    def goes_ahead(self) -> None:
-        """A new token was claimed; while the gate is closed it is the only one."""
+    def goes_ahead(self, generation_id: int) -> None:
+        """A new token was claimed: it is the probe if the gate was closed when it asked."""
         with self._lock:
-            if self._reason:
-                self._probing = True
-                self._next_try = time.monotonic() + PROBE_SECONDS
+            if self._offers_probe:
+                self._offers_probe, self._probe = False, generation_id
+                self._next_try = math.inf
 
-    def close(self, refused: Refused) -> float:
-        """Replicate refused. Returns after how many seconds the token may be tried again.
+    def came_back(self, generation_id: int) -> None:
+        """A generation has left its slot; the probe may not have asked Replicate at all."""
+        with self._lock:
+            if self._probe == generation_id:
+                self._probe, self._next_try = None, time.monotonic()
 
-        The delay grows when the one that went ahead is refused, not for each of the ten slots
-        that were refused at the same moment.
+    def close(self, refused: Refused, generation_id: int) -> float:
+        """Replicate refused a generation. Returns after how many seconds its token may try again.
+
+        The delay grows when the probe is refused, not for each of the ten slots that were refused
+        at the same moment.
         """
         with self._lock:
             was_open = not self._reason
-            if was_open or self._probing:
+            if was_open or self._probe == generation_id:
                 self._delay_seconds = self._next_delay_seconds(refused.wait_seconds)
                 self._next_try = time.monotonic() + self._delay_seconds
-            self._reason, self._probing = refused.reason, False
+                self._probe = None
+            self._reason, self._offers_probe = refused.reason, False
             delay = self._delay_seconds
         if was_open:
             self._gauge.set(0)
@@ -65,10 +73,10 @@ class Gate:
         return delay
 
     def open(self) -> None:
-        """Replicate accepted a prediction."""
+        """Replicate accepted a prediction, or refused one for what is in it."""
         with self._lock:
             reason, self._reason = self._reason, ""
-            self._probing, self._delay_seconds = False, 0.0
+            self._delay_seconds, self._probe, self._offers_probe = 0.0, None, False
         if reason:
             self._gauge.set(1)
             log.info("gate.opened", extra={"reason": reason})

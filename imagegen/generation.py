@@ -32,7 +32,7 @@ from imagegen.outcomes import (
 from imagegen.polling import Pace
 from imagegen.provider import Provider
 from imagegen.queue import Claim, Queue
-from imagegen.replies import Listed, Prediction
+from imagegen.replies import Listed, Prediction, Reply
 
 # Replicate's clock and PostgreSQL's differ; in a wider list the seed still finds the right one.
 CLOCK_SLACK = timedelta(minutes=2)
@@ -43,8 +43,8 @@ LONGEST_RECONCILE_SECONDS = 15.0
 OVERDUE_SECONDS = 60.0
 # A prediction may be unknown to GET for a while after its creation.
 MISSING_SECONDS = 60.0
-# How soon a prediction that cannot be seen is looked at again, without holding a slot meanwhile.
-UNSEEN_AGAIN_SECONDS = 30.0
+# When a prediction that will not end or be seen is looked at again; meanwhile it holds no slot.
+LOOK_AGAIN_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,10 @@ class Recipe:
         self._handing_over = handing_over
         self._pace = Pace()
 
-    def run(self, claim: Claim) -> None:
+    def run(self, first: Claim) -> None:
         """Bring a token to its image, to its next attempt, to its failure, or to another worker."""
-        following: Claim | None = claim
+        claim = first
+        following: Claim | None = first
         try:
             while following is not None:
                 claim = following
@@ -92,6 +93,8 @@ class Recipe:
             log.warning("generation.lease.lost", extra=about(claim))
         except HandingOverError:
             log.info("generation.handed_over", extra=about(claim))
+        finally:
+            self._gate.came_back(first.generation_id)
 
     def _generate(self, claim: Claim) -> Claim | None:
         """One generation. Returns the one that follows at once, if any: the fallback prompt."""
@@ -119,35 +122,38 @@ class Recipe:
         inputs = self._options.model_input | {"prompt": prompt, "seed": claim.seed}
         match outcomes.of_create(self._provider.create(claim.model, inputs)):
             case Accepted(prediction):
-                self._gate.open()
                 return self._accept(claim, prediction)
             case Refused() as refused:
-                return self._close.refuse(claim, refused, self._gate.close(refused))
+                return self._close.refuse(
+                    claim, refused, self._gate.close(refused, claim.generation_id)
+                )
             case Failed() as failed:
+                self._gate.open()
                 return self._close.fail(claim, failed)
             case Unknown(message):
-                self._gate.close(Refused(Reason.UNAVAILABLE, message))
+                self._gate.close(Refused(Reason.UNAVAILABLE, message), claim.generation_id)
                 log.warning("prediction.create.unknown", extra=about(claim, error=message))
                 return self._reconcile(claim)
 
     def _accept(self, claim: Claim, prediction: Prediction) -> Claim | None:
         """Commit the id before anything else happens (law 1)."""
         claim = self._close.held(lambda: self._queue.record_prediction(claim, prediction.id))
+        self._gate.open()
         metrics.ATTEMPTS.labels("fallback" if claim.fallback else "author").inc()
         return self._watch(claim, prediction.id)
 
     def _watch(self, claim: Claim, prediction_id: str) -> Claim | None:
         """Look at a prediction until it ends."""
-        started, waits = time.monotonic(), self._pace.waits()
-        wait_seconds = 0.0 if claim.adopted else next(waits)
+        started = last_known = time.monotonic()
         overdue_seconds = self._options.cancel_after_seconds + OVERDUE_SECONDS
+        waits = self._pace.waits()
+        wait_seconds = 0.0 if claim.adopted else next(waits)
         while True:
             if self._handing_over.wait(wait_seconds):
                 raise HandingOverError
-            age_seconds = (claim.requested_seconds_ago or 0.0) + time.monotonic() - started
-            seen = outcomes.of_get(
-                self._provider.get(prediction_id), http_allowed=self._options.http_images
-            )
+            seen = self._look(self._provider.get(prediction_id))
+            now = time.monotonic()
+            age_seconds = (claim.requested_seconds_ago or 0.0) + now - started
             match seen:
                 case Succeeded():
                     self._pace.learn(seen.total_seconds)
@@ -155,20 +161,36 @@ class Recipe:
                 case Failed():
                     return self._close.fail(claim, seen)
                 case Refused():
-                    return self._close.refuse(claim, seen, self._gate.close(seen))
+                    return self._close.refuse(
+                        claim, seen, self._gate.close(seen, claim.generation_id)
+                    )
                 case Running() if age_seconds > overdue_seconds:
-                    self._provider.cancel(prediction_id)
-                    overdue = Failed(Kind.TRANSIENT, f"no end after {age_seconds:.0f} s")
-                    return self._close.fail(claim, overdue)
-                case Unseen(message, missing=True) if age_seconds > MISSING_SECONDS:
-                    log.warning("prediction.lost", extra=about(claim, error=message))
-                    gone = Failed(Kind.TRANSIENT, f"the prediction is gone: {message}")
-                    return self._close.fail(claim, gone)
-                case Unseen(message) if age_seconds > overdue_seconds:
+                    return self._end_overdue(claim, prediction_id)
+                case Unseen(message, missing=True) if now - last_known > MISSING_SECONDS:
+                    log.error("prediction.lost", extra=about(claim, error=message))
+                    gone = f"Replicate no longer knows the prediction, perhaps paid for: {message}"
+                    return self._close.fail(claim, Failed(Kind.UNRESOLVED, gone))
+                case Unseen(message, missing=False) if age_seconds > overdue_seconds:
                     log.warning("prediction.unseen", extra=about(claim, error=message))
-                    return self._close.postpone(claim, UNSEEN_AGAIN_SECONDS)
-                case Running() | Unseen():
-                    wait_seconds = next(waits)
+                    return self._close.postpone(claim, LOOK_AGAIN_SECONDS)
+                case Running() | Unseen(missing=False):
+                    last_known = now
+            wait_seconds = next(waits)
+
+    def _end_overdue(self, claim: Claim, prediction_id: str) -> Claim | None:
+        """Cancel a prediction that Replicate should have ended itself. Only one that has ended
+        may be followed by another."""
+        log.warning("prediction.overdue", extra=about(claim))
+        match self._look(self._provider.cancel(prediction_id)):
+            case Succeeded() as image:
+                return self._close.succeed(claim, image)
+            case Failed() as failed:
+                return self._close.fail(claim, failed)
+            case _:
+                return self._close.postpone(claim, LOOK_AGAIN_SECONDS)
+
+    def _look(self, reply: Reply) -> Running | Succeeded | Failed | Refused | Unseen:
+        return outcomes.of_get(reply, http_allowed=self._options.http_images)
 
     def _reconcile(self, claim: Claim) -> Claim | None:
         """Ask Replicate's list whether the request made a prediction (law 2: unknown is not

@@ -1,5 +1,6 @@
 """Log lines: JSON objects for machines, text on a terminal, and no secret in either."""
 
+import json
 import logging
 import sys
 import threading
@@ -15,15 +16,18 @@ log = logging.getLogger("imagegen")
 
 HIDDEN = "[hidden]"
 # What every log record has, so that what remains is what the caller said with `extra`.
-STANDARD = set(logging.makeLogRecord({}).__dict__) | {"message", "taskName"}
+STANDARD = set(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
 class Redactor:
     """Takes secrets out of text, whatever produced it: messages, errors, tracebacks."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
+        # In a traceback or in JSON, quotes and backslashes are escaped.
+        given = [word for word in secrets if word]
+        escaped = [form[1:-1] for word in given for form in (repr(word), json.dumps(word))]
         # The longest first, so that a URL goes before the password within it.
-        self._secrets = sorted({word for word in secrets if word}, key=len, reverse=True)
+        self._secrets = sorted({*given, *escaped}, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
         for word in self._secrets:
@@ -49,8 +53,21 @@ class JsonLines(JsonFormatter):
         super().add_fields(log_data, record, message_dict)
         log_data.pop("message", None)
 
-    def format(self, record: logging.LogRecord) -> str:
-        return self._redact(super().format(record))
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        return {name: _redacted(value, self._redact) for name, value in log_data.items()}
+
+
+def _redacted(value: object, redact: Redactor) -> object:
+    """Its text without secrets; numbers stay numbers."""
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case dict():
+            return {redact(str(name)): _redacted(item, redact) for name, item in value.items()}
+        case list() | tuple() | set():
+            return [_redacted(item, redact) for item in value]
+        case _:
+            return redact(str(value))
 
 
 class TextLines(logging.Formatter):
@@ -66,10 +83,22 @@ class TextLines(logging.Formatter):
         line = super().formatMessage(record)
         if record.levelno >= logging.WARNING:
             line = f"{line} [{record.levelname.lower()}]"
-        return " ".join([line, *(f"{name}={value}" for name, value in extra.items())])
+        return " ".join([line, *(f"{name}={self._field(value)}" for name, value in extra.items())])
 
     def format(self, record: logging.LogRecord) -> str:
-        return self._redact(super().format(record))
+        return _harmless(self._redact(super().format(record)))
+
+    def _field(self, value: object) -> str:
+        """In one line, in quotes where it has spaces."""
+        text = str(_redacted(value, self._redact)).replace("\n", "\\n")
+        return f'"{text}"' if " " in text else text
+
+
+def _harmless(text: str) -> str:
+    """Without what a terminal would obey: escape sequences, or text that runs backwards."""
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 def configure(form: str, level: str, secrets: Iterable[str], worker: str) -> None:

@@ -4,24 +4,32 @@ prometheus_client names its files by pid, so that every restart leaves more of t
 counts of the dead are summed for ever. Here a worker that replaces another goes on with its files.
 """
 
+import fcntl
 import os
-import re
 import shutil
 import tempfile
 from pathlib import Path
+from typing import IO
 
 from prometheus_client import values
 from prometheus_client.multiprocess import mark_process_dead
 
 PREFIX = "imagegen-metrics-"
+LOCK = "lock"
 
 _process = "supervisor"
+_lock: IO[bytes] | None = None
 
 
 def share() -> Path:
     """Make the folder and keep all metrics there from now on; to be called before they exist."""
+    global _lock  # noqa: PLW0603 (held until the last process of this supervisor is gone)
     remove_abandoned()
-    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+    # Locked before it has a name that others look for.
+    unnamed = Path(tempfile.mkdtemp(prefix=f".{PREFIX}"))
+    (unnamed / LOCK).touch()
+    _lock = _try_lock(unnamed)
+    folder = unnamed.rename(unnamed.with_name(unnamed.name.removeprefix(".")))
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
     values.ValueClass = values.MultiProcessValue(lambda: _process)  # type: ignore[no-untyped-call]
     return folder
@@ -43,8 +51,22 @@ def remove(folder: Path) -> None:
 
 
 def remove_abandoned() -> None:
-    """Remove the folders of supervisors that were killed."""
+    """Remove the folders of supervisors that were killed: nobody holds their lock any more."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        owner = re.match(rf"{PREFIX}(\d+)-", folder.name)
-        if owner and not Path(f"/proc/{owner.group(1)}").exists() and Path("/proc/self").exists():
+        if lock := _try_lock(folder):
             remove(folder)
+            lock.close()
+
+
+def _try_lock(folder: Path) -> IO[bytes] | None:
+    """The folder's lock, or None where somebody holds it, or it is somebody else's."""
+    try:
+        lock = (folder / LOCK).open("r+b")
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        return None
+    return lock

@@ -110,12 +110,15 @@ class Undecidable:
     """The list no longer tells: inputs are deleted after an hour."""
 
 
+# What browsers and servers take; Replicate's are a tenth of it.
+LONGEST_URL = 2000
 # The policy's own words come first: these messages say "try again" as well.
 POLICY = re.compile(
     r"\(E005\)|\bnsfw\b|flagged\s+as\s+(potentially\s+)?sensitive|safety\s+system"
     r"|(request|content)\s+moderated|content\s+(policy|moderation)",
     re.IGNORECASE,
 )
+INPUT = re.compile(r"input validation failed|^\s*- input", re.IGNORECASE | re.MULTILINE)
 ACCOUNT = re.compile(r"\bE4875\b")
 CODE = re.compile(r"\bE\d{3,4}\b|\(code:\s*\w+\)")
 TRANSIENT = re.compile(
@@ -154,7 +157,7 @@ def _of_rejection(reply: Rejected) -> Refused | Failed | Unknown:
             return Failed(Kind.PERMANENT, str(reply))
         case 422 if POLICY.search(str(reply)):
             return Failed(Kind.CONTENT_POLICY, str(reply))
-        case 422 if re.search(r"input validation failed|^\s*- input", str(reply), re.I | re.M):
+        case 422 if INPUT.search(f"{reply.title}\n{reply.detail}"):
             return Failed(Kind.PERMANENT, str(reply))
         case 408 | 409:
             return Unknown(str(reply))
@@ -186,7 +189,7 @@ def of_prediction(
         case "succeeded":
             image_url = first_image(prediction.output, http_allowed=http_allowed)
             if image_url is None:
-                return Failed(Kind.TRANSIENT, _without_image(prediction))
+                return _without_image(prediction)
             return Succeeded(image_url, prediction.predict_seconds, prediction.total_seconds)
         case "failed":
             return _of_error(prediction.error)
@@ -196,10 +199,15 @@ def of_prediction(
             return Running()
 
 
-def _without_image(prediction: Prediction) -> str:
+def _without_image(prediction: Prediction) -> Failed:
+    """Each of these was paid for: only what may pass at another try is tried again."""
     if prediction.data_removed:
-        return "the prediction succeeded, and Replicate has deleted its output since"
-    return "the prediction succeeded without a usable image"
+        deleted = "the prediction succeeded, and Replicate has deleted its image since"
+        return Failed(Kind.UNRESOLVED, deleted)
+    if prediction.output:
+        unreadable = "the prediction succeeded, and its output holds no URL of an image"
+        return Failed(Kind.PERMANENT, unreadable)
+    return Failed(Kind.TRANSIENT, "the prediction succeeded without an image")
 
 
 def _of_error(error: str | None) -> Failed | Refused:
@@ -219,13 +227,11 @@ def _of_error(error: str | None) -> Failed | Refused:
 
 def first_image(output: object, *, http_allowed: bool) -> str | None:
     """The URL of the first image of an output: a list, one string or an object with a url."""
-    match output:
-        case [first, *_]:
-            return first_image(first, http_allowed=http_allowed)
-        case {"url": str(url)} | str(url):
-            return url if _is_image_url(url, http_allowed=http_allowed) else None
-        case _:
-            return None
+    for item in output if isinstance(output, list) else [output]:
+        match item:
+            case {"url": str(url)} | str(url) if _is_image_url(url, http_allowed=http_allowed):
+                return url
+    return None
 
 
 def _is_image_url(url: str, *, http_allowed: bool) -> bool:
@@ -234,7 +240,9 @@ def _is_image_url(url: str, *, http_allowed: bool) -> bool:
         parts = urlsplit(url)
     except ValueError:
         return False
-    return parts.scheme in schemes and bool(parts.hostname) and len(url) <= 2000
+    if parts.scheme not in schemes or not parts.hostname:
+        return False
+    return len(url) <= LONGEST_URL and url.isascii() and url.isprintable()
 
 
 def of_list(listed: Listed, prompt: str, seed: int, known_ids: set[str]) -> (

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 # Before anything was measured: flux-schnell takes 0.7 s (Replicate's blog).
 FIRST_LOOK_SECONDS = 0.7
+# One cold start of minutes must not keep the next image waiting that long.
+LONGEST_FIRST_SECONDS = 10.0
 SHORTEST_STEP_SECONDS = 0.1
 LONGEST_STEP_SECONDS = 5.0  # keeps the connection alive, which Replicate and httpx drop after 5 s
 # Each wait is this part of the time that has passed, so an image is noticed that much late.
@@ -28,7 +30,7 @@ class Pace:
         """The seconds to wait before each look, without end: first the typical time, then steps
         that grow with the time that has passed."""
         passed = statistics.median(self._lately) if self._lately else FIRST_LOOK_SECONDS
-        passed = max(passed, SHORTEST_STEP_SECONDS)
+        passed = min(max(passed, SHORTEST_STEP_SECONDS), LONGEST_FIRST_SECONDS)
         # Just after the typical time rather than just before it.
         yield passed + min(0.03, passed * STEP)
         while True:

@@ -43,7 +43,11 @@ def fork() -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        raise
     if pid == 0:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP, signal.SIGQUIT):
@@ -75,6 +79,11 @@ def dies_with_this_process(number: signal.Signals) -> Callable[[], None]:
 
 
 def cause(status: int) -> str:
-    """How a process ended, from its wait status: `exit-1`, `SIGKILL`."""
+    """How a process ended, from its wait status: `exit-1`, `SIGKILL`, `signal-35`."""
     code = os.waitstatus_to_exitcode(status)
-    return signal.Signals(-code).name if code < 0 else f"exit-{code}"
+    if code >= 0:
+        return f"exit-{code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:  # a real-time signal
+        return f"signal-{-code}"

@@ -29,4 +29,7 @@ def clean(prompt: str | None, default: str | None) -> str:
 def _printable(text: str) -> str:
     unsendable = {"Cc", "Cs"}  # control characters and lone surrogates
     words = " ".join(text.split())
-    return "".join(c for c in words if unicodedata.category(c) not in unsendable).strip()
+    text = "".join(c for c in words if unicodedata.category(c) not in unsendable).strip()
+    # Letters, numbers, punctuation or symbols; joiners and spaces alone are as good as nothing.
+    says_something = any(unicodedata.category(c)[0] in "LNPS" for c in text)
+    return text if says_something else ""

@@ -31,6 +31,7 @@ ANSWER_BYTES = 8 * 1024 * 1024
 CONNECT_RETRIES = 2
 # 100 predictions a page: far more than an hour of the account's 600 creates a minute.
 LIST_PAGES = 500
+LIST_PATH = "/v1/predictions"
 
 VERSION_ONLY = re.compile(r"[0-9a-f]{64}")
 
@@ -83,16 +84,16 @@ class Provider:
 
     def get(self, prediction_id: str) -> Reply:
         with _timed("get"):
-            return self._prediction("GET", f"/v1/predictions/{prediction_id}")
+            return self._about(prediction_id, "GET")
 
     def cancel(self, prediction_id: str) -> Reply:
         with _timed("cancel"):
-            return self._prediction("POST", f"/v1/predictions/{prediction_id}/cancel")
+            return self._about(prediction_id, "POST", "/cancel")
 
     def list(self, created_after: str) -> Listed | Rejected | NotSent | Unclear:
         """Every prediction of the account since `created_after` (ISO 8601, UTC)."""
         found: list[Prediction] = []
-        path = f"/v1/predictions?created_after={quote(created_after)}"
+        path = f"{LIST_PATH}?created_after={quote(created_after)}"
         for _ in range(LIST_PAGES):
             with _timed("list"):
                 response = self._send("GET", path)
@@ -106,11 +107,17 @@ class Provider:
             found += page.predictions
             if page.next_url is None:
                 return Listed(tuple(found))
-            following = self._same_host(page.next_url)
+            following = self._own_path(page.next_url)
             if following is None:
                 return Unclear("a list of predictions that goes on elsewhere")
             path = following
         return Unclear("a list of predictions without an end")
+
+    def _about(self, prediction_id: str, method: str, action: str = "") -> Reply:
+        reply = self._prediction(method, f"/v1/predictions/{prediction_id}{action}")
+        if isinstance(reply, Answered) and reply.prediction.id != prediction_id:
+            return Unclear("another prediction than the one asked for")
+        return reply
 
     def _prediction(
         self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
@@ -130,13 +137,19 @@ class Provider:
     ) -> _Response | NotSent | Unclear:
         deadline = time.monotonic() + ANSWER_SECONDS
         try:
-            with self._http.stream(method, path, json=body, headers=headers) as response:
-                content = b""
+            # Written here, so that what cannot be written as JSON was surely not sent.
+            content = None if body is None else _json(body)
+        except (ValueError, TypeError, RecursionError) as error:
+            return NotSent(self._say(error))
+        headers = {"Content-Type": "application/json", **(headers or {})}
+        try:
+            with self._http.stream(method, path, content=content, headers=headers) as response:
+                answer = bytearray()
                 for chunk in response.iter_bytes():
-                    content += chunk
-                    if len(content) > ANSWER_BYTES or time.monotonic() > deadline:
+                    answer += chunk
+                    if len(answer) > ANSWER_BYTES or time.monotonic() > deadline:
                         return Unclear(f"HTTP {response.status_code}, too long an answer")
-                return _Response(response.status_code, response.headers, content)
+                return _Response(response.status_code, response.headers, bytes(answer))
         except (
             httpx.ConnectError,
             httpx.ConnectTimeout,
@@ -144,7 +157,6 @@ class Provider:
             httpx.LocalProtocolError,
             httpx.UnsupportedProtocol,
             httpx.InvalidURL,
-            UnicodeEncodeError,
         ) as error:
             return NotSent(self._say(error))
         except httpx.HTTPError as error:
@@ -164,13 +176,20 @@ class Provider:
             replies.retry_after_seconds(body.get("retry_after"), detail, response.headers),
         )
 
-    def _same_host(self, url: str) -> str | None:
-        """The path of a next page, or None: the token goes to no other host."""
-        parts, own = urlsplit(url), self._http.base_url
-        if parts.hostname not in {None, own.host} or not parts.path.startswith("/"):
+    def _own_path(self, url: str) -> str | None:
+        """A next page's path, asked for at our own base URL: the token goes to no other host, and
+        a proxy need not rewrite what it passes on. None where it is no list of predictions."""
+        try:
+            parts = urlsplit(url)
+        except ValueError:
             return None
-        path = parts.path.removeprefix(own.path.rstrip("/"))
-        return f"{path}?{parts.query}" if parts.query else path
+        if not parts.path.endswith(LIST_PATH) or not parts.query or not parts.query.isascii():
+            return None
+        return f"{LIST_PATH}?{parts.query}"
+
+
+def _json(body: object) -> bytes:
+    return json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
 
 
 @contextmanager

@@ -151,6 +151,4 @@ class Queue:
 
 
 def _retry(kind: str, message: str, again_seconds: float) -> dict[str, Any]:
-    # NUL cannot be stored, and a server's words may hold one.
-    words = message.replace("\0", "")[:ERROR_CHARACTERS]
-    return {"kind": kind, "message": words, "again_seconds": again_seconds}
+    return {"kind": kind, "message": message[:ERROR_CHARACTERS], "again_seconds": again_seconds}

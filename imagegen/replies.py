@@ -5,6 +5,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+# A number beyond is no duration and no seed: nonsense, or Infinity.
+LARGEST_NUMBER = 2.0**53
 PREDICTION_ID = re.compile(r"[a-z0-9]{8,80}")
 
 
@@ -103,7 +105,7 @@ def prediction(body: object) -> Prediction | None:
         output=body.get("output"),
         error=words(body.get("error")) or None,
         prompt=prompt if isinstance(prompt, str) else None,
-        seed=seed if isinstance(seed, int) else None,
+        seed=_integer(seed),
         data_removed=body.get("data_removed") is True,
         predict_seconds=_number(measured.get("predict_time")),
         total_seconds=_number(measured.get("total_time")),
@@ -111,16 +113,26 @@ def prediction(body: object) -> Prediction | None:
 
 
 def words(value: object) -> str:
-    """An error in words: most are text, some are lists or objects."""
-    if value is None or isinstance(value, str):
-        return value or ""
-    return json.dumps(value)
+    """An error in words: most are text, some are lists or objects. Without what PostgreSQL cannot
+    store: NUL and lone surrogates."""
+    text = value if isinstance(value, str) else json.dumps(value) if value is not None else ""
+    return text.replace("\0", "").encode(errors="replace").decode()
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
-        return float(value)
-    return None
+    if (
+        not isinstance(value, int | float)
+        or isinstance(value, bool)
+        or not 0 <= value < LARGEST_NUMBER
+    ):
+        return None
+    return float(value)
+
+
+def _integer(value: object) -> int | None:
+    """A whole number, which some JSON writers give as 7.0."""
+    number = _number(value)
+    return int(number) if number is not None and number.is_integer() else None
 
 
 def retry_after_seconds(hint: object, detail: str, headers: Mapping[str, str]) -> float | None:

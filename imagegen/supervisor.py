@@ -88,13 +88,18 @@ class Supervisor:
         metrics.WORKERS.set(len(self._alive(workers=True)))
 
     def _start(self, child: Child) -> None:
-        predecessor, child.incarnation = child.name, child.incarnation + 1
-        child.name = f"{self._name}:{child.role}.{child.incarnation}"
+        predecessor, incarnation = child.name, child.incarnation + 1
+        name = f"{self._name}:{child.role}.{incarnation}"
         child.started = time.monotonic()
-        pid = process.fork()
+        try:
+            pid = process.fork()
+        except OSError as error:  # no memory or no process left, for now
+            log.error("process.fork.failed", extra={"role": child.role, "error": str(error)})
+            self._put_off(child)
+            return
         if pid == 0:
-            _run_child(child, predecessor)
-        child.pid = pid
+            _run_child(child, name, predecessor)
+        child.pid, child.name, child.incarnation = pid, name, incarnation
 
     def _reap(self) -> None:
         """Take in every child that ended. Strangers are reaped too: this may be PID 1."""
@@ -116,23 +121,31 @@ class Supervisor:
             if not self._alive(workers=True):
                 self._send(SIGTERM)  # the exporter, last: it serves until the workers are done
             return
-        lived_seconds = time.monotonic() - child.started
-        child.quick_deaths = 0 if lived_seconds > HEALTHY_SECONDS else child.quick_deaths
-        delay = restart_delay_seconds(child.quick_deaths)
-        child.quick_deaths += 1
-        child.start_at = time.monotonic() + delay
+        if time.monotonic() - child.started > HEALTHY_SECONDS:
+            child.quick_deaths = 0
+        delay = self._put_off(child)
         said = {"role": child.role, "pid": pid, "cause": cause, "again_seconds": delay}
         log.error("process.died", extra=said)
         if child.is_worker:
             metrics.WORKER_RESTARTS.labels(child.role, cause).inc()
 
+    def _put_off(self, child: Child) -> float:
+        """Let a child start again after its delay, which is returned."""
+        delay = restart_delay_seconds(child.quick_deaths)
+        child.quick_deaths += 1
+        child.start_at = time.monotonic() + delay
+        return delay
+
     def _alive(self, *, workers: bool = False) -> list[Child]:
         running = [child for child in self._children if child.pid is not None]
         return [child for child in running if child.is_worker] if workers else running
 
+    def _to_end(self) -> list[Child]:
+        """The workers, then what is left: the exporter serves until they are gone."""
+        return self._alive(workers=True) or self._alive()
+
     def _send(self, number: signal.Signals) -> None:
-        """To the workers, or to what is left when they are gone."""
-        for child in self._alive(workers=True) or self._alive():
+        for child in self._to_end():
             if child.pid is not None:
                 os.kill(child.pid, number)
 
@@ -149,18 +162,18 @@ class Supervisor:
 
     def _end_what_overstays(self) -> None:
         if self._stop_asked is not None and time.monotonic() >= self._kill_at():
-            for child in self._alive():
+            for child in self._to_end():
                 log.error("process.killed", extra={"role": child.role, "pid": child.pid})
             self._send(SIGKILL)
-            self._stop_asked = time.monotonic()  # the exporter gets its own time
+            self._stop_asked = time.monotonic()  # the exporter, if it is still there, has its time
 
 
-def _run_child(child: Child, predecessor: str | None) -> None:
+def _run_child(child: Child, name: str, predecessor: str | None) -> None:
     """The whole life of a child. It never returns into the supervisor's stack."""
     code = 1
     try:
         metric_files.become(child.role)
-        child.run(child.name or child.role, predecessor)
+        child.run(name, predecessor)
         code = 0
     except BaseException:  # noqa: BLE001
         # The outermost handler of a process: it is replaced, and the log says what happened.
@@ -171,4 +184,7 @@ def _run_child(child: Child, predecessor: str | None) -> None:
 
 def restart_delay_seconds(quick_deaths: int) -> float:
     """0, 1, 2, 4 … 30 s, for a child that died so many times before it was healthy."""
-    return min(2.0 ** (quick_deaths - 1), MAX_RESTART_DELAY_SECONDS) if quick_deaths else 0.0
+    if not quick_deaths:
+        return 0.0
+    # The exponent is bounded as well: a child may die so often that 2.0 ** n overflows.
+    return min(2.0 ** min(quick_deaths - 1, 10), MAX_RESTART_DELAY_SECONDS)

@@ -6,6 +6,7 @@ import time
 from urllib.parse import urlsplit
 
 from imagegen import metrics
+from imagegen.checks import LOOPBACK
 from imagegen.closing import Closer
 from imagegen.database import AWAY, open_pool, read_tables, why_away
 from imagegen.gate import Gate
@@ -13,7 +14,7 @@ from imagegen.generation import Options, Recipe
 from imagegen.logs import log
 from imagegen.provider import Provider
 from imagegen.queue import Claim, Queue
-from imagegen.settings import LOOPBACK, Settings
+from imagegen.settings import Settings
 from imagegen.slots import Slots
 from imagegen.wake import Wake
 
@@ -131,7 +132,7 @@ class Worker:
             metrics.ADOPTIONS.inc()
             event = "prediction.adopted" if claim.prediction_id else "generation.adopted"
         else:
-            self._gate.goes_ahead()
+            self._gate.goes_ahead(claim.generation_id)
             metrics.QUEUE_WAIT_SECONDS.observe(max(claim.waited_seconds, 0.0))
             event = "token.claimed"
         said = {"token_id": claim.token_id, "generation_id": claim.generation_id}

@@ -5,9 +5,10 @@ import os
 
 import click
 
+from imagegen.checks import SECRET_PARTS, url_parts
 from imagegen.cli.options import misconfigured, settings_options
 from imagegen.logs import HIDDEN
-from imagegen.settings import all_settings, read, url_secrets
+from imagegen.settings import all_settings, read
 
 
 @click.command()
@@ -29,22 +30,23 @@ def config(*, as_json: bool, **options: str | None) -> None:
         elif os.environ.get(variable):
             source = "environment"
         value = values.get(item.name, "(wrong)")
-        if item.metadata["secret"] and isinstance(value, str):
-            value = _hidden(value)
+        if variable == "DATABASE_URL" and item.name in values and value:
+            value = _without_passwords(value)
+        elif item.metadata["secret"] and item.name in values and value:
+            value = HIDDEN
         rows.append((variable, value, source))
     if as_json:
         click.echo(json.dumps({variable: value for variable, value, _ in rows}, indent=2))
     else:
         for variable, value, source in rows:
             shown = "(not set)" if value is None else value
+            shown = json.dumps(value) if isinstance(value, dict) else shown
             click.echo(f"{variable:<32} {shown}  ({source})")
     if wrong:
         raise misconfigured(wrong)
 
 
-def _hidden(value: str) -> str:
-    """A database URL without its password; anything else without itself."""
-    passwords = url_secrets(value)[1:] if "://" in value else [value]
-    for word in sorted(passwords, key=len, reverse=True):
-        value = value.replace(word, HIDDEN)
-    return value
+def _without_passwords(url: str) -> str:
+    """A database URL in libpq's other form, word by word."""
+    words = url_parts(url) | {name: HIDDEN for name in SECRET_PARTS if name in url_parts(url)}
+    return " ".join(f"{name}={word}" for name, word in words.items())

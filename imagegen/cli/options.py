@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from imagegen.checks import url_secrets
 from imagegen.settings import (
     ConfigurationError,
     Settings,
@@ -14,7 +15,6 @@ from imagegen.settings import (
     load,
     option_name,
     read,
-    url_secrets,
 )
 
 CONFIGURATION = 78  # EX_CONFIG of sysexits.h: systemd does not restart a service for it
@@ -73,7 +73,7 @@ def told_in_one_line(database_url: str) -> Iterator[None]:
     try:
         yield
     except (NotMigratedError, CannotStartError) as error:
-        raise failed(redact(str(error))) from None
+        raise failed(str(error)) from None
     except AWAY as error:
         reason = " ".join(str(error).split())
         raise failed(f"cannot use the database of DATABASE_URL: {redact(reason)}") from None

@@ -202,7 +202,7 @@ def test_an_error_is_cut_to_1000_characters(site: Site, make_queue: MakeQueue) -
     site.mint("a prompt")
     queue = make_queue()
 
-    queue.close_failed(claim_one(queue), "permanent", "x\0" * 2000, max_attempts=0, again_seconds=0)
+    queue.close_failed(claim_one(queue), "permanent", "x" * 2000, max_attempts=0, again_seconds=0)
 
     assert token(site)[2] == "x" * 1000
 

@@ -1,0 +1,162 @@
+"""What the text of a setting must be, and the value that it becomes.
+
+Each check raises WrongValueError otherwise. No message repeats a secret.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from imagegen import prompts
+
+MODEL = re.compile(r"[a-z0-9][a-z0-9._-]*/[a-z0-9][a-z0-9._-]*(:[0-9a-f]{64})?", re.I)
+VERSION = re.compile(r"[0-9a-f]{64}")
+SECRET_PARTS = ("password", "sslpassword")
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+class WrongValueError(Exception):
+    """A value does not pass its check; the message ends the sentence `NAME must be …`."""
+
+
+def text(value: str) -> str:
+    return value.strip()
+
+
+def seconds(*, least: float, most: float) -> Callable[[str], float]:
+    def parse(value: str) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not least <= number <= most:
+            raise WrongValueError(f"a number of seconds from {least:g} to {most:g}, not {value!r}")
+        return number
+
+    return parse
+
+
+def whole(*, least: int, most: int) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            number = least - 1
+        if not least <= number <= most:
+            raise WrongValueError(f"a whole number from {least} to {most}, not {value!r}")
+        return number
+
+    return parse
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value.strip().lower() not in choices:
+            raise WrongValueError(f"one of {', '.join(choices)}, not {value!r}")
+        return value.strip().lower()
+
+    return parse
+
+
+def prompt(value: str) -> str:
+    try:
+        return prompts.clean(value, None)
+    except prompts.InvalidPromptError:
+        most = prompts.MAX_CHARACTERS
+        raise WrongValueError(f"a prompt of 1 to {most} characters, not {len(value)}") from None
+
+
+def postgres_url(value: str) -> str:
+    """The value is never repeated in the message: it holds a password."""
+    example = "a PostgreSQL URL such as postgresql://user:password@host:5432/database"
+    url = value.strip()
+    ports = url_parts(url).get("port", "5432").split(",")
+    if not url.startswith(("postgresql://", "postgres://")) or not url_parts(url):
+        raise WrongValueError(example)
+    if not all(port.isdecimal() and int(port) < 65536 for port in ports if port):
+        raise WrongValueError(example)
+    return url
+
+
+def url_parts(url: str) -> dict[str, str]:
+    """A database URL as libpq reads it, by its words (host, port, user …); empty where it cannot.
+
+    urlsplit disagrees with libpq about passwords with `#` or `?` in them, and several hosts.
+    """
+    import psycopg  # noqa: PLC0415 (slow to import, and `--help` reads this module)
+    from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415
+
+    try:
+        found = conninfo_to_dict(url)
+    except (psycopg.ProgrammingError, UnicodeError):
+        return {}
+    return {name: str(part) for name, part in found.items() if part is not None}
+
+
+def api_token(value: str) -> str:
+    """Replicate's SDK prints a token with a line end or non-ASCII text in it: refused here."""
+    token = value.strip()
+    if not re.fullmatch(r"[\x21-\x7e]+", token):
+        raise WrongValueError("a Replicate API token: one word of ASCII characters")
+    return token
+
+
+def model_name(value: str) -> str:
+    name = value.strip()
+    if not (MODEL.fullmatch(name) or VERSION.fullmatch(name)):
+        raise WrongValueError(
+            f"owner/name, owner/name:version or a version of 64 hex digits, not {value!r}"
+        )
+    return name
+
+
+def model_input(value: str) -> dict[str, Any]:
+    try:
+        parsed = json.loads(value, parse_constant=_refuse_constant)
+        json.dumps(parsed, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        parsed = None
+    if not isinstance(parsed, dict):
+        raise WrongValueError(
+            """a JSON object such as {"aspect_ratio": "1:1", "output_format": "png"}"""
+        )
+    if taken := sorted({"prompt", "seed"} & parsed.keys()):
+        raise WrongValueError(
+            f"a JSON object without {' and '.join(taken)}: imagegen sets these itself"
+        )
+    return parsed
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def api_url(value: str) -> str:
+    """The API token travels there: https, or http on this machine alone (the sandbox)."""
+    example = "an https URL (http only on localhost) without a user, query or fragment"
+    try:
+        parts = urlsplit(value.strip())
+        parts.port  # noqa: B018 (raises where the port is no port)
+    except ValueError:
+        raise WrongValueError(example) from None
+    schemes = {"https", "http"} if parts.hostname in LOOPBACK else {"https"}
+    if not parts.hostname or parts.scheme not in schemes:
+        raise WrongValueError(example)
+    if not re.fullmatch(r"[\x21-\x7e]+", value.strip()) or re.search("[@?#]", value):
+        raise WrongValueError(example)
+    return value.strip().rstrip("/")
+
+
+def url_secrets(url: str) -> list[str]:
+    """A database URL and the passwords in it, decoded and as they may be written in a URL."""
+    found = url_parts(url)
+    words = [found[name] for name in SECRET_PARTS if name in found]
+    return [
+        url,
+        *words,
+        *(quote(word, safe="") for word in words),
+        *(quote(word) for word in words),
+    ]

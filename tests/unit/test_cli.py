@@ -1,0 +1,159 @@
+"""The command line: help, bad usage, and settings that are missing or wrong."""
+
+import json
+
+import pytest
+from click.testing import CliRunner, Result
+
+from imagegen.cli import cli
+from imagegen.settings import all_settings, option_name
+
+DATABASE_URL = "postgresql://user:pass%2Fword@host:5432/tokens"
+TOKEN = "r8_0123456789"
+ENOUGH = {"DATABASE_URL": DATABASE_URL, "REPLICATE_API_TOKEN": TOKEN}
+USAGE, CONFIGURATION = 2, 78
+
+
+def imagegen(*arguments: str, **environment: str) -> Result:
+    """Run a command in an environment without any other setting."""
+    unset: dict[str, str | None] = {item.metadata["variable"]: None for item in all_settings()}
+    return CliRunner().invoke(cli, arguments, prog_name="imagegen", env=unset | environment)
+
+
+@pytest.mark.parametrize(
+    "command", [(), ("supervise",), ("worker",), ("config",), ("db",), ("db", "upgrade")]
+)
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_every_command_has_help(command: tuple[str, ...], option: str) -> None:
+    result = imagegen(*command, option)
+
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"Usage: {' '.join(['imagegen', *command])}")
+
+
+def test_the_help_names_every_setting_its_variable_and_its_default() -> None:
+    shown = "".join(imagegen("supervise", "--help").stdout.split())
+
+    for item in all_settings():
+        default = item.metadata["default"]
+        assert option_name(item) in shown
+        assert item.metadata["variable"] in shown
+        assert default is None or f"default:{''.join(default.split())}]" in shown
+
+
+@pytest.mark.parametrize(
+    "arguments", [("no-such-command",), ("supervise", "--no-such-option"), ("config", "extra")]
+)
+def test_bad_usage_is_told_with_exit_code_2(arguments: tuple[str, ...]) -> None:
+    result = imagegen(*arguments, **ENOUGH)
+
+    assert result.exit_code == USAGE
+    assert "no-such" in result.stderr or "extra" in result.stderr
+
+
+def test_the_version_is_told() -> None:
+    assert imagegen("--version").stdout.startswith("imagegen, version ")
+
+
+@pytest.mark.parametrize("command", ["supervise", "worker"])
+def test_nothing_starts_without_its_settings(command: str) -> None:
+    result = imagegen(command)
+
+    assert result.exit_code == CONFIGURATION
+    assert [line.split(": ")[:2] for line in result.stderr.splitlines()] == [
+        ["imagegen", "DATABASE_URL is missing"],
+        ["imagegen", "REPLICATE_API_TOKEN is missing"],
+    ]
+    assert result.stdout == ""
+
+
+def test_a_missing_token_never_falls_back_to_the_sandbox() -> None:
+    result = imagegen("worker", DATABASE_URL=DATABASE_URL, REPLICATE_BASE_URL="http://localhost:1")
+
+    assert result.exit_code == CONFIGURATION
+    assert result.stderr.startswith("imagegen: REPLICATE_API_TOKEN is missing")
+
+
+def test_the_database_commands_need_the_database_alone() -> None:
+    result = imagegen("db", "current", REPLICATE_API_TOKEN="two words")
+
+    assert result.exit_code == CONFIGURATION
+    assert [line.split()[1] for line in result.stderr.splitlines()] == ["DATABASE_URL"]
+
+
+def test_a_database_that_is_away_is_told_in_one_line_without_its_password() -> None:
+    url = "postgresql://user:pass%2Fword@127.0.0.1:1/tokens"
+    result = imagegen("db", "current", DATABASE_URL=url)
+
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stderr.startswith("imagegen: cannot use the database of DATABASE_URL: ")
+    assert "word" not in result.stderr
+
+
+# imagegen config
+
+
+def test_config_shows_every_setting_and_where_it_comes_from() -> None:
+    result = imagegen("config", "--slots", "4", **ENOUGH, POLL_INTERVAL_SECONDS="2")
+    lines = {line.split()[0]: line for line in result.stdout.splitlines()}
+
+    assert result.exit_code == 0
+    assert lines.keys() == {item.metadata["variable"] for item in all_settings()}
+    assert lines["WORKER_BATCH_SIZE"].split()[1:] == ["4", "(option)"]
+    assert lines["POLL_INTERVAL_SECONDS"].split()[1:] == ["2.0", "(environment)"]
+    assert lines["IMAGEGEN_PROCS"].split()[1:] == ["2", "(default)"]
+    assert lines["DEFAULT_PROMPT"].split()[1:] == ["(not", "set)", "(default)"]
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_config_shows_no_secret(form: tuple[str, ...]) -> None:
+    result = imagegen("config", *form, **ENOUGH)
+
+    assert "word=[hidden]" in result.stdout
+    assert TOKEN not in result.output
+    assert "pass/word" not in result.output
+    assert "pass%2Fword" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        (DATABASE_URL, "user=user password=[hidden] host=host port=5432 dbname=tokens"),
+        ("postgresql://user:pa#ss@host/db", "user=user password=[hidden] host=host dbname=db"),
+        ("postgresql://one:1,two:2/db", "host=one,two port=1,2 dbname=db"),
+        ("postgresql://host/db?sslpassword=key", "host=host dbname=db sslpassword=[hidden]"),
+    ],
+)
+def test_config_shows_the_database_as_libpq_reads_it_without_its_passwords(
+    url: str, words: str
+) -> None:
+    environment = ENOUGH | {"DATABASE_URL": url}
+    shown = json.loads(imagegen("config", "--json", **environment).stdout)
+
+    assert set(shown["DATABASE_URL"].split()) == set(words.split())
+
+
+def test_config_shows_the_models_inputs_as_they_are_given() -> None:
+    given = '{"aspect_ratio": "1:1", "go_fast": true}'
+    result = imagegen("config", **ENOUGH, IMAGEGEN_MODEL_INPUT=given)
+
+    assert f"{given}  (environment)" in result.stdout
+
+
+def test_config_as_json_is_one_object() -> None:
+    shown = json.loads(imagegen("config", "--json", **ENOUGH).stdout)
+
+    assert shown["WORKER_BATCH_SIZE"] == 10
+    assert shown["IMAGEGEN_MODEL_INPUT"] == {}
+    assert shown["DEFAULT_PROMPT"] is None
+
+
+def test_config_tells_what_is_wrong_and_still_shows_the_rest() -> None:
+    result = imagegen("config", **ENOUGH, IMAGEGEN_PROCS="many")
+
+    assert result.exit_code == CONFIGURATION
+    assert result.stderr == (
+        "imagegen: IMAGEGEN_PROCS must be a whole number from 1 to 64, not 'many'\n"
+    )
+    assert "(wrong)  (environment)" in result.stdout

@@ -1,0 +1,218 @@
+"""The gate: refusals hold back new tokens, one probe goes ahead, success opens it again."""
+
+import pytest
+
+from imagegen import gate, metrics
+from imagegen.gate import Gate
+from imagegen.outcomes import Reason, Refused
+
+FREE = 10
+PROBE, ANOTHER = 7, 8  # generations
+
+
+class Clock:
+    """Stands in for the module's `time`."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def passes(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(gate, "time", clock)
+    return clock
+
+
+def refused(wait_seconds: float | None = None) -> Refused:
+    return Refused(Reason.UNREACHABLE, "ConnectError", wait_seconds)
+
+
+def probe_leaves(gate: Gate) -> None:
+    """The gate offers a place, and a token is claimed for it."""
+    assert gate.allows(FREE) == 1
+    gate.goes_ahead(PROBE)
+
+
+def probe_is_refused(gate: Gate, clock: Clock, wait_seconds: float | None = None) -> float:
+    """The gate's time is up, one token goes ahead, and is refused too."""
+    clock.passes(1000.0)
+    probe_leaves(gate)
+    return gate.close(refused(wait_seconds), PROBE)
+
+
+def test_an_open_gate_lets_as_many_go_as_there_are_free_slots(clock: Clock) -> None:
+    assert Gate("worker-0").allows(FREE) == FREE
+
+
+def test_a_refusal_holds_back_every_new_token_for_two_seconds(clock: Clock) -> None:
+    gate = Gate("worker-0")
+
+    assert gate.close(refused(), ANOTHER) == 2.0
+    assert gate.allows(FREE) == 0
+    clock.passes(1.99)
+    assert gate.allows(FREE) == 0
+
+
+def test_then_one_token_goes_ahead_alone(clock: Clock) -> None:
+    gate = Gate("worker-0")
+    gate.close(refused(), ANOTHER)
+    clock.passes(2.0)
+
+    probe_leaves(gate)
+    assert gate.allows(FREE) == 0
+    clock.passes(3600.0)
+    assert gate.allows(FREE) == 0  # however long the probe takes
+
+
+def test_nothing_goes_ahead_where_no_slot_is_free(clock: Clock) -> None:
+    gate = Gate("worker-0")
+    gate.close(refused(), ANOTHER)
+    clock.passes(2.0)
+
+    assert gate.allows(0) == 0
+
+
+def test_success_opens_the_gate_for_all(clock: Clock) -> None:
+    gate = Gate("worker-0")
+    gate.close(refused(), ANOTHER)
+    assert probe_is_refused(gate, clock) == 4.0
+    gate.open()
+
+    assert gate.allows(FREE) == FREE
+    assert gate.close(refused(), ANOTHER) == 2.0  # what was before is forgotten
+
+
+def test_while_refusals_go_on_the_delay_doubles_to_a_minute(clock: Clock) -> None:
+    gate = Gate("worker-0")
+    delays = [gate.close(refused(), ANOTHER)]
+    delays += [probe_is_refused(gate, clock) for _ in range(7)]
+
+    assert delays == [2, 4, 8, 16, 32, 60, 60, 60]
+
+
+def test_ten_slots_refused_at_the_same_moment_count_as_one_refusal(clock: Clock) -> None:
+    gate = Gate("worker-0")
+
+    assert [gate.close(refused(), ANOTHER) for _ in range(FREE)] == [2.0] * FREE
+    clock.passes(2.0)
+    assert gate.allows(FREE) == 1
+
+
+@pytest.mark.parametrize(("hint", "waited"), [(5.0, 5.0), (0.0, 1.0), (86_400.0, 120.0)])
+def test_the_gate_reopens_when_the_answer_says_within_reason(
+    clock: Clock, hint: float, waited: float
+) -> None:
+    gate = Gate("worker-0")
+
+    assert gate.close(refused(hint), ANOTHER) == waited
+    clock.passes(waited - 0.01)
+    assert gate.allows(FREE) == 0
+    clock.passes(0.01)
+    assert gate.allows(FREE) == 1
+
+
+def test_a_hint_counts_for_a_probe_as_well(clock: Clock) -> None:
+    gate = Gate("worker-0")
+    gate.close(refused(), ANOTHER)
+
+    assert probe_is_refused(gate, clock, wait_seconds=5.0) == 5.0
+
+
+def test_a_refusal_of_what_left_before_makes_nobody_wait_longer(clock: Clock) -> None:
+    gate = Gate("worker-0")
+    gate.close(refused(), ANOTHER)
+    clock.passes(1.5)
+
+    assert gate.close(refused(), ANOTHER) == 2.0
+    clock.passes(0.5)
+    assert gate.allows(FREE) == 1
+
+
+def test_a_probe_that_never_asked_replicate_gives_its_place_back_at_once(clock: Clock) -> None:
+    gate = Gate("worker-0")
+    gate.close(refused(), ANOTHER)
+    clock.passes(2.0)
+    probe_leaves(gate)
+    gate.came_back(PROBE)
+
+    assert gate.allows(FREE) == 1
+
+
+def test_only_the_probe_gives_its_place_back(clock: Clock) -> None:
+    gate = Gate("worker-0")
+    gate.close(refused(), ANOTHER)
+    clock.passes(2.0)
+    probe_leaves(gate)
+    gate.came_back(ANOTHER)
+
+    assert gate.allows(FREE) == 0
+
+
+def test_a_probe_that_was_refused_and_comes_back_shortens_no_wait(clock: Clock) -> None:
+    gate = Gate("worker-0")
+    gate.close(refused(), ANOTHER)
+    assert probe_is_refused(gate, clock) == 4.0
+    gate.came_back(PROBE)
+
+    assert gate.allows(FREE) == 0
+
+
+def test_a_probe_that_opened_the_gate_and_comes_back_leaves_it_open(clock: Clock) -> None:
+    gate = Gate("worker-0")
+    gate.close(refused(), ANOTHER)
+    clock.passes(2.0)
+    probe_leaves(gate)
+    gate.open()
+    gate.came_back(PROBE)
+
+    assert gate.allows(FREE) == FREE
+
+
+def test_a_claim_through_an_open_gate_closes_nothing(clock: Clock) -> None:
+    gate = Gate("worker-0")
+    assert gate.allows(FREE) == FREE
+    gate.goes_ahead(PROBE)
+
+    assert gate.allows(FREE) == FREE
+
+
+def test_a_claim_made_while_the_gate_was_open_is_no_probe_once_it_closes(clock: Clock) -> None:
+    gate = Gate("worker-0")
+    gate.allows(FREE)
+    gate.close(refused(), ANOTHER)
+    gate.goes_ahead(ANOTHER)
+
+    assert gate.close(refused(), ANOTHER) == 2.0  # a probe's refusal would double it
+    clock.passes(2.0)
+    assert gate.allows(FREE) == 1
+
+
+def test_the_gauge_shows_whether_the_gate_is_open(clock: Clock) -> None:
+    gate = Gate("worker-7")
+    gauge = metrics.GATE_OPEN.labels("worker-7")
+    shown = [gauge._value.get()]
+    gate.close(refused(), ANOTHER)
+    shown.append(gauge._value.get())
+    gate.open()
+    shown.append(gauge._value.get())
+
+    assert shown == [1, 0, 1]
+
+
+def test_a_late_refusal_of_another_does_not_pass_for_the_probes(clock: Clock) -> None:
+    gate = Gate("worker-0")
+    gate.close(refused(), ANOTHER)
+    clock.passes(2.0)
+    probe_leaves(gate)
+
+    gate.close(refused(), ANOTHER)
+
+    assert gate.allows(FREE) == 0  # the probe is still out
+    assert gate.close(refused(), PROBE) == 4.0

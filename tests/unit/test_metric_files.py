@@ -1,0 +1,100 @@
+"""Where counts are kept: what killed supervisors left goes, what lives stays."""
+
+import fcntl
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imagegen import metric_files
+
+SUPERVISOR = """
+import time
+from imagegen import metric_files
+print(metric_files.share(), flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def supervisor(temporary: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Another one, which keeps its counts in the same place."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SUPERVISOR],
+        stdout=subprocess.PIPE, text=True, env=os.environ | {"TMPDIR": str(temporary)},
+    ) as started:  # fmt: skip
+        try:
+            yield started
+        finally:
+            started.kill()
+
+
+def folder_of(supervisor: "subprocess.Popen[str]") -> Path:
+    assert supervisor.stdout is not None
+    return Path(supervisor.stdout.readline().strip())
+
+
+def left_behind(temporary: Path, name: str) -> Path:
+    folder = temporary / f"imagegen-metrics-{name}"
+    folder.mkdir()
+    (folder / "lock").touch()
+    (folder / "counter_worker-0.db").write_bytes(b"")
+    return folder
+
+
+def test_the_folder_of_a_running_supervisor_stays(supervisor: "subprocess.Popen[str]") -> None:
+    used = folder_of(supervisor)
+    metric_files.remove_abandoned()
+
+    assert used.exists()
+
+
+def test_the_folder_of_a_killed_supervisor_is_removed(supervisor: "subprocess.Popen[str]") -> None:
+    left = folder_of(supervisor)
+    supervisor.kill()
+    supervisor.wait()
+    metric_files.remove_abandoned()
+
+    assert not left.exists()
+
+
+def test_a_folder_is_abandoned_though_a_process_has_the_pid_of_its_supervisor(
+    temporary: Path,
+) -> None:
+    left = left_behind(temporary, f"{os.getpid()}-abc")
+    metric_files.remove_abandoned()
+
+    assert not left.exists()
+
+
+def test_a_folder_stays_as_long_as_anybody_holds_its_lock(temporary: Path) -> None:
+    used = left_behind(temporary, "1-of-another-container")
+    with (used / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        metric_files.remove_abandoned()
+        assert used.exists()
+
+    metric_files.remove_abandoned()
+    assert not used.exists()
+
+
+def test_a_folder_that_is_not_ours_stays(temporary: Path) -> None:
+    other = temporary / "metrics-of-somebody"
+    other.mkdir()
+    metric_files.remove_abandoned()
+
+    assert other.exists()
+
+
+def test_removing_a_folder_that_is_gone_is_no_error(temporary: Path) -> None:
+    metric_files.remove(temporary / "imagegen-metrics-1-gone")

@@ -1,0 +1,74 @@
+"""What Replicate's list says of a request whose answer nobody saw."""
+
+import pytest
+
+from imagegen import outcomes
+from imagegen.outcomes import Absent, Found, Undecidable
+from imagegen.replies import Listed, Prediction
+
+
+def listed(*items: tuple[str, str, str, int]) -> Listed:
+    """Newest first, each as (id, status, prompt, seed)."""
+    return Listed(tuple(Prediction(i, s, prompt=prompt, seed=seed) for i, s, prompt, seed in items))
+
+
+def found_id(everything: Listed, known: frozenset[str] = frozenset()) -> str | None:
+    outcome = outcomes.of_list(everything, "a cat", 7, set(known))
+    return outcome.prediction.id if isinstance(outcome, Found) else None
+
+
+def test_a_prediction_is_found_by_its_prompt_and_its_seed() -> None:
+    everything = listed(
+        ("other-seed", "succeeded", "a cat", 8),
+        ("other-prompt", "succeeded", "a dog", 7),
+        ("ours", "starting", "a cat", 7),
+    )
+
+    assert found_id(everything) == "ours"
+
+
+def test_a_list_without_it_says_that_none_was_made() -> None:
+    assert outcomes.of_list(listed(("x", "succeeded", "a dog", 7)), "a cat", 7, set()) == Absent()
+    assert outcomes.of_list(Listed(()), "a cat", 7, set()) == Absent()
+
+
+def test_a_prediction_of_another_generation_is_not_taken() -> None:
+    everything = listed(("theirs", "succeeded", "a cat", 7))
+
+    assert outcomes.of_list(everything, "a cat", 7, {"theirs"}) == Absent()
+
+
+@pytest.mark.parametrize(
+    ("newest_first", "best"),
+    [
+        (["succeeded", "succeeded"], "1"),  # the earliest that succeeded
+        (["succeeded", "failed"], "0"),
+        (["processing", "succeeded"], "1"),
+        (["starting", "failed"], "0"),  # one that runs before one that failed
+        (["starting", "processing"], "1"),  # the earliest that runs
+        (["failed", "canceled"], "1"),
+    ],
+)
+def test_of_two_by_mishap_the_one_that_gives_an_image_soonest_is_taken(
+    newest_first: list[str], best: str
+) -> None:
+    items = [(str(place), status, "a cat", 7) for place, status in enumerate(newest_first)]
+    outcome = outcomes.of_list(listed(*items), "a cat", 7, set())
+
+    assert isinstance(outcome, Found)
+    assert outcome.prediction.id == best
+    assert [other.id for other in outcome.others] == [str(1 - int(best))]
+
+
+def test_a_list_whose_inputs_were_deleted_cannot_tell() -> None:
+    purged = Prediction("purged", "succeeded", data_removed=True)
+
+    assert outcomes.of_list(Listed((purged,)), "a cat", 7, set()) == Undecidable()
+    assert outcomes.of_list(Listed((purged,)), "a cat", 7, {"purged"}) == Absent()
+
+
+def test_a_match_counts_though_others_were_deleted() -> None:
+    ours = Prediction("ours", "succeeded", prompt="a cat", seed=7)
+    purged = Prediction("purged", "succeeded", data_removed=True)
+
+    assert outcomes.of_list(Listed((ours, purged)), "a cat", 7, set()) == Found(ours)

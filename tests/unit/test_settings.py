@@ -1,0 +1,237 @@
+"""Settings: what is missing or wrong is told in one line each, before anything starts."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from imagegen import settings
+from imagegen.settings import ConfigurationError, Settings
+
+ENOUGH = {
+    "DATABASE_URL": "postgresql://user:pass-word@host:5432/tokens",
+    "REPLICATE_API_TOKEN": "r8_secret",
+}
+A_VERSION = "0123456789abcdef" * 4
+
+
+def with_environment(**more: str) -> Settings:
+    return settings.load(ENOUGH | more, {})
+
+
+def complaints(environment: Mapping[str, str], **options: str) -> list[str]:
+    """The lines that the user sees."""
+    with pytest.raises(ConfigurationError) as caught:
+        settings.load(environment, options)
+    return caught.value.lines
+
+
+def test_a_database_and_a_token_are_all_that_must_be_given() -> None:
+    loaded = with_environment()
+
+    assert loaded.model == "black-forest-labs/flux-schnell"
+    assert loaded.replicate_base_url == "https://api.replicate.com"
+    assert loaded.poll_interval_seconds == 1.0
+    assert loaded.slots == 10
+    assert loaded.default_prompt is None
+
+
+def test_each_missing_setting_is_told_in_a_line_of_its_own() -> None:
+    database, token = complaints({})
+
+    assert database.startswith("DATABASE_URL is missing: PostgreSQL")
+    assert token.startswith("REPLICATE_API_TOKEN is missing: Replicate's API token")
+
+
+def test_every_wrong_setting_is_told_at_once() -> None:
+    lines = complaints(ENOUGH | {"WORKER_BATCH_SIZE": "0", "IMAGEGEN_LOG_LEVEL": "loud"})
+
+    assert lines == [
+        "WORKER_BATCH_SIZE must be a whole number from 1 to 100, not '0'",
+        "IMAGEGEN_LOG_LEVEL must be one of debug, info, warning, error, not 'loud'",
+    ]
+
+
+def test_an_option_wins_over_the_environment() -> None:
+    loaded = settings.load(ENOUGH | {"WORKER_BATCH_SIZE": "3"}, {"slots": "4"})
+
+    assert loaded.slots == 4
+
+
+def test_a_wrong_option_is_named_as_it_was_written() -> None:
+    assert complaints(ENOUGH, lease_seconds="soon") == [
+        "--lease-seconds must be a number of seconds from 1 to 600, not 'soon'"
+    ]
+
+
+def test_an_empty_variable_is_one_that_was_not_set() -> None:
+    loaded = with_environment(WORKER_BATCH_SIZE="", DEFAULT_PROMPT="")
+
+    assert (loaded.slots, loaded.default_prompt) == (10, None)
+    assert complaints(ENOUGH | {"REPLICATE_API_TOKEN": ""})[0].endswith("Replicate's API token.")
+
+
+@pytest.mark.parametrize(
+    ("variable", "wrong", "said"),
+    [
+        ("POLL_INTERVAL_SECONDS", "0", "a number of seconds from 0.05 to 60, not '0'"),
+        ("POLL_INTERVAL_SECONDS", "61", "a number of seconds from 0.05 to 60, not '61'"),
+        ("POLL_INTERVAL_SECONDS", "nan", "a number of seconds from 0.05 to 60, not 'nan'"),
+        ("IMAGEGEN_GRACE_SECONDS", "inf", "a number of seconds from 0 to 3600, not 'inf'"),
+        ("IMAGEGEN_PROCS", "1.5", "a whole number from 1 to 64, not '1.5'"),
+        ("IMAGEGEN_PROCS", "9" * 5000, "a whole number from 1 to 64"),
+        ("IMAGEGEN_METRICS_PORT", "65536", "a whole number from 0 to 65535, not '65536'"),
+        ("IMAGEGEN_LOG_FORMAT", "xml", "one of auto, json, text, not 'xml'"),
+        ("FALLBACK_CENSORED_PROMPT", "   ", "a prompt of 1 to 1000 characters, not 3"),
+        ("FALLBACK_CENSORED_PROMPT", "\u200b\u200d", "a prompt of 1 to 1000 characters"),
+        ("DEFAULT_PROMPT", "x" * 1001, "a prompt of 1 to 1000 characters, not 1001"),
+        ("REPLICATE_MODEL_VERSION", "flux", "owner/name, owner/name:version or a version"),
+        ("REPLICATE_MODEL_VERSION", "../v1/account", "owner/name, owner/name:version or"),
+        ("REPLICATE_MODEL_VERSION", "a/b:latest", "owner/name, owner/name:version or a version"),
+        ("REPLICATE_MODEL_VERSION", A_VERSION[:-1], "owner/name, owner/name:version or a version"),
+        ("IMAGEGEN_MODEL_INPUT", "[]", "a JSON object such as"),
+        ("IMAGEGEN_MODEL_INPUT", "{", "a JSON object such as"),
+        ("IMAGEGEN_MODEL_INPUT", '{"seed": 1}', "a JSON object without seed"),
+        ("IMAGEGEN_MODEL_INPUT", '{"seed": 1, "prompt": ""}', "without prompt and seed"),
+        ("REPLICATE_BASE_URL", "http://api.replicate.com", "an https URL (http only on localhost)"),
+        ("REPLICATE_BASE_URL", "ftp://localhost", "an https URL (http only on localhost)"),
+        ("REPLICATE_BASE_URL", "api.replicate.com", "an https URL (http only on localhost)"),
+        ("REPLICATE_BASE_URL", "https://[1", "an https URL (http only on localhost)"),
+        ("REPLICATE_BASE_URL", "https://user:word@host", "without a user, query or fragment"),
+        ("REPLICATE_BASE_URL", "https://user@host", "without a user, query or fragment"),
+        ("REPLICATE_BASE_URL", "https://host/?token=1", "without a user, query or fragment"),
+        ("REPLICATE_BASE_URL", "https://host/#here", "without a user, query or fragment"),
+        ("REPLICATE_BASE_URL", "https://host:port", "an https URL (http only on localhost)"),
+        ("REPLICATE_BASE_URL", "https://host:65536", "an https URL (http only on localhost)"),
+    ],
+)
+def test_a_wrong_value_is_told_with_what_it_must_be(variable: str, wrong: str, said: str) -> None:
+    [line] = complaints(ENOUGH | {variable: wrong})
+
+    assert line.startswith(f"{variable} must be ")
+    assert said in line
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["mysql://u:pass-word@h/d", "host=h password=pass-word", "postgresql://u:pass-word@h:port/d"],
+)
+def test_a_wrong_database_url_is_told_without_its_password(url: str) -> None:
+    [line] = complaints(ENOUGH | {"DATABASE_URL": url})
+
+    assert line.startswith("DATABASE_URL must be a PostgreSQL URL such as postgresql://")
+    assert "pass-word" not in line
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://user:pass-word@one:5432,two:5433/tokens?target_session_attrs=read-write",
+        "postgresql://user:pass-word@one,two/tokens",
+        "postgresql:///tokens?host=/run/postgresql",
+        "postgres://user:pass#wo?rd@host/tokens",
+    ],
+)
+def test_every_url_that_libpq_reads_is_accepted(url: str) -> None:
+    assert with_environment(DATABASE_URL=f" {url}\n").database_url == url
+
+
+@pytest.mark.parametrize("token", ["r8_two words", "r8_one\nr8_two", "r8_schlüssel"])
+def test_a_wrong_api_token_is_told_without_repeating_it(token: str) -> None:
+    [line] = complaints(ENOUGH | {"REPLICATE_API_TOKEN": token})
+
+    assert line.startswith("REPLICATE_API_TOKEN must be a Replicate API token")
+    assert "r8_" not in line
+
+
+def test_a_token_read_from_a_file_loses_its_line_end() -> None:
+    assert with_environment(REPLICATE_API_TOKEN="r8_secret\n").replicate_api_token == "r8_secret"
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["owner/name", "black-forest-labs/flux-1.1-pro", f"owner/name:{A_VERSION}", A_VERSION],
+)
+def test_a_model_is_named_with_or_without_its_version(model: str) -> None:
+    assert with_environment(REPLICATE_MODEL_VERSION=f" {model} ").model == model
+
+
+def test_more_inputs_for_the_model_are_a_json_object() -> None:
+    loaded = with_environment(IMAGEGEN_MODEL_INPUT='{"aspect_ratio": "1:1"}')
+
+    assert loaded.model_input == {"aspect_ratio": "1:1"}
+
+
+@pytest.mark.parametrize(
+    "never_json",
+    ['{"a": NaN}', '{"a": [-Infinity]}', r'{"a": "\ud800"}', '{"a": ' + "[" * 100_000, "{a: 1}"],
+    ids=["NaN", "Infinity", "a lone surrogate", "nesting without an end", "no JSON"],
+)
+def test_model_inputs_that_could_never_be_sent_are_told_before_anything_starts(
+    never_json: str,
+) -> None:
+    [line] = complaints(ENOUGH | {"IMAGEGEN_MODEL_INPUT": never_json})
+
+    assert line.startswith("IMAGEGEN_MODEL_INPUT must be a JSON object such as ")
+
+
+@pytest.mark.parametrize("variable", ["FALLBACK_CENSORED_PROMPT", "DEFAULT_PROMPT"])
+def test_a_prompt_of_the_settings_is_cleaned_as_an_authors(variable: str) -> None:
+    loaded = with_environment(**{variable: " a quiet\nsea\x00 "})
+
+    assert "a quiet sea" in (loaded.fallback_prompt, loaded.default_prompt)
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("https://proxy.example/replicate/", "https://proxy.example/replicate"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("http://localhost:8080/", "http://localhost:8080"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+    ],
+)
+def test_the_api_may_be_a_proxy_or_stand_on_this_machine(given: str, used: str) -> None:
+    assert with_environment(REPLICATE_BASE_URL=given).replicate_base_url == used
+
+
+@pytest.mark.parametrize(
+    ("url", "passwords"),
+    [
+        ("postgresql://user:plain@host/db", {"plain"}),
+        ("postgresql://user:p%40ss%22@host/db", {"p%40ss%22", 'p@ss"'}),
+        ("postgresql://host/db?user=u&password=plain", {"plain"}),
+        ("postgresql://host/db?password=p%26w&sslpassword=key", {"p%26w", "p&w", "key"}),
+        ("postgresql://user:pa#ss@host/db", {"pa#ss", "pa%23ss"}),
+        ("postgresql://user:pa?ss@host/db", {"pa?ss", "pa%3Fss"}),
+        ("postgresql://user:plain@one:1,two:2/db", {"plain"}),
+        ("postgresql://host/db", set()),
+    ],
+)
+def test_the_secrets_are_the_token_the_url_and_the_password_in_each_form(
+    url: str, passwords: set[str]
+) -> None:
+    assert set(with_environment(DATABASE_URL=url).secrets) == {"r8_secret", url} | passwords
+
+
+def test_settings_do_not_show_themselves() -> None:
+    shown = f"{with_environment()!r} {with_environment()}"
+
+    assert "r8_secret" not in shown
+    assert "pass-word" not in shown
+
+
+def test_the_names_of_the_plan_are_kept() -> None:
+    named = {item.metadata["variable"] for item in settings.all_settings()}
+
+    assert named >= {
+        "DATABASE_URL",
+        "REPLICATE_API_TOKEN",
+        "REPLICATE_MODEL_VERSION",
+        "FALLBACK_CENSORED_PROMPT",
+        "POLL_INTERVAL_SECONDS",
+        "WORKER_BATCH_SIZE",
+    }
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    assert all(item.metadata["help"].endswith(".") for item in settings.all_settings())

@@ -1,0 +1,117 @@
+"""Watching a prediction that was paid for: until it ends, however badly it can be seen."""
+
+import pytest
+
+from imagegen import generation
+from imagegen.queue import Claim
+from imagegen.replies import Answered, NotSent, Prediction, Rejected, Reply, Unclear
+from tests.unit.recipe import AN_ID, AN_IMAGE, DONE, STARTED, NoPace, adopted, generate, prediction
+
+GONE = Rejected(404)
+# Replicate itself should have ended it a minute ago.
+OVERDUE = adopted(prompt="a cat", prediction_id=AN_ID, requested_seconds_ago=361.0)
+
+
+class Slow:
+    """A clock on which every look takes so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self._now, self._seconds = 1000.0, seconds
+
+    def monotonic(self) -> float:
+        self._now += self._seconds
+        return self._now
+
+
+@pytest.fixture(autouse=True)
+def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generation, "Pace", NoPace)
+
+
+@pytest.fixture
+def slow_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generation, "time", Slow(25.0))
+
+
+def adopted_after(seconds: float) -> Claim:
+    return adopted(prompt="a cat", prediction_id=AN_ID, requested_seconds_ago=seconds)
+
+
+@pytest.mark.parametrize("look", [Rejected(503), GONE, NotSent("no"), Unclear("ReadTimeout")])
+def test_a_look_that_fails_is_followed_by_another(look: Reply) -> None:
+    noted = generate(creates=[STARTED], looks=[look, look, DONE])
+
+    assert noted.verbs()[-1] == "close_succeeded"
+    assert len(noted.about("POST")) == 1
+
+
+# Predictions that Replicate does not know.
+
+
+@pytest.mark.parametrize("age_seconds", [5.0, 300.0, 86_400.0])
+def test_one_404_does_not_fail_an_adopted_prediction_however_old(age_seconds: float) -> None:
+    noted = generate(adopted_after(age_seconds), looks=[GONE, DONE])
+
+    assert noted.verbs() == ["GET", "GET", "close_succeeded"]
+
+
+@pytest.mark.usefixtures("slow_looks")
+def test_after_a_minute_of_nothing_but_404_nobody_pays_for_it_again() -> None:
+    noted = generate(adopted_after(5.0), looks=[GONE] * 9)
+
+    assert noted.verbs() == ["GET", "GET", "GET", "close_failed"]
+    assert noted.about("close_failed") == [("unresolved", 0)]
+
+
+@pytest.mark.usefixtures("slow_looks")
+@pytest.mark.parametrize("known", [STARTED, Rejected(503)])
+def test_the_minute_begins_anew_with_every_other_answer(known: Reply) -> None:
+    noted = generate(adopted_after(5.0), looks=[GONE, GONE, known, GONE, GONE, DONE])
+
+    assert noted.about("close_succeeded") == [(AN_IMAGE,)]
+
+
+# Predictions that do not end.
+
+
+def test_a_prediction_that_never_ends_is_canceled() -> None:
+    assert generate(OVERDUE, looks=[STARTED]).verbs()[:2] == ["GET", "cancel"]
+
+
+def test_an_image_that_came_just_before_its_cancel_is_kept() -> None:
+    noted = generate(OVERDUE, looks=[STARTED], canceled=DONE)
+
+    assert noted.verbs() == ["GET", "cancel", "close_succeeded"]
+    assert noted.about("close_succeeded") == [(AN_IMAGE,)]
+
+
+@pytest.mark.parametrize(
+    ("ended", "kind"),
+    [
+        (prediction("canceled"), ("transient", 3)),
+        (prediction("aborted"), ("transient", 3)),
+        (prediction("failed", error="ValueError: invalid seed"), ("permanent", 0)),
+    ],
+)
+def test_a_canceled_prediction_that_has_ended_is_a_failed_attempt(
+    ended: Prediction, kind: tuple[str, int]
+) -> None:
+    noted = generate(OVERDUE, looks=[STARTED], canceled=Answered(ended))
+
+    assert noted.about("close_failed") == [kind]
+
+
+@pytest.mark.parametrize(
+    "answer", [STARTED, GONE, Rejected(500), Rejected(409), NotSent("no"), Unclear("ReadTimeout")]
+)
+def test_unless_it_surely_ended_it_is_looked_at_later_and_never_paid_for_twice(
+    answer: Reply,
+) -> None:
+    noted = generate(OVERDUE, looks=[STARTED], canceled=answer)
+
+    assert noted.verbs() == ["GET", "cancel", "postpone"]
+    assert noted.happened[-1] == ("postpone", 30.0)
+
+
+def test_a_prediction_that_cannot_be_seen_for_long_holds_no_slot() -> None:
+    assert generate(OVERDUE, looks=[Rejected(503)]).happened[-1] == ("postpone", 30.0)
