@@ -61,6 +61,18 @@ def one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
+def yes_or_no(value: str) -> bool:
+    return one_of("yes", "no")(value) == "yes"
+
+
+def input_name(value: str) -> str | None:
+    """The name of a model's input, or None for the word none."""
+    name = value.strip()
+    if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) or name == "prompt":
+        raise WrongValueError(f"the name of an input such as seed, or none, not {value!r}")
+    return None if name == "none" else name
+
+
 def prompt(value: str) -> str:
     try:
         return prompts.clean(value, None)

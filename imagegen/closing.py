@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from imagegen import metrics
+from imagegen import crash, metrics
 from imagegen.database import AWAY
 from imagegen.logs import log
 from imagegen.outcomes import Failed, Kind, Refused, Succeeded
@@ -20,6 +20,9 @@ MAX_ATTEMPTS = 3
 FIRST_RETRY_SECONDS = 1.0
 RETRY_JITTER = 0.2
 DATABASE_AGAIN_SECONDS = 0.5
+
+# These were probably paid for already: another attempt is a second payment, and never silent.
+PAID_FOR = {Kind.NO_OUTPUT, Kind.GONE, Kind.DATA_REMOVED}
 
 T = TypeVar("T")
 
@@ -35,15 +38,24 @@ class HandingOverError(Exception):
 class Closer:
     """Closes generations for the recipe of one worker."""
 
-    def __init__(self, queue: Queue, fallback_prompt: str, handing_over: threading.Event) -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        *,
+        fallback_prompt: str,
+        replace_lost: bool,
+        handing_over: threading.Event,
+    ) -> None:
         self._queue = queue
         self._fallback_prompt = fallback_prompt
+        self._replace_lost = replace_lost
         self._handing_over = handing_over
 
     def succeed(self, claim: Claim, image: Succeeded) -> Claim | None:
         closed = self.held(
             lambda: self._queue.close_succeeded(claim, image.image_url, image.predict_seconds)
         )
+        crash.point("closed")
         metrics.GENERATIONS.labels("succeeded").inc()
         metrics.GENERATION_SECONDS.observe(closed.duration_seconds)
         metrics.PREDICT_SECONDS.inc(image.predict_seconds or 0.0)
@@ -57,7 +69,9 @@ class Closer:
             case Kind.CONTENT_POLICY:
                 message = f"the fallback prompt was refused too: {failed.message}"
                 return self._fail(claim, Failed(failed.kind, message), max_attempts=0)
-            case Kind.TRANSIENT | Kind.UNKNOWN:
+            case Kind.TRANSIENT | Kind.UNKNOWN | Kind.NO_OUTPUT:
+                return self._fail(claim, failed, max_attempts=MAX_ATTEMPTS)
+            case Kind.GONE | Kind.DATA_REMOVED if self._replace_lost:
                 return self._fail(claim, failed, max_attempts=MAX_ATTEMPTS)
             case _:
                 return self._fail(claim, failed, max_attempts=0)
@@ -67,6 +81,7 @@ class Closer:
         closed = self.held(
             lambda: self._queue.close_refused(claim, refused.reason, refused.message, again_seconds)
         )
+        crash.point("closed")
         metrics.GENERATIONS.labels("refused").inc()
         metrics.REFUSALS.labels(refused.reason).inc()
         said = about(claim, closed, reason=refused.reason, error=refused.message)
@@ -101,6 +116,7 @@ class Closer:
                 claim, Kind.CONTENT_POLICY, message, self._fallback_prompt
             )
         )
+        crash.point("closed")
         _count_failure(Kind.CONTENT_POLICY)
         log.warning("token.censored", extra=about(claim, error=message, prompt=claim.prompt))
         return fallback
@@ -112,7 +128,11 @@ class Closer:
                 max_attempts=max_attempts, again_seconds=retry_seconds(claim.attempt),
             )
         )  # fmt: skip
+        crash.point("closed")
         _count_failure(failed.kind)
+        if closed.waits_again and failed.kind in PAID_FOR:
+            metrics.PAID_TWICE.labels(failed.kind).inc()
+            log.error("token.paid_twice", extra=about(claim, closed, reason=failed.kind))
         event = "token.generation.retried" if closed.waits_again else "token.generation.failed"
         log.warning(event, extra=about(claim, closed, kind=failed.kind, error=failed.message))
         return None

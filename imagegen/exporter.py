@@ -77,9 +77,12 @@ class DatabaseCollector(Collector):
         with self._lock:
             try:
                 connection, tables = self._connected()
-                counts = connection.execute(TOKENS).fetchall()
                 words = tables.labels | {"minted_at": tables.minted_at}
-                ages = connection.execute(AGES.format(**words)).fetchone() or (None, None)
+                with connection.transaction():
+                    timeout = STATEMENT_TIMEOUT_MILLISECONDS
+                    connection.execute(f"SET LOCAL statement_timeout = {timeout}")
+                    counts = connection.execute(TOKENS).fetchall()
+                    ages = connection.execute(AGES.format(**words)).fetchone() or (None, None)
             except AWAY:
                 self._connection = None
                 raise
@@ -91,7 +94,6 @@ class DatabaseCollector(Collector):
     def _connected(self) -> tuple[Connection, Tables]:
         if self._connection is None or self._tables is None:
             self._connection = connect(self._database_url, self._name)
-            self._connection.execute(f"SET statement_timeout = {STATEMENT_TIMEOUT_MILLISECONDS}")
             self._tables = read_tables(self._connection)
         return self._connection, self._tables
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from imagegen import metrics, outcomes, prompts
+from imagegen import crash, metrics, outcomes, prompts
 from imagegen.closing import Closer, HandingOverError, LostLeaseError, about
 from imagegen.gate import Gate
 from imagegen.logs import log
@@ -52,6 +52,7 @@ class Options:
     """What of the settings the recipe uses."""
 
     model_input: dict[str, Any]
+    marker: str | None  # the input by which a prediction is known again
     default_prompt: str | None
     lease_seconds: float
     settle_seconds: float
@@ -98,6 +99,7 @@ class Recipe:
 
     def _generate(self, claim: Claim) -> Claim | None:
         """One generation. Returns the one that follows at once, if any: the fallback prompt."""
+        crash.point("claimed")
         if claim.prediction_id:
             return self._watch(claim, claim.prediction_id)
         if claim.requested_at:
@@ -119,8 +121,10 @@ class Recipe:
         if time.monotonic() - before > self._options.lease_seconds:
             # This process stood still; another may be asking Replicate about this very request.
             raise LostLeaseError
-        inputs = self._options.model_input | {"prompt": prompt, "seed": claim.seed}
-        match outcomes.of_create(self._provider.create(claim.model, inputs)):
+        crash.point("requested")
+        outcome = outcomes.of_create(self._provider.create(claim.model, self._inputs(claim)))
+        crash.point("posted")
+        match outcome:
             case Accepted(prediction):
                 return self._accept(claim, prediction)
             case Refused() as refused:
@@ -135,9 +139,14 @@ class Recipe:
                 log.warning("prediction.create.unknown", extra=about(claim, error=message))
                 return self._reconcile(claim)
 
+    def _inputs(self, claim: Claim) -> dict[str, Any]:
+        marker = {self._options.marker: claim.seed} if self._options.marker else {}
+        return self._options.model_input | {"prompt": claim.prompt} | marker
+
     def _accept(self, claim: Claim, prediction: Prediction) -> Claim | None:
         """Commit the id before anything else happens (law 1)."""
         claim = self._close.held(lambda: self._queue.record_prediction(claim, prediction.id))
+        crash.point("identified")
         self._gate.open()
         metrics.ATTEMPTS.labels("fallback" if claim.fallback else "author").inc()
         return self._watch(claim, prediction.id)
@@ -152,6 +161,7 @@ class Recipe:
             if self._handing_over.wait(wait_seconds):
                 raise HandingOverError
             seen = self._look(self._provider.get(prediction_id))
+            crash.point("looked")
             now = time.monotonic()
             age_seconds = (claim.requested_seconds_ago or 0.0) + now - started
             match seen:
@@ -169,7 +179,7 @@ class Recipe:
                 case Unseen(message, missing=True) if now - last_known > MISSING_SECONDS:
                     log.error("prediction.lost", extra=about(claim, error=message))
                     gone = f"Replicate no longer knows the prediction, perhaps paid for: {message}"
-                    return self._close.fail(claim, Failed(Kind.UNRESOLVED, gone))
+                    return self._close.fail(claim, Failed(Kind.GONE, gone))
                 case Unseen(message, missing=False) if age_seconds > overdue_seconds:
                     log.warning("prediction.unseen", extra=about(claim, error=message))
                     return self._close.postpone(claim, LOOK_AGAIN_SECONDS)
@@ -202,10 +212,12 @@ class Recipe:
             return self._reconcile_later(claim, "unseen")
         ids = {item.id for item in listed.predictions}
         known = self._close.patiently(lambda: self._queue.known_predictions(ids))
-        match outcomes.of_list(listed, claim.prompt, claim.seed, known):
+        seed = claim.seed if self._options.marker else None
+        match outcomes.of_list(listed, claim.prompt, seed, known):
             case Found(prediction, others):
                 _reconciled(claim, "found")
                 for other in others:
+                    metrics.DUPLICATES.inc()
                     log.error("prediction.duplicate", extra=about(claim, duplicate=other.id))
                     self._provider.cancel(other.id)
                 return self._accept(claim, prediction)

@@ -24,6 +24,14 @@ RECONCILIATIONS = Counter(
 LOST_LEASES = Counter(
     "imagegen_lost_leases", "Generations dropped because another worker had taken them over."
 )
+DUPLICATES = Counter(
+    "imagegen_duplicates", "Predictions cancelled because the same request had made another."
+)
+PAID_TWICE = Counter(
+    "imagegen_paid_twice",
+    "Attempts for tokens whose image was probably paid for already, by why it was lost.",
+    ["reason"],
+)
 PREDICT_SECONDS = Counter("imagegen_predict_seconds", "Seconds that Replicate computed for images.")
 GENERATION_SECONDS = Histogram(
     "imagegen_generation_duration_seconds",

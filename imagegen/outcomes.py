@@ -24,6 +24,9 @@ class Kind(StrEnum):
     PERMANENT = "permanent"  # this token's input can never pass
     UNKNOWN = "unknown"  # no message, or one never seen: as transient
     INVALID_PROMPT = "invalid_prompt"  # refused by imagegen itself: nothing was sent
+    NO_OUTPUT = "no_output"  # succeeded without an image; another try may have one
+    DATA_REMOVED = "data_removed"  # paid for, and deleted before it was seen
+    GONE = "gone"  # accepted, and unknown to Replicate since
     UNRESOLVED = "unresolved"  # perhaps paid for, and nobody can tell any more
 
 
@@ -203,11 +206,11 @@ def _without_image(prediction: Prediction) -> Failed:
     """Each of these was paid for: only what may pass at another try is tried again."""
     if prediction.data_removed:
         deleted = "the prediction succeeded, and Replicate has deleted its image since"
-        return Failed(Kind.UNRESOLVED, deleted)
+        return Failed(Kind.DATA_REMOVED, deleted)
     if prediction.output:
         unreadable = "the prediction succeeded, and its output holds no URL of an image"
         return Failed(Kind.PERMANENT, unreadable)
-    return Failed(Kind.TRANSIENT, "the prediction succeeded without an image")
+    return Failed(Kind.NO_OUTPUT, "the prediction succeeded without an image")
 
 
 def _of_error(error: str | None) -> Failed | Refused:
@@ -245,23 +248,26 @@ def _is_image_url(url: str, *, http_allowed: bool) -> bool:
     return len(url) <= LONGEST_URL and url.isascii() and url.isprintable()
 
 
-def of_list(listed: Listed, prompt: str, seed: int, known_ids: set[str]) -> (
+def of_list(listed: Listed, prompt: str, seed: int | None, known_ids: set[str]) -> (
     Found | Absent | Undecidable
 ):  # fmt: skip
     """Which prediction a request made, by its prompt and its own seed.
+
+    Without a seed (a model that takes none) any other one with this prompt that belongs to no
+    generation yet is as good, and what is left over belongs to another request.
 
     The model is not compared: Replicate lists some models under another name than was asked for,
     and a match missed for that would be paid for twice. The seed is one in two billion.
     `known_ids` are predictions that belong to other generations.
     """
     unknown = [item for item in listed.predictions if item.id not in known_ids]
-    ours = [item for item in unknown if item.prompt == prompt and item.seed == seed]
+    ours = [item for item in unknown if item.prompt == prompt and seed in (None, item.seed)]
     if ours:
         # The earliest that succeeded, else the earliest that runs, else the earliest.
         ours.reverse()
         rank = {"succeeded": 0, "starting": 1, "processing": 1}
         ours.sort(key=lambda item: rank.get(item.status, 2))
-        return Found(ours[0], tuple(ours[1:]))
+        return Found(ours[0], tuple(ours[1:]) if seed is not None else ())
     if any(item.data_removed for item in unknown):
         return Undecidable()
     return Absent()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 FIRST_LOOK_SECONDS = 0.7
 # One cold start of minutes must not keep the next image waiting that long.
 LONGEST_FIRST_SECONDS = 10.0
+FIRST_LOOK_MARGIN_SECONDS = 0.01
 SHORTEST_STEP_SECONDS = 0.1
 LONGEST_STEP_SECONDS = 5.0  # keeps the connection alive, which Replicate and httpx drop after 5 s
 # Each wait is this part of the time that has passed, so an image is noticed that much late.
@@ -32,7 +33,7 @@ class Pace:
         passed = statistics.median(self._lately) if self._lately else FIRST_LOOK_SECONDS
         passed = min(max(passed, SHORTEST_STEP_SECONDS), LONGEST_FIRST_SECONDS)
         # Just after the typical time rather than just before it.
-        yield passed + min(0.03, passed * STEP)
+        yield passed + min(FIRST_LOOK_MARGIN_SECONDS, passed * STEP)
         while True:
             step = min(max(passed * STEP, SHORTEST_STEP_SECONDS), LONGEST_STEP_SECONDS)
             step *= random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 (no secret)

@@ -5,6 +5,7 @@ used: they have no timeout on create, repeat GETs by themselves for minutes, and
 that the API has and the SDK does not know. What comes back is a plain value, never an exception.
 """
 
+import encodings.idna  # noqa: F401
 import json
 import re
 import time
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import httpcore  # noqa: F401
 import httpx
 from replicate.client import Client
 
@@ -21,6 +23,9 @@ from imagegen import metrics, replies
 from imagegen.logs import Redactor
 from imagegen.replies import Answered, Listed, NotSent, Prediction, Rejected, Reply, Unclear
 
+# Made once, before the fork, as are the imports of httpcore and idna: httpx would leave all three
+# to its first use, in every worker, at every restart.
+TLS = httpx.create_ssl_context()
 # Read is the longest silence on an open connection; a create answers within a second or two.
 TIMEOUT = httpx.Timeout(connect=5.0, read=15.0, write=10.0, pool=5.0)
 # The read timeout starts anew with each chunk: an answer that drips ends here all the same.
@@ -55,14 +60,17 @@ class Provider:
     """One worker's client of Replicate. To be made after the fork: a used client that is
     inherited hands one process the answers of another."""
 
-    def __init__(self, token: str, base_url: str, cancel_after_seconds: int) -> None:
+    def __init__(
+        self, token: str, base_url: str, cancel_after_seconds: int, marker: str = "seed"
+    ) -> None:
         self._redact = Redactor([token])
         self._cancel_after_seconds = cancel_after_seconds
+        self._marker = marker
         client = Client(
             token,
             base_url=base_url,
             timeout=TIMEOUT,
-            transport=httpx.HTTPTransport(retries=CONNECT_RETRIES),
+            transport=httpx.HTTPTransport(verify=TLS, retries=CONNECT_RETRIES),
         )
         # Built now: ten threads that come first at once would build ten.
         self._http: httpx.Client = client._client
@@ -101,7 +109,7 @@ class Provider:
                 return response
             if response.status != 200:
                 return self._rejection(response)
-            page = replies.page(response.json())
+            page = replies.page(response.json(), self._marker)
             if page is None:
                 return Unclear("a list of predictions that cannot be read")
             found += page.predictions
@@ -127,7 +135,7 @@ class Provider:
             return response
         if not 200 <= response.status < 300:
             return self._rejection(response)
-        prediction = replies.prediction(response.json())
+        prediction = replies.prediction(response.json(), self._marker)
         if prediction is None:
             return Unclear(f"HTTP {response.status} without a prediction in it")
         return Answered(prediction)

@@ -75,18 +75,19 @@ class Page:
     next_url: str | None
 
 
-def page(body: object) -> Page | None:
+def page(body: object, marker: str = "seed") -> Page | None:
     if not isinstance(body, dict) or not isinstance(body.get("results"), list):
         return None
-    predictions = [prediction(item) for item in body["results"]]
+    predictions = [prediction(item, marker) for item in body["results"]]
     next_url = body.get("next")
     if None in predictions or not isinstance(next_url, str | None):
         return None
     return Page([item for item in predictions if item is not None], next_url or None)
 
 
-def prediction(body: object) -> Prediction | None:
-    """A prediction from its JSON, or None where it is not one."""
+def prediction(body: object, marker: str = "seed") -> Prediction | None:
+    """A prediction from its JSON, or None where it is not one; `marker` is the input that holds
+    its generation's seed."""
     if not isinstance(body, dict):
         return None
     prediction_id, status = body.get("id"), body.get("status")
@@ -98,7 +99,7 @@ def prediction(body: object) -> Prediction | None:
     inputs = inputs if isinstance(inputs, dict) else {}
     measured = body.get("metrics")
     measured = measured if isinstance(measured, dict) else {}
-    prompt, seed = inputs.get("prompt"), inputs.get("seed")
+    prompt, seed = inputs.get("prompt"), inputs.get(marker)
     return Prediction(
         id=prediction_id,
         status=status,

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from imagegen import database, logs, metric_files
 from imagegen.logs import log
-from imagegen.settings import Settings
+from imagegen.settings import CONFIGURATION, Settings
 
 if TYPE_CHECKING:
+    from imagegen.child import Life
     from imagegen.worker import Worker
 
 
@@ -20,8 +21,8 @@ class CannotStartError(Exception):
     """Something that the program needs is not there; the message names it and the mend."""
 
 
-def supervise(settings: Settings) -> None:
-    """Run the exporter and the workers until told to stop.
+def supervise(settings: Settings) -> int:
+    """Run the exporter and the workers until told to stop; returns the exit code.
 
     Everything that can be wrong is found before the first fork. Raises CannotStartError,
     database.NotMigratedError or one of database.AWAY.
@@ -33,21 +34,30 @@ def supervise(settings: Settings) -> None:
     log.info("exporter.listening", extra={"url": f"http://{host}:{port}/metrics"})
     folder = metric_files.share()
     try:
-        _supervise(settings, listening)
+        return _supervise(settings, listening)
     finally:
         metric_files.remove(folder)
 
 
-def _supervise(settings: Settings, listening: socket.socket) -> None:
+def _supervise(settings: Settings, listening: socket.socket) -> int:
     # Imported once here, for all children, and only now: metrics are made when they are imported.
     from imagegen import exporter, worker  # noqa: F401, PLC0415
-    from imagegen.supervisor import Child, Supervisor  # noqa: PLC0415
+    from imagegen.child import Child  # noqa: PLC0415
+    from imagegen.supervisor import Supervisor  # noqa: PLC0415
 
-    children = [Child("exporter", partial(_export, settings, listening))]
-    for slot in range(settings.procs):
+    def make_worker(slot: int) -> Child:
         role = f"worker-{slot}"
-        children.append(Child(role, partial(_work_as_child, settings, listening, role)))
-    Supervisor(children, _unique_name(), settings.grace_seconds).run()
+        return Child(role, partial(_work_as_child, settings, listening, role))
+
+    supervisor = Supervisor(
+        Child("exporter", partial(_export, settings, listening)),
+        make_worker,
+        workers=settings.procs,
+        name=_unique_name(),
+        grace_seconds=settings.grace_seconds,
+        watchdog_seconds=settings.watchdog_seconds,
+    )
+    return supervisor.run()
 
 
 def work(settings: Settings) -> None:
@@ -60,23 +70,21 @@ def work(settings: Settings) -> None:
     _run_until_stopped(worker, [signal.SIGTERM, signal.SIGINT])
 
 
-def _export(
-    settings: Settings, listening: socket.socket, name: str, predecessor: str | None
-) -> None:
+def _export(settings: Settings, listening: socket.socket, life: "Life") -> None:
     from imagegen import exporter  # noqa: PLC0415
 
     _configure_logs(settings, "exporter")
-    exporter.serve(listening, settings.database_url, name)
+    exporter.serve(listening, settings.database_url, life.name)
 
 
-def _work_as_child(
-    settings: Settings, listening: socket.socket, role: str, name: str, predecessor: str | None
-) -> None:
+def _work_as_child(settings: Settings, listening: socket.socket, role: str, life: "Life") -> None:
     from imagegen.worker import Worker  # noqa: PLC0415
 
     listening.close()
     _configure_logs(settings, role)
-    worker = Worker(settings, slot=role, name=name, predecessor=predecessor)
+    worker = Worker(
+        settings, slot=role, name=life.name, predecessor=life.predecessor, beat=life.beat
+    )
     # Ctrl-C reaches the supervisor as well, which passes it on as SIGTERM.
     _run_until_stopped(worker, [signal.SIGTERM])
 
@@ -88,7 +96,11 @@ def _run_until_stopped(worker: "Worker", stops: list[signal.Signals]) -> None:
 
     for number in [*stops, signal.SIGQUIT]:
         signal.signal(number, stop)
-    worker.run()
+    try:
+        worker.run()
+    except database.NotMigratedError as error:
+        log.critical("worker.misconfigured", extra={"error": str(error)})
+        raise SystemExit(CONFIGURATION) from None
     # Slots that are still in a request would be waited for; their leases are released.
     logs.flush()
     os._exit(0)

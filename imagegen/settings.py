@@ -10,6 +10,8 @@ from typing import Any
 
 from imagegen import checks
 
+CONFIGURATION = 78  # exit code EX_CONFIG of sysexits.h: nobody need try again before it is mended
+
 
 class ConfigurationError(Exception):
     """Settings are missing or wrong; each line names one of them and the mend."""
@@ -51,6 +53,11 @@ class Settings:
         "IMAGEGEN_MODEL_INPUT", checks.model_input,
         "More inputs for the model, as a JSON object (aspect_ratio, output_format …).", "{}",
     )  # fmt: skip
+    marker_input: str | None = setting(
+        "IMAGEGEN_MARKER_INPUT", checks.input_name,
+        "The model's input of a whole number, by which a prediction is known again, or none.",
+        "seed",
+    )  # fmt: skip
     replicate_base_url: str = setting(
         "REPLICATE_BASE_URL", checks.api_url, "Replicate's API, or a proxy of it.",
         "https://api.replicate.com",
@@ -84,9 +91,17 @@ class Settings:
         "IMAGEGEN_CANCEL_AFTER_SECONDS", checks.whole(least=5, most=1800),
         "Replicate ends a prediction that runs longer.", "300",
     )  # fmt: skip
+    replace_lost: bool = setting(
+        "IMAGEGEN_REPLACE_LOST", checks.yes_or_no,
+        "Whether to pay again for an image that was paid for and lost at Replicate.", "no",
+    )  # fmt: skip
     grace_seconds: float = setting(
         "IMAGEGEN_GRACE_SECONDS", checks.seconds(least=0, most=3600),
         "How long a stop waits for work in flight before it hands over.", "20",
+    )  # fmt: skip
+    watchdog_seconds: float = setting(
+        "IMAGEGEN_WATCHDOG_SECONDS", checks.seconds(least=5, most=3600),
+        "A worker whose main loop stands still for so long is replaced.", "30",
     )  # fmt: skip
     metrics_host: str = setting(
         "IMAGEGEN_METRICS_HOST",

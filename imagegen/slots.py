@@ -1,6 +1,7 @@
 """A worker's slots: threads that each bring one token to its end."""
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -19,6 +20,7 @@ class Slots:
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="slot")
         self._lock = threading.Lock()
         self._busy: dict[Future[None], Claim] = {}
+        self._since: dict[Future[None], float] = {}  # monotonic
 
     @property
     def free(self) -> int:
@@ -30,16 +32,22 @@ class Slots:
         with self._lock:
             return [claim.token_id for claim in self._busy.values()]
 
+    def longest_seconds(self) -> float:
+        """How long the slot that has been at work longest has been."""
+        with self._lock:
+            return time.monotonic() - min(self._since.values(), default=time.monotonic())
+
     def start(self, claim: Claim) -> None:
         future = self._threads.submit(self._run, claim)
         with self._lock:
-            self._busy[future] = claim
+            self._busy[future], self._since[future] = claim, time.monotonic()
             metrics.SLOTS_BUSY.set(len(self._busy))
         future.add_done_callback(self._done)
 
     def _done(self, future: Future[None]) -> None:
         with self._lock:
             claim = self._busy.pop(future)
+            del self._since[future]
             metrics.SLOTS_BUSY.set(len(self._busy))
         if error := future.exception():
             # The outermost handler of a slot: the generation's lease runs out and it is adopted.

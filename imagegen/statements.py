@@ -26,6 +26,23 @@ CLAIMED = """
     $requested_at AS requested_at,
     extract(epoch FROM now() - g.requested_at)::float AS requested_seconds_ago"""
 
+
+def _closing(generation: str, token: str) -> str:
+    """Close a generation, and tell its token, unless somebody has moved that on meanwhile."""
+    return f"""
+        WITH closed AS (
+            UPDATE generations SET closed_at = now(), {generation}
+            WHERE $fence
+            RETURNING token_id, opened_at
+        ), token AS (
+            UPDATE tokens_s0 t SET {token}
+            FROM closed WHERE t.token_id = closed.token_id
+                AND t.status IN ($detected, $generating)
+            RETURNING t.status
+        )
+        SELECT $closed FROM closed"""
+
+
 STATEMENTS = {
     # Adopted first: they may be paid already. A token with an open generation in the way (an
     # operator's reset) is left to that generation.
@@ -82,55 +99,29 @@ STATEMENTS = {
         UPDATE generations SET prediction_id = %(prediction_id)s
         WHERE $fence AND prediction_id IS NULL
         RETURNING prediction_id""",
-    "close_succeeded": """
-        WITH closed AS (
-            UPDATE generations SET state = 'succeeded', closed_at = now(),
-                image_url = %(image_url)s, predict_seconds = %(predict_seconds)s
-            WHERE $fence
-            RETURNING token_id, opened_at
-        ), token AS (
-            UPDATE tokens_s0 t SET status = $uploading, image_url = %(image_url)s,
+    "close_succeeded": _closing(
+        """state = 'succeeded', image_url = %(image_url)s,
+                predict_seconds = %(predict_seconds)s""",
+        """status = $uploading, image_url = %(image_url)s,
                 generation_attempts = t.generation_attempts + 1,
-                generation_error = NULL, generate_after = NULL
-            FROM closed WHERE t.token_id = closed.token_id
-                AND t.status IN ($detected, $generating)
-            RETURNING t.status
-        )
-        SELECT $closed FROM closed""",
-    "close_failed": """
-        WITH closed AS (
-            UPDATE generations SET state = 'failed', closed_at = now(),
-                error_kind = %(kind)s, error_message = %(message)s
-            WHERE $fence
-            RETURNING token_id, opened_at
-        ), token AS (
-            UPDATE tokens_s0 t SET
+                generation_error = NULL, generate_after = NULL""",
+    ),
+    "close_failed": _closing(
+        "state = 'failed', error_kind = %(kind)s, error_message = %(message)s",
+        """
                 status = CASE WHEN t.generation_attempts + %(attempts)s < %(max_attempts)s
                     THEN $detected ELSE $failed END,
                 generate_after = CASE WHEN t.generation_attempts + %(attempts)s < %(max_attempts)s
                     THEN now() + make_interval(secs => %(again_seconds)s) END,
                 generation_attempts = t.generation_attempts + %(attempts)s,
-                generation_error = %(message)s
-            FROM closed WHERE t.token_id = closed.token_id
-                AND t.status IN ($detected, $generating)
-            RETURNING t.status
-        )
-        SELECT $closed FROM closed""",
-    "close_refused": """
-        WITH closed AS (
-            UPDATE generations SET state = 'refused', closed_at = now(),
-                error_kind = %(kind)s, error_message = %(message)s
-            WHERE $fence
-            RETURNING token_id, opened_at
-        ), token AS (
-            UPDATE tokens_s0 t SET status = $detected,
+                generation_error = %(message)s""",
+    ),
+    "close_refused": _closing(
+        "state = 'refused', error_kind = %(kind)s, error_message = %(message)s",
+        """status = $detected,
                 generate_after = now() + make_interval(secs => %(again_seconds)s),
-                generation_error = %(message)s
-            FROM closed WHERE t.token_id = closed.token_id
-                AND t.status IN ($detected, $generating)
-            RETURNING t.status
-        )
-        SELECT $closed FROM closed""",
+                generation_error = %(message)s""",
+    ),
     "close_censored": """
         WITH closed AS (
             UPDATE generations SET state = 'failed', closed_at = now(),

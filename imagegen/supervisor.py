@@ -4,102 +4,105 @@ It knows processes, not tokens (law 7): no database, no HTTP, and no threads, fo
 inherits every lock that some other thread holds.
 """
 
+import faulthandler
 import gc
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from signal import SIGCHLD, SIGINT, SIGKILL, SIGQUIT, SIGTERM
+from signal import SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1
 
-from imagegen import metric_files, metrics, process
+from imagegen import metrics, process, systemd
+from imagegen.child import Child
 from imagegen.logs import log
+from imagegen.settings import CONFIGURATION
 
-MAX_RESTART_DELAY_SECONDS = 30.0
-# A child that lived this long was healthy; its next restart is immediate again.
-HEALTHY_SECONDS = 60.0
 # What a worker may need beyond its grace, to hand over.
 STOP_MARGIN_SECONDS = 5.0
-
-
-@dataclass
-class Child:
-    """A place that a process fills: when one dies, the next takes over from it."""
-
-    role: str  # "exporter", "worker-0", …
-    run: Callable[[str, str | None], None]  # with its own name and its predecessor's
-    pid: int | None = None
-    name: str | None = None
-    incarnation: int = 0
-    started: float = 0.0  # monotonic
-    quick_deaths: int = 0
-    start_at: float = field(default_factory=time.monotonic)
-
-    @property
-    def is_worker(self) -> bool:
-        return self.role.startswith("worker")
+# A worker that has not begun its main loop after so long hangs; it waits for nothing then but a
+# database, and it beats while it does.
+BOOT_SECONDS = 60.0
+# How often to look whether a worker has begun, which does not announce itself.
+BOOT_LOOK_SECONDS = 0.1
+# When no worker has lived through this in a minute, a restart of the whole may help, or a person.
+STEADY_SECONDS = 10.0
+GIVE_UP_SECONDS = 60.0
+FAILED = 1  # exit code
 
 
 class Supervisor:
-    """Keeps a set of children running until it is told to stop."""
+    """Keeps its children running until it is told to stop."""
 
-    def __init__(self, children: list[Child], name: str, grace_seconds: float) -> None:
-        self._children = children
+    def __init__(
+        self,
+        exporter: Child,
+        make_worker: Callable[[int], Child],
+        *,
+        workers: int,
+        name: str,
+        grace_seconds: float,
+        watchdog_seconds: float,
+    ) -> None:
+        self._children = [exporter, *(make_worker(slot) for slot in range(workers))]
+        self._make_worker = make_worker
         self._name = name
         self._grace_seconds = grace_seconds
-        self._stop_asked: float | None = None  # monotonic
-        self._signals = process.Signals([SIGCHLD, SIGTERM, SIGINT, SIGQUIT])
+        self._watchdog_seconds = watchdog_seconds
+        self._stopping = False
+        self._exit_code = 0
+        self._rolling: list[tuple[Child, int]] = []  # who is yet to be replaced, in which life
+        self._steady_at = time.monotonic()
+        self._watch_at = 0.0  # monotonic
+        self._watched = [SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGTTIN, SIGTTOU]
+        self._signals = process.Signals(self._watched)
 
-    def run(self) -> None:
-        """Start the children and watch them; returns when all of them have ended."""
+    def run(self) -> int:
+        """Start the children and watch them until all of them have ended; returns the exit code.
+
+        0: it was told to stop. 1: no worker could be kept alive. 78: a worker found a mistake in
+        the configuration.
+        """
+        faulthandler.register(SIGUSR1, sys.stderr)
         # What lives now lives for ever: the collector shall not touch it, or its pages, shared
         # with the children, are copied.
         gc.collect()
         gc.freeze()
         log.info("supervisor.started", extra={"pid": os.getpid()})
-        while self._stop_asked is None or self._alive():
+        while not self._stopping or self._alive():
             self._start_what_is_due()
             for number in self._signals.wait(self._next_event_seconds()):
                 self._handle(number)
             self._reap()
-            self._end_what_overstays()
-        log.info("supervisor.stopped")
+            self._watch()
+            self._roll()
+            for child in self._alive():
+                child.kill_when_over()
+        log.info("supervisor.stopped", extra={"exit_code": self._exit_code})
+        return self._exit_code
 
     def _handle(self, number: signal.Signals) -> None:
-        if number is SIGCHLD:
-            return
-        if self._stop_asked is None and number is not SIGQUIT:
-            self._stop_asked = time.monotonic()
-            log.info("supervisor.stopping", extra={"signal": number.name})
-            self._send(SIGTERM)
-        else:  # asked again, or at once from the start
-            self._stop_asked = self._stop_asked or time.monotonic()
-            self._grace_seconds = 0.0
-            self._send(SIGQUIT)
+        match number:
+            case signal.SIGTERM | signal.SIGINT | signal.SIGQUIT:
+                self._stop(at_once=self._stopping or number is SIGQUIT, why=number.name)
+            case signal.SIGHUP if not self._stopping:
+                log.info("supervisor.rolling")
+                self._rolling = [(child, child.incarnation) for child in self._workers()]
+            case signal.SIGTTIN if not self._stopping:
+                slots = [child.slot for child in self._workers()]
+                slot = next(n for n in range(len(slots) + 1) if n not in slots)
+                self._children.append(self._make_worker(slot))
+            case signal.SIGTTOU if not self._stopping and len(self._workers()) > 1:
+                last = max(self._workers(), key=lambda child: child.slot)
+                last.retired = True
+                self._end(last, "retired")
 
     def _start_what_is_due(self) -> None:
+        self._children = [c for c in self._children if c.pid is not None or not c.retired]
         for child in self._children:
-            if (
-                child.pid is None
-                and self._stop_asked is None
-                and child.start_at <= time.monotonic()
-            ):
-                self._start(child)
+            if child.is_due and not self._stopping:
+                child.start(self._name)
         metrics.WORKERS.set(len(self._alive(workers=True)))
-
-    def _start(self, child: Child) -> None:
-        predecessor, incarnation = child.name, child.incarnation + 1
-        name = f"{self._name}:{child.role}.{incarnation}"
-        child.started = time.monotonic()
-        try:
-            pid = process.fork()
-        except OSError as error:  # no memory or no process left, for now
-            log.error("process.fork.failed", extra={"role": child.role, "error": str(error)})
-            self._put_off(child)
-            return
-        if pid == 0:
-            _run_child(child, name, predecessor)
-        child.pid, child.name, child.incarnation = pid, name, incarnation
 
     def _reap(self) -> None:
         """Take in every child that ended. Strangers are reaped too: this may be PID 1."""
@@ -115,76 +118,90 @@ class Supervisor:
                     self._bury(child, process.cause(status))
 
     def _bury(self, child: Child, cause: str) -> None:
-        pid, child.pid = child.pid, None
-        metric_files.forget_gauges(child.role)
-        if self._stop_asked is not None:
+        pid = child.pid
+        child.bury()
+        if cause == f"exit-{CONFIGURATION}" and not self._stopping:
+            self._exit_code = CONFIGURATION
+            self._stop(at_once=False, why=cause)
+        if self._stopping:
             if not self._alive(workers=True):
-                self._send(SIGTERM)  # the exporter, last: it serves until the workers are done
+                for last in self._alive():  # the exporter: it serves while there are workers
+                    self._end(last, "stopped")
             return
-        if time.monotonic() - child.started > HEALTHY_SECONDS:
-            child.quick_deaths = 0
-        delay = self._put_off(child)
-        said = {"role": child.role, "pid": pid, "cause": cause, "again_seconds": delay}
+        if child.ending in {"replaced", "retired"}:
+            return
+        cause = child.ending or cause
+        again_seconds = child.put_off()
+        said = {"role": child.role, "pid": pid, "cause": cause, "again_seconds": again_seconds}
         log.error("process.died", extra=said)
         if child.is_worker:
             metrics.WORKER_RESTARTS.labels(child.role, cause).inc()
 
-    def _put_off(self, child: Child) -> float:
-        """Let a child start again after its delay, which is returned."""
-        delay = restart_delay_seconds(child.quick_deaths)
-        child.quick_deaths += 1
-        child.start_at = time.monotonic() + delay
-        return delay
+    def _stop(self, *, at_once: bool, why: str) -> None:
+        if not self._stopping:
+            log.info("supervisor.stopping", extra={"why": why})
+            systemd.notify("STOPPING=1")
+        self._stopping, self._rolling = True, []
+        if at_once:
+            self._grace_seconds = 0.0
+        for child in self._alive(workers=True) or self._alive():
+            self._end(child, "stopped", SIGQUIT if at_once else SIGTERM)
+
+    def _end(self, child: Child, why: str, number: signal.Signals = SIGTERM) -> None:
+        child.end(why, number, self._grace_seconds + STOP_MARGIN_SECONDS)
+
+    def _roll(self) -> None:
+        """Replace one worker after the other, each when the one before it is at work."""
+        while self._rolling:
+            child, incarnation = self._rolling[0]
+            if child.incarnation == incarnation and not child.retired:
+                if not child.ending:
+                    self._end(child, "replaced")
+                return
+            if not child.is_up and not child.retired:
+                return
+            self._rolling.pop(0)
+
+    def _watch(self) -> None:
+        """Now and then: end who hangs, give up where nobody lives, tell systemd how it is."""
+        now = time.monotonic()
+        if now < self._watch_at:
+            return
+        self._watch_at = now + min(self._watchdog_seconds / 4, systemd.watchdog_seconds() / 2)
+        for child in self._alive(workers=True):
+            silent_seconds = child.silent_seconds()
+            limit = self._watchdog_seconds if child.is_up else BOOT_SECONDS
+            if silent_seconds > limit:
+                child.end_as_hung()
+            elif child.is_up and child.lived_seconds > STEADY_SECONDS:
+                self._steady_at = now
+        if now - self._steady_at > GIVE_UP_SECONDS and not self._stopping and self._all_shaky():
+            log.critical("supervisor.gave_up", extra={"seconds": GIVE_UP_SECONDS})
+            self._exit_code = FAILED
+            self._stop(at_once=False, why="no worker stays alive")
+        self._tell_systemd()
+
+    def _tell_systemd(self) -> None:
+        up = sum(child.is_up for child in self._workers())
+        state = f"WATCHDOG=1\nSTATUS={up} of {len(self._workers())} workers"
+        systemd.notify(f"READY=1\n{state}" if up and not self._stopping else state)
+
+    def _all_shaky(self) -> bool:
+        return all(child.quick_deaths > 1 for child in self._workers())
+
+    def _workers(self) -> list[Child]:
+        return [child for child in self._children if child.is_worker and not child.retired]
 
     def _alive(self, *, workers: bool = False) -> list[Child]:
         running = [child for child in self._children if child.pid is not None]
         return [child for child in running if child.is_worker] if workers else running
 
-    def _to_end(self) -> list[Child]:
-        """The workers, then what is left: the exporter serves until they are gone."""
-        return self._alive(workers=True) or self._alive()
-
-    def _send(self, number: signal.Signals) -> None:
-        for child in self._to_end():
-            if child.pid is not None:
-                os.kill(child.pid, number)
-
-    def _next_event_seconds(self) -> float | None:
-        """Until a child is due to start or to be killed; None: only a signal can come."""
-        if self._stop_asked is not None:
-            return max(self._kill_at() - time.monotonic(), 0.0)
-        due = [child.start_at for child in self._children if child.pid is None]
-        return max(min(due) - time.monotonic(), 0.0) if due else None
-
-    def _kill_at(self) -> float:
-        assert self._stop_asked is not None  # noqa: S101
-        return self._stop_asked + self._grace_seconds + STOP_MARGIN_SECONDS
-
-    def _end_what_overstays(self) -> None:
-        if self._stop_asked is not None and time.monotonic() >= self._kill_at():
-            for child in self._to_end():
-                log.error("process.killed", extra={"role": child.role, "pid": child.pid})
-            self._send(SIGKILL)
-            self._stop_asked = time.monotonic()  # the exporter, if it is still there, has its time
-
-
-def _run_child(child: Child, name: str, predecessor: str | None) -> None:
-    """The whole life of a child. It never returns into the supervisor's stack."""
-    code = 1
-    try:
-        metric_files.become(child.role)
-        child.run(name, predecessor)
-        code = 0
-    except BaseException:  # noqa: BLE001
-        # The outermost handler of a process: it is replaced, and the log says what happened.
-        log.critical("process.crashed", exc_info=True, extra={"role": child.role})
-    finally:
-        os._exit(code)
-
-
-def restart_delay_seconds(quick_deaths: int) -> float:
-    """0, 1, 2, 4 … 30 s, for a child that died so many times before it was healthy."""
-    if not quick_deaths:
-        return 0.0
-    # The exponent is bounded as well: a child may die so often that 2.0 ** n overflows.
-    return min(2.0 ** min(quick_deaths - 1, 10), MAX_RESTART_DELAY_SECONDS)
+    def _next_event_seconds(self) -> float:
+        """Until a child is due to start or to be killed, or it is time to look after them."""
+        times = [self._watch_at]
+        if any(not child.is_up for child in self._alive(workers=True)):
+            times.append(time.monotonic() + BOOT_LOOK_SECONDS)
+        times += [child.kill_at for child in self._alive() if child.kill_at is not None]
+        if not self._stopping:
+            times += [child.start_at for child in self._children if child.pid is None]
+        return max(min(times) - time.monotonic(), 0.0)

@@ -1,5 +1,6 @@
 """The one thing that a worker sleeps on."""
 
+import math
 import select
 import signal
 import socket
@@ -36,7 +37,9 @@ class Wake:
         sources: list[int] = [self._bell.fileno()]
         if (heard := self._listener.fileno()) is not None:
             sources.append(heard)
-        ready, _, _ = select.select(sources, [], [], max(seconds, 0.0))
+        # Without a listener, no longer than until the next try to have one.
+        seconds = max(min(seconds, self._listener.next_try_seconds()), 0.0)
+        ready, _, _ = select.select(sources, [], [], seconds)
         if self._bell.fileno() in ready:
             self._bell.recv(4096)
         if heard in ready:
@@ -47,6 +50,13 @@ class Wake:
         self._listener.close()
         self._bell.close()
         self._ringer.close()
+
+
+def _is_pooled(connection: Connection) -> bool:
+    """Whether a pooler such as PgBouncer stands between: it hands out process ids of its own, and
+    in transaction mode it loses LISTEN after the statement."""
+    row = connection.execute("SELECT pg_backend_pid()").fetchone()
+    return row is not None and row[0] != connection.info.backend_pid
 
 
 class Listener:
@@ -61,13 +71,23 @@ class Listener:
     def fileno(self) -> int | None:
         return self._connection.fileno() if self._connection else None
 
+    def next_try_seconds(self) -> float:
+        """Until there is something to do for it."""
+        return self._next_try - time.monotonic() if self._connection is None else math.inf
+
     def keep_listening(self) -> None:
+        """Connect where there is no connection, now and then."""
         if self._connection is not None or time.monotonic() < self._next_try:
             return
         self._next_try = time.monotonic() + LISTEN_AGAIN_SECONDS
         try:
             self._connection = connect(self._database_url, self._application_name)
-            self._connection.execute(f"LISTEN {NOTIFY_CHANNEL}")
+            if _is_pooled(self._connection):
+                log.info("listener.impossible", extra={"error": "a connection pooler; polling"})
+                self._next_try = math.inf
+                self.close()
+            else:
+                self._connection.execute(f"LISTEN {NOTIFY_CHANNEL}")
         except AWAY as error:
             log.debug("listener.unavailable", extra={"error": str(error)})
             self.close()

@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from imagegen import metrics
@@ -10,7 +11,7 @@ from imagegen.checks import LOOPBACK
 from imagegen.closing import Closer
 from imagegen.database import AWAY, open_pool, read_tables, why_away
 from imagegen.gate import Gate
-from imagegen.generation import Options, Recipe
+from imagegen.generation import OVERDUE_SECONDS, Options, Recipe
 from imagegen.logs import log
 from imagegen.provider import Provider
 from imagegen.queue import Claim, Queue
@@ -24,6 +25,10 @@ POOL_SIZE = 4
 RENEWALS_PER_LEASE = 3
 # Tokens that something outside left in a state without an owner are no emergency.
 MEND_SECONDS = 30.0
+# A worker that polls more seldom looks after this part of the watchdog's time all the same.
+BEATS_PER_WATCHDOG = 4
+# Beyond the author's prompt and the fallback, each as long as Replicate may take.
+SLOT_MARGIN_SECONDS = 60.0
 # What a slot may take to notice the hand-over: the rest of one look at a prediction.
 HAND_OVER_SECONDS = 1.5
 
@@ -32,12 +37,20 @@ class Worker:
     """The claim loop, in the main thread of its process."""
 
     def __init__(
-        self, settings: Settings, *, slot: str, name: str, predecessor: str | None = None
+        self,
+        settings: Settings,
+        *,
+        slot: str,
+        name: str,
+        predecessor: str | None = None,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
-        """`slot` says which of a supervisor's workers it is; `name` is its own, and unique."""
+        """`slot` says which of a supervisor's workers it is; `name` is its own, and unique.
+        `beat` tells the watchdog that the main loop goes on."""
         self._settings = settings
         self._name = name
         self._predecessor = predecessor
+        self._beat = beat
         self._wake = Wake(settings.database_url, name)
         self._pool = open_pool(settings.database_url, POOL_SIZE, name)
         self._gate = Gate(slot)
@@ -65,6 +78,7 @@ class Worker:
         slots = Slots(self._settings.slots, self._recipe(queue).run, self._wake.ring)
         while not self._stopping:
             self._look(queue, slots)
+            self._beat_unless_stuck(slots)
             self._wake.wait(self._next_look_seconds(slots))
         self._drain(queue, slots)
         self._hand_over(queue, slots)
@@ -80,6 +94,7 @@ class Worker:
                     queue.release(self._predecessor)
             except AWAY as error:
                 self._database_is_away(error)
+                self._beat()
                 self._wake.wait(self._settings.poll_interval_seconds)
             else:
                 log.info("worker.started", extra={"pid": os.getpid(), "lease_name": self._name})
@@ -94,11 +109,18 @@ class Worker:
                 settings.replicate_api_token,
                 settings.replicate_base_url,
                 settings.cancel_after_seconds,
+                settings.marker_input or "",
             ),
             gate=self._gate,
-            closer=Closer(queue, settings.fallback_prompt, self._handing_over),
+            closer=Closer(
+                queue,
+                fallback_prompt=settings.fallback_prompt,
+                replace_lost=settings.replace_lost,
+                handing_over=self._handing_over,
+            ),
             options=Options(
                 model_input=settings.model_input,
+                marker=settings.marker_input,
                 default_prompt=settings.default_prompt,
                 lease_seconds=settings.lease_seconds,
                 settle_seconds=settings.settle_seconds,
@@ -127,6 +149,12 @@ class Worker:
         else:
             self._database_is_back()
 
+    def _beat_unless_stuck(self, slots: Slots) -> None:
+        """No beat while a slot is past any deadline; waiting for the database has none."""
+        allowed_seconds = 2 * (self._settings.cancel_after_seconds + OVERDUE_SECONDS)
+        if slots.longest_seconds() < allowed_seconds + SLOT_MARGIN_SECONDS or self._database_away:
+            self._beat()
+
     def _start(self, claim: Claim, slots: Slots) -> None:
         if claim.adopted:
             metrics.ADOPTIONS.inc()
@@ -153,7 +181,10 @@ class Worker:
             self._mend_at = now + MEND_SECONDS
 
     def _next_look_seconds(self, slots: Slots) -> float:
-        poll_seconds = self._settings.poll_interval_seconds
+        poll_seconds = min(
+            self._settings.poll_interval_seconds,
+            self._settings.watchdog_seconds / BEATS_PER_WATCHDOG,
+        )
         return (
             min(poll_seconds, self._renew_at - time.monotonic()) if slots.tokens else poll_seconds
         )
@@ -167,6 +198,7 @@ class Worker:
                 self._renew(queue, slots)
             except AWAY as error:
                 self._database_is_away(error)
+            self._beat()
             self._wake.wait(min(left, self._next_look_seconds(slots)))
 
     def _hand_over(self, queue: Queue, slots: Slots) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests import postgres
+from tests.pooler import PgBouncer, through_pooler
 
 pytest_plugins = ["tests.sites"]
 
@@ -16,15 +17,20 @@ POSTGRES_CHOICE = pytest.StashKey[postgres.PostgresChoice]()
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    return str(postgres_choice(config))
+    pooled = ", through PgBouncer in transaction mode" if through_pooler() else ""
+    return f"{postgres_choice(config)}{pooled}"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test's folder says what it needs."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A test's folder says what it needs; what cannot go through a pooler is left out there."""
     for item in items:
         folder = item.path.relative_to(TESTS).parts[0]
         if folder in MARKERS_BY_FOLDER:
             item.add_marker(MARKERS_BY_FOLDER[folder])
+    if through_pooler():
+        direct = [item for item in items if item.get_closest_marker("direct")]
+        items[:] = [item for item in items if item not in direct]
+        config.hook.pytest_deselected(items=direct)
 
 
 def postgres_choice(config: pytest.Config) -> postgres.PostgresChoice:
@@ -41,9 +47,22 @@ def postgres_server(pytestconfig: pytest.Config) -> Iterator[postgres.PostgresSe
         yield server
 
 
+@pytest.fixture(scope="session")
+def pooler(postgres_server: postgres.PostgresServer) -> Iterator[PgBouncer | None]:
+    """PgBouncer in transaction mode before the server, where this run is to go through it."""
+    if not through_pooler():
+        yield None
+        return
+    with PgBouncer(postgres_server.url) as pooler:
+        yield pooler
+
+
 @pytest.fixture
-def database_url(postgres_server: postgres.PostgresServer) -> Iterator[str]:
+def database_url(
+    postgres_server: postgres.PostgresServer, pooler: PgBouncer | None
+) -> Iterator[str]:
     """A fresh, empty database, dropped after the test."""
     name = f"test_{uuid.uuid4().hex}"
-    yield postgres_server.create_database(name)
+    url = postgres_server.create_database(name)
+    yield pooler.url(name) if pooler else url
     postgres_server.drop_database(name)

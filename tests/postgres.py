@@ -33,6 +33,9 @@ DOCKER_ANSWER_SECONDS = 10  # an engine that takes longer to say its version wil
 class PostgresServer(Protocol):
     """What a test needs of a server."""
 
+    @property
+    def url(self) -> str: ...
+
     def create_database(self, name: str) -> str:
         """Make an empty database and return its url."""
 

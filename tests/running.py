@@ -33,6 +33,18 @@ def wait_for(what: str, look: Callable[[], T | None], seconds: float = PATIENCE_
     raise AssertionError(f"waited {seconds} s in vain for {what}")
 
 
+def all_pids() -> list[int]:
+    return [int(path.name) for path in Path("/proc").glob("[0-9]*")]
+
+
+def environment_of(pid: int) -> list[bytes]:
+    """The variables of a process; none where it is gone, a zombie, or somebody else's."""
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
 @dataclass
 class Site:
     """A database and a provider, and the environment in which imagegen finds them."""
@@ -54,6 +66,7 @@ class Site:
             "REPLICATE_API_TOKEN": DEFAULT_TOKEN,
             "REPLICATE_BASE_URL": self.provider_url,
             "IMAGEGEN_METRICS_PORT": "0",
+            "TMPDIR": str(self.folder),  # what is left there is ours; so is who has this variable
             **self.settings,
         }
 
@@ -82,6 +95,15 @@ class Site:
                        INSERT INTO tokens_s0 (token_id, author_id) SELECT %s, id FROM author""",
                     [f"0x{token_id:040x}", prompt, token_id],
                 )
+
+    def log_text(self) -> str:
+        """What every program of this site has logged."""
+        return "".join(log.read_text() for log in sorted(self.folder.glob("log-*")))
+
+    def processes(self) -> list[int]:
+        """Every living process that was started for this site, whoever its parent is now."""
+        mark = f"TMPDIR={self.environment['TMPDIR']}".encode()
+        return [pid for pid in all_pids() if mark in environment_of(pid)]
 
     def statuses(self) -> dict[str, int]:
         """How many tokens there are in each status."""
@@ -166,7 +188,16 @@ class Program:
         os.kill(pid, number)
 
     def is_alive(self, pid: int) -> bool:
-        return Path(f"/proc/{pid}").exists()
+        """A zombie is dead: it waits for a parent that may be slow to take it in."""
+        try:
+            status = Path(f"/proc/{pid}/stat").read_text()
+        except OSError:
+            return False
+        return status.rpartition(")")[2].split()[0] != "Z"
+
+    def hang_up(self) -> None:
+        """Ask for other workers in place of these, one after the other."""
+        self.process.send_signal(signal.SIGHUP)
 
     def metrics_url(self) -> str:
         return str(self.wait_for_event("exporter.listening")[0]["url"])

@@ -9,6 +9,7 @@ import click
 
 from imagegen.checks import url_secrets
 from imagegen.settings import (
+    CONFIGURATION,
     ConfigurationError,
     Settings,
     all_settings,
@@ -16,8 +17,6 @@ from imagegen.settings import (
     option_name,
     read,
 )
-
-CONFIGURATION = 78  # EX_CONFIG of sysexits.h: systemd does not restart a service for it
 
 Command = Callable[..., None]
 

@@ -19,7 +19,8 @@ def supervise(**options: str | None) -> None:
     with told_in_one_line(settings.database_url):
         from imagegen import service  # noqa: PLC0415
 
-        service.supervise(settings)
+        code = service.supervise(settings)
+    raise SystemExit(code)
 
 
 @click.command()

@@ -1,7 +1,6 @@
 """A sandbox in another process, with the same things to read and to change as `Sandbox`."""
 
 import json
-from types import TracebackType
 from typing import Any, Self
 
 import httpx
@@ -23,12 +22,7 @@ class SandboxClient:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property

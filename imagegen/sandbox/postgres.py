@@ -17,7 +17,6 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 from urllib.parse import quote, urlsplit
 
@@ -84,12 +83,7 @@ class EmbeddedPostgres:
             undo.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
@@ -176,8 +170,15 @@ class EmbeddedPostgres:
         if not self.durable:
             arguments.append("--no-sync")
         with self._spawn("initdb", *arguments) as process:
-            if process.wait() != 0:
-                raise self._error("PostgreSQL's initdb failed")
+            try:
+                code = process.wait()
+            except BaseException:
+                # Ctrl-C: it and the servers that it runs are in a session of their own.
+                os.killpg(process.pid, signal.SIGTERM)
+                process.wait()
+                raise
+        if code != 0:
+            raise self._error("PostgreSQL's initdb failed")
 
     def _make_binaries_reachable(self) -> None:
         """Copy them into the folder where the unprivileged user cannot run the installed ones.

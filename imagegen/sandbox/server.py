@@ -1,7 +1,6 @@
 """`Sandbox`: a stand-in for Replicate's API, to be used inside a test or on its own."""
 
 import socket
-from types import TracebackType
 from typing import Self
 
 from imagegen.sandbox.api import Api
@@ -49,12 +48,7 @@ class Sandbox:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property

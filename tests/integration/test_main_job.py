@@ -6,8 +6,10 @@ from collections import Counter
 from itertools import pairwise
 
 import httpx
+import pytest
 
 from imagegen.sandbox import Fault, Sandbox
+from tests.pooler import PgBouncer
 from tests.running import Site, wait_for
 
 
@@ -38,13 +40,14 @@ def test_two_supervisors_on_one_database_share_the_tokens(site: Site, sandbox: S
     assert min(worked) > 0
 
 
+@pytest.mark.direct
 def test_a_token_is_picked_up_at_once_although_workers_poll_seldom(
     site: Site, sandbox: Sandbox
 ) -> None:
     with site.supervisor("--poll-interval-seconds", "60"):
         site.mint("a picture")
 
-        wait_for("the request", lambda: len(sandbox.ledger.creates()) == 1, seconds=10)
+        wait_for("the request", lambda: len(sandbox.ledger.creates()) == 1, seconds=3)
 
 
 def test_a_transient_failure_is_tried_three_times_and_then_told(
@@ -216,3 +219,14 @@ def test_work_that_outlasts_the_grace_is_handed_over_not_paid_for_again(
         assert len(program.events("prediction.adopted")) == 20
 
     assert len(sandbox.ledger.creates()) == 20
+
+
+def test_behind_a_transaction_pooler_workers_poll_and_say_so_once(
+    site: Site, sandbox: Sandbox, pooler: PgBouncer | None
+) -> None:
+    with site.supervisor() as program:
+        site.mint("a picture")
+        assert site.wait_until_done() == {"uploading": 1}
+        said = [line["worker"] for line in program.events("listener.impossible")]
+
+    assert sorted(said) == (["worker-0", "worker-1"] if pooler else [])

@@ -264,6 +264,7 @@ def test_what_an_older_worker_left_at_work_waits_anew(site: Site, make_queue: Ma
     assert site.statuses() == {"detected": 1, "generating": 1}
 
 
+@pytest.mark.direct
 def test_a_mint_is_heard_at_once(site: Site) -> None:
     with connect(site.database_url) as listener:
         listener.execute("LISTEN imagegen_detected")

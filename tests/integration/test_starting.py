@@ -76,6 +76,7 @@ def test_a_database_that_is_down_is_told_in_one_line(site: Site) -> None:
     assert len(told.splitlines()) == 1
 
 
+@pytest.mark.direct
 def test_a_wrong_password_is_told_in_one_line(site: Site) -> None:
     parts = urlsplit(site.database_url)
     location = parts.netloc.rpartition("@")[2]
@@ -102,6 +103,7 @@ def test_a_metrics_port_in_use_is_told_with_the_mend(site: Site) -> None:
     assert "--metrics-port" in told
 
 
+@pytest.mark.direct
 def test_secrets_stay_out_of_the_log_and_the_metrics_while_everything_fails(
     site: Site, sandbox: Sandbox
 ) -> None:

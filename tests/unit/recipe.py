@@ -165,6 +165,7 @@ def generate(
     known: set[str] | None = None,
     away: list[Exception] | None = None,
     lease_seconds: float = 15.0,
+    replace_lost: bool = False,
     stops: bool = False,
     gate: Gate | None = None,
 ) -> Noted:
@@ -178,9 +179,15 @@ def generate(
         queue=queue,
         provider=NotedProvider(noted, creates or [], looks or [], listed, canceled),
         gate=gate or Gate("worker-0"),
-        closer=Closer(queue, FALLBACK, handing_over),
+        closer=Closer(
+            queue,
+            fallback_prompt=FALLBACK,
+            replace_lost=replace_lost,
+            handing_over=handing_over,
+        ),
         options=Options(
             model_input={"aspect_ratio": "1:1"},
+            marker="seed",
             default_prompt=None,
             lease_seconds=lease_seconds,
             settle_seconds=SETTLE_SECONDS,

@@ -229,7 +229,7 @@ def test_an_image_is_found_behind_what_is_none(output: object) -> None:
 
 @pytest.mark.parametrize("nothing", [None, [], "", {}])
 def test_a_success_without_any_output_is_tried_again(nothing: object) -> None:
-    assert category(ended("succeeded", nothing)) == "transient"
+    assert category(ended("succeeded", nothing)) == "no_output"
 
 
 @pytest.mark.parametrize("unreadable", ["hello", [None], {"image": AN_IMAGE}, 7, ["ftp://h/x.png"]])
@@ -239,7 +239,7 @@ def test_a_success_whose_output_cannot_be_read_is_not_paid_for_again(unreadable:
 
 @pytest.mark.parametrize("output", [None, []])
 def test_an_image_that_replicate_has_deleted_since_is_not_paid_for_again(output: object) -> None:
-    assert category(ended("succeeded", output, data_removed=True)) == "unresolved"
+    assert category(ended("succeeded", output, data_removed=True)) == "data_removed"
 
 
 def test_an_image_still_there_counts_though_the_inputs_were_deleted() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from imagegen import generation
+from imagegen import generation, metrics
 from imagegen.queue import Claim
 from imagegen.replies import Answered, NotSent, Prediction, Rejected, Reply, Unclear
 from tests.unit.recipe import AN_ID, AN_IMAGE, DONE, STARTED, NoPace, adopted, generate, prediction
@@ -60,7 +60,18 @@ def test_after_a_minute_of_nothing_but_404_nobody_pays_for_it_again() -> None:
     noted = generate(adopted_after(5.0), looks=[GONE] * 9)
 
     assert noted.verbs() == ["GET", "GET", "GET", "close_failed"]
-    assert noted.about("close_failed") == [("unresolved", 0)]
+    assert noted.about("close_failed") == [("gone", 0)]
+
+
+@pytest.mark.usefixtures("slow_looks")
+def test_an_image_that_was_lost_is_paid_for_again_only_where_that_was_wished() -> None:
+    paid_again = metrics.PAID_TWICE.labels("gone")
+    before = paid_again._value.get()
+
+    noted = generate(adopted_after(5.0), looks=[GONE] * 9, replace_lost=True)
+
+    assert noted.about("close_failed") == [("gone", 3)]
+    assert paid_again._value.get() == before + 1
 
 
 @pytest.mark.usefixtures("slow_looks")

@@ -1,0 +1,40 @@
+"""Named points where a drill can end a process: `IMAGEGEN_CRASH_AT`, for tests only.
+
+`requested:kill:/tmp/once` ends the process with SIGKILL the first time that any process reaches
+the point `requested`; the file says that it has happened. `exit` leaves through os._exit, and
+`kill-supervisor` kills the parent. Without the variable a point costs a comparison.
+"""
+
+import os
+import signal
+from pathlib import Path
+
+POINTS = ("claimed", "requested", "posted", "identified", "looked", "closed")
+
+_at, _, _rest = os.environ.get("IMAGEGEN_CRASH_AT", "").partition(":")
+_how, _, _once = _rest.partition(":")
+
+
+def point(name: str) -> None:
+    """End here, if a drill wants it."""
+    if name == _at and _first():
+        _end()
+
+
+def _first() -> bool:
+    try:
+        Path(_once).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _end() -> None:
+    match _how:
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "kill-supervisor":
+            os.kill(os.getppid(), signal.SIGKILL)
+            signal.pause()  # the kernel ends this process along with its parent
+        case _:
+            os._exit(1)

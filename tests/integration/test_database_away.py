@@ -1,0 +1,105 @@
+"""The database cuts connections, hangs or sets tight limits; the tokens are done all the same."""
+
+from urllib.parse import urlsplit
+
+import pytest
+
+from imagegen.sandbox import Sandbox
+from tests.judge import judge
+from tests.proxy import Proxy
+from tests.running import Program, Site, wait_for
+
+CUT_ALL = """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+             WHERE pid <> pg_backend_pid() AND datname = current_database()"""
+
+
+def mint(site: Site, tokens: int, first: int = 1) -> None:
+    site.mint(*(f"picture {n}" for n in range(first, first + tokens)), first_token_id=first)
+
+
+def listeners(site: Site) -> int:
+    rows = site.query(
+        """SELECT 1 FROM pg_stat_activity
+           WHERE starts_with(query, 'LISTEN') AND datname = current_database()"""
+    )
+    return len(rows)
+
+
+def wait_until_paid(sandbox: Sandbox, images: int) -> None:
+    wait_for(f"{images} images", lambda: len(sandbox.predictions.paid()) >= images)
+
+
+def workers_without_database(program: Program) -> int:
+    return len({line["worker"] for line in program.events("database.unavailable")})
+
+
+def no_storm(program: Program) -> None:
+    assert "Traceback" not in program.log.read_text()
+
+
+def test_connections_that_are_cut_under_load_lose_nothing(site: Site, sandbox: Sandbox) -> None:
+    mint(site, 60)
+
+    with site.supervisor() as program:
+        for images in (5, 20, 35, 50):
+            wait_until_paid(sandbox, images)
+            site.query(CUT_ALL)
+        site.wait_until_done()
+        no_storm(program)
+
+    judge(site, sandbox)
+
+
+@pytest.mark.direct
+def test_a_cut_listener_is_rebuilt_and_hears_the_next_mint(site: Site, sandbox: Sandbox) -> None:
+    site.settings |= {"POLL_INTERVAL_SECONDS": "60", "IMAGEGEN_WATCHDOG_SECONDS": "600"}
+    with site.supervisor():
+        wait_for("both to listen", lambda: listeners(site) == 2)
+        site.query(CUT_ALL)
+        wait_for("both to listen again", lambda: listeners(site) == 2)
+
+        mint(site, 1)
+        wait_for("the request", lambda: len(sandbox.ledger.creates()) == 1, seconds=5)
+
+
+@pytest.mark.direct
+def test_tight_timeouts_of_the_database_hurt_nobody(site: Site, sandbox: Sandbox) -> None:
+    (name,) = site.query("SELECT current_database()")[0]
+    for setting in ("statement_timeout", "idle_in_transaction_session_timeout"):
+        site.query(f"ALTER DATABASE {name} SET {setting} = '1s'")
+    site.query(f"ALTER DATABASE {name} SET idle_session_timeout = '1s'")
+    mint(site, 30)
+
+    with site.supervisor() as program:
+        site.wait_until_done()
+        mint(site, 10, first=101)
+        site.wait_until_done()
+        no_storm(program)
+
+    judge(site, sandbox)
+
+
+@pytest.mark.direct
+def test_a_database_that_answers_no_more_is_noticed_and_waited_for(
+    site: Site, sandbox: Sandbox
+) -> None:
+    parts = urlsplit(site.database_url)
+    assert parts.port
+    with Proxy(parts.port) as proxy:
+        location = f"{parts.username}:{parts.password}@127.0.0.1:{proxy.port}"
+        behind = Site(
+            parts._replace(netloc=location).geturl(), site.provider_url, site.folder / "behind"
+        )
+        behind.settings["IMAGEGEN_WATCHDOG_SECONDS"] = "10"
+        mint(site, 20)
+        with behind.supervisor() as program:
+            wait_for("work", lambda: len(sandbox.ledger.created()) > 0)
+            proxy.freeze()
+            # A worker whose own statement hangs is replaced; its successor waits.
+            wait_for("both workers to notice", lambda: workers_without_database(program) == 2)
+            proxy.thaw()
+            site.wait_until_done()
+            assert program.process.poll() is None
+            no_storm(program)
+
+    judge(site, sandbox)
