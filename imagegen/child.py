@@ -79,15 +79,16 @@ class Child:
         """Fork; in the child this never returns."""
         name = f"{supervisor_name}:{self.role}.{self.incarnation + 1}"
         self.started, self._last_beat, self.ending = time.monotonic(), None, ""
-        self._beats, beats = os.pipe()
-        os.set_blocking(self._beats, False)
-        os.set_blocking(beats, False)
-        supervisor = os.getpid()
+        supervisor, beats = os.getpid(), None
         try:
+            self._beats, beats = os.pipe()
+            os.set_blocking(self._beats, False)
+            os.set_blocking(beats, False)
             pid = process.fork()
-        except OSError as error:  # no memory or no process left, for now
+        except OSError as error:  # no memory, process or open file left, for now
             log.error("process.fork.failed", extra={"role": self.role, "error": str(error)})
-            os.close(beats)
+            if beats is not None:
+                os.close(beats)
             self._forget_beats()
             self.put_off()
             return
@@ -107,7 +108,8 @@ class Child:
 
     def put_off(self) -> float:
         """Let it start again after a delay, which is returned."""
-        if self.lived_seconds > HEALTHY_SECONDS:
+        began = self._last_beat is not None or not self.is_worker
+        if began and self.lived_seconds > HEALTHY_SECONDS:
             self.quick_deaths = 0
         delay = restart_delay_seconds(self.quick_deaths)
         self.quick_deaths += 1

@@ -89,19 +89,21 @@ class Supervisor:
                 log.info("supervisor.rolling")
                 self._rolling = [(child, child.incarnation) for child in self._workers()]
             case signal.SIGTTIN if not self._stopping:
-                slots = [child.slot for child in self._workers()]
-                slot = next(n for n in range(len(slots) + 1) if n not in slots)
-                self._children.append(self._make_worker(slot))
+                # A retired place is filled again: it knows its last name, and waits for its end.
+                if retired := [child for child in self._children if child.retired]:
+                    min(retired, key=lambda child: child.slot).retired = False
+                else:
+                    self._children.append(self._make_worker(len(self._workers())))
             case signal.SIGTTOU if not self._stopping and len(self._workers()) > 1:
                 last = max(self._workers(), key=lambda child: child.slot)
                 last.retired = True
                 self._end(last, "retired")
 
     def _start_what_is_due(self) -> None:
-        self._children = [c for c in self._children if c.pid is not None or not c.retired]
         for child in self._children:
             if child.is_due and not self._stopping:
                 child.start(self._name)
+                self._watch_at = 0.0  # to see it begin
         metrics.WORKERS.set(len(self._alive(workers=True)))
 
     def _reap(self) -> None:
@@ -120,7 +122,7 @@ class Supervisor:
     def _bury(self, child: Child, cause: str) -> None:
         pid = child.pid
         child.bury()
-        if cause == f"exit-{CONFIGURATION}" and not self._stopping:
+        if child.is_worker and cause == f"exit-{CONFIGURATION}" and not self._stopping:
             self._exit_code = CONFIGURATION
             self._stop(at_once=False, why=cause)
         if self._stopping:
@@ -145,7 +147,8 @@ class Supervisor:
         if at_once:
             self._grace_seconds = 0.0
         for child in self._alive(workers=True) or self._alive():
-            self._end(child, "stopped", SIGQUIT if at_once else SIGTERM)
+            if at_once or not child.ending:  # told twice, a worker hurries
+                self._end(child, "stopped", SIGQUIT if at_once else SIGTERM)
 
     def _end(self, child: Child, why: str, number: signal.Signals = SIGTERM) -> None:
         child.end(why, number, self._grace_seconds + STOP_MARGIN_SECONDS)
@@ -167,7 +170,6 @@ class Supervisor:
         now = time.monotonic()
         if now < self._watch_at:
             return
-        self._watch_at = now + min(self._watchdog_seconds / 4, systemd.watchdog_seconds() / 2)
         for child in self._alive(workers=True):
             silent_seconds = child.silent_seconds()
             limit = self._watchdog_seconds if child.is_up else BOOT_SECONDS
@@ -179,10 +181,14 @@ class Supervisor:
             log.critical("supervisor.gave_up", extra={"seconds": GIVE_UP_SECONDS})
             self._exit_code = FAILED
             self._stop(at_once=False, why="no worker stays alive")
-        self._tell_systemd()
+        alive = self._alive(workers=True)
+        begun = [child for child in alive if child.is_up]  # asked once: a beat may come meanwhile
+        self._tell_systemd(sum(not child.retired for child in begun))
+        booting = len(begun) < len(alive)
+        pause = min(self._watchdog_seconds / 4, systemd.watchdog_seconds() / 2)
+        self._watch_at = now + (min(BOOT_LOOK_SECONDS, pause) if booting else pause)
 
-    def _tell_systemd(self) -> None:
-        up = sum(child.is_up for child in self._workers())
+    def _tell_systemd(self, up: int) -> None:
         state = f"WATCHDOG=1\nSTATUS={up} of {len(self._workers())} workers"
         systemd.notify(f"READY=1\n{state}" if up and not self._stopping else state)
 
@@ -199,9 +205,11 @@ class Supervisor:
     def _next_event_seconds(self) -> float:
         """Until a child is due to start or to be killed, or it is time to look after them."""
         times = [self._watch_at]
-        if any(not child.is_up for child in self._alive(workers=True)):
-            times.append(time.monotonic() + BOOT_LOOK_SECONDS)
         times += [child.kill_at for child in self._alive() if child.kill_at is not None]
         if not self._stopping:
-            times += [child.start_at for child in self._children if child.pid is None]
+            times += [
+                child.start_at
+                for child in self._children
+                if child.pid is None and not child.retired
+            ]
         return max(min(times) - time.monotonic(), 0.0)

@@ -15,10 +15,11 @@ def notify(state: str) -> None:
         address = "\0" + address[1:]  # Linux's abstract namespace
     # It must never be what breaks.
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.setblocking(False)  # its queue may be full
         systemd.sendto(state.encode(), address)
 
 
 def watchdog_seconds() -> float:
     """How often systemd wants to hear of this process; infinite where it does not care."""
     microseconds = os.environ.get("WATCHDOG_USEC", "")
-    return int(microseconds) / 1e6 if microseconds.isdecimal() else math.inf
+    return (int(microseconds) / 1e6 if microseconds.isdecimal() else 0.0) or math.inf

@@ -209,12 +209,24 @@ def boots_when_told(part: Part) -> NoReturn:
     beat_on(part)
 
 
+def never_ever_begins(part: Part) -> NoReturn:
+    part.note("started")
+    stuck_here()
+
+
+def counts_terms(part: Part) -> NoReturn:
+    signal.signal(signal.SIGTERM, lambda *_: part.note("told"))
+    part.note("started")
+    beat_on(part)
+
+
 CHILDREN: dict[str, Callable[[Part], NoReturn]] = {
     each.__name__: each
     for each in (
         sleeps, is_stubborn, is_deaf, is_quiet, dies, dies_after_a_healthy_life, dies_many_times,
         counts_and_dies, finds_a_mistake, leaves_an_orphan, gets_stuck, never_begins,
         beats_for_long, beats_faster_than_anybody_reads, reboots_when_told, boots_when_told,
+        counts_terms, never_ever_begins,
     )
 }  # fmt: skip
 
