@@ -25,11 +25,11 @@ def share() -> Path:
     """Make the folder and keep all metrics there from now on; to be called before they exist."""
     global _lock  # noqa: PLW0603 (held until the last process of this supervisor is gone)
     remove_abandoned()
-    # Locked before it has a name that others look for.
-    unnamed = Path(tempfile.mkdtemp(prefix=f".{PREFIX}"))
-    (unnamed / LOCK).touch()
-    _lock = _try_lock(unnamed)
-    folder = unnamed.rename(unnamed.with_name(unnamed.name.removeprefix(".")))
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    # Locked before it has the name that others look for.
+    _lock = (folder / f".{LOCK}").open("wb")
+    fcntl.flock(_lock, fcntl.LOCK_EX)
+    (folder / f".{LOCK}").rename(folder / LOCK)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
     values.ValueClass = values.MultiProcessValue(lambda: _process)  # type: ignore[no-untyped-call]
     return folder

@@ -1,0 +1,142 @@
+"""What a long drill plays on: PostgreSQL, the sandbox, and supervisors that are started again."""
+
+import contextlib
+import itertools
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+
+from imagegen.sandbox import Sandbox
+from imagegen.sandbox.postgres import EmbeddedPostgres
+from tests.running import Program, Site, wait_for
+
+# Short, so that a drill sees in a minute what takes a day in earnest.
+SETTINGS = {
+    "IMAGEGEN_LEASE_SECONDS": "1",
+    "IMAGEGEN_SETTLE_SECONDS": "3",
+    "IMAGEGEN_GRACE_SECONDS": "1",
+    "POLL_INTERVAL_SECONDS": "0.5",
+}
+# A gate that closed for a minute, after that a restart that was put off for half a minute.
+QUIET_SECONDS = 180.0
+
+UNFINISHED = "SELECT count(*) FROM tokens_s0 WHERE status IN ('detected', 'generating')"
+TERMINATE = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()"""
+HELD = """
+SELECT id FROM generations
+WHERE worker = %s AND state = 'open' AND lease_until > now() - make_interval(secs => %s)"""
+
+
+class Stage:
+    """A site with a server of its own and one supervisor, which is started again when it ends."""
+
+    def __init__(self, site: Site, sandbox: Sandbox, server: EmbeddedPostgres, procs: int) -> None:
+        self.site = site
+        self.sandbox = sandbox
+        self.server = server
+        self.procs = procs
+        self.minted = 0
+        self.supervisors = 0
+        self._programs = contextlib.ExitStack()
+        self._program: Program | None = None
+        self._exporter = 0  # its pid
+
+    @property
+    def program(self) -> Program:
+        assert self._program is not None
+        return self._program
+
+    def start(self) -> None:
+        """Start a supervisor, and wait until its workers have begun."""
+        self._programs.close()
+        self._program = self._programs.enter_context(self.site.supervisor(procs=self.procs))
+        self.supervisors += 1
+        workers = self.program.worker_pids().values()
+        self._exporter = next(pid for pid in self.program.children() if pid not in workers)
+
+    def close(self) -> None:
+        self._programs.close()
+
+    def start_again_if_it_gave_up(self) -> None:
+        """As systemd would: where no worker can live for a minute, a supervisor exits with 1."""
+        if self.program.process.poll() is not None:
+            assert self.program.process.returncode == 1, self.program.log.read_text()[-3000:]
+            assert self.program.events("supervisor.gave_up")
+            self.start()
+
+    def workers(self) -> list[int]:
+        """The processes of workers that live, also those which have not begun their loop."""
+        return [pid for pid in self.program.children() if pid != self._exporter]
+
+    def mint(self, tokens: int) -> None:
+        """So many more, each with a prompt that no other token has."""
+        first = self.minted + 1
+        numbers = itertools.islice(itertools.count(first), tokens)
+        self.site.mint(*(f"picture number {n}." for n in numbers), first_token_id=first)
+        self.minted += tokens
+
+    def unfinished(self) -> int:
+        return int(self.site.query(UNFINISHED)[0][0])
+
+    def kill(self, pid: int) -> None:
+        with contextlib.suppress(ProcessLookupError):  # it ended by itself
+            self.program.kill(pid)
+
+    def kill_supervisor(self) -> None:
+        self.program.kill(self.program.pid)
+        self.start()
+
+    def restart(self) -> None:
+        assert self.program.stop(seconds=60) == 0
+        self.start()
+
+    def freeze(self, worker: int, past_lease_seconds: float) -> None:
+        """Stop a worker until so long after its leases ran out, or others have taken them all."""
+        names = {line["pid"]: line["lease_name"] for line in self.program.events("worker.started")}
+        if worker not in names:  # it has not begun, and holds nothing
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self.program.kill(worker, signal.SIGSTOP)
+            wait_for(
+                "its leases to run out",
+                lambda: not self.site.query(HELD, names[worker], past_lease_seconds),
+            )
+            self.program.kill(worker, signal.SIGCONT)
+
+    def crash_database(self, down_seconds: float) -> None:
+        self.server.crash()
+        time.sleep(down_seconds)
+        self.server.start()
+
+    def terminate_backends(self) -> None:
+        with contextlib.suppress(psycopg.OperationalError):
+            self.site.query(TERMINATE)
+
+    def finish(self) -> None:
+        """Wait until the last token has ended, and stop."""
+
+        def done() -> bool:
+            self.start_again_if_it_gave_up()
+            return self.unfinished() == 0
+
+        wait_for("every token to end", done, QUIET_SECONDS)
+        assert self.program.stop(seconds=60) == 0
+
+
+@contextlib.contextmanager
+def stage(folder: Path, *, procs: int = 2, **settings: str) -> Iterator[Stage]:
+    """A stage whose supervisor has started; all of it ended and removed afterwards."""
+    with EmbeddedPostgres() as server, Sandbox(latency_seconds=0.3) as sandbox:
+        site = Site(server.url, sandbox.url, folder, SETTINGS | settings)
+        site.upgrade()
+        place = Stage(site, sandbox, server, procs)
+        try:
+            place.start()
+            yield place
+        finally:
+            place.close()

@@ -1,0 +1,129 @@
+"""A process ends at each point of the recipe, in each way, whatever became of the request.
+
+Each case mostly waits, for a lease or for the list to settle; so a few of them run at a time.
+"""
+
+import threading
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from imagegen import crash
+from imagegen.sandbox import Fault, Sandbox
+from tests.judge import judge, judge_what_is_left
+from tests.pooler import PgBouncer
+from tests.postgres import PostgresServer
+from tests.running import Program, Site, wait_for
+
+AT_ONCE = 4
+TOKENS = 3
+HOWS = ("kill", "kill-supervisor", "exit")
+ANSWERS: dict[str, list[Fault]] = {
+    "answered": [],
+    "answered-late": [Fault.late(1.0)],
+    "answer-lost": [Fault.resets(creates=True, times=1)],
+}
+# Short, so that whoever comes after a killed supervisor need not wait for long.
+SETTINGS = {
+    "IMAGEGEN_LEASE_SECONDS": "1",
+    "IMAGEGEN_SETTLE_SECONDS": "2",
+    "POLL_INTERVAL_SECONDS": "0.2",
+}
+
+
+class Case(NamedTuple):
+    """Where a process ends, how, and what becomes of the requests."""
+
+    point: str
+    how: str
+    answer: str
+
+
+class Cases:
+    """Carries out the cases, some at a time, each on a database of its own."""
+
+    def __init__(
+        self, server: PostgresServer, pooler: PgBouncer | None, folder: Path, cases: list[Case]
+    ) -> None:
+        self._server = server
+        self._pooler = pooler
+        self._folder = folder
+        self._upgrading = threading.Lock()  # alembic's context is one for all threads
+        self._lanes = ThreadPoolExecutor(AT_ONCE)
+        self._futures = {case: self._lanes.submit(self._carry_out, case) for case in cases}
+
+    def of(self, case: Case) -> "Future[None]":
+        return self._futures[case]
+
+    def close(self) -> None:
+        self._lanes.shutdown(cancel_futures=True)
+
+    def _carry_out(self, case: Case) -> None:
+        name = f"crash_{uuid.uuid4().hex}"
+        url = self._server.create_database(name)
+        with Sandbox(latency_seconds=0.2) as sandbox:
+            folder = self._folder / "-".join(case)
+            place = Site(
+                self._pooler.url(name) if self._pooler else url, sandbox.url, folder, dict(SETTINGS)
+            )
+            with self._upgrading:
+                place.upgrade()
+            carry_out(case, place, sandbox)
+        self._server.drop_database(name)
+
+
+@pytest.fixture(scope="module")
+def cases(
+    request: pytest.FixtureRequest,
+    postgres_server: PostgresServer,
+    pooler: PgBouncer | None,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Cases]:
+    """Those that this run was asked for, in its order."""
+    asked = [
+        Case(*(str(item.callspec.params[name]) for name in Case._fields))
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.path == request.path
+    ]
+    cases = Cases(postgres_server, pooler, tmp_path_factory.mktemp("crashes"), asked)
+    yield cases
+    cases.close()
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("point", crash.POINTS)
+def test_whatever_ends_at_a_point_every_token_gets_one_image(
+    cases: Cases, point: str, how: str, answer: str
+) -> None:
+    cases.of(Case(point, how, answer)).result()
+
+
+def carry_out(case: Case, site: Site, sandbox: Sandbox) -> None:
+    once = site.folder / "crashed"
+    site.settings["IMAGEGEN_CRASH_AT"] = f"{case.point}:{case.how}:{once}"
+    sandbox.faults.add(*ANSWERS[case.answer])
+
+    with site.supervisor(procs=1) as program:
+        site.mint(*(f"picture number {n}" for n in range(TOKENS)))
+        if case.how == "kill-supervisor":
+            wait_for("the supervisor to die", lambda: program.process.poll() is not None)
+            with site.supervisor(procs=1) as following:
+                finish(site, following)
+        else:
+            finish(site, program)
+
+    judge(site, sandbox)
+    assert site.statuses() == {"uploading": TOKENS}
+    judge_what_is_left(site)
+
+
+def finish(site: Site, program: Program) -> None:
+    """Wait for the last image, and for the crash: at `closed` it comes after the image."""
+    site.wait_until_done()
+    wait_for("the crash", (site.folder / "crashed").exists)
+    assert program.stop() == 0
