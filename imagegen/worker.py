@@ -131,23 +131,31 @@ class Worker:
         )
 
     def _look(self, queue: Queue, slots: Slots) -> None:
-        """Renew what is held, then claim as much as there are free slots."""
+        """Renew and claim; where the database cuts connections that lie idle, with fresh ones."""
         try:
-            self._renew(queue, slots)
-            self._mend(queue)
-            if free := slots.free:
-                claims = queue.claim(
-                    limit=free,
-                    new_limit=self._gate.allows(free),
-                    model=self._settings.model,
-                    busy=slots.tokens,
-                )
-                for claim in claims:
-                    self._start(claim, slots)
-        except AWAY as error:
-            self._database_is_away(error)
-        else:
-            self._database_is_back()
+            self._renew_and_claim(queue, slots)
+        except AWAY:
+            self._pool.check()
+            try:
+                self._renew_and_claim(queue, slots)
+            except AWAY as error:
+                self._database_is_away(error)
+                return
+        self._database_is_back()
+
+    def _renew_and_claim(self, queue: Queue, slots: Slots) -> None:
+        """Renew what is held, then claim as much as there are free slots."""
+        self._renew(queue, slots)
+        self._mend(queue)
+        if free := slots.free:
+            claims = queue.claim(
+                limit=free,
+                new_limit=self._gate.allows(free),
+                model=self._settings.model,
+                busy=slots.tokens,
+            )
+            for claim in claims:
+                self._start(claim, slots)
 
     def _beat_unless_stuck(self, slots: Slots) -> None:
         """No beat while a slot is past any deadline; waiting for the database has none."""
