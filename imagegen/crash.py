@@ -1,12 +1,14 @@
 """Named points where a drill can end a process: `IMAGEGEN_CRASH_AT`, for tests only.
 
 `requested:kill:/tmp/once` ends the process with SIGKILL the first time that any process reaches
-the point `requested`; the file says that it has happened. `exit` leaves through os._exit, and
-`kill-supervisor` kills the parent. Without the variable a point costs a comparison.
+the point `requested`; the file says that it has happened. `exit` leaves through os._exit,
+`kill-supervisor` kills the parent, and `hang` stays there for ever. Without the variable a point
+costs a comparison.
 """
 
 import os
 import signal
+import threading
 from pathlib import Path
 
 POINTS = ("claimed", "requested", "posted", "identified", "looked", "closed")
@@ -36,5 +38,7 @@ def _end() -> None:
         case "kill-supervisor":
             os.kill(os.getppid(), signal.SIGKILL)
             signal.pause()  # the kernel ends this process along with its parent
+        case "hang":
+            threading.Event().wait()
         case _:
             os._exit(1)

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from psycopg.errors import UniqueViolation
 from psycopg.rows import class_row, dict_row
 
 from imagegen.database import Pool, Tables
@@ -76,8 +77,12 @@ class Queue:
         return replace(claim, prompt=prompt, requested_seconds_ago=0.0, **rows[0]) if rows else None
 
     def record_prediction(self, claim: Claim, prediction_id: str) -> Claim | None:
-        """Commit the prediction that Replicate accepted. None: the lease is lost."""
-        rows = self._write("record_prediction", claim, {"prediction_id": prediction_id})
+        """Commit the prediction that Replicate accepted. None: the lease is lost, or another
+        generation took the prediction for its own (only where a model has no marker input)."""
+        try:
+            rows = self._write("record_prediction", claim, {"prediction_id": prediction_id})
+        except UniqueViolation:
+            return None
         return replace(claim, **rows[0]) if rows else None
 
     def close_succeeded(

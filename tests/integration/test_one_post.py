@@ -37,6 +37,18 @@ def test_a_prediction_whose_answer_was_lost_is_found_in_the_list(
     assert site.query("SELECT generation_attempts FROM tokens_s0") == [(1,)]
 
 
+def test_a_model_without_a_seed_is_reconciled_by_its_prompt(site: Site, sandbox: Sandbox) -> None:
+    site.settings |= {"IMAGEGEN_MARKER_INPUT": "none", "IMAGEGEN_LEASE_SECONDS": "2"}
+    sandbox.faults.add(Fault.resets(creates=True, times=3))
+    site.mint("a picture", "a picture", "another picture")
+
+    with site.supervisor():
+        assert site.wait_until_done() == {"uploading": 3}
+
+    assert [entry.seed for entry in sandbox.ledger.creates()] == [None] * 3
+    assert len(sandbox.predictions.paid()) == 3
+
+
 def test_a_prediction_whose_answer_comes_too_late_is_found_in_the_list(
     site: Site, sandbox: Sandbox
 ) -> None:

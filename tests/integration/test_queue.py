@@ -131,6 +131,16 @@ def test_a_request_is_recorded_once(site: Site, make_queue: MakeQueue) -> None:
     assert queue.record_request(claimed, "once") is None
 
 
+def test_a_prediction_belongs_to_one_generation_only(site: Site, make_queue: MakeQueue) -> None:
+    site.mint("one", "two")
+    queue = make_queue()
+    one, two = (queue.record_request(item, "the same") for item in claim(queue))
+    assert one and two
+
+    assert queue.record_prediction(one, "a" * 26)
+    assert queue.record_prediction(two, "a" * 26) is None
+
+
 def test_an_image_hands_the_token_on(site: Site, make_queue: MakeQueue) -> None:
     site.mint("a prompt")
     queue = make_queue()

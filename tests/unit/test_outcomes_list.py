@@ -72,3 +72,18 @@ def test_a_match_counts_though_others_were_deleted() -> None:
     purged = Prediction("purged", "succeeded", data_removed=True)
 
     assert outcomes.of_list(Listed((ours, purged)), "a cat", 7, set()) == Found(ours)
+
+
+def test_without_a_seed_any_unclaimed_prediction_of_the_prompt_is_taken_and_no_other() -> None:
+    everything = listed(
+        ("left-over", "processing", "a cat", 3),
+        ("free", "succeeded", "a cat", 2),
+        ("theirs", "succeeded", "a cat", 1),
+        ("dog", "succeeded", "a dog", 4),
+    )
+
+    outcome = outcomes.of_list(everything, "a cat", None, {"theirs"})
+
+    assert isinstance(outcome, Found)
+    assert outcome.prediction.id == "free"
+    assert outcome.others == ()  # they belong to other requests, and are not to be cancelled
