@@ -45,12 +45,6 @@ class Wake:
         if heard in ready:
             self._listener.drain()
 
-    def close(self) -> None:
-        signal.set_wakeup_fd(-1)
-        self._listener.close()
-        self._bell.close()
-        self._ringer.close()
-
 
 def _is_pooled(connection: Connection) -> bool:
     """Whether a pooler such as PgBouncer stands between: it hands out process ids of its own, and

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from imagegen import metrics
 from imagegen.checks import LOOPBACK
-from imagegen.closing import Closer
+from imagegen.closing import DATABASE_AGAIN_SECONDS, Closer
 from imagegen.database import AWAY, open_pool, read_tables, why_away
 from imagegen.gate import Gate
 from imagegen.generation import OVERDUE_SECONDS, Options, Recipe
@@ -95,7 +95,7 @@ class Worker:
             except AWAY as error:
                 self._database_is_away(error)
                 self._beat()
-                self._wake.wait(self._settings.poll_interval_seconds)
+                self._wake.wait(self._pause_seconds)
             else:
                 log.info("worker.started", extra={"pid": os.getpid(), "lease_name": self._name})
                 return queue
@@ -188,14 +188,18 @@ class Worker:
                 log.warning("tokens.mended", extra={"tokens": mended})
             self._mend_at = now + MEND_SECONDS
 
+    @property
+    def _pause_seconds(self) -> float:
+        """As long as the poll interval, but never so long that the watchdog would bark."""
+        watchdog_seconds = self._settings.watchdog_seconds / BEATS_PER_WATCHDOG
+        return min(self._settings.poll_interval_seconds, watchdog_seconds)
+
     def _next_look_seconds(self, slots: Slots) -> float:
-        poll_seconds = min(
-            self._settings.poll_interval_seconds,
-            self._settings.watchdog_seconds / BEATS_PER_WATCHDOG,
-        )
-        return (
-            min(poll_seconds, self._renew_at - time.monotonic()) if slots.tokens else poll_seconds
-        )
+        if not slots.tokens:
+            return self._pause_seconds
+        # A renewal that is overdue because the database is away is not tried without a pause.
+        least_seconds = DATABASE_AGAIN_SECONDS if self._database_away else 0.0
+        return max(min(self._pause_seconds, self._renew_at - time.monotonic()), least_seconds)
 
     def _drain(self, queue: Queue, slots: Slots) -> None:
         """Let what is at work finish, as far as the grace goes."""
