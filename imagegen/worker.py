@@ -98,6 +98,7 @@ class Worker:
                 self._wake.wait(self._pause_seconds)
             else:
                 log.info("worker.started", extra={"pid": os.getpid(), "lease_name": self._name})
+                self._beat()  # it has begun: what stands still from here on hangs
                 return queue
         return None
 
