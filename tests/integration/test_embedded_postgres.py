@@ -25,6 +25,7 @@ from imagegen.sandbox.postgres import (
 
 CHECKOUT = Path(__file__).parents[2]
 DEADLINE_SECONDS = 30.0  # a stop takes 0.02 s; a loaded machine must not fail the test
+pytestmark = pytest.mark.direct  # a pooler before it changes none of these promises
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 
 # Ctrl-C is ignored in what a script starts in the background; the owner must hear it there too.
