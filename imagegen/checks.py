@@ -5,8 +5,10 @@ Each check raises WrongValueError otherwise. No message repeats a secret.
 
 import json
 import math
+import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -15,6 +17,8 @@ from imagegen import prompts
 MODEL = re.compile(r"[a-z0-9][a-z0-9._-]*/[a-z0-9][a-z0-9._-]*(:[0-9a-f]{64})?", re.I)
 VERSION = re.compile(r"[0-9a-f]{64}")
 SECRET_PARTS = ("password", "sslpassword")
+SECONDS_OF = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+MOST_MONEY = 1_000_000.0
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
@@ -27,16 +31,39 @@ def text(value: str) -> str:
 
 
 def seconds(*, least: float, most: float) -> Callable[[str], float]:
+    """A duration: 90, 90s, 1.5m, 24h or 7d."""
+
     def parse(value: str) -> float:
+        number, unit = value.strip(), 1
+        if number[-1:] in SECONDS_OF:
+            number, unit = number[:-1], SECONDS_OF[number[-1:]]
         try:
-            number = float(value)
+            found = float(number) * unit
         except ValueError:
-            number = math.nan
-        if not least <= number <= most:
-            raise WrongValueError(f"a number of seconds from {least:g} to {most:g}, not {value!r}")
-        return number
+            found = math.nan
+        if not least <= found <= most:
+            raise WrongValueError(f"seconds from {least:g} to {most:g}, or 5m, 2h, not {value!r}")
+        return found
 
     return parse
+
+
+def amount(value: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < MOST_MONEY:
+        raise WrongValueError(f"an amount of money such as 0.003, not {value!r}")
+    return number
+
+
+def folder(value: str) -> Path:
+    """A folder to write to; it must be there, so that a typing mistake makes no new one."""
+    path = Path(value).expanduser().absolute()
+    if not path.is_dir() or not os.access(path, os.W_OK | os.X_OK):
+        raise WrongValueError(f"a folder that is there and can be written to, not {value!r}")
+    return path
 
 
 def whole(*, least: int, most: int) -> Callable[[str], int]:

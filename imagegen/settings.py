@@ -1,11 +1,12 @@
 """Every setting once: its name, environment variable, default, help and check.
 
-A setting is given as an option (`--lease-seconds`) or as an environment variable
+A setting is given as an option (`--lease 20`) or as an environment variable
 (`IMAGEGEN_LEASE_SECONDS`); the option wins. Values are checked here and nowhere else.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from imagegen import checks
@@ -95,6 +96,32 @@ class Settings:
         "IMAGEGEN_REPLACE_LOST", checks.yes_or_no,
         "Whether to pay again for an image that was paid for and lost at Replicate.", "no",
     )  # fmt: skip
+    give_up_after_seconds: float = setting(
+        "IMAGEGEN_GIVE_UP_AFTER_SECONDS", checks.seconds(least=1, most=31_536_000),
+        "A token that Replicate has refused for so long fails.", "24h",
+    )  # fmt: skip
+    create_rate: int = setting(
+        "IMAGEGEN_CREATE_RATE", checks.whole(least=1, most=1_000_000),
+        "Predictions a minute that the account may create, shared by the workers.", "600",
+    )  # fmt: skip
+    poll_budget: int = setting(
+        "IMAGEGEN_POLL_BUDGET", checks.whole(least=1, most=1_000_000),
+        "Other requests a minute that the account may send, shared by the workers.", "3000",
+    )  # fmt: skip
+    daily_limit: int | None = setting(
+        "IMAGEGEN_DAILY_LIMIT", checks.whole(least=0, most=1_000_000_000),
+        "Predictions in any 24 hours, over all hosts; then nothing is claimed.", optional=True,
+    )  # fmt: skip
+    price: float | None = setting(
+        "IMAGEGEN_PRICE", checks.amount,
+        "What Replicate bills for an image of this model, for `imagegen spend` and the metrics.",
+        optional=True,
+    )  # fmt: skip
+    keep_images: Path | None = setting(
+        "IMAGEGEN_KEEP_IMAGES", checks.folder,
+        "A folder that gets a copy of each image; Replicate deletes its own after an hour.",
+        optional=True,
+    )  # fmt: skip
     grace_seconds: float = setting(
         "IMAGEGEN_GRACE_SECONDS", checks.seconds(least=0, most=3600),
         "How long a stop waits for work in flight before it hands over.", "20",
@@ -133,7 +160,7 @@ def all_settings() -> tuple[Field[Any], ...]:
 
 
 def option_name(item: Field[Any]) -> str:
-    return "--" + item.name.replace("_", "-")
+    return "--" + item.name.removesuffix("_seconds").replace("_", "-")
 
 
 def load(environment: Mapping[str, str], options: Mapping[str, str | None]) -> Settings:

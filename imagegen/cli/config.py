@@ -36,7 +36,9 @@ def config(*, as_json: bool, **options: str | None) -> None:
             value = HIDDEN
         rows.append((variable, value, source))
     if as_json:
-        click.echo(json.dumps({variable: value for variable, value, _ in rows}, indent=2))
+        click.echo(
+            json.dumps({variable: value for variable, value, _ in rows}, indent=2, default=str)
+        )
     else:
         for variable, value, source in rows:
             shown = "(not set)" if value is None else value

@@ -41,7 +41,7 @@ def test_a_replacement_takes_over_its_predecessors_predictions_at_once(
     sandbox.latency_seconds = 4.0
     mint(site, 20)
 
-    with site.supervisor("--lease-seconds", "600") as program:
+    with site.supervisor("--lease", "600") as program:
         wait_for("twenty predictions", lambda: len(sandbox.ledger.created()) == 20)
         wait_for("their ids", lambda: ids_known(site) == 20)
         program.kill(program.worker_pids()["worker-0"])

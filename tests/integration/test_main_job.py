@@ -208,7 +208,7 @@ def test_work_that_outlasts_the_grace_is_handed_over_not_paid_for_again(
 ) -> None:
     sandbox.latency_seconds = 3.0
     site.mint(*["a picture"] * 20)
-    with site.supervisor("--grace-seconds", "0") as program:
+    with site.supervisor("--grace", "0") as program:
         wait_for("twenty predictions", lambda: len(sandbox.ledger.created()) == 20)
         program.wait_for_event("token.claimed", 20)
         program.stop(seconds=5)

@@ -1,6 +1,7 @@
 """Settings: what is missing or wrong is told in one line each, before anything starts."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
@@ -57,9 +58,25 @@ def test_an_option_wins_over_the_environment() -> None:
     assert loaded.slots == 4
 
 
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [("90", 90.0), ("90s", 90.0), ("1.5m", 90.0), (" 24h ", 86_400.0), ("7d", 604_800.0)],
+)
+def test_a_duration_may_have_a_unit(given: str, seconds: float) -> None:
+    loaded = with_environment(IMAGEGEN_GIVE_UP_AFTER_SECONDS=given)
+
+    assert loaded.give_up_after_seconds == seconds
+
+
+def test_a_folder_for_images_must_be_there(tmp_path: Path) -> None:
+    assert with_environment(IMAGEGEN_KEEP_IMAGES=str(tmp_path)).keep_images == tmp_path
+    (complaint,) = complaints(ENOUGH | {"IMAGEGEN_KEEP_IMAGES": str(tmp_path / "none")})
+    assert complaint.startswith("IMAGEGEN_KEEP_IMAGES must be a folder that is there")
+
+
 def test_a_wrong_option_is_named_as_it_was_written() -> None:
     assert complaints(ENOUGH, lease_seconds="soon") == [
-        "--lease-seconds must be a number of seconds from 1 to 600, not 'soon'"
+        "--lease must be seconds from 1 to 600, or 5m, 2h, not 'soon'"
     ]
 
 
@@ -73,10 +90,26 @@ def test_an_empty_variable_is_one_that_was_not_set() -> None:
 @pytest.mark.parametrize(
     ("variable", "wrong", "said"),
     [
-        ("POLL_INTERVAL_SECONDS", "0", "a number of seconds from 0.05 to 60, not '0'"),
-        ("POLL_INTERVAL_SECONDS", "61", "a number of seconds from 0.05 to 60, not '61'"),
-        ("POLL_INTERVAL_SECONDS", "nan", "a number of seconds from 0.05 to 60, not 'nan'"),
-        ("IMAGEGEN_GRACE_SECONDS", "inf", "a number of seconds from 0 to 3600, not 'inf'"),
+        (
+            "POLL_INTERVAL_SECONDS",
+            "0",
+            "seconds from 0.05 to 60, or 5m, 2h, not '0'",
+        ),
+        (
+            "POLL_INTERVAL_SECONDS",
+            "61",
+            "seconds from 0.05 to 60, or 5m, 2h, not '61'",
+        ),
+        (
+            "POLL_INTERVAL_SECONDS",
+            "nan",
+            "seconds from 0.05 to 60, or 5m, 2h, not 'nan'",
+        ),
+        (
+            "IMAGEGEN_GRACE_SECONDS",
+            "inf",
+            "seconds from 0 to 3600, or 5m, 2h, not 'inf'",
+        ),
         ("IMAGEGEN_PROCS", "1.5", "a whole number from 1 to 64, not '1.5'"),
         ("IMAGEGEN_PROCS", "9" * 5000, "a whole number from 1 to 64"),
         ("IMAGEGEN_METRICS_PORT", "65536", "a whole number from 0 to 65535, not '65536'"),
