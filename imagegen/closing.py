@@ -7,19 +7,28 @@ content has one, with the fallback prompt.
 import random
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from imagegen import crash, metrics
+from imagegen.copies import Copies, CopyError
 from imagegen.database import AWAY
 from imagegen.logs import log
-from imagegen.outcomes import Failed, Kind, Refused, Succeeded
-from imagegen.queue import Claim, Closed, Queue
+from imagegen.outcomes import Failed, Kind, Reason, Refused, Succeeded
+from imagegen.queue import Claim, Closed, Image, Queue
 
 MAX_ATTEMPTS = 3
 # 1, 2, 4 s: long enough for a hiccup of one machine at Replicate's, short enough for a P95 of 60 s.
 FIRST_RETRY_SECONDS = 1.0
 RETRY_JITTER = 0.2
 DATABASE_AGAIN_SECONDS = 0.5
+# A download of an image is tried so often; its token goes on without a copy then.
+COPY_TRIES = 3
+COPY_AGAIN_SECONDS = 1.0
+
+# Replicate is well, and refuses only this one: such a token makes way for the others.
+OWN_REASONS = {Reason.UNAVAILABLE}
 
 # These were probably paid for already: another attempt is a second payment, and never silent.
 PAID_FOR = {Kind.NO_OUTPUT, Kind.GONE, Kind.DATA_REMOVED}
@@ -44,22 +53,26 @@ class Closer:
         *,
         fallback_prompt: str,
         replace_lost: bool,
+        copies: Copies | None,
         handing_over: threading.Event,
     ) -> None:
+        """`copies` keeps a copy of each image; None: none is kept."""
         self._queue = queue
+        self._copies = copies
         self._fallback_prompt = fallback_prompt
         self._replace_lost = replace_lost
         self._handing_over = handing_over
 
     def succeed(self, claim: Claim, image: Succeeded) -> Claim | None:
-        closed = self.held(
-            lambda: self._queue.close_succeeded(claim, image.image_url, image.predict_seconds)
-        )
+        kept = self._keep(claim, Image(image.image_url, image.predict_seconds, image.images))
+        closed = self.held(lambda: self._queue.close_succeeded(claim, kept))
         crash.point("closed")
         metrics.GENERATIONS.labels("succeeded").inc()
+        metrics.IMAGES.inc(image.images)
         metrics.GENERATION_SECONDS.observe(closed.duration_seconds)
         metrics.PREDICT_SECONDS.inc(image.predict_seconds or 0.0)
-        log.info("token.generation.succeeded", extra=about(claim, closed, url=image.image_url))
+        said = about(claim, closed, url=kept.url, host=urlsplit(kept.url).hostname)
+        log.info("token.generation.succeeded", extra=said)
         return None
 
     def fail(self, claim: Claim, failed: Failed) -> Claim | None:
@@ -69,7 +82,9 @@ class Closer:
             case Kind.CONTENT_POLICY:
                 message = f"the fallback prompt was refused too: {failed.message}"
                 return self._fail(claim, Failed(failed.kind, message), max_attempts=0)
-            case Kind.TRANSIENT | Kind.UNKNOWN | Kind.NO_OUTPUT:
+            case Kind.STUBBORN if claim.previous_kind == Kind.STUBBORN:
+                return self._fail(claim, failed, max_attempts=0)
+            case Kind.TRANSIENT | Kind.STUBBORN | Kind.UNKNOWN | Kind.NO_OUTPUT:
                 return self._fail(claim, failed, max_attempts=MAX_ATTEMPTS)
             case Kind.GONE | Kind.DATA_REMOVED if self._replace_lost:
                 return self._fail(claim, failed, max_attempts=MAX_ATTEMPTS)
@@ -77,15 +92,21 @@ class Closer:
                 return self._fail(claim, failed, max_attempts=0)
 
     def refuse(self, claim: Claim, refused: Refused, again_seconds: float) -> Claim | None:
-        """Replicate made no prediction: the token waits, uncharged (law 3)."""
+        """Replicate made no prediction: the token waits, uncharged (law 3), if not for ever."""
         closed = self.held(
-            lambda: self._queue.close_refused(claim, refused.reason, refused.message, again_seconds)
-        )
+            lambda: self._queue.close_refused(
+                claim, refused.reason, refused.message, again_seconds,
+                blames=refused.reason in OWN_REASONS,
+            )
+        )  # fmt: skip
         crash.point("closed")
         metrics.GENERATIONS.labels("refused").inc()
         metrics.REFUSALS.labels(refused.reason).inc()
         said = about(claim, closed, reason=refused.reason, error=refused.message)
         log.info("token.refused", extra=said)
+        if closed.failed:
+            metrics.FAILURES.labels(Kind.GIVEN_UP).inc()
+            log.error("token.generation.failed", extra=said | {"kind": Kind.GIVEN_UP})
         return None
 
     def postpone(self, claim: Claim, again_seconds: float) -> Claim | None:
@@ -109,6 +130,23 @@ class Closer:
                 log.debug("database.waiting", extra={"error": str(error)})
             if self._handing_over.wait(DATABASE_AGAIN_SECONDS):
                 raise HandingOverError
+
+    def _keep(self, claim: Claim, image: Image) -> Image:
+        """The image with its copy, where one is kept and can be had: a lost copy loses no token."""
+        if self._copies is None:
+            return image
+        for left in reversed(range(COPY_TRIES)):
+            try:
+                copy = self._copies.keep(image.url, f"{claim.token_id}-{claim.generation_id}")
+            except CopyError as error:
+                log.warning("image.copy.failed", extra=about(claim, error=str(error), left=left))
+            else:
+                metrics.COPIES.labels("kept").inc()
+                return replace(image, path=copy.path, sha256=copy.sha256)
+            if left and self._handing_over.wait(COPY_AGAIN_SECONDS):
+                raise HandingOverError
+        metrics.COPIES.labels("failed").inc()
+        return image
 
     def _censor(self, claim: Claim, message: str) -> Claim:
         fallback = self.held(

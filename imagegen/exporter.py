@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -15,6 +16,7 @@ from prometheus_client.samples import Sample
 
 from imagegen.database import AWAY, Connection, Tables, connect, read_tables
 from imagegen.logs import log
+from imagegen.settings import Settings
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # A scrape waits 10 s by default; the database gets half of it.
@@ -33,18 +35,34 @@ SELECT
         AND t.status = {uploading})"""
 
 
-def serve(listening: socket.socket, database_url: str, name: str) -> None:
+LAST_DAY = """
+SELECT count(*)::float, coalesce(sum(images), 0)::float FROM generations
+WHERE requested_at > now() - interval '24 hours' AND prediction_id IS NOT NULL"""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What only the database knows."""
+
+    tokens: list[tuple[str, float]]  # by status
+    oldest_waiting_seconds: float
+    oldest_unfetched_seconds: float
+    predictions_last_day: float
+    images_last_day: float
+
+
+def serve(listening: socket.socket, settings: Settings, name: str) -> None:
     """Serve on a socket that listens already, until a signal ends the process."""
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    Server(listening, registry, DatabaseCollector(database_url, name)).serve_forever()
+    Server(listening, registry, DatabaseCollector(settings, name)).serve_forever()
 
 
 class DatabaseCollector(Collector):
     """What only the database knows, asked when it is scraped, over one connection."""
 
-    def __init__(self, database_url: str, name: str) -> None:
-        self._database_url = database_url
+    def __init__(self, settings: Settings, name: str) -> None:
+        self._settings = settings
         self._name = name
         self._lock = threading.Lock()
         self._connection: Connection | None = None
@@ -53,27 +71,46 @@ class DatabaseCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Nothing while the database is away: the other metrics are served all the same."""
         try:
-            counts, (waiting, unfetched) = self.ask()
+            asked = self.ask()
         except AWAY:
             return
         tokens = GaugeMetricFamily("imagegen_tokens", "Tokens, by status.", labels=["status"])
-        for status, count in counts:
+        for status, count in asked.tokens:
             tokens.add_metric([status], count)
         yield tokens
         yield GaugeMetricFamily(
             "imagegen_oldest_waiting_seconds",
             "Since the mint of the oldest waiting token.",
-            waiting,
+            asked.oldest_waiting_seconds,
         )
         yield GaugeMetricFamily(
             "imagegen_oldest_unfetched_seconds",
             "Age of the oldest image that nobody has taken on; Replicate deletes it after an hour.",
-            unfetched,
+            asked.oldest_unfetched_seconds,
         )
+        yield GaugeMetricFamily(
+            "imagegen_predictions_last_day",
+            "Predictions that Replicate accepted in the last 24 hours, over all hosts.",
+            asked.predictions_last_day,
+        )
+        yield GaugeMetricFamily(
+            "imagegen_images_last_day",
+            "Images made in the last 24 hours, over all hosts.",
+            asked.images_last_day,
+        )
+        if self._settings.daily_limit is not None:
+            yield GaugeMetricFamily(
+                "imagegen_daily_limit",
+                "Predictions allowed in any 24 hours.",
+                self._settings.daily_limit,
+            )
+        if self._settings.price is not None:
+            yield GaugeMetricFamily(
+                "imagegen_price", "What an image costs, as it was set.", self._settings.price
+            )
 
-    def ask(self) -> tuple[list[tuple[str, float]], tuple[float, float]]:
-        """Tokens by status, and the ages in seconds of the oldest token that waits and of the
-        oldest image that is not fetched. Raises one of database.AWAY."""
+    def ask(self) -> Asked:
+        """Raises one of database.AWAY."""
         with self._lock:
             try:
                 connection, tables = self._connected()
@@ -83,17 +120,21 @@ class DatabaseCollector(Collector):
                     connection.execute(f"SET LOCAL statement_timeout = {timeout}")
                     counts = connection.execute(TOKENS).fetchall()
                     ages = connection.execute(AGES.format(**words)).fetchone() or (None, None)
+                    spent = connection.execute(LAST_DAY).fetchone() or (0, 0)
             except AWAY:
                 self._connection = None
                 raise
-        return [(str(name), float(count)) for name, count in counts], (
+        return Asked(
+            [(str(name), float(count)) for name, count in counts],
             float(ages[0] or 0.0),
             float(ages[1] or 0.0),
+            float(spent[0]),
+            float(spent[1]),
         )
 
     def _connected(self) -> tuple[Connection, Tables]:
         if self._connection is None or self._tables is None:
-            self._connection = connect(self._database_url, self._name)
+            self._connection = connect(self._settings.database_url, self._name)
             self._tables = read_tables(self._connection)
         return self._connection, self._tables
 
@@ -127,9 +168,10 @@ class Server(ThreadingHTTPServer):
             why.append("database: " + str(error).partition("\n")[0])
         if not sum(sample.value for sample in self._samples("imagegen_workers")):
             why.append("no worker is alive")
-        for sample in self._samples("imagegen_gate_open"):
-            if sample.value == 0:
-                why.append(f"Replicate refuses: the gate of {sample.labels['slot']} is closed")
+        for sample in self._samples("imagegen_gate_closed"):
+            if sample.value:
+                slot, reason = sample.labels["slot"], sample.labels["reason"]
+                why.append(f"the gate of {slot} is closed: {reason}")
         return why
 
     def _samples(self, name: str) -> list[Sample]:

@@ -1,51 +1,77 @@
 """A worker's view of the provider: open, or closed with a reason and a time."""
 
 import math
+import random
 import threading
 import time
 
 from imagegen import metrics
 from imagegen.logs import log
-from imagegen.outcomes import Refused
+from imagegen.outcomes import Reason, Refused
+from imagegen.pacing import CreatePace
 
-# Delays while refusals go on: an outage of an hour costs each worker about 65 requests.
-FIRST_DELAY_SECONDS = 2.0
-MAX_DELAY_SECONDS = 60.0
+# Delays while refusals go on: an outage of ten minutes costs each worker about 24 requests.
+FIRST_DELAY_SECONDS = 1.0
+MAX_DELAY_SECONDS = 30.0
 # What a provider may ask for: a hint of zero or of a day is a mistake.
 LEAST_HINT_SECONDS = 1.0
 MOST_HINT_SECONDS = 120.0
+# Workers that were refused together come back one after the other.
+JITTER = 0.2
 
 
 class Gate:
     """Closed by a refusal; after a while one token goes ahead, the probe, and opens it if it can.
 
-    Only claiming waits: predictions in flight are still watched.
+    Throttling opens by itself when its time is over, at a slower pace. Only claiming waits:
+    predictions in flight are still watched.
     """
 
-    def __init__(self, slot: str) -> None:
+    def __init__(self, slot: str, pace: CreatePace) -> None:
+        self._slot = slot
+        self._pace = pace
         self._lock = threading.Lock()
-        self._reason = ""  # empty: open
+        self._reason: Reason | None = None  # None: open
         self._delay_seconds = 0.0
         self._next_try = 0.0  # monotonic; infinite while the probe is out
         self._offers_probe = False
         self._probe: int | None = None  # its generation
-        self._gauge = metrics.GATE_OPEN.labels(slot)
-        self._gauge.set(1)
+        self._left_today = math.inf  # what the daily limit leaves
+        self._shown: set[Reason] = set()
+        self._show()
 
     def allows(self, free: int) -> int:
         """How many new tokens may be claimed into `free` slots now."""
         with self._lock:
-            if not self._reason:
-                return free
-            self._offers_probe = time.monotonic() >= self._next_try
-            return min(free, 1) if self._offers_probe else 0
+            most = int(min(free, self._left_today))
+            if self._reason is Reason.THROTTLED and time.monotonic() >= self._next_try:
+                self._reopen()
+            if self._reason is None:
+                return min(most, self._pace.ready())
+            self._offers_probe = most > 0 and time.monotonic() >= self._next_try
+            return 1 if self._offers_probe else 0
+
+    def next_seconds(self) -> float:
+        """Until it may allow more; infinite where only an answer or a new day can tell."""
+        with self._lock:
+            if self._left_today <= 0:
+                return math.inf
+            if self._reason is None:
+                return self._pace.next_seconds()
+            return max(self._next_try - time.monotonic(), 0.0)
 
     def goes_ahead(self, generation_id: int) -> None:
         """A new token was claimed: it is the probe if the gate was closed when it asked."""
         with self._lock:
+            self._pace.spend()
             if self._offers_probe:
                 self._offers_probe, self._probe = False, generation_id
                 self._next_try = math.inf
+
+    def goes_too(self) -> None:
+        """A generation that was claimed before asks as well: a fallback, or an adopted one."""
+        with self._lock:
+            self._pace.spend()
 
     def came_back(self, generation_id: int) -> None:
         """A generation has left its slot; the probe may not have asked Replicate at all."""
@@ -56,32 +82,61 @@ class Gate:
     def close(self, refused: Refused, generation_id: int) -> float:
         """Replicate refused a generation. Returns after how many seconds its token may try again.
 
-        The delay grows when the probe is refused, not for each of the ten slots that were refused
-        at the same moment.
+        The delay grows, and the pace slows down, when the probe is refused, not for each of the
+        ten slots that were refused at the same moment.
         """
         with self._lock:
-            was_open = not self._reason
+            was_open = self._reason is None
             if was_open or self._probe == generation_id:
-                self._delay_seconds = self._next_delay_seconds(refused.wait_seconds)
+                self._delay_seconds = self._next_delay_seconds(refused)
                 self._next_try = time.monotonic() + self._delay_seconds
                 self._probe = None
+                if refused.reason is Reason.THROTTLED:
+                    self._pace.refused(self._delay_seconds)
             self._reason, self._offers_probe = refused.reason, False
-            delay = self._delay_seconds
+            self._show()
+            delay_seconds = self._delay_seconds
         if was_open:
-            self._gauge.set(0)
             log.warning("gate.closed", extra={"reason": refused.reason, "error": refused.message})
-        return delay
+        return delay_seconds
 
     def open(self) -> None:
         """Replicate accepted a prediction, or refused one for what is in it."""
         with self._lock:
-            reason, self._reason = self._reason, ""
-            self._delay_seconds, self._probe, self._offers_probe = 0.0, None, False
-        if reason:
-            self._gauge.set(1)
+            self._pace.succeeded()
+            self._reopen()
+
+    def limit_today(self, left: float) -> None:
+        """The daily limit leaves so many predictions; none closes the gate."""
+        with self._lock:
+            was_closed, self._left_today = self._left_today <= 0, left
+            self._show()
+        if (left <= 0) != was_closed:
+            extra = {"reason": Reason.DAILY_LIMIT}
+            if was_closed:
+                log.info("gate.opened", extra=extra)
+            else:
+                log.warning("gate.closed", extra=extra)
+
+    def _reopen(self) -> None:
+        reason, self._reason = self._reason, None
+        self._delay_seconds, self._probe, self._offers_probe = 0.0, None, False
+        self._show()
+        if reason is not None:
             log.info("gate.opened", extra={"reason": reason})
 
-    def _next_delay_seconds(self, hint_seconds: float | None) -> float:
-        if hint_seconds is not None:
-            return min(max(hint_seconds, LEAST_HINT_SECONDS), MOST_HINT_SECONDS)
+    def _next_delay_seconds(self, refused: Refused) -> float:
+        if refused.wait_seconds is not None:
+            hint_seconds = min(max(refused.wait_seconds, LEAST_HINT_SECONDS), MOST_HINT_SECONDS)
+            return min(hint_seconds * random.uniform(1, 1 + JITTER), MOST_HINT_SECONDS)  # noqa: S311
         return min(max(self._delay_seconds * 2, FIRST_DELAY_SECONDS), MAX_DELAY_SECONDS)
+
+    def _show(self) -> None:
+        metrics.CREATE_PACE.set(self._pace.per_second * 60)
+        closed = {self._reason} if self._reason else set()
+        if self._left_today <= 0:
+            closed.add(Reason.DAILY_LIMIT)
+        metrics.GATE_OPEN.labels(self._slot).set(0 if closed else 1)
+        self._shown |= closed
+        for reason in self._shown:
+            metrics.GATE_CLOSED.labels(self._slot, reason).set(int(reason in closed))

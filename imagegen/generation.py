@@ -31,20 +31,24 @@ from imagegen.outcomes import (
 )
 from imagegen.polling import Pace
 from imagegen.provider import Provider
-from imagegen.queue import Claim, Queue
+from imagegen.queue import Claim, DailyLimitError, Queue
 from imagegen.replies import Listed, Prediction, Reply
 
 # Replicate's clock and PostgreSQL's differ; in a wider list the seed still finds the right one.
 CLOCK_SLACK = timedelta(minutes=2)
+# How soon a generation that the daily limit holds back asks again.
+DAILY_LIMIT_AGAIN_SECONDS = 60.0
 # How soon the list is asked again for a request with an unknown outcome.
 SHORTEST_RECONCILE_SECONDS = 1.0
-LONGEST_RECONCILE_SECONDS = 15.0
+LONGEST_RECONCILE_SECONDS = 60.0
 # Replicate itself ends a prediction after Cancel-After; this much later it surely has.
 OVERDUE_SECONDS = 60.0
 # A prediction may be unknown to GET for a while after its creation.
 MISSING_SECONDS = 60.0
 # When a prediction that will not end or be seen is looked at again; meanwhile it holds no slot.
 LOOK_AGAIN_SECONDS = 30.0
+# The longest that Replicate lets anything run: what it still shows then has been forgotten there.
+LONGEST_PREDICTION_SECONDS = 1800.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class Options:
     default_prompt: str | None
     lease_seconds: float
     settle_seconds: float
+    give_up_after_seconds: float
     cancel_after_seconds: float
     http_images: bool  # only where the API itself is on this machine
 
@@ -116,8 +121,13 @@ class Recipe:
         return self._request(claim, prompt)
 
     def _request(self, claim: Claim, prompt: str) -> Claim | None:
+        if claim.adopted or claim.fallback:
+            self._gate.goes_too()
         before = time.monotonic()
-        claim = self._close.held(lambda: self._queue.record_request(claim, prompt))
+        try:
+            claim = self._close.held(lambda: self._queue.record_request(claim, prompt))
+        except DailyLimitError:
+            return self._close.postpone(claim, DAILY_LIMIT_AGAIN_SECONDS)
         if time.monotonic() - before > self._options.lease_seconds:
             # This process stood still; another may be asking Replicate about this very request.
             raise LostLeaseError
@@ -175,7 +185,7 @@ class Recipe:
                         claim, seen, self._gate.close(seen, claim.generation_id)
                     )
                 case Running() if age_seconds > overdue_seconds:
-                    return self._end_overdue(claim, prediction_id)
+                    return self._end_overdue(claim, prediction_id, age_seconds)
                 case Unseen(message, missing=True) if now - last_known > MISSING_SECONDS:
                     log.error("prediction.lost", extra=about(claim, error=message))
                     gone = f"Replicate no longer knows the prediction, perhaps paid for: {message}"
@@ -187,15 +197,18 @@ class Recipe:
                     last_known = now
             wait_seconds = next(waits)
 
-    def _end_overdue(self, claim: Claim, prediction_id: str) -> Claim | None:
+    def _end_overdue(self, claim: Claim, prediction_id: str, age_seconds: float) -> Claim | None:
         """Cancel a prediction that Replicate should have ended itself. Only one that has ended
-        may be followed by another."""
+        may be followed by another, or one that cannot be running any more."""
         log.warning("prediction.overdue", extra=about(claim))
         match self._look(self._provider.cancel(prediction_id)):
             case Succeeded() as image:
                 return self._close.succeed(claim, image)
             case Failed() as failed:
                 return self._close.fail(claim, failed)
+            case Running() if age_seconds > LONGEST_PREDICTION_SECONDS + OVERDUE_SECONDS:
+                message = "Replicate neither ended nor cancelled the prediction"
+                return self._close.fail(claim, Failed(Kind.TRANSIENT, message))
             case _:
                 return self._close.postpone(claim, LOOK_AGAIN_SECONDS)
 
@@ -209,7 +222,10 @@ class Recipe:
         since = datetime.fromisoformat(claim.requested_at) - CLOCK_SLACK
         listed = self._provider.list(since.isoformat())
         if not isinstance(listed, Listed):
-            return self._reconcile_later(claim, "unseen")
+            if (claim.requested_seconds_ago or 0.0) < self._options.give_up_after_seconds:
+                return self._reconcile_later(claim, "unseen")
+            message = f"Replicate's list cannot be read, and this is perhaps paid for: {listed}"
+            return self._close.fail(claim, Failed(Kind.UNRESOLVED, message))
         ids = {item.id for item in listed.predictions}
         known = self._close.patiently(lambda: self._queue.known_predictions(ids))
         seed = claim.seed if self._options.marker else None

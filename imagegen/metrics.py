@@ -32,6 +32,8 @@ PAID_TWICE = Counter(
     "Attempts for tokens whose image was probably paid for already, by why it was lost.",
     ["reason"],
 )
+IMAGES = Counter("imagegen_images", "Images that Replicate made, and bills.")
+COPIES = Counter("imagegen_image_copies", "Copies of images in the folder, by result.", ["result"])
 PREDICT_SECONDS = Counter("imagegen_predict_seconds", "Seconds that Replicate computed for images.")
 GENERATION_SECONDS = Histogram(
     "imagegen_generation_duration_seconds",
@@ -58,5 +60,16 @@ GATE_OPEN = Gauge(
     "1 while the worker in this slot asks for predictions.",
     ["slot"],
     multiprocess_mode="livemax",
+)
+GATE_CLOSED = Gauge(
+    "imagegen_gate_closed",
+    "1 while the worker in this slot asks for no predictions for this reason.",
+    ["slot", "reason"],
+    multiprocess_mode="livemax",
+)
+CREATE_PACE = Gauge(
+    "imagegen_create_pace",
+    "Predictions a minute that the workers allow themselves to create.",
+    multiprocess_mode="livesum",
 )
 SLOTS_BUSY = Gauge("imagegen_slots_busy", "Tokens at work.", multiprocess_mode="livesum")

@@ -22,12 +22,14 @@ class Kind(StrEnum):
     CONTENT_POLICY = "content_policy"  # the fallback prompt may pass
     TRANSIENT = "transient"  # another try may pass; costs an attempt
     PERMANENT = "permanent"  # this token's input can never pass
+    STUBBORN = "stubborn"  # mostly comes back for the same input: tried at most twice
     UNKNOWN = "unknown"  # no message, or one never seen: as transient
     INVALID_PROMPT = "invalid_prompt"  # refused by imagegen itself: nothing was sent
     NO_OUTPUT = "no_output"  # succeeded without an image; another try may have one
     DATA_REMOVED = "data_removed"  # paid for, and deleted before it was seen
     GONE = "gone"  # accepted, and unknown to Replicate since
     UNRESOLVED = "unresolved"  # perhaps paid for, and nobody can tell any more
+    GIVEN_UP = "given_up"  # refused at the door for too long
 
 
 class Reason(StrEnum):
@@ -39,6 +41,7 @@ class Reason(StrEnum):
     MISCONFIGURED = "misconfigured"
     UNREACHABLE = "unreachable"
     UNAVAILABLE = "unavailable"
+    DAILY_LIMIT = "daily_limit"  # by imagegen itself: so many a day and no more
     WITHDRAWN = "withdrawn"  # by imagegen itself: the token no longer waits
 
 
@@ -61,6 +64,7 @@ class Succeeded:
     image_url: str
     predict_seconds: float | None
     total_seconds: float | None
+    images: int = 1  # in the output: Replicate bills each
 
 
 @dataclass(frozen=True)
@@ -124,8 +128,11 @@ POLICY = re.compile(
 INPUT = re.compile(r"input validation failed|^\s*- input", re.IGNORECASE | re.MULTILINE)
 ACCOUNT = re.compile(r"\bE4875\b")
 CODE = re.compile(r"\bE\d{3,4}\b|\(code:\s*\w+\)")
+# In a log, which repeats the prompt as well.
+HELD_BACK = re.compile(r"NSFW content (was )?detected", re.IGNORECASE)
+STUBBORN = re.compile(r"\b(E9828|E1001)\b|out of memory|exitcode -9", re.IGNORECASE)
 TRANSIENT = re.compile(
-    r"out of memory|unknown reason|internal error|uploa?d(ing)? output|interrupted|already exists",
+    r"unknown reason|internal error|uploa?d(ing)? output|interrupted|already exists",
     re.IGNORECASE,
 )
 PERMANENT = re.compile(
@@ -193,7 +200,10 @@ def of_prediction(
             image_url = first_image(prediction.output, http_allowed=http_allowed)
             if image_url is None:
                 return _without_image(prediction)
-            return Succeeded(image_url, prediction.predict_seconds, prediction.total_seconds)
+            images = len(prediction.output) if isinstance(prediction.output, list) else 1
+            return Succeeded(
+                image_url, prediction.predict_seconds, prediction.total_seconds, images
+            )
         case "failed":
             return _of_error(prediction.error)
         case "canceled" | "aborted":
@@ -210,6 +220,10 @@ def _without_image(prediction: Prediction) -> Failed:
     if prediction.output:
         unreadable = "the prediction succeeded, and its output holds no URL of an image"
         return Failed(Kind.PERMANENT, unreadable)
+    if HELD_BACK.search(prediction.logs):
+        # The model drops unsafe images silently, and tells its log alone.
+        held_back = "the prediction succeeded, and its images were held back as unsafe"
+        return Failed(Kind.CONTENT_POLICY, held_back)
     return Failed(Kind.NO_OUTPUT, "the prediction succeeded without an image")
 
 
@@ -221,6 +235,8 @@ def _of_error(error: str | None) -> Failed | Refused:
         return Failed(Kind.CONTENT_POLICY, error)
     if ACCOUNT.search(error):
         return Refused(Reason.MISCONFIGURED, error)
+    if STUBBORN.search(error):
+        return Failed(Kind.STUBBORN, error)
     if CODE.search(error) or TRANSIENT.search(error):
         return Failed(Kind.TRANSIENT, error)
     if PERMANENT.search(error):

@@ -1,19 +1,21 @@
 """When to look at a prediction: as seldom as the budget wants, as soon as it is done."""
 
 import random
-import statistics
 from collections import deque
 from collections.abc import Iterator
 
-# Before anything was measured: flux-schnell takes 0.7 s (Replicate's blog).
-FIRST_LOOK_SECONDS = 0.7
+# Before anything was measured: flux-schnell takes 0.84 s (its page at Replicate).
+FIRST_LOOK_SECONDS = 0.9
 # One cold start of minutes must not keep the next image waiting that long.
 LONGEST_FIRST_SECONDS = 10.0
 FIRST_LOOK_MARGIN_SECONDS = 0.01
 SHORTEST_STEP_SECONDS = 0.1
-LONGEST_STEP_SECONDS = 5.0  # keeps the connection alive, which Replicate and httpx drop after 5 s
-# Each wait is this part of the time that has passed, so an image is noticed that much late.
-STEP = 0.1
+LONGEST_STEP_SECONDS = 10.0
+# Each wait is a part of the time that has passed: near the typical time a small one, so that an
+# image is noticed early; a prediction that takes much longer is looked at ever more seldom.
+FIRST_STEP = 0.1
+STEP_GROWTH = 1.4
+LARGEST_STEP = 0.5
 JITTER = 0.1
 
 
@@ -30,12 +32,19 @@ class Pace:
     def waits(self) -> Iterator[float]:
         """The seconds to wait before each look, without end: first the typical time, then steps
         that grow with the time that has passed."""
-        passed = statistics.median(self._lately) if self._lately else FIRST_LOOK_SECONDS
-        passed = min(max(passed, SHORTEST_STEP_SECONDS), LONGEST_FIRST_SECONDS)
+        passed = min(max(self._typical_seconds(), SHORTEST_STEP_SECONDS), LONGEST_FIRST_SECONDS)
         # Just after the typical time rather than just before it.
-        yield passed + min(FIRST_LOOK_MARGIN_SECONDS, passed * STEP)
+        yield passed + min(FIRST_LOOK_MARGIN_SECONDS, passed * FIRST_STEP)
+        part = FIRST_STEP / STEP_GROWTH
         while True:
-            step = min(max(passed * STEP, SHORTEST_STEP_SECONDS), LONGEST_STEP_SECONDS)
+            part = min(part * STEP_GROWTH, LARGEST_STEP)
+            step = min(max(passed * part, SHORTEST_STEP_SECONDS), LONGEST_STEP_SECONDS)
             step *= random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 (no secret)
             passed += step
             yield step
+
+    def _typical_seconds(self) -> float:
+        """What a quick one takes: who looks at the median's time comes late for half of them."""
+        if not self._lately:
+            return FIRST_LOOK_SECONDS
+        return sorted(self._lately)[len(self._lately) // 4]

@@ -8,19 +8,20 @@ that the API has and the SDK does not know. What comes back is a plain value, ne
 import encodings.idna  # noqa: F401
 import json
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-import httpcore  # noqa: F401
+import httpcore
 import httpx
 from replicate.client import Client
 
 from imagegen import metrics, replies
+from imagegen.deadline import Deadline
 from imagegen.logs import Redactor
+from imagegen.pacing import Budget
 from imagegen.replies import Answered, Listed, NotSent, Prediction, Rejected, Reply, Unclear
 
 # Made once, before the fork, as are the imports of httpcore and idna: httpx would leave all three
@@ -28,12 +29,15 @@ from imagegen.replies import Answered, Listed, NotSent, Prediction, Rejected, Re
 TLS = httpx.create_ssl_context()
 # Read is the longest silence on an open connection; a create answers within a second or two.
 TIMEOUT = httpx.Timeout(connect=5.0, read=15.0, write=10.0, pool=5.0)
-# The read timeout starts anew with each chunk: an answer that drips ends here all the same.
+# For a whole answer, however it drips.
 ANSWER_SECONDS = 30.0
 # A page of 100 predictions with their inputs and logs stays far below.
 ANSWER_BYTES = 8 * 1024 * 1024
 # Nothing was sent when connecting fails, so this is safe for POST as well.
 CONNECT_RETRIES = 2
+# When the account's limit on other requests was reached and the answer does not say for how long.
+HOLD_SECONDS = 2.0
+LONGEST_HOLD_SECONDS = 120.0
 # 100 predictions a page: far more than an hour of the account's 600 creates a minute.
 LIST_PAGES = 500
 LIST_PATH = "/v1/predictions"
@@ -61,17 +65,24 @@ class Provider:
     inherited hands one process the answers of another."""
 
     def __init__(
-        self, token: str, base_url: str, cancel_after_seconds: int, marker: str = "seed"
+        self,
+        token: str,
+        base_url: str,
+        cancel_after_seconds: int,
+        budget: Budget,
+        marker: str = "seed",
     ) -> None:
+        """`budget` is for all requests but creates, whose pace is the gate's."""
         self._redact = Redactor([token])
         self._cancel_after_seconds = cancel_after_seconds
         self._marker = marker
-        client = Client(
-            token,
-            base_url=base_url,
-            timeout=TIMEOUT,
-            transport=httpx.HTTPTransport(verify=TLS, retries=CONNECT_RETRIES),
+        self._budget = budget
+        self._deadline = Deadline()
+        transport = httpx.HTTPTransport(verify=TLS)
+        transport._pool = httpcore.ConnectionPool(
+            ssl_context=TLS, retries=CONNECT_RETRIES, network_backend=self._deadline
         )
+        client = Client(token, base_url=base_url, timeout=TIMEOUT, transport=transport)
         # Built now: ten threads that come first at once would build ten.
         self._http: httpx.Client = client._client
         # The SDK's transport repeats GETs on 429, 503 and 504, asleep for minutes.
@@ -88,23 +99,20 @@ class Provider:
             path, body = f"/v1/models/{quote(model)}/predictions", {}
         headers = {"Cancel-After": f"{self._cancel_after_seconds}s"}
         with _timed("create"):
-            return self._prediction("POST", path, body | {"input": inputs}, headers)
+            return self._prediction(self._send("POST", path, body | {"input": inputs}, headers))
 
     def get(self, prediction_id: str) -> Reply:
-        with _timed("get"):
-            return self._about(prediction_id, "GET")
+        return self._about(prediction_id, "get", "GET")
 
     def cancel(self, prediction_id: str) -> Reply:
-        with _timed("cancel"):
-            return self._about(prediction_id, "POST", "/cancel")
+        return self._about(prediction_id, "cancel", "POST", "/cancel")
 
     def list(self, created_after: str) -> Listed | Rejected | NotSent | Unclear:
         """Every prediction of the account since `created_after` (ISO 8601, UTC)."""
         found: list[Prediction] = []
         path = f"{LIST_PATH}?created_after={quote(created_after)}"
         for _ in range(LIST_PAGES):
-            with _timed("list"):
-                response = self._send("GET", path)
+            response = self._send_in_turn("list", "GET", path)
             if not isinstance(response, _Response):
                 return response
             if response.status != 200:
@@ -121,16 +129,14 @@ class Provider:
             path = following
         return Unclear("a list of predictions without an end")
 
-    def _about(self, prediction_id: str, method: str, action: str = "") -> Reply:
-        reply = self._prediction(method, f"/v1/predictions/{prediction_id}{action}")
+    def _about(self, prediction_id: str, operation: str, method: str, action: str = "") -> Reply:
+        path = f"/v1/predictions/{prediction_id}{action}"
+        reply = self._prediction(self._send_in_turn(operation, method, path))
         if isinstance(reply, Answered) and reply.prediction.id != prediction_id:
             return Unclear("another prediction than the one asked for")
         return reply
 
-    def _prediction(
-        self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
-    ) -> Reply:
-        response = self._send(method, path, body, headers)
+    def _prediction(self, response: _Response | NotSent | Unclear) -> Reply:
         if not isinstance(response, _Response):
             return response
         if not 200 <= response.status < 300:
@@ -140,22 +146,34 @@ class Provider:
             return Unclear(f"HTTP {response.status} without a prediction in it")
         return Answered(prediction)
 
+    def _send_in_turn(
+        self, operation: str, method: str, path: str
+    ) -> _Response | NotSent | Unclear:
+        """Send what is no create, within the budget."""
+        self._budget.wait_for_turn()
+        with _timed(operation):
+            response = self._send(method, path)
+        if isinstance(response, _Response) and response.status == 429:
+            hint_seconds = self._rejection(response).retry_after_seconds or HOLD_SECONDS
+            self._budget.hold(min(hint_seconds, LONGEST_HOLD_SECONDS))
+        return response
+
     def _send(
         self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
     ) -> _Response | NotSent | Unclear:
-        deadline = time.monotonic() + ANSWER_SECONDS
         try:
             # Written here, so that what cannot be written as JSON was surely not sent.
             content = None if body is None else _json(body)
         except (ValueError, TypeError, RecursionError) as error:
             return NotSent(self._say(error))
         headers = {"Content-Type": "application/json", **(headers or {})}
+        self._deadline.start(ANSWER_SECONDS)
         try:
             with self._http.stream(method, path, content=content, headers=headers) as response:
                 answer = bytearray()
                 for chunk in response.iter_bytes():
                     answer += chunk
-                    if len(answer) > ANSWER_BYTES or time.monotonic() > deadline:
+                    if len(answer) > ANSWER_BYTES:
                         return Unclear(f"HTTP {response.status_code}, too long an answer")
                 return _Response(response.status_code, response.headers, bytes(answer))
         except (

@@ -5,10 +5,12 @@ the generation, this worker and `state = 'open'` (law 4): where it finds no row,
 and the verb says so. Leases and backoffs run on PostgreSQL's clock.
 """
 
+import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from psycopg import Cursor
 from psycopg.errors import UniqueViolation
 from psycopg.rows import class_row, dict_row
 
@@ -17,6 +19,9 @@ from imagegen.statements import statements
 
 # The column's width in a database that is shared; the same everywhere.
 ERROR_CHARACTERS = 1000
+# A token that alone is refused time and again makes way for the others: 2, 4, 8 … s.
+OWN_DELAY_SECONDS = 2.0
+LONGEST_OWN_DELAY_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ class Claim:
     seed: int
     author_prompt: str | None
     wanted: bool  # the token is still there and waits for an image
+    previous_kind: str | None  # why the attempt before this one failed
     adopted: bool
     waited_seconds: float  # since the mint
     prompt: str | None = None  # as sent
@@ -44,16 +50,43 @@ class Closed:
     """A generation was closed, so long after its claim."""
 
     waits_again: bool  # whether the token waits for another attempt
+    failed: bool  # whether the token has failed
     duration_seconds: float
+
+
+@dataclass(frozen=True)
+class Image:
+    """What a succeeded generation has brought."""
+
+    url: str
+    predict_seconds: float | None
+    count: int  # in the output: Replicate bills each
+    path: str | None = None  # of the copy that is kept
+    sha256: str | None = None
+
+
+class DailyLimitError(Exception):
+    """So many predictions were made in 24 hours that there may be no more."""
 
 
 class Queue:
     """One worker's hands in the two tables."""
 
-    def __init__(self, pool: Pool, tables: Tables, worker: str, lease_seconds: float) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        tables: Tables,
+        worker: str,
+        *,
+        lease_seconds: float,
+        give_up_after_seconds: float,
+        daily_limit: int | None = None,
+    ) -> None:
         self._pool = pool
         self._worker = worker
         self._lease_seconds = lease_seconds
+        self._give_up_after_seconds = give_up_after_seconds
+        self._daily_limit = daily_limit
         self._statements = statements(tables)
 
     def claim(
@@ -72,8 +105,18 @@ class Queue:
             self._run("renew", {"token_ids": list(token_ids)})
 
     def record_request(self, claim: Claim, prompt: str) -> Claim | None:
-        """Commit that a POST is about to leave (law 1). None: the lease is lost, send nothing."""
-        rows = self._write("record_request", claim, {"prompt": prompt})
+        """Commit that a POST is about to leave (law 1). None: the lease is lost, send nothing.
+        Raises DailyLimitError."""
+        values = {"prompt": prompt, "generation_id": claim.generation_id}
+        with self._pool.connection() as connection, connection.transaction():
+            cursor = connection.cursor(row_factory=dict_row)
+            if self._daily_limit is not None:
+                # Who asks at the same moment waits, and counts this request.
+                cursor.execute(self._statements["lock_daily_limit"])
+                if self._left(cursor) <= 0:
+                    raise DailyLimitError
+            cursor.execute(self._statements["record_request"], self._held(values))
+            rows = cursor.fetchall()
         return replace(claim, prompt=prompt, requested_seconds_ago=0.0, **rows[0]) if rows else None
 
     def record_prediction(self, claim: Claim, prediction_id: str) -> Claim | None:
@@ -85,12 +128,16 @@ class Queue:
             return None
         return replace(claim, **rows[0]) if rows else None
 
-    def close_succeeded(
-        self, claim: Claim, image_url: str, predict_seconds: float | None
-    ) -> Closed | None:
+    def left_today(self) -> float:
+        """How many predictions the daily limit leaves; infinite without a limit."""
+        if self._daily_limit is None:
+            return math.inf
+        with self._pool.connection() as connection:
+            return self._left(connection.cursor(row_factory=dict_row))
+
+    def close_succeeded(self, claim: Claim, image: Image) -> Closed | None:
         """The image is there: hand the token on. None: the lease is lost."""
-        values = {"image_url": image_url, "predict_seconds": predict_seconds}
-        return self._close("close_succeeded", claim, values)
+        return self._close("close_succeeded", claim, asdict(image))
 
     def close_failed(
         self, claim: Claim, kind: str, message: str, *, max_attempts: int, again_seconds: float
@@ -102,10 +149,16 @@ class Queue:
         return self._close("close_failed", claim, values | _retry(kind, message, again_seconds))
 
     def close_refused(
-        self, claim: Claim, reason: str, message: str, again_seconds: float
+        self, claim: Claim, reason: str, message: str, again_seconds: float, *, blames: bool
     ) -> Closed | None:
-        """Replicate made no prediction: the token waits, uncharged (law 3). None: lease lost."""
-        return self._close("close_refused", claim, _retry(reason, message, again_seconds))
+        """Replicate made no prediction: the token waits, uncharged (law 3), for longer each time
+        when the refusal `blames` the token; refused for too long, it fails. None: lease lost."""
+        values = {
+            "own_seconds": OWN_DELAY_SECONDS if blames else 0.0,
+            "own_most_seconds": LONGEST_OWN_DELAY_SECONDS,
+            "give_up_after": self._give_up_after_seconds,
+        }
+        return self._close("close_refused", claim, values | _retry(reason, message, again_seconds))
 
     def close_censored(self, claim: Claim, kind: str, message: str, prompt: str) -> Claim | None:
         """Content policy: go on with `prompt` in a second generation of the same attempt.
@@ -138,6 +191,11 @@ class Queue:
         `detected` with an open generation (an operator's reset) is generating.
         """
         return sum(row["mended"] for row in self._run("mend", {}))
+
+    def _left(self, cursor: Cursor[dict[str, Any]]) -> float:
+        row = cursor.execute(self._statements["requested_today"]).fetchone()
+        assert row is not None and self._daily_limit is not None  # noqa: S101 (a count has a row)
+        return float(self._daily_limit - row["requested"])
 
     def _close(self, name: str, claim: Claim, values: Mapping[str, Any]) -> Closed | None:
         rows = self._write(name, claim, values)

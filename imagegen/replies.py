@@ -20,6 +20,7 @@ class Prediction:
     error: str | None = None
     prompt: str | None = None
     seed: int | None = None
+    logs: str = ""
     data_removed: bool = False
     predict_seconds: float | None = None
     total_seconds: float | None = None
@@ -99,6 +100,7 @@ def prediction(body: object, marker: str = "seed") -> Prediction | None:
     inputs = inputs if isinstance(inputs, dict) else {}
     measured = body.get("metrics")
     measured = measured if isinstance(measured, dict) else {}
+    logs = body.get("logs")
     prompt, seed = inputs.get("prompt"), inputs.get(marker)
     return Prediction(
         id=prediction_id,
@@ -107,6 +109,7 @@ def prediction(body: object, marker: str = "seed") -> Prediction | None:
         error=words(body.get("error")) or None,
         prompt=prompt if isinstance(prompt, str) else None,
         seed=_integer(seed),
+        logs=logs if isinstance(logs, str) else "",
         data_removed=body.get("data_removed") is True,
         predict_seconds=_number(measured.get("predict_time")),
         total_seconds=_number(measured.get("total_time")),

@@ -16,6 +16,7 @@ def statements(tables: Tables) -> dict[str, str]:
 
 REQUESTED_AT = """to_char(requested_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 CLOSED = """coalesce((SELECT status FROM token) = $detected, false) AS waits_again,
+            coalesce((SELECT status FROM token) = $failed, false) AS failed,
             extract(epoch FROM now() - opened_at)::float AS duration_seconds"""
 FENCE = "id = %(generation_id)s AND worker = %(worker)s AND state = 'open'"
 
@@ -24,7 +25,10 @@ CLAIMED = """
     g.id AS generation_id, g.token_id, g.attempt, g.fallback, g.model, g.seed, g.prompt,
     g.prediction_id, a.prompt_text::text AS author_prompt,
     $requested_at AS requested_at,
-    extract(epoch FROM now() - g.requested_at)::float AS requested_seconds_ago"""
+    extract(epoch FROM now() - g.requested_at)::float AS requested_seconds_ago,
+    (SELECT p.error_kind FROM generations p
+     WHERE p.token_id = g.token_id AND p.attempt = g.attempt - 1 AND p.state = 'failed'
+     ORDER BY p.id DESC LIMIT 1) AS previous_kind"""
 
 
 def _closing(generation: str, token: str) -> str:
@@ -33,7 +37,7 @@ def _closing(generation: str, token: str) -> str:
         WITH closed AS (
             UPDATE generations SET closed_at = now(), {generation}
             WHERE $fence
-            RETURNING token_id, opened_at
+            RETURNING *
         ), token AS (
             UPDATE tokens_s0 t SET {token}
             FROM closed WHERE t.token_id = closed.token_id
@@ -41,6 +45,20 @@ def _closing(generation: str, token: str) -> str:
             RETURNING t.status
         )
         SELECT $closed FROM closed"""
+
+
+# Given up: refused for so long. An operator's reset, which clears the error, begins anew.
+GIVEN_UP = "now() - closed.refused_since > make_interval(secs => %(give_up_after)s)"
+
+
+def _of_refusal_before(column: str) -> str:
+    """Of the generation before, if it was refused as well; NULL otherwise, and after a reset."""
+    return f"""(
+                SELECT p.{column} FROM tokens_s0 t JOIN generations p USING (token_id)
+                WHERE t.token_id = generations.token_id AND t.generation_error IS NOT NULL
+                    AND p.id = (
+                        SELECT max(q.id) FROM generations q
+                        WHERE q.token_id = generations.token_id AND q.id < generations.id))"""
 
 
 STATEMENTS = {
@@ -100,9 +118,10 @@ STATEMENTS = {
         WHERE $fence AND prediction_id IS NULL
         RETURNING prediction_id""",
     "close_succeeded": _closing(
-        """state = 'succeeded', image_url = %(image_url)s,
-                predict_seconds = %(predict_seconds)s""",
-        """status = $uploading, image_url = %(image_url)s,
+        """state = 'succeeded', image_url = %(url)s,
+                predict_seconds = %(predict_seconds)s, images = %(count)s,
+                image_path = %(path)s, image_sha256 = %(sha256)s""",
+        """status = $uploading, image_url = %(url)s,
                 generation_attempts = t.generation_attempts + 1,
                 generation_error = NULL, generate_after = NULL""",
     ),
@@ -117,11 +136,22 @@ STATEMENTS = {
                 generation_error = %(message)s""",
     ),
     "close_refused": _closing(
-        "state = 'refused', error_kind = %(kind)s, error_message = %(message)s",
-        """status = $detected,
-                generate_after = now() + make_interval(secs => %(again_seconds)s),
+        f"""state = 'refused', error_kind = %(kind)s, error_message = %(message)s,
+                refusals = coalesce({_of_refusal_before("refusals")}, 0) + 1,
+                refused_since = coalesce({_of_refusal_before("refused_since")}, opened_at)""",
+        f"""
+                status = CASE WHEN {GIVEN_UP} THEN $failed ELSE $detected END,
+                generate_after = CASE WHEN NOT {GIVEN_UP} THEN now() + make_interval(
+                    secs => greatest(%(again_seconds)s, least(
+                        %(own_seconds)s * 2 ^ least(closed.refusals - 1, 20),
+                        %(own_most_seconds)s))) END,
                 generation_error = %(message)s""",
     ),
+    "lock_daily_limit": "SELECT pg_advisory_xact_lock(hashtextextended('imagegen daily limit', 0))",
+    # What left and may have been accepted counts too.
+    "requested_today": """
+        SELECT count(*) AS requested FROM generations
+        WHERE requested_at > now() - interval '24 hours' AND state <> 'refused'""",
     "close_censored": """
         WITH closed AS (
             UPDATE generations SET state = 'failed', closed_at = now(),

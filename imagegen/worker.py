@@ -9,10 +9,12 @@ from urllib.parse import urlsplit
 from imagegen import metrics
 from imagegen.checks import LOOPBACK
 from imagegen.closing import DATABASE_AGAIN_SECONDS, Closer
-from imagegen.database import AWAY, open_pool, read_tables, why_away
+from imagegen.copies import Copies
+from imagegen.database import AWAY, Tables, open_pool, read_tables, why_away
 from imagegen.gate import Gate
 from imagegen.generation import OVERDUE_SECONDS, Options, Recipe
 from imagegen.logs import log
+from imagegen.pacing import Budget, CreatePace
 from imagegen.provider import Provider
 from imagegen.queue import Claim, Queue
 from imagegen.settings import Settings
@@ -53,11 +55,12 @@ class Worker:
         self._beat = beat
         self._wake = Wake(settings.database_url, name)
         self._pool = open_pool(settings.database_url, POOL_SIZE, name)
-        self._gate = Gate(slot)
+        self._gate = Gate(slot, CreatePace(settings.create_rate / settings.procs / 60))
         self._handing_over = threading.Event()
         self._stopping = False
         self._grace_seconds = settings.grace_seconds
         self._database_away = False
+        self._more_wait = False  # tokens, as far as is known: the gate held them back
         self._renew_at = self._mend_at = 0.0  # monotonic
 
     @property
@@ -89,7 +92,7 @@ class Worker:
             try:
                 with self._pool.connection() as connection:
                     tables = read_tables(connection)
-                queue = Queue(self._pool, tables, self._name, self._settings.lease_seconds)
+                queue = self._make_queue(tables)
                 if self._predecessor is not None:
                     queue.release(self._predecessor)
             except AWAY as error:
@@ -102,6 +105,16 @@ class Worker:
                 return queue
         return None
 
+    def _make_queue(self, tables: Tables) -> Queue:
+        return Queue(
+            self._pool,
+            tables,
+            self._name,
+            lease_seconds=self._settings.lease_seconds,
+            give_up_after_seconds=self._settings.give_up_after_seconds,
+            daily_limit=self._settings.daily_limit,
+        )
+
     def _recipe(self, queue: Queue) -> Recipe:
         settings = self._settings
         return Recipe(
@@ -110,6 +123,7 @@ class Worker:
                 settings.replicate_api_token,
                 settings.replicate_base_url,
                 settings.cancel_after_seconds,
+                Budget(settings.poll_budget / settings.procs / 60, self._handing_over.wait),
                 settings.marker_input or "",
             ),
             gate=self._gate,
@@ -117,6 +131,7 @@ class Worker:
                 queue,
                 fallback_prompt=settings.fallback_prompt,
                 replace_lost=settings.replace_lost,
+                copies=Copies(settings.keep_images) if settings.keep_images else None,
                 handing_over=self._handing_over,
             ),
             options=Options(
@@ -125,6 +140,7 @@ class Worker:
                 default_prompt=settings.default_prompt,
                 lease_seconds=settings.lease_seconds,
                 settle_seconds=settings.settle_seconds,
+                give_up_after_seconds=settings.give_up_after_seconds,
                 cancel_after_seconds=settings.cancel_after_seconds,
                 http_images=urlsplit(settings.replicate_base_url).hostname in LOOPBACK,
             ),
@@ -148,15 +164,19 @@ class Worker:
         """Renew what is held, then claim as much as there are free slots."""
         self._renew(queue, slots)
         self._mend(queue)
+        self._more_wait = False
         if free := slots.free:
+            self._gate.limit_today(queue.left_today())
+            allowed = self._gate.allows(free)
             claims = queue.claim(
                 limit=free,
-                new_limit=self._gate.allows(free),
+                new_limit=allowed,
                 model=self._settings.model,
                 busy=slots.tokens,
             )
             for claim in claims:
                 self._start(claim, slots)
+            self._more_wait = allowed < free and sum(not each.adopted for each in claims) == allowed
 
     def _beat_unless_stuck(self, slots: Slots) -> None:
         """No beat while a slot is past any deadline; waiting for the database has none."""
@@ -196,11 +216,13 @@ class Worker:
         return min(self._settings.poll_interval_seconds, watchdog_seconds)
 
     def _next_look_seconds(self, slots: Slots) -> float:
-        if not slots.tokens:
-            return self._pause_seconds
-        # A renewal that is overdue because the database is away is not tried without a pause.
-        least_seconds = DATABASE_AGAIN_SECONDS if self._database_away else 0.0
-        return max(min(self._pause_seconds, self._renew_at - time.monotonic()), least_seconds)
+        seconds = self._pause_seconds
+        if self._more_wait:
+            seconds = min(seconds, self._gate.next_seconds())
+        if slots.tokens:
+            seconds = min(seconds, self._renew_at - time.monotonic())
+        # What is overdue because the database is away is not tried without a pause.
+        return max(seconds, DATABASE_AGAIN_SECONDS if self._database_away else 0.0)
 
     def _drain(self, queue: Queue, slots: Slots) -> None:
         """Let what is at work finish, as far as the grace goes."""

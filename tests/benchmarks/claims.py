@@ -108,4 +108,14 @@ def _backlog(server: EmbeddedPostgres, place: Site, finished: int) -> Iterator[B
         connection.execute("CHECKPOINT")
         tables = database.read_tables(connection)
         with database.open_pool(url, 1, "imagegen-benchmark") as pool:
-            yield Backlog(finished, connection, Queue(pool, tables, "benchmark", LEASE_SECONDS))
+            yield Backlog(
+                finished,
+                connection,
+                Queue(
+                    pool,
+                    tables,
+                    "benchmark",
+                    lease_seconds=LEASE_SECONDS,
+                    give_up_after_seconds=LEASE_SECONDS,
+                ),
+            )

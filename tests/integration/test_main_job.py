@@ -44,7 +44,7 @@ def test_two_supervisors_on_one_database_share_the_tokens(site: Site, sandbox: S
 def test_a_token_is_picked_up_at_once_although_workers_poll_seldom(
     site: Site, sandbox: Sandbox
 ) -> None:
-    with site.supervisor("--poll-interval-seconds", "60"):
+    with site.supervisor("--poll-interval", "60"):
         site.mint("a picture")
 
         wait_for("the request", lambda: len(sandbox.ledger.creates()) == 1, seconds=3)

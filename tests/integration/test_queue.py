@@ -1,12 +1,13 @@
 """What the queue promises, asked of a real PostgreSQL."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
 
 from imagegen.database import Pool, connect, open_pool, read_tables
-from imagegen.queue import Claim, Queue
+from imagegen.queue import Claim, Closed, DailyLimitError, Image, Queue
 from imagegen.statements import statements
 from tests.running import Site, wait_for
 
@@ -24,9 +25,21 @@ def pool(site: Site) -> Iterator[Pool]:
 def make_queue(pool: Pool) -> MakeQueue:
     """A queue for a worker of this name."""
 
-    def make(worker: str = "worker", lease_seconds: float = 60.0) -> Queue:
+    def make(
+        worker: str = "worker",
+        lease_seconds: float = 60.0,
+        give_up_after_seconds: float = 86_400.0,
+        daily_limit: int | None = None,
+    ) -> Queue:
         with pool.connection() as connection:
-            return Queue(pool, read_tables(connection), worker, lease_seconds)
+            return Queue(
+                pool,
+                read_tables(connection),
+                worker,
+                lease_seconds=lease_seconds,
+                give_up_after_seconds=give_up_after_seconds,
+                daily_limit=daily_limit,
+            )
 
     return make
 
@@ -113,9 +126,9 @@ def test_a_worker_that_lost_its_lease_changes_nothing(site: Site, make_queue: Ma
 
     assert zombie.record_request(lost, "contested") is None
     assert zombie.record_prediction(lost, "a" * 26) is None
-    assert zombie.close_succeeded(lost, "https://example.com/1.png", None) is None
+    assert zombie.close_succeeded(lost, Image("https://example.com/1.png", None, 1)) is None
     assert zombie.close_failed(lost, "transient", "no", max_attempts=3, again_seconds=0) is None
-    assert zombie.close_refused(lost, "throttled", "no", 0) is None
+    assert zombie.close_refused(lost, "throttled", "no", 0, blames=False) is None
     assert zombie.close_censored(lost, "content_policy", "no", "fallback") is None
     assert zombie.postpone(lost, 0) is None
     assert heir.record_request(held, "contested") is not None
@@ -149,7 +162,7 @@ def test_an_image_hands_the_token_on(site: Site, make_queue: MakeQueue) -> None:
     accepted = queue.record_prediction(requested, "a" * 26)
     assert accepted
 
-    closed = queue.close_succeeded(accepted, "https://example.com/1.png", 0.7)
+    closed = queue.close_succeeded(accepted, Image("https://example.com/1.png", 0.7, 1))
 
     assert closed and not closed.waits_again
     assert token(site) == ("uploading", 1, None, "https://example.com/1.png")
@@ -186,10 +199,139 @@ def test_a_refusal_costs_no_attempt_and_keeps_the_token_back(
     site.mint("a prompt")
     queue = make_queue()
 
-    assert queue.close_refused(claim_one(queue), "throttled", "slow down", again_seconds=60)
+    assert queue.close_refused(
+        claim_one(queue), "throttled", "slow down", again_seconds=60, blames=False
+    )
 
     assert token(site) == ("detected", 0, "slow down", None)
     assert claim(queue) == []
+
+
+def refuse(queue: Queue, site: Site, *, blames: bool = False) -> Closed:
+    """Claim the token, whatever time it is to be left alone, and be refused."""
+    site.query("UPDATE tokens_s0 SET generate_after = NULL")
+    closed = queue.close_refused(claim_one(queue), "unavailable", "no", 1.0, blames=blames)
+    assert closed
+    return closed
+
+
+def kept_back_seconds(site: Site) -> float:
+    row = site.query("SELECT extract(epoch FROM generate_after - now())::float FROM tokens_s0")
+    return float(row[0][0])
+
+
+def test_a_token_that_alone_is_refused_makes_way_for_ever_longer(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("a prompt")
+    queue = make_queue()
+    kept_back = []
+    for _ in range(4):
+        refuse(queue, site, blames=True)
+        kept_back.append(kept_back_seconds(site))
+
+    assert kept_back == [pytest.approx(seconds, abs=0.5) for seconds in (2, 4, 8, 16)]
+
+
+def test_a_token_that_is_refused_with_all_others_waits_no_longer_than_they(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("a prompt")
+    queue = make_queue()
+    for _ in range(4):
+        refuse(queue, site)
+
+    assert kept_back_seconds(site) == pytest.approx(1.0, abs=0.5)
+
+
+def test_a_token_that_was_refused_for_too_long_fails_with_the_last_reason(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("a prompt")
+    queue = make_queue(give_up_after_seconds=3600.0)
+    refuse(queue, site)
+    site.query("UPDATE generations SET refused_since = refused_since - interval '59 minutes'")
+    assert not refuse(queue, site).failed
+    site.query("UPDATE generations SET refused_since = refused_since - interval '1 minute'")
+
+    assert refuse(queue, site).failed
+    assert token(site) == ("failed", 0, "no", None)
+
+
+@pytest.mark.parametrize("between", ["an operator's reset", "an attempt that failed"])
+def test_the_time_to_give_up_begins_anew_after(
+    between: str, site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("a prompt")
+    queue = make_queue(give_up_after_seconds=3600.0)
+    refuse(queue, site)
+    site.query("UPDATE generations SET refused_since = refused_since - interval '2 hours'")
+    if between == "an operator's reset":
+        site.query("UPDATE tokens_s0 SET generation_error = NULL, generation_attempts = 0")
+    else:
+        site.query("UPDATE tokens_s0 SET generate_after = NULL")
+        claimed = accepted_claim(queue)
+        assert queue.close_failed(claimed, "transient", "oh", max_attempts=3, again_seconds=0)
+
+    assert not refuse(queue, site).failed
+    assert not refuse(queue, site).failed
+
+
+def test_the_daily_limit_counts_what_left_and_was_not_refused(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("one", "two", "three")
+    queue = make_queue(daily_limit=2)
+    first, second, third = claim(queue)
+    assert queue.left_today() == 2
+    assert queue.record_request(first, "one")
+    assert queue.record_request(second, "two")
+    assert queue.left_today() == 0
+    with pytest.raises(DailyLimitError):
+        queue.record_request(third, "three")
+
+    assert queue.close_refused(first, "throttled", "no", 0, blames=False)
+    assert queue.left_today() == 1
+    assert queue.record_request(third, "three")
+
+
+def test_after_a_day_the_daily_limit_leaves_room_again(site: Site, make_queue: MakeQueue) -> None:
+    site.mint("one")
+    queue = make_queue(daily_limit=1)
+    assert queue.record_request(claim_one(queue), "one")
+    site.query("UPDATE generations SET requested_at = now() - interval '24 hours 1 second'")
+
+    assert queue.left_today() == 1
+
+
+def test_however_many_ask_at_once_the_daily_limit_holds(site: Site, make_queue: MakeQueue) -> None:
+    site.mint(*[f"prompt {number}" for number in range(12)])
+    queues = [make_queue(f"worker-{number}", daily_limit=5) for number in range(4)]
+    claims = [(queue, each) for queue in queues for each in claim(queue, 3)]
+
+    def ask(queue: Queue, claimed: Claim) -> bool:
+        try:
+            return queue.record_request(claimed, "a prompt") is not None
+        except DailyLimitError:
+            return False
+
+    with ThreadPoolExecutor(12) as threads:
+        passed = list(threads.map(lambda each: ask(*each), claims))
+
+    assert len(claims) == 12
+    assert sum(passed) == 5
+
+
+def test_a_claim_tells_why_the_attempt_before_failed(site: Site, make_queue: MakeQueue) -> None:
+    site.mint("a prompt")
+    queue = make_queue()
+    first = accepted_claim(queue)
+    assert first.previous_kind is None
+    assert queue.close_failed(first, "stubborn", "oh", max_attempts=3, again_seconds=0)
+    refuse(queue, site)
+    site.query("UPDATE tokens_s0 SET generate_after = NULL")
+
+    assert claim_one(queue).previous_kind == "stubborn"
 
 
 def test_a_censored_prompt_is_followed_by_the_fallback_in_the_same_attempt(
@@ -234,7 +376,7 @@ def test_an_operators_reset_of_a_token_at_work_buys_no_second_image(
     assert queue.mend() == 1
     assert site.statuses() == {"generating": 1}
     site.query(RESET)
-    assert queue.close_succeeded(claimed, "https://example.com/1.png", None)
+    assert queue.close_succeeded(claimed, Image("https://example.com/1.png", None, 1))
     assert site.statuses() == {"uploading": 1}
 
 
@@ -259,7 +401,7 @@ def test_a_token_deleted_at_work_leaves_its_generation_in_the_ledger(
 
     site.query("DELETE FROM tokens_s0")
 
-    assert queue.close_succeeded(claimed, "https://example.com/1.png", None)
+    assert queue.close_succeeded(claimed, Image("https://example.com/1.png", None, 1))
     assert site.query("SELECT state FROM generations") == [("succeeded",)]
 
 

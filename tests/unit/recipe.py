@@ -8,8 +8,9 @@ from typing import Any
 from imagegen.closing import Closer
 from imagegen.gate import Gate
 from imagegen.generation import Options, Recipe
+from imagegen.pacing import Budget, CreatePace
 from imagegen.provider import Provider
-from imagegen.queue import Claim, Closed, Queue
+from imagegen.queue import Claim, Closed, Image, Queue
 from imagegen.replies import Answered, Listed, NotSent, Prediction, Rejected, Reply, Unclear
 
 AN_ID = "heat2o3bzn3ahtr6bjfftvbaci"
@@ -17,13 +18,19 @@ AN_IMAGE = "https://replicate.delivery/pbxt/9inf/out-0.png"
 FALLBACK = "soft colours"
 NOW = "2026-01-01T12:00:00.000000Z"
 SETTLE_SECONDS = 60.0
+GIVE_UP_AFTER_SECONDS = 86_400.0
 CANCEL_AFTER_SECONDS = 300.0
-CLOSED = Closed(waits_again=True, duration_seconds=1.0)
+CLOSED = Closed(waits_again=True, failed=False, duration_seconds=1.0)
 
 NEW = Claim(
     generation_id=1, token_id=7, attempt=1, fallback=False, model="owner/name", seed=42,
-    author_prompt="a cat", wanted=True, adopted=False, waited_seconds=0.1,
+    author_prompt="a cat", wanted=True, previous_kind=None, adopted=False, waited_seconds=0.1,
 )  # fmt: skip
+
+
+def open_gate() -> Gate:
+    """A gate whose pace holds nothing back."""
+    return Gate("worker-0", CreatePace(1e9))
 
 
 def adopted(**known: Any) -> Claim:
@@ -44,6 +51,10 @@ def prediction(status: str, output: object = None, **more: Any) -> Prediction:
 STARTED = Answered(prediction("starting"))
 DONE = Answered(prediction("succeeded", [AN_IMAGE]))
 CANCELED = Answered(prediction("canceled"))
+
+
+# A budget that holds nothing back.
+UNLIMITED = Budget(1e9, lambda seconds: None)
 
 
 @dataclass
@@ -83,10 +94,8 @@ class NotedQueue(Queue):
         known = replace(claim, prediction_id=prediction_id)
         return known if self._note("record_prediction", prediction_id) else None
 
-    def close_succeeded(
-        self, claim: Claim, image_url: str, predict_seconds: float | None
-    ) -> Closed | None:
-        return CLOSED if self._note("close_succeeded", image_url) else None
+    def close_succeeded(self, claim: Claim, image: Image) -> Closed | None:
+        return CLOSED if self._note("close_succeeded", image.url) else None
 
     def close_failed(
         self, claim: Claim, kind: str, message: str, *, max_attempts: int, again_seconds: float
@@ -94,7 +103,7 @@ class NotedQueue(Queue):
         return CLOSED if self._note("close_failed", str(kind), max_attempts) else None
 
     def close_refused(
-        self, claim: Claim, reason: str, message: str, again_seconds: float
+        self, claim: Claim, reason: str, message: str, again_seconds: float, *, blames: bool
     ) -> Closed | None:
         return CLOSED if self._note("close_refused", str(reason), again_seconds) else None
 
@@ -178,11 +187,12 @@ def generate(
     recipe = Recipe(
         queue=queue,
         provider=NotedProvider(noted, creates or [], looks or [], listed, canceled),
-        gate=gate or Gate("worker-0"),
+        gate=gate or open_gate(),
         closer=Closer(
             queue,
             fallback_prompt=FALLBACK,
             replace_lost=replace_lost,
+            copies=None,
             handing_over=handing_over,
         ),
         options=Options(
@@ -191,6 +201,7 @@ def generate(
             default_prompt=None,
             lease_seconds=lease_seconds,
             settle_seconds=SETTLE_SECONDS,
+            give_up_after_seconds=GIVE_UP_AFTER_SECONDS,
             cancel_after_seconds=CANCEL_AFTER_SECONDS,
             http_images=False,
         ),

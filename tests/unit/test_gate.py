@@ -1,10 +1,14 @@
 """The gate: refusals hold back new tokens, one probe goes ahead, success opens it again."""
 
+import math
+
 import pytest
 
-from imagegen import gate, metrics
+from imagegen import gate, metrics, pacing
 from imagegen.gate import Gate
 from imagegen.outcomes import Reason, Refused
+from imagegen.pacing import CreatePace
+from tests.unit.recipe import open_gate
 
 FREE = 10
 PROBE, ANOTHER = 7, 8  # generations
@@ -27,6 +31,8 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(gate, "time", clock)
+    monkeypatch.setattr(pacing, "time", clock)
+    monkeypatch.setattr(gate, "JITTER", 0.0)
     return clock
 
 
@@ -48,22 +54,22 @@ def probe_is_refused(gate: Gate, clock: Clock, wait_seconds: float | None = None
 
 
 def test_an_open_gate_lets_as_many_go_as_there_are_free_slots(clock: Clock) -> None:
-    assert Gate("worker-0").allows(FREE) == FREE
+    assert open_gate().allows(FREE) == FREE
 
 
-def test_a_refusal_holds_back_every_new_token_for_two_seconds(clock: Clock) -> None:
-    gate = Gate("worker-0")
+def test_a_refusal_holds_back_every_new_token_for_a_second(clock: Clock) -> None:
+    gate = open_gate()
 
-    assert gate.close(refused(), ANOTHER) == 2.0
+    assert gate.close(refused(), ANOTHER) == 1.0
     assert gate.allows(FREE) == 0
-    clock.passes(1.99)
+    clock.passes(0.99)
     assert gate.allows(FREE) == 0
 
 
 def test_then_one_token_goes_ahead_alone(clock: Clock) -> None:
-    gate = Gate("worker-0")
+    gate = open_gate()
     gate.close(refused(), ANOTHER)
-    clock.passes(2.0)
+    clock.passes(1.0)
 
     probe_leaves(gate)
     assert gate.allows(FREE) == 0
@@ -72,36 +78,36 @@ def test_then_one_token_goes_ahead_alone(clock: Clock) -> None:
 
 
 def test_nothing_goes_ahead_where_no_slot_is_free(clock: Clock) -> None:
-    gate = Gate("worker-0")
+    gate = open_gate()
     gate.close(refused(), ANOTHER)
-    clock.passes(2.0)
+    clock.passes(1.0)
 
     assert gate.allows(0) == 0
 
 
 def test_success_opens_the_gate_for_all(clock: Clock) -> None:
-    gate = Gate("worker-0")
+    gate = open_gate()
     gate.close(refused(), ANOTHER)
-    assert probe_is_refused(gate, clock) == 4.0
+    assert probe_is_refused(gate, clock) == 2.0
     gate.open()
 
     assert gate.allows(FREE) == FREE
-    assert gate.close(refused(), ANOTHER) == 2.0  # what was before is forgotten
+    assert gate.close(refused(), ANOTHER) == 1.0  # what was before is forgotten
 
 
-def test_while_refusals_go_on_the_delay_doubles_to_a_minute(clock: Clock) -> None:
-    gate = Gate("worker-0")
+def test_while_refusals_go_on_the_delay_doubles_to_half_a_minute(clock: Clock) -> None:
+    gate = open_gate()
     delays = [gate.close(refused(), ANOTHER)]
     delays += [probe_is_refused(gate, clock) for _ in range(7)]
 
-    assert delays == [2, 4, 8, 16, 32, 60, 60, 60]
+    assert delays == [1, 2, 4, 8, 16, 30, 30, 30]
 
 
 def test_ten_slots_refused_at_the_same_moment_count_as_one_refusal(clock: Clock) -> None:
-    gate = Gate("worker-0")
+    gate = open_gate()
 
-    assert [gate.close(refused(), ANOTHER) for _ in range(FREE)] == [2.0] * FREE
-    clock.passes(2.0)
+    assert [gate.close(refused(), ANOTHER) for _ in range(FREE)] == [1.0] * FREE
+    clock.passes(1.0)
     assert gate.allows(FREE) == 1
 
 
@@ -109,7 +115,7 @@ def test_ten_slots_refused_at_the_same_moment_count_as_one_refusal(clock: Clock)
 def test_the_gate_reopens_when_the_answer_says_within_reason(
     clock: Clock, hint: float, waited: float
 ) -> None:
-    gate = Gate("worker-0")
+    gate = open_gate()
 
     assert gate.close(refused(hint), ANOTHER) == waited
     clock.passes(waited - 0.01)
@@ -119,26 +125,26 @@ def test_the_gate_reopens_when_the_answer_says_within_reason(
 
 
 def test_a_hint_counts_for_a_probe_as_well(clock: Clock) -> None:
-    gate = Gate("worker-0")
+    gate = open_gate()
     gate.close(refused(), ANOTHER)
 
     assert probe_is_refused(gate, clock, wait_seconds=5.0) == 5.0
 
 
 def test_a_refusal_of_what_left_before_makes_nobody_wait_longer(clock: Clock) -> None:
-    gate = Gate("worker-0")
+    gate = open_gate()
     gate.close(refused(), ANOTHER)
-    clock.passes(1.5)
+    clock.passes(0.5)
 
-    assert gate.close(refused(), ANOTHER) == 2.0
+    assert gate.close(refused(), ANOTHER) == 1.0
     clock.passes(0.5)
     assert gate.allows(FREE) == 1
 
 
 def test_a_probe_that_never_asked_replicate_gives_its_place_back_at_once(clock: Clock) -> None:
-    gate = Gate("worker-0")
+    gate = open_gate()
     gate.close(refused(), ANOTHER)
-    clock.passes(2.0)
+    clock.passes(1.0)
     probe_leaves(gate)
     gate.came_back(PROBE)
 
@@ -146,9 +152,9 @@ def test_a_probe_that_never_asked_replicate_gives_its_place_back_at_once(clock: 
 
 
 def test_only_the_probe_gives_its_place_back(clock: Clock) -> None:
-    gate = Gate("worker-0")
+    gate = open_gate()
     gate.close(refused(), ANOTHER)
-    clock.passes(2.0)
+    clock.passes(1.0)
     probe_leaves(gate)
     gate.came_back(ANOTHER)
 
@@ -156,18 +162,18 @@ def test_only_the_probe_gives_its_place_back(clock: Clock) -> None:
 
 
 def test_a_probe_that_was_refused_and_comes_back_shortens_no_wait(clock: Clock) -> None:
-    gate = Gate("worker-0")
+    gate = open_gate()
     gate.close(refused(), ANOTHER)
-    assert probe_is_refused(gate, clock) == 4.0
+    assert probe_is_refused(gate, clock) == 2.0
     gate.came_back(PROBE)
 
     assert gate.allows(FREE) == 0
 
 
 def test_a_probe_that_opened_the_gate_and_comes_back_leaves_it_open(clock: Clock) -> None:
-    gate = Gate("worker-0")
+    gate = open_gate()
     gate.close(refused(), ANOTHER)
-    clock.passes(2.0)
+    clock.passes(1.0)
     probe_leaves(gate)
     gate.open()
     gate.came_back(PROBE)
@@ -176,7 +182,7 @@ def test_a_probe_that_opened_the_gate_and_comes_back_leaves_it_open(clock: Clock
 
 
 def test_a_claim_through_an_open_gate_closes_nothing(clock: Clock) -> None:
-    gate = Gate("worker-0")
+    gate = open_gate()
     assert gate.allows(FREE) == FREE
     gate.goes_ahead(PROBE)
 
@@ -184,18 +190,18 @@ def test_a_claim_through_an_open_gate_closes_nothing(clock: Clock) -> None:
 
 
 def test_a_claim_made_while_the_gate_was_open_is_no_probe_once_it_closes(clock: Clock) -> None:
-    gate = Gate("worker-0")
+    gate = open_gate()
     gate.allows(FREE)
     gate.close(refused(), ANOTHER)
     gate.goes_ahead(ANOTHER)
 
-    assert gate.close(refused(), ANOTHER) == 2.0  # a probe's refusal would double it
-    clock.passes(2.0)
+    assert gate.close(refused(), ANOTHER) == 1.0  # a probe's refusal would double it
+    clock.passes(1.0)
     assert gate.allows(FREE) == 1
 
 
 def test_the_gauge_shows_whether_the_gate_is_open(clock: Clock) -> None:
-    gate = Gate("worker-7")
+    gate = Gate("worker-7", CreatePace(1e9))
     gauge = metrics.GATE_OPEN.labels("worker-7")
     shown = [gauge._value.get()]
     gate.close(refused(), ANOTHER)
@@ -207,12 +213,125 @@ def test_the_gauge_shows_whether_the_gate_is_open(clock: Clock) -> None:
 
 
 def test_a_late_refusal_of_another_does_not_pass_for_the_probes(clock: Clock) -> None:
-    gate = Gate("worker-0")
+    gate = open_gate()
     gate.close(refused(), ANOTHER)
-    clock.passes(2.0)
+    clock.passes(1.0)
     probe_leaves(gate)
 
     gate.close(refused(), ANOTHER)
 
     assert gate.allows(FREE) == 0  # the probe is still out
-    assert gate.close(refused(), PROBE) == 4.0
+    assert gate.close(refused(), PROBE) == 2.0
+
+
+# Throttling.
+
+
+def throttled(wait_seconds: float | None = None) -> Refused:
+    return Refused(Reason.THROTTLED, "slow down", wait_seconds)
+
+
+def test_throttling_opens_by_itself_at_half_the_pace(clock: Clock) -> None:
+    pace = CreatePace(10.0)
+    gate = Gate("worker-0", pace)
+    before = pace.per_second
+
+    assert gate.close(throttled(5.0), ANOTHER) == 5.0
+    clock.passes(4.99)
+    assert gate.allows(FREE) == 0
+    clock.passes(0.02)
+    assert gate.allows(FREE) == 1  # no probe: the next may leave before its answer is there
+    assert pace.per_second <= before / 2
+
+
+def test_ten_slots_throttled_at_the_same_moment_halve_the_pace_once(clock: Clock) -> None:
+    pace = CreatePace(10.0)
+    gate = Gate("worker-0", pace)
+    before = pace.per_second
+    for _ in range(FREE):
+        gate.close(throttled(1.0), ANOTHER)
+
+    assert pace.per_second == before / 2
+
+
+def test_workers_that_were_throttled_together_do_not_come_back_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gate, "JITTER", 0.2)
+    delays = {open_gate().close(throttled(5.0), ANOTHER) for _ in range(20)}
+
+    assert len(delays) == 20
+    assert all(5.0 <= delay <= 6.0 for delay in delays)
+
+
+def test_an_open_gate_lets_go_at_the_pace_and_tells_when_the_next_may(clock: Clock) -> None:
+    gate = Gate("worker-0", CreatePace(2.0 / pacing.SHARE))
+    assert gate.allows(FREE) == 1
+    gate.goes_ahead(ANOTHER)
+
+    assert gate.allows(FREE) == 0
+    assert 0.0 < gate.next_seconds() <= 0.5
+    clock.passes(0.5)
+    assert gate.allows(FREE) == 1
+
+
+def test_a_fallback_takes_its_turn_from_the_next_token(clock: Clock) -> None:
+    gate = Gate("worker-0", CreatePace(2.0 / pacing.SHARE))
+    gate.goes_too()
+    clock.passes(0.3)
+
+    assert gate.allows(FREE) == 0
+
+
+# The daily limit.
+
+
+def test_a_used_up_daily_limit_closes_the_gate_and_a_new_day_opens_it(clock: Clock) -> None:
+    gate = open_gate()
+    gate.limit_today(3)
+    assert gate.allows(FREE) == 3
+    gate.limit_today(0)
+    assert gate.allows(FREE) == 0
+    assert gate.next_seconds() == math.inf
+    gate.limit_today(1)
+    assert gate.allows(FREE) == 1
+
+
+def test_success_does_not_open_what_the_daily_limit_closed(clock: Clock) -> None:
+    gate = open_gate()
+    gate.limit_today(0)
+    gate.open()
+
+    assert gate.allows(FREE) == 0
+
+
+def test_each_reason_is_told_once_when_it_closes_and_once_when_it_opens(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = open_gate()
+    with caplog.at_level("INFO", "imagegen"):
+        for left in (5, 0, 0, 0, 4):
+            gate.limit_today(left)
+        for _ in range(3):
+            gate.close(refused(), ANOTHER)
+        gate.open()
+        gate.open()
+
+    told = [(each.getMessage(), each.__dict__["reason"]) for each in caplog.records]
+    assert told == [
+        ("gate.closed", Reason.DAILY_LIMIT),
+        ("gate.opened", Reason.DAILY_LIMIT),
+        ("gate.closed", Reason.UNREACHABLE),
+        ("gate.opened", Reason.UNREACHABLE),
+    ]
+
+
+def test_the_gauge_tells_for_what_reason_it_is_closed(clock: Clock) -> None:
+    gate = Gate("worker-8", CreatePace(1e9))
+    gauge = metrics.GATE_CLOSED.labels("worker-8", Reason.UNREACHABLE)
+    gate.close(refused(), ANOTHER)
+    shown = [gauge._value.get()]
+    gate.open()
+    shown.append(gauge._value.get())
+
+    assert shown == [1, 0]

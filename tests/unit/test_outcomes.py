@@ -30,6 +30,8 @@ ACCOUNT_REASONS = {Reason.UNAUTHORIZED, Reason.NO_CREDIT, Reason.MISCONFIGURED}
 def category(outcome: object) -> str:
     """An outcome in the words of replicate-errors.json."""
     match outcome:
+        case Failed(Kind.STUBBORN):
+            return "transient"
         case Failed(kind):
             return kind.value
         case Refused(Reason.THROTTLED):

@@ -4,7 +4,7 @@ from itertools import islice
 
 import pytest
 
-from imagegen.polling import JITTER, LONGEST_STEP_SECONDS, STEP, Pace
+from imagegen.polling import JITTER, LARGEST_STEP, LONGEST_STEP_SECONDS, Pace
 
 
 def pace_that_saw(*totals: float | None) -> Pace:
@@ -19,7 +19,7 @@ def first_wait(pace: Pace) -> float:
 
 
 def test_before_anything_was_measured_the_first_look_comes_after_the_published_time() -> None:
-    assert first_wait(Pace()) == pytest.approx(0.7, abs=0.05)
+    assert first_wait(Pace()) == pytest.approx(0.9, abs=0.05)
 
 
 def test_the_first_look_comes_just_after_the_typical_time() -> None:
@@ -47,30 +47,32 @@ def test_instant_predictions_are_still_not_asked_for_in_a_busy_loop() -> None:
     assert all(wait >= 0.08 for wait in islice(pace_that_saw(0.0).waits(), 50))
 
 
-def test_an_image_is_noticed_within_a_share_of_the_time_it_took() -> None:
-    waits = islice(Pace().waits(), 200)
-    passed = next(waits)
-    for wait in waits:
-        assert wait <= max(passed * STEP, 0.1) * (1 + JITTER)
-        passed += wait
+def looks_until(pace: Pace, seconds: float) -> list[float]:
+    """When a prediction that takes so long is looked at, the last time after its end."""
+    looks = [0.0]
+    waits = pace.waits()
+    while looks[-1] < seconds:
+        looks.append(looks[-1] + next(waits))
+    return looks[1:]
 
 
-def test_steps_grow_to_five_seconds_and_no_further() -> None:
-    late = list(islice(Pace().waits(), 100, 120))
-
-    assert all(wait <= LONGEST_STEP_SECONDS * (1 + JITTER) for wait in late)
-    assert all(wait >= LONGEST_STEP_SECONDS * (1 - JITTER) for wait in late)
+@pytest.mark.parametrize("pace", [Pace(), pace_that_saw(1.0)], ids=["unmeasured", "measured"])
+def test_a_generation_of_a_second_is_noticed_within_a_tenth_of_its_time(pace: Pace) -> None:
+    assert all(looks_until(pace, 1.0)[-1] <= 1.1 for _ in range(100))
 
 
-def test_a_prediction_of_five_minutes_costs_fewer_than_100_looks() -> None:
-    looks, passed = 0, 0.0
-    for wait in Pace().waits():
-        passed += wait
-        looks += 1
-        if passed > 300:
-            break
+@pytest.mark.parametrize("typical", [0.1, 0.3, 0.7, 1.0, 3.0, 30.0])
+def test_a_generation_of_a_minute_costs_at_most_twenty_requests(typical: float) -> None:
+    """One of them creates it."""
+    pace = pace_that_saw(typical)
 
-    assert looks < 100
+    assert all(1 + len(looks_until(pace, 60.0)) <= 20 for _ in range(100))
+
+
+def test_one_that_takes_longer_than_usual_is_noticed_within_half_its_time_and_ten_seconds() -> None:
+    for seconds in (1.5, 2.0, 3.0, 10.0, 60.0, 300.0):
+        late = looks_until(pace_that_saw(1.0), seconds)[-1] - seconds
+        assert late <= min(seconds * LARGEST_STEP, LONGEST_STEP_SECONDS) * (1 + JITTER)
 
 
 def test_slots_that_started_together_do_not_look_together() -> None:

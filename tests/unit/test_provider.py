@@ -14,6 +14,7 @@ from imagegen.provider import Provider
 from imagegen.replies import Answered, NotSent, Prediction, Rejected, Reply, Unclear
 from imagegen.sandbox import DEFAULT_TOKEN, Entry, Fault, Sandbox
 from tests.unit.canned import canned, with_body
+from tests.unit.recipe import UNLIMITED
 
 MODEL = "black-forest-labs/flux-schnell"
 VERSION = "0123456789abcdef" * 4
@@ -44,7 +45,7 @@ def hasty(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provide
 
 @contextlib.contextmanager
 def provider_of(url: str, token: str = DEFAULT_TOKEN) -> Iterator[Provider]:
-    with contextlib.closing(Provider(token, url, 300)) as provider:
+    with contextlib.closing(Provider(token, url, 300, UNLIMITED)) as provider:
         yield provider
 
 

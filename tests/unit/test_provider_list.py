@@ -11,6 +11,7 @@ from imagegen.provider import Provider
 from imagegen.replies import Answered, Listed, NotSent, Rejected, Unclear
 from imagegen.sandbox import DEFAULT_TOKEN, Fault, Reply, Sandbox
 from tests.unit.canned import canned, with_body
+from tests.unit.recipe import UNLIMITED
 
 AN_ID = "heat2o3bzn3ahtr6bjfftvbaci"
 SINCE = "2020-01-01T00:00:00+00:00"
@@ -18,7 +19,7 @@ SINCE = "2020-01-01T00:00:00+00:00"
 
 @contextlib.contextmanager
 def provider_of(url: str) -> Iterator[Provider]:
-    with contextlib.closing(Provider(DEFAULT_TOKEN, url, 300)) as provider:
+    with contextlib.closing(Provider(DEFAULT_TOKEN, url, 300, UNLIMITED)) as provider:
         yield provider
 
 

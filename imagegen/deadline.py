@@ -1,0 +1,73 @@
+"""A deadline for a whole answer, over the timeouts of httpcore, which start anew with each chunk:
+a server that sends a byte now and then would hold its client for ever."""
+
+import threading
+import time
+from collections.abc import Iterable
+from ssl import SSLContext
+from typing import Any
+
+import httpcore
+
+
+class Deadline(httpcore.NetworkBackend):
+    """httpcore's own network, but what a thread reads and writes ends by its deadline."""
+
+    def __init__(self) -> None:
+        self._network = httpcore.SyncBackend()
+        self._of_thread = threading.local()
+
+    def start(self, seconds: float) -> None:
+        """From now on the calling thread has so long."""
+        self._of_thread.at = time.monotonic() + seconds
+
+    def left(self, timeout: float | None) -> float:
+        """The seconds that the calling thread has for one more step; 0 when its time is over."""
+        left: float = max(self._of_thread.at - time.monotonic(), 0.0)
+        return left if timeout is None else min(left, timeout)
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        options = list(socket_options) if socket_options is not None else None
+        stream = self._network.connect_tcp(host, port, timeout, local_address, options)
+        return _Stream(stream, self)
+
+    def sleep(self, seconds: float) -> None:
+        self._network.sleep(seconds)
+
+
+class _Stream(httpcore.NetworkStream):
+    def __init__(self, stream: httpcore.NetworkStream, deadline: Deadline) -> None:
+        self._stream = stream
+        self._deadline = deadline
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if not (left := self._deadline.left(timeout)):
+            raise httpcore.ReadTimeout("the answer took too long")
+        return self._stream.read(max_bytes, left)
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        if not (left := self._deadline.left(timeout)):
+            raise httpcore.WriteTimeout("the request took too long")
+        self._stream.write(buffer, left)
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self,
+        ssl_context: SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.NetworkStream:
+        stream = self._stream.start_tls(ssl_context, server_hostname, timeout)
+        return _Stream(stream, self._deadline)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
