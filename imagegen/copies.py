@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 
+from imagegen.deadline import Deadline
 from imagegen.provider import TLS
 
 # Ten times what the largest model makes.
@@ -40,8 +41,13 @@ class Copies:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._http = httpx.Client(timeout=TIMEOUT, verify=TLS, follow_redirects=False)
+        self._deadline = Deadline()
+        transport = self._deadline.transport(TLS)
+        self._http = httpx.Client(timeout=TIMEOUT, transport=transport, follow_redirects=False)
         self._remove_abandoned()
+
+    def close(self) -> None:
+        self._http.close()
 
     def keep(self, url: str, name: str) -> Copy:
         """Download an image as `name` with its format's suffix. Raises CopyError."""
@@ -55,7 +61,7 @@ class Copies:
                 file.write(image)
                 file.flush()
                 os.fsync(file.fileno())
-            path = self._folder / f"{name}.{_suffix(image)}"
+            path = self._folder / f"{name}.{suffix(image)}"
             partial.chmod(0o644)
             partial.rename(path)
             self._sync_folder()
@@ -67,7 +73,7 @@ class Copies:
         return Copy(str(path), hashlib.sha256(image).hexdigest())
 
     def _download(self, url: str) -> bytes:
-        deadline = time.monotonic() + WHOLE_SECONDS
+        self._deadline.start(WHOLE_SECONDS)
         image = bytearray()
         with self._http.stream("GET", url) as response:
             if response.status_code != httpx.codes.OK:
@@ -76,8 +82,6 @@ class Copies:
                 image += chunk
                 if len(image) > LARGEST_BYTES:
                     raise CopyError(f"more than {LARGEST_BYTES} bytes")
-                if time.monotonic() > deadline:
-                    raise CopyError(f"not whole after {WHOLE_SECONDS:g} s")
         return bytes(image)
 
     def _sync_folder(self) -> None:
@@ -97,7 +101,7 @@ class Copies:
                 continue  # another worker was faster, or the file is somebody else's
 
 
-def _suffix(image: bytes) -> str:
+def suffix(image: bytes) -> str:
     """The format by its first bytes. Raises CopyError where it is no image."""
     match image[:12]:
         case start if start.startswith(b"\x89PNG\r\n\x1a\n"):

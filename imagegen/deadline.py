@@ -8,6 +8,7 @@ from ssl import SSLContext
 from typing import Any
 
 import httpcore
+import httpx
 
 
 class Deadline(httpcore.NetworkBackend):
@@ -16,6 +17,14 @@ class Deadline(httpcore.NetworkBackend):
     def __init__(self) -> None:
         self._network = httpcore.SyncBackend()
         self._of_thread = threading.local()
+
+    def transport(self, ssl_context: SSLContext, *, retries: int = 0) -> httpx.HTTPTransport:
+        """A transport whose requests keep to it; connecting is tried `retries` times more."""
+        transport = httpx.HTTPTransport(verify=ssl_context)
+        transport._pool = httpcore.ConnectionPool(
+            ssl_context=ssl_context, retries=retries, network_backend=self
+        )
+        return transport
 
     def start(self, seconds: float) -> None:
         """From now on the calling thread has so long."""

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-import httpcore
 import httpx
 from replicate.client import Client
 
@@ -24,8 +23,8 @@ from imagegen.logs import Redactor
 from imagegen.pacing import Budget
 from imagegen.replies import Answered, Listed, NotSent, Prediction, Rejected, Reply, Unclear
 
-# Made once, before the fork, as are the imports of httpcore and idna: httpx would leave all three
-# to its first use, in every worker, at every restart.
+# Made once, before the fork, as is the import of idna: httpx would leave both to its first use, in
+# every worker, at every restart.
 TLS = httpx.create_ssl_context()
 # Read is the longest silence on an open connection; a create answers within a second or two.
 TIMEOUT = httpx.Timeout(connect=5.0, read=15.0, write=10.0, pool=5.0)
@@ -78,11 +77,12 @@ class Provider:
         self._marker = marker
         self._budget = budget
         self._deadline = Deadline()
-        transport = httpx.HTTPTransport(verify=TLS)
-        transport._pool = httpcore.ConnectionPool(
-            ssl_context=TLS, retries=CONNECT_RETRIES, network_backend=self._deadline
+        client = Client(
+            token,
+            base_url=base_url,
+            timeout=TIMEOUT,
+            transport=self._deadline.transport(TLS, retries=CONNECT_RETRIES),
         )
-        client = Client(token, base_url=base_url, timeout=TIMEOUT, transport=transport)
         # Built now: ten threads that come first at once would build ten.
         self._http: httpx.Client = client._client
         # The SDK's transport repeats GETs on 429, 503 and 504, asleep for minutes.
