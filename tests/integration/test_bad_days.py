@@ -1,0 +1,181 @@
+"""The provider's bad days through the whole program: nothing is burnt, nothing is paid twice."""
+
+import hashlib
+import time
+from pathlib import Path
+
+import httpx
+
+from imagegen.sandbox import Fault, Sandbox
+from tests.judge import judge
+from tests.running import Program, Site, wait_for
+
+
+def readiness(program: Program) -> tuple[int, str]:
+    url = program.metrics_url().replace("/metrics", "/readyz")
+    answer = httpx.get(url, trust_env=False)
+    return answer.status_code, answer.text
+
+
+def status_of(site: Site, token_id: int = 1) -> tuple[object, ...]:
+    return site.query(
+        "SELECT status, generation_attempts, generation_error FROM tokens_s0 WHERE token_id = %s",
+        token_id,
+    )[0]
+
+
+def test_a_closed_gate_says_why_and_opens_by_itself(site: Site, sandbox: Sandbox) -> None:
+    refusal = Fault.answers(401)
+    sandbox.faults.add(refusal)
+    site.mint(*[f"picture {number}" for number in range(4)])
+    with site.supervisor() as program:
+        program.wait_for_event("gate.closed")
+        status, why = readiness(program)
+        assert status == 503
+        assert "closed: unauthorized" in why
+
+        sandbox.faults.remove(refusal)
+        site.wait_until_done()
+        wait_for("readiness", lambda: readiness(program) == (200, "ok\n"))
+
+    judge(site, sandbox)
+    assert site.statuses() == {"uploading": 4}
+    closed, opened = program.events("gate.closed"), program.events("gate.opened")
+    assert {line["reason"] for line in closed} == {"unauthorized"}
+    assert len(closed) == len(opened)
+
+
+def test_a_token_that_is_refused_for_too_long_fails_with_the_reason_and_can_be_reset(
+    site: Site, sandbox: Sandbox
+) -> None:
+    refusal = Fault.answers(402)
+    sandbox.faults.add(refusal)
+    site.mint("a picture")
+    with site.supervisor("--give-up-after", "3s") as program:
+        site.wait_until_done()
+        status, attempts, error = status_of(site)
+        assert (status, attempts) == ("failed", 0)
+        assert "402" in str(error)
+        assert program.metrics()['imagegen_failures_total{kind="given_up"}'] == 1
+
+        sandbox.faults.remove(refusal)
+        site.query(
+            "UPDATE tokens_s0 SET status = 'detected', generation_attempts = 0,"
+            " generation_error = NULL"
+        )
+        site.wait_until_done()
+
+    assert status_of(site) == ("uploading", 1, None)
+    judge(site, sandbox)
+
+
+def test_a_token_that_alone_is_always_refused_blocks_no_other(site: Site, sandbox: Sandbox) -> None:
+    site.settings["IMAGEGEN_SETTLE_SECONDS"] = "1"
+    sandbox.faults.add(Fault.answers(500, prompt="poison"))
+    site.mint("poison", *[f"picture {number}" for number in range(20)])
+    with site.supervisor():
+        wait_for("the others", lambda: site.statuses().get("uploading") == 20)
+
+        def tries() -> int:
+            return sum(each.prompt == "poison" for each in sandbox.ledger.creates())
+
+        wait_for("three tries of it", lambda: tries() >= 3)
+        wait_for("its own delay", lambda: status_of(site)[0] == "detected")
+
+    assert status_of(site)[1] == 0
+    kept_back = "SELECT extract(epoch FROM generate_after - now())::float FROM tokens_s0"
+    assert float(site.query(f"{kept_back} WHERE token_id = 1")[0][0]) > 2
+    assert len(sandbox.ledger.created()) == 20
+
+
+def test_the_daily_limit_holds_over_two_supervisors(site: Site, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault.censors("censored", times=1))
+    site.mint("censored", *[f"picture {number}" for number in range(11)])
+    with site.supervisor("--daily-limit", "5") as one, site.supervisor("--daily-limit", "5") as two:
+        wait_for("the limit", lambda: len(sandbox.ledger.created()) == 5)
+        for program in (one, two):
+            program.wait_for_event("gate.closed")
+            assert "closed: daily_limit" in readiness(program)[1]
+            assert program.metrics()["imagegen_daily_limit"] == 5
+        wait_for("the images", lambda: site.statuses().get("uploading", 0) >= 4)
+
+    assert len(sandbox.ledger.created()) == 5
+    assert "failed" not in site.statuses()
+
+
+def test_looks_keep_to_their_budget(site: Site, sandbox: Sandbox) -> None:
+    sandbox.latency_seconds = 4.0
+    site.mint(*[f"picture {number}" for number in range(8)])
+    with site.supervisor("--poll-budget", "120"):
+        began = time.monotonic()
+        site.wait_until_done()
+        seconds = time.monotonic() - began
+
+    # Each of the two workers has a second's burst beyond its share.
+    looks = [each for each in sandbox.ledger if each.operation != "create"]
+    assert len(looks) <= 2.0 * seconds + 4
+    judge(site, sandbox)
+
+
+def test_a_limit_reached_by_looking_burns_nothing(site: Site, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault.throttles(1, operation="get", times=6))
+    site.mint(*[f"picture {number}" for number in range(6)])
+    with site.supervisor():
+        site.wait_until_done()
+
+    assert site.statuses() == {"uploading": 6}
+    judge(site, sandbox)
+
+
+def test_each_image_is_kept_with_its_path_and_sha256(
+    site: Site, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    site.mint("one", "two", "three")
+    with site.supervisor("--keep-images", str(folder)):
+        site.wait_until_done()
+
+    rows = site.query("SELECT image_path, image_sha256, image_url FROM generations")
+    assert {Path(path) for path, _, _ in rows} == set(folder.iterdir())
+    for path, sha256, url in rows:
+        assert hashlib.sha256(Path(path).read_bytes()).hexdigest() == sha256
+        assert httpx.get(url, trust_env=False).content == Path(path).read_bytes()
+
+
+def test_an_image_that_cannot_be_kept_is_handed_on_all_the_same(
+    site: Site, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    sandbox.faults.add(Fault.answers(404, operation="file"))
+    site.mint("one")
+    with site.supervisor("--keep-images", str(folder)) as program:
+        site.wait_until_done()
+        failed = 'imagegen_image_copies_total{result="failed"}'
+        assert program.metrics()[failed] == 1
+
+    assert status_of(site) == ("uploading", 1, None)
+    assert list(folder.iterdir()) == []
+    judge(site, sandbox)
+
+
+def test_a_worker_killed_while_it_keeps_an_image_loses_and_pays_nothing(
+    site: Site, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    sandbox.faults.add(Fault.late(30.0, operation="file", times=1))
+    site.mint("one")
+    with site.supervisor("--keep-images", str(folder)) as program:
+        wait_for("the download", lambda: sandbox.ledger.of("file"))
+        for pid in program.worker_pids().values():
+            program.kill(pid)
+        site.wait_until_done()
+
+    ((path, token_status),) = site.query(
+        "SELECT image_path, status FROM generations JOIN tokens_s0 USING (token_id)"
+    )
+    assert token_status == "uploading"
+    assert Path(path).exists()
+    judge(site, sandbox)
