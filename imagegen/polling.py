@@ -23,7 +23,8 @@ class Pace:
     """How long predictions lately took, as Replicate measured it."""
 
     def __init__(self) -> None:
-        self._lately: deque[float] = deque(maxlen=20)
+        # The published time first: one slow image, seen first, must not delay the next ones.
+        self._lately: deque[float] = deque([FIRST_LOOK_SECONDS], maxlen=20)
 
     def learn(self, total_seconds: float | None) -> None:
         if total_seconds is not None:
@@ -45,6 +46,4 @@ class Pace:
 
     def _typical_seconds(self) -> float:
         """What a quick one takes: who looks at the median's time comes late for half of them."""
-        if not self._lately:
-            return FIRST_LOOK_SECONDS
         return sorted(self._lately)[len(self._lately) // 4]
