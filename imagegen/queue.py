@@ -107,16 +107,11 @@ class Queue:
     def record_request(self, claim: Claim, prompt: str) -> Claim | None:
         """Commit that a POST is about to leave (law 1). None: the lease is lost, send nothing.
         Raises DailyLimitError."""
-        values = {"prompt": prompt, "generation_id": claim.generation_id}
-        with self._pool.connection() as connection, connection.transaction():
-            cursor = connection.cursor(row_factory=dict_row)
-            if self._daily_limit is not None:
-                # Who asks at the same moment waits, and counts this request.
-                cursor.execute(self._statements["lock_daily_limit"])
-                if self._left(cursor) <= 0:
-                    raise DailyLimitError
-            cursor.execute(self._statements["record_request"], self._held(values))
-            rows = cursor.fetchall()
+        values = {"prompt": prompt}
+        if self._daily_limit is None:
+            rows = self._write("record_request", claim, values)
+        else:
+            rows = self._record_within_limit(claim, values)
         return replace(claim, prompt=prompt, requested_seconds_ago=0.0, **rows[0]) if rows else None
 
     def record_prediction(self, claim: Claim, prediction_id: str) -> Claim | None:
@@ -191,6 +186,16 @@ class Queue:
         `detected` with an open generation (an operator's reset) is generating.
         """
         return sum(row["mended"] for row in self._run("mend", {}))
+
+    def _record_within_limit(self, claim: Claim, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Count and record together: who asks at the same moment waits, and counts this one."""
+        values = self._held({**values, "generation_id": claim.generation_id})
+        with self._pool.connection() as connection, connection.transaction():
+            cursor = connection.cursor(row_factory=dict_row)
+            cursor.execute(self._statements["lock_daily_limit"])
+            if self._left(cursor) <= 0:
+                raise DailyLimitError
+            return cursor.execute(self._statements["record_request"], values).fetchall()
 
     def _left(self, cursor: Cursor[dict[str, Any]]) -> float:
         row = cursor.execute(self._statements["requested_today"]).fetchone()
