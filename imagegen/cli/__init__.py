@@ -9,6 +9,7 @@ from imagegen.cli.config import config
 from imagegen.cli.db import db
 from imagegen.cli.demo import demo
 from imagegen.cli.run import supervise, worker
+from imagegen.cli.spend import spend
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -22,7 +23,7 @@ def cli() -> None:
     """
 
 
-for command in (supervise, worker, demo, db, config):
+for command in (supervise, worker, spend, demo, db, config):
     cli.add_command(command)
 
 

@@ -1,0 +1,104 @@
+"""Tables that fit the terminal, and text that can do it no harm."""
+
+import shutil
+import sys
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import click
+
+GAP = "  "
+NARROWEST = 8  # a column that is cut further says nothing
+UNITS = {"d": 86_400, "h": 3600, "min": 60}
+
+
+@dataclass(frozen=True)
+class Column:
+    title: str
+    right: bool = False
+    gives_way: bool = False  # is cut where the terminal is too narrow
+    colours: Mapping[str, str] = field(default_factory=dict)  # by what is in the cell
+
+
+def terminal_width() -> int | None:
+    """How many columns fit; None where the output goes elsewhere and nothing is to be cut."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def table(
+    columns: Sequence[Column], rows: Iterable[Sequence[str]], width: int | None
+) -> Iterator[str]:
+    """The lines of a table, its titles first, no wider than `width`."""
+    cells = [[harmless(cell) for cell in row] for row in rows]
+    widths = [
+        max(map(text_width, [column.title, *(row[index] for row in cells)]))
+        for index, column in enumerate(columns)
+    ]
+    if width is not None:
+        widths = _narrowed(columns, widths, width)
+    titles = map(_padded, columns, (column.title for column in columns), widths)
+    yield click.style(GAP.join(titles).rstrip(), bold=True)
+    for row in cells:
+        yield GAP.join(map(_cell, columns, row, widths)).rstrip()
+
+
+def _narrowed(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[int]:
+    """The widest that may gives way first, as long as that helps."""
+    narrowed = list(widths)
+    yielding = [index for index, column in enumerate(columns) if column.gives_way]
+    excess = sum(widths) + len(GAP) * (len(widths) - 1) - width
+    for _ in range(excess):
+        widest = max(yielding, key=narrowed.__getitem__)
+        if narrowed[widest] <= NARROWEST:
+            break
+        narrowed[widest] -= 1
+    return narrowed
+
+
+def _cell(column: Column, text: str, width: int) -> str:
+    padded = _padded(column, text, width)
+    colour = column.colours.get(text)
+    return click.style(padded, fg=colour) if colour else padded
+
+
+def _padded(column: Column, text: str, width: int) -> str:
+    shown = cut(text, width)
+    blanks = " " * (width - text_width(shown))
+    return blanks + shown if column.right else shown + blanks
+
+
+def cut(text: str, width: int) -> str:
+    """The text, or what of it fits and an ellipsis."""
+    if text_width(text) <= width:
+        return text
+    shown = ""
+    for character in text:
+        if text_width(shown + character) >= width:
+            break
+        shown += character
+    return f"{shown.rstrip()}…"
+
+
+def harmless(text: str) -> str:
+    """In one line, without what a terminal obeys: escape sequences, text that runs backwards."""
+    return "".join(character for character in " ".join(text.split()) if character.isprintable())
+
+
+def text_width(text: str) -> int:
+    """How many columns of a terminal the text takes."""
+    return len(text) if text.isascii() else sum(map(_columns, text))
+
+
+def _columns(character: str) -> int:
+    if unicodedata.category(character) in {"Mn", "Me"}:
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in {"W", "F"} else 1
+
+
+def told_duration(seconds: float) -> str:
+    """45 s, 12 min, 3 h or 12 d."""
+    for unit, length in UNITS.items():
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"

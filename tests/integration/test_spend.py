@@ -1,0 +1,196 @@
+"""`imagegen spend` tells what Replicate accepted and bills, from the ledger."""
+
+import json
+from typing import Any
+
+import pytest
+
+from imagegen.outcomes import Failed, of_prediction
+from imagegen.replies import Prediction
+from imagegen.sandbox import Sandbox
+from tests.ledger import MODEL, record, record_failed
+from tests.running import Site
+
+PRICED = ("--price", "0.003")
+
+
+def spend(site: Site, *arguments: str) -> Any:
+    """What the command tells as JSON."""
+    done = site.run("spend", "--json", *arguments)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def billed(site: Site) -> dict[str, tuple[int, int]]:
+    """By outcome: the images that are billed, and those that perhaps are."""
+    lines = spend(site)["lines"]
+    return {
+        line["outcome"]: (line["images_billed"], line["images_perhaps_billed"]) for line in lines
+    }
+
+
+def test_the_real_main_jobs_images_are_told_with_their_price(site: Site, sandbox: Sandbox) -> None:
+    site.mint("one", "two", "three")
+    with site.supervisor(procs=1) as program:
+        site.wait_until_done()
+        program.stop()
+
+    told = spend(site, *PRICED)
+
+    assert told["total"]["predictions"] == len(sandbox.ledger.creates()) == 3
+    assert told["total"]["usd"] == 0.009
+    assert [(line["model"], line["outcome"]) for line in told["lines"]] == [(MODEL, "succeeded")]
+
+
+def test_days_are_those_of_the_request_in_utc_and_models_have_lines_of_their_own(
+    site: Site,
+) -> None:
+    record(site, requested_at="2026-11-01T23:59:59Z")
+    record(site, requested_at="2026-11-01T23:00:00-03:00", model="a/b")
+    record(site, requested_at="2026-11-02T12:00:00Z", predict_seconds=1.25, images=4)
+
+    lines = spend(site, "--since", "2026-11-01")["lines"]
+
+    assert [(line["day"], line["model"], line["images_billed"]) for line in lines] == [
+        ("2026-11-01", MODEL, 1),
+        ("2026-11-02", "a/b", 1),
+        ("2026-11-02", MODEL, 4),
+    ]
+    assert lines[2]["predict_seconds"] == 1.25
+
+
+def test_what_failed_was_refused_or_is_at_work_costs_nothing(site: Site) -> None:
+    record_failed(site, 1, "transient")
+    record_failed(site, 2, "content_policy")
+    record(site, 3, state="refused", error_kind="misconfigured")
+    record(site, 4, state="open")
+
+    assert billed(site) == {
+        "failed: content_policy": (0, 0),
+        "failed: transient": (0, 0),
+        "open": (0, 0),
+        "refused": (0, 0),
+    }
+
+
+def test_an_image_that_was_made_and_lost_is_billed(site: Site) -> None:
+    record_failed(site, 1, "no_output")
+    record_failed(site, 2, "data_removed")
+
+    assert billed(site) == {"failed: data_removed": (1, 0), "failed: no_output": (1, 0)}
+
+
+def test_a_prediction_whose_end_nobody_knows_is_perhaps_billed(site: Site) -> None:
+    record_failed(site, 1, "gone")
+    record(site, 2, state="failed", error_kind="unresolved", prediction_id=None)
+
+    assert billed(site) == {"failed: gone": (0, 1), "failed: unresolved": (0, 1)}
+    assert spend(site)["total"]["predictions"] == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "output", "outcome", "images"),
+    [
+        ("canceled", None, "failed: canceled", (0, 1)),
+        ("aborted", None, "failed: transient", (0, 0)),
+        ("succeeded", [{"not": "an image"}], "failed: permanent", (1, 0)),
+    ],
+)
+def test_a_canceled_prediction_is_perhaps_billed_and_an_unreadable_output_surely(
+    site: Site, status: str, output: object, outcome: str, images: tuple[int, int]
+) -> None:
+    ended = of_prediction(Prediction(id="p", status=status, output=output), http_allowed=False)
+    assert isinstance(ended, Failed)
+    record(site, state="failed", error_kind=ended.kind, error_message=ended.message)
+
+    assert billed(site) == {outcome: images}
+
+
+def test_requests_that_replicate_did_not_accept_are_not_counted(site: Site) -> None:
+    record(site, 1, state="refused", error_kind="throttled", prediction_id=None)
+    record(site, 2, state="failed", error_kind="invalid_prompt", prediction_id=None,
+           requested_at=None)  # fmt: skip
+
+    done = site.run("spend", "--since", "2026-11-01T12:30+02:00")
+
+    assert done.stdout == "Replicate accepted nothing since 2026-11-01 10:30 UTC\n"
+
+
+@pytest.mark.parametrize(("since", "seen"), [("2h", 1), ("4h", 2), ("10800s", 1), ("7d", 3)])
+def test_since_is_a_duration_back_from_now(site: Site, since: str, seen: int) -> None:
+    for hours in (1, 3, 100):
+        (ago,) = site.query("SELECT now() - make_interval(hours => %s)", hours)
+        record_failed(site, 1, "transient", at=ago[0])
+
+    assert spend(site, "--since", since)["total"]["predictions"] == seen
+
+
+def test_since_is_thirty_days_unless_said_otherwise(site: Site) -> None:
+    for days in (29, 31):
+        (ago,) = site.query("SELECT now() - make_interval(days => %s)", days)
+        record_failed(site, 1, "transient", at=ago[0])
+
+    assert spend(site)["total"]["predictions"] == 1
+
+
+@pytest.mark.parametrize("since", ["yesterday", "-1d", "2026-13-01", "nan", "99999999d", ""])
+def test_a_wrong_since_is_one_line_and_exit_code_2(site: Site, since: str) -> None:
+    done = site.run("spend", "--since", since)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("imagegen: --since must be a duration such as 24h or 30d, or a")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_table_adds_up_and_marks_what_is_perhaps(site: Site) -> None:
+    at = "2026-11-24T01:00:00Z"
+    record(site, requested_at=at, images=2, predict_seconds=1.4)
+    record(site, requested_at=at, predict_seconds=0.7)
+    record_failed(site, 2, "transient", at=at)
+    record_failed(site, 3, "gone", at=at)
+
+    done = site.run("spend", "--since", "2026-11-24", *PRICED)
+
+    assert done.stdout.splitlines() == [
+        "day         model                           outcome            predictions  images"
+        "  seconds             USD",
+        "2026-11-24  black-forest-labs/flux-schnell  failed: gone                 1      1?"
+        "      0.0          0.003?",
+        "2026-11-24  black-forest-labs/flux-schnell  failed: transient            1       0"
+        "      0.0           0.000",
+        "2026-11-24  black-forest-labs/flux-schnell  succeeded                    2       3"
+        "      2.1           0.009",
+        "total                                                                    4  3 + 1?"
+        "      2.1  0.009 + 0.003?",
+    ]
+
+
+def test_a_price_is_told_with_its_source_and_without_one_there_is_no_money(site: Site) -> None:
+    record(site)
+    without = site.run("spend")
+    given = site.run("spend", *PRICED)
+    site.settings["IMAGEGEN_PRICE"] = "0.025"
+    set_up = site.run("spend")
+
+    assert "USD" not in without.stdout
+    assert without.stderr == ""
+    assert given.stderr == (
+        "imagegen: the price, 0.003 an image of any model, is --price, not Replicate's bill:"
+        " see https://replicate.com/pricing\n"
+    )
+    assert "0.025 an image of any model, is IMAGEGEN_PRICE, not" in set_up.stderr
+    assert set_up.stdout.endswith("0.025\n")
+
+
+def test_a_wrong_price_is_named(site: Site) -> None:
+    done = site.run("spend", "--price", "cheap")
+
+    assert done.returncode == 78
+    assert done.stderr.startswith("imagegen: --price must be an amount of money")
+
+
+def test_a_database_that_is_not_migrated_is_told_with_the_mend(empty_site: Site) -> None:
+    done = empty_site.run("spend")
+
+    assert done.returncode == 1
+    assert done.stderr == "imagegen: the database is not migrated: run `imagegen db upgrade`\n"

@@ -1,0 +1,89 @@
+"""Tables fit the terminal, and no text in them does it harm."""
+
+import pytest
+from click import unstyle
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagegen.cli.tables import Column, cut, harmless, table, text_width, told_duration
+
+COLUMNS = [
+    Column("token", right=True),
+    Column("status", colours={"failed": "red"}),
+    Column("error", gives_way=True),
+]
+ROWS = [["7", "failed", "the prediction failed, and nobody knows why"], ["1234", "uploading", ""]]
+
+
+def lines(width: int | None, rows: list[list[str]] = ROWS) -> list[str]:
+    return [unstyle(line) for line in table(COLUMNS, rows, width)]
+
+
+def test_columns_stand_below_their_titles() -> None:
+    assert lines(None) == [
+        "token  status     error",
+        "    7  failed     the prediction failed, and nobody knows why",
+        " 1234  uploading",
+    ]
+
+
+def test_a_narrow_terminal_cuts_the_column_that_gives_way() -> None:
+    assert lines(40)[1] == "    7  failed     the prediction failed…"
+
+
+@pytest.mark.parametrize("width", [28, 40, 61, 62, 200])
+def test_no_line_is_wider_than_the_terminal(width: int) -> None:
+    assert max(map(text_width, lines(width))) <= width
+
+
+def test_a_terminal_too_narrow_for_any_table_still_shows_what_matters() -> None:
+    assert lines(5)[1] == "    7  failed     the pre…"
+
+
+def test_only_the_cell_has_the_colour() -> None:
+    (_, row, _) = table(COLUMNS, ROWS, None)
+
+    assert row.startswith("    7  \x1b[31mfailed   \x1b[0m  the")
+
+
+def test_wide_characters_do_not_shift_the_columns() -> None:
+    shown = list(table([Column("prompt"), Column("status")], [["金閣寺 é", "a"], ["é", "b"]], None))
+
+    assert {text_width(unstyle(line)[: unstyle(line).rindex(" ")]) for line in shown[1:]} == {9}
+    assert text_width("金閣寺") == 6
+    assert text_width("e\u0301") == 1
+
+
+@pytest.mark.parametrize(
+    ("hostile", "shown"),
+    [
+        ("\x1b[2J\x1b]0;owned\x07 a cat", "[2J]0;owned a cat"),
+        ("two\r\nlines\tand a tab", "two lines and a tab"),
+        ("\x9b31mred", "31mred"),
+        ("\u202egnp.exe", "gnp.exe"),
+        ("a \x00 b", "a  b"),
+    ],
+)
+def test_a_prompt_cannot_command_the_terminal(hostile: str, shown: str) -> None:
+    assert harmless(hostile) == shown
+
+
+@given(st.text(), st.integers(min_value=1, max_value=30))
+def test_any_text_fits_after_the_cut(text: str, width: int) -> None:
+    assert text_width(cut(harmless(text), width)) <= width
+
+
+@given(st.lists(st.lists(st.text(), min_size=3, max_size=3)))
+def test_every_row_is_one_printable_line(rows: list[list[str]]) -> None:
+    shown = lines(60, rows)
+
+    assert len(shown) == len(rows) + 1
+    assert all(line.isprintable() for line in shown)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0, "0 s"), (59, "59 s"), (60, "1 min"), (5400, "2 h"), (86_400 * 12, "12 d")],
+)
+def test_a_duration_is_told_in_its_greatest_unit(seconds: float, told: str) -> None:
+    assert told_duration(seconds) == told
