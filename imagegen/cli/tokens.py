@@ -1,0 +1,261 @@
+"""`imagegen tokens`: what became of the tokens, and new attempts for those that failed."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from imagegen.cli.options import failed, load_database_url, settings_options, told_in_one_line
+from imagegen.cli.tables import Column, harmless, table, terminal_width, told_duration
+from imagegen.cli.times import MisusedError, duration
+
+if TYPE_CHECKING:
+    from imagegen.database import Connection, Tables
+    from imagegen.tokens import Generation, Story, Token
+
+TOKEN_ID = click.IntRange(0, 2**31 - 1)  # the column's type
+STATUSES = ("detected", "generating", "uploading", "failed")
+COLOURS = {"uploading": "green", "failed": "red", "generating": "yellow"}
+COLUMNS = [
+    Column("token", right=True),
+    Column("author"),
+    Column("status", colours=COLOURS),
+    Column("attempts", right=True),
+    Column("age", right=True),
+    Column("error", gives_way=True),
+]
+LABEL_WIDTH = 11
+SHORT_WALLET = 11  # 0x1234…abcd
+
+
+@click.group()
+def tokens() -> None:
+    """Look at tokens and what became of them, or give them new attempts."""
+
+
+@tokens.command("list")
+@click.option(
+    "--status", "statuses", multiple=True, type=click.Choice(STATUSES, case_sensitive=False),
+    help="With this status; may be repeated.",
+)  # fmt: skip
+@click.option("--author", metavar="WALLET", help="By this author.")
+@click.option(
+    "--older", callback=duration, metavar="DURATION", help="Minted at least so long ago, as 1h."
+)
+@click.option(
+    "--newer", callback=duration, metavar="DURATION", help="Minted at most so long ago, as 7d."
+)
+@click.option("--error-kind", metavar="KIND", help="Whose newest generation ended with this.")
+@click.option(
+    "--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most."
+)
+@click.option("--json", "as_json", is_flag=True, help="As one JSON array.")
+@settings_options("database_url")
+def list_(
+    *,
+    statuses: tuple[str, ...],
+    author: str | None,
+    older: float | None,
+    newer: float | None,
+    error_kind: str | None,
+    limit: int,
+    as_json: bool,
+    **options: str | None,
+) -> None:
+    """List tokens, the newest first.
+
+    Example: imagegen tokens list --status failed --newer 7d
+    """
+    with _connected(options) as (connection, tables):
+        from imagegen.tokens import list_tokens  # noqa: PLC0415
+
+        found = list_tokens(
+            connection, tables, statuses=statuses, author=author,
+            older_seconds=older, newer_seconds=newer, error_kind=error_kind, limit=limit,
+        )  # fmt: skip
+    if as_json:
+        click.echo(json.dumps([asdict(token) for token in found], indent=2))
+        return
+    if not found:
+        click.echo("no token is like that")
+        return
+    width = terminal_width()
+    for shown in table(COLUMNS, (_row(token, width) for token in found), width):
+        click.echo(shown)
+    if len(found) == limit:
+        click.echo(f"imagegen: only the newest {limit} are shown: see --limit", err=True)
+
+
+def _row(token: "Token", width: int | None) -> list[str]:
+    author = token.author or "(gone)"
+    if width is not None and len(author) > SHORT_WALLET:
+        author = f"{author[:6]}…{author[-4:]}"
+    return [
+        str(token.token_id), author, token.status, str(token.generation_attempts),
+        told_duration(token.age_seconds), token.generation_error or "",
+    ]  # fmt: skip
+
+
+@tokens.command()
+@click.argument("token_id", metavar="ID", type=TOKEN_ID)
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@settings_options("database_url")
+def show(*, token_id: int, as_json: bool, **options: str | None) -> None:
+    """Tell the whole story of a token: every generation, what was sent and what came of it.
+
+    Example: imagegen tokens show 42
+    """
+    with _connected(options) as (connection, tables):
+        from imagegen.tokens import read_story  # noqa: PLC0415
+
+        story = read_story(connection, tables, token_id)
+    if not story.token and not story.generations:
+        raise failed(f"there is no token {token_id}")
+    if as_json:
+        click.echo(json.dumps(asdict(story), indent=2))
+    else:
+        _tell(token_id, story)
+
+
+def _tell(token_id: int, story: "Story") -> None:
+    click.secho(f"token {token_id}", bold=True)
+    if story.token:
+        _tell_token(story.token)
+    else:
+        click.echo("  is not in tokens_s0 any more")
+    if story.generations_left_out:
+        click.echo(f"\nonly the newest {len(story.generations)} generations follow")
+    for generation in story.generations:
+        _tell_generation(generation)
+
+
+def _tell_token(token: "Token") -> None:
+    _fact("status", token.status, COLOURS.get(token.status))
+    _fact("attempts", token.generation_attempts)
+    _fact("error", token.generation_error)
+    _fact("not before", _moment(token.generate_after))
+    _fact("minted", f"{_moment(token.created_at)}, {told_duration(token.age_seconds)} ago")
+    _fact("author", token.author)
+    _fact("prompt", token.author_prompt)
+    _fact("image", token.image_url)
+
+
+def _tell_generation(generation: "Generation") -> None:
+    fallback = ", fallback prompt" if generation.fallback else ""
+    kind = f": {generation.error_kind}" if generation.error_kind else ""
+    title = f"generation {generation.id}, attempt {generation.attempt}{fallback}"
+    click.secho(f"\n{title}, {generation.state}{harmless(kind)}", bold=True)
+    _fact("error", generation.error_message)
+    _fact("refusals", f"{generation.refusals} in a row" if generation.refusals else None)
+    _fact("sent", generation.prompt)
+    _fact("model", f"{generation.model}, seed {generation.seed}")
+    _fact("prediction", generation.prediction_id)
+    _fact("claimed", _moment(generation.opened_at))
+    _fact("requested", _moment(generation.requested_at))
+    if generation.closed_at:
+        _fact(
+            "ended", f"{_moment(generation.closed_at)}, after {generation.duration_seconds:.1f} s"
+        )
+    else:
+        _fact("held until", _moment(generation.lease_until))
+    if generation.predict_seconds is not None:
+        _fact("computed", f"{generation.predict_seconds:.2f} s")
+    _fact("image", generation.image_url)
+    _fact("kept as", generation.image_path)
+    _fact("sha256", generation.image_sha256)
+    _fact("worker", generation.worker)
+
+
+def _fact(label: str, value: object, colour: str | None = None) -> None:
+    """A line, where there is something to tell."""
+    if value is not None:
+        click.echo(f"  {label:<{LABEL_WIDTH}} {click.style(harmless(str(value)), fg=colour)}")
+
+
+def _moment(time: str | None) -> str | None:
+    """2026-11-24 02:03:04 UTC, of an ISO time in UTC."""
+    return f"{time[:19].replace('T', ' ')} UTC" if time and time[0].isdigit() else time
+
+
+@tokens.command()
+@click.argument("token_ids", metavar="[ID]...", nargs=-1, type=TOKEN_ID)
+@click.option(
+    "--failed-since",
+    callback=duration,
+    metavar="DURATION",
+    help="All that failed within this time, as 24h.",
+)
+@click.option("--error-kind", metavar="KIND", help="Of these, those with this kind of error.")
+@click.option("--lost", is_flag=True, help="Also tokens whose image is there; pays for another.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@settings_options("database_url")
+def retry(
+    *,
+    token_ids: tuple[int, ...],
+    failed_since: float | None,
+    error_kind: str | None,
+    lost: bool,
+    yes: bool,
+    **options: str | None,
+) -> None:
+    """Give failed tokens three new attempts, as if they had just been minted.
+
+    Tokens that wait or are at work are left alone. One with status `uploading` has an image that
+    was paid for, and is refused; with --lost, and its ID, it gets another image that will be paid
+    for. Asks before it changes all that --failed-since finds, and before it pays again.
+
+    \b
+    Example: imagegen tokens retry 42 43
+             imagegen tokens retry --failed-since 24h --error-kind transient
+    """
+    if bool(token_ids) == (failed_since is not None):
+        raise MisusedError("name tokens, or all that failed with --failed-since 24h; not both")
+    if token_ids and error_kind is not None:
+        raise MisusedError("--error-kind goes with --failed-since")
+    if lost and not token_ids:
+        raise MisusedError("--lost goes with the IDs of tokens")
+    with _connected(options) as (connection, tables):
+        from imagegen.tokens import choose_failed, choose_named, retry  # noqa: PLC0415
+
+        if failed_since is None:
+            choice = choose_named(connection, token_ids, lost=lost)
+        else:
+            choice = choose_failed(connection, tables, failed_since, error_kind)
+        for line in choice.told:
+            click.echo(f"imagegen: {line}", err=True)
+        if choice.chosen and not yes and (choice.paid_for or not token_ids):
+            _ask(f"{_get(len(choice.chosen))} new attempts")
+        changed = retry(connection, tables, choice.chosen)
+    click.echo(f"{_get(changed)} new attempts")
+    if changed < len(choice.chosen):
+        others = len(choice.chosen) - changed
+        click.echo(f"imagegen: {others} changed meanwhile, and left alone", err=True)
+    if choice.refused:
+        raise SystemExit(1)
+
+
+def _ask(what: str) -> None:
+    """Ends the command where the answer is no, or where nobody is there to give one."""
+    if not sys.stdin.isatty():
+        raise failed(f"{what} only with --yes, as nobody can be asked here: nothing was changed")
+    click.confirm(f"{what}. Go on?", abort=True)
+
+
+def _get(count: int) -> str:
+    return "1 token gets" if count == 1 else f"{count} tokens get"
+
+
+@contextmanager
+def _connected(options: dict[str, str | None]) -> "Iterator[tuple[Connection, Tables]]":
+    """The database and its tables, as imagegen needs them; what is wrong is told in one line."""
+    url = load_database_url(options)
+    with told_in_one_line(url):
+        from imagegen import database  # noqa: PLC0415
+
+        with database.connect(url, "imagegen tokens") as connection:
+            database.check_revision(connection)
+            yield connection, database.read_tables(connection)

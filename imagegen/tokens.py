@@ -1,0 +1,267 @@
+"""The tokens as an operator sees them, and new attempts for those that want some."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from string import Template
+from typing import Any
+
+from psycopg.rows import class_row
+
+from imagegen.database import Connection, Tables
+from imagegen.spend import BILLED_AND_LOST, PERHAPS_BILLED, bounded
+
+# A token that Replicate refused for a day has more generations than anybody reads.
+GENERATIONS_SHOWN = 200
+# Ten thousand tokens, scattered over a busy disk, may take more than ten seconds.
+RETRY_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Token:
+    """A row of `tokens_s0` with its author. Times are ISO 8601 in UTC, or infinity."""
+
+    token_id: int
+    author: str | None  # the wallet
+    author_prompt: str | None
+    status: str  # in lower case
+    created_at: str
+    age_seconds: float
+    generation_attempts: int
+    generation_error: str | None
+    generate_after: str | None
+    image_url: str | None
+    error_kind: str | None  # of its newest generation
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A row of `generations`. Times are ISO 8601 in UTC, or infinity."""
+
+    id: int
+    attempt: int
+    state: str
+    error_kind: str | None
+    error_message: str | None
+    prompt: str | None  # as sent
+    fallback: bool
+    model: str
+    seed: int
+    prediction_id: str | None
+    opened_at: str
+    requested_at: str | None
+    closed_at: str | None
+    duration_seconds: float  # from its claim to its end, or to now
+    predict_seconds: float | None
+    images: int | None
+    image_url: str | None
+    image_path: str | None
+    image_sha256: str | None
+    worker: str | None
+    lease_until: str
+    refusals: int
+    refused_since: str | None
+
+
+@dataclass(frozen=True)
+class Story:
+    """A token, where it is still there, and its newest generations in the order of time."""
+
+    token: Token | None
+    generations: list[Generation]
+    generations_left_out: bool  # there are older ones
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A token as it looked: it gets new attempts only while it looks the same."""
+
+    token_id: int
+    status: str
+    image_url: str | None
+    error_kind: str | None
+
+    @property
+    def may_be_paid_for(self) -> bool:
+        """Whether Replicate billed an image already, or perhaps did."""
+        return self.status == "uploading" or self.error_kind in (*BILLED_AND_LOST, *PERHAPS_BILLED)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which tokens get new attempts, and a line for each other one that was named."""
+
+    chosen: list[Seen]
+    left_alone: list[str] = field(default_factory=list)  # they wait or are at work: no harm done
+    refused: list[str] = field(default_factory=list)
+
+    @property
+    def paid_for(self) -> int:
+        """For how many of the chosen ones Replicate billed an image already, or perhaps did."""
+        return sum(token.may_be_paid_for for token in self.chosen)
+
+    @property
+    def told(self) -> list[str]:
+        """What the operator is to know first."""
+        again = "had an image that was paid for, or perhaps was: another one will be paid for"
+        count = self.paid_for
+        return self.left_alone + self.refused + ([f"{count} of these {again}"] if count else [])
+
+
+def list_tokens(
+    connection: Connection,
+    tables: Tables,
+    *,
+    statuses: Collection[str] = (),
+    author: str | None = None,
+    older_seconds: float | None = None,
+    newer_seconds: float | None = None,
+    error_kind: str | None = None,
+    limit: int,
+) -> list[Token]:
+    """The newest tokens that are all of this; an age is the time since the mint."""
+    wanted = ["true"]
+    if statuses:
+        wanted.append(f"t.status IN ({', '.join(tables.labels[name] for name in statuses)})")
+    if author is not None:
+        wanted.append(BY_AUTHOR)
+    if older_seconds is not None:
+        wanted.append("$minted_at <= now() - make_interval(secs => %(older)s)")
+    if newer_seconds is not None:
+        wanted.append("$minted_at >= now() - make_interval(secs => %(newer)s)")
+    if error_kind is not None:
+        wanted.append(ENDED_WITH_KIND)
+    # The rest is looked up for those that are shown, not for a million that are sorted.
+    rows = f"""(SELECT * FROM tokens_s0 t WHERE {" AND ".join(wanted)}
+                ORDER BY t.created_at DESC, t.token_id DESC LIMIT %(limit)s)"""
+    values = {
+        "author": author,
+        "older": older_seconds,
+        "newer": newer_seconds,
+        "error_kind": error_kind,
+        "limit": limit,
+    }
+    sql = TOKENS + f" FROM {rows} t LEFT JOIN authors a ON a.id = t.author_id" + NEWEST_FIRST
+    with bounded(connection):
+        cursor = connection.cursor(row_factory=class_row(Token))
+        return cursor.execute(_filled(sql, tables), values).fetchall()
+
+
+def read_story(connection: Connection, tables: Tables, token_id: int) -> Story:
+    """All that is known of a token. The ledger outlives a token that was deleted."""
+    one = " FROM tokens_s0 t LEFT JOIN authors a ON a.id = t.author_id WHERE t.token_id = %s"
+    with bounded(connection):
+        tokens = connection.cursor(row_factory=class_row(Token))
+        token = tokens.execute(_filled(TOKENS + one, tables), [token_id]).fetchone()
+        generations = connection.cursor(row_factory=class_row(Generation))
+        newest = generations.execute(GENERATIONS, [token_id, GENERATIONS_SHOWN + 1]).fetchall()
+    shown = newest[:GENERATIONS_SHOWN]
+    return Story(token, shown[::-1], len(newest) > len(shown))
+
+
+def choose_named(connection: Connection, token_ids: Collection[int], *, lost: bool) -> Choice:
+    """What is to become of these tokens; `lost` says that images paid for are lost."""
+    with bounded(connection):
+        cursor = connection.cursor(row_factory=class_row(Seen))
+        seen = cursor.execute(SEEN + " WHERE t.token_id = ANY(%s)", [list(token_ids)]).fetchall()
+    unknown = sorted(set(token_ids) - {token.token_id for token in seen})
+    choice = Choice([], refused=[f"there is no token {token_id}" for token_id in unknown])
+    for token in sorted(seen, key=lambda token: token.token_id):
+        told = f"token {token.token_id} is {token.status}"
+        match token.status:
+            case "failed":
+                choice.chosen.append(token)
+            case "uploading" if lost:
+                choice.chosen.append(token)
+            case "uploading":
+                choice.refused.append(f"{told}, its image is paid for: --lost pays for another one")
+            case "detected" | "generating":
+                choice.left_alone.append(f"{told} and left alone: its image is on its way")
+            case _:
+                choice.refused.append(f"{told}: it has left imagegen with its image")
+    return choice
+
+
+def choose_failed(
+    connection: Connection, tables: Tables, seconds: float, error_kind: str | None
+) -> Choice:
+    """All tokens that failed within these seconds, with this kind of error where one is named."""
+    sql = SEEN + FAILED_SINCE + ("" if error_kind is None else f" AND {ENDED_WITH_KIND}")
+    with bounded(connection):
+        cursor = connection.cursor(row_factory=class_row(Seen))
+        values = {"since": seconds, "error_kind": error_kind}
+        return Choice(cursor.execute(_filled(sql, tables), values).fetchall())
+
+
+def retry(connection: Connection, tables: Tables, seen: Collection[Seen]) -> int:
+    """New attempts for those of these tokens that still look as they were seen; how many."""
+    values: dict[str, Any] = {
+        "token_ids": [token.token_id for token in seen],
+        "statuses": [token.status for token in seen],
+        "image_urls": [token.image_url for token in seen],
+    }
+    with bounded(connection, RETRY_SECONDS):
+        return connection.execute(_filled(RETRY, tables), values).rowcount
+
+
+def _filled(sql: str, tables: Tables) -> str:
+    return Template(sql).substitute(tables.labels, minted_at=tables.minted_at)
+
+
+def _iso(time: str) -> str:
+    """SQL for a time as ISO 8601 text: an operator's 'infinity' has no datetime in Python."""
+    return f"to_json({time}) #>> '{{}}'"
+
+
+# How a token's newest generation ended. LIMIT 1 would invite a walk through the primary key.
+NEWEST_KIND = """(
+        SELECT (array_agg(g.error_kind ORDER BY g.id DESC))[1]
+        FROM generations g WHERE g.token_id = t.token_id)"""
+
+TOKENS = f"""
+    SELECT t.token_id, a.wallet_address::text AS author, a.prompt_text::text AS author_prompt,
+        lower(t.status::text) AS status, {_iso("$minted_at")} AS created_at,
+        extract(epoch FROM now() - $minted_at)::float AS age_seconds,
+        t.generation_attempts, t.generation_error, {_iso("t.generate_after")} AS generate_after,
+        t.image_url, {NEWEST_KIND} AS error_kind"""
+NEWEST_FIRST = " ORDER BY t.created_at DESC, t.token_id DESC"
+
+# Wallets are written in either case.
+BY_AUTHOR = """t.author_id IN (
+    SELECT id FROM authors WHERE lower(wallet_address) = lower(%(author)s))"""
+
+# As two joins, which a million tokens take faster than a look for each.
+ENDED_WITH_KIND = """EXISTS (
+    SELECT FROM generations g
+    WHERE g.token_id = t.token_id AND g.error_kind = %(error_kind)s AND NOT EXISTS (
+        SELECT FROM generations later WHERE later.token_id = g.token_id AND later.id > g.id))"""
+
+GENERATIONS = f"""
+    SELECT id, attempt, state, error_kind, error_message, prompt, fallback, model, seed,
+        prediction_id, {_iso("opened_at")} AS opened_at, {_iso("requested_at")} AS requested_at,
+        {_iso("closed_at")} AS closed_at,
+        extract(epoch FROM coalesce(closed_at, now()) - opened_at)::float AS duration_seconds,
+        predict_seconds, images, image_url, image_path, image_sha256, worker,
+        {_iso("lease_until")} AS lease_until, refusals, {_iso("refused_since")} AS refused_since
+    FROM generations WHERE token_id = %s ORDER BY id DESC LIMIT %s"""
+
+SEEN = f"""
+    SELECT t.token_id, lower(t.status::text) AS status, t.image_url, {NEWEST_KIND} AS error_kind
+    FROM tokens_s0 t"""
+
+# What was minted since then has failed since then.
+FAILED_SINCE = """
+    WHERE t.status = $failed AND (
+        $minted_at >= now() - make_interval(secs => %(since)s)
+        OR EXISTS (
+            SELECT FROM generations g WHERE g.token_id = t.token_id
+                AND g.closed_at >= now() - make_interval(secs => %(since)s)))"""
+
+# Fenced on what was seen: what a worker, the next stage or another operator has changed since then
+# is theirs. An open generation in the way goes on, and its image is the token's.
+RETRY = """
+    UPDATE tokens_s0 t SET status = $detected, generation_attempts = 0, generation_error = NULL,
+        generate_after = NULL, image_url = NULL
+    FROM unnest(%(token_ids)s::integer[], %(statuses)s::text[], %(image_urls)s::text[])
+        AS seen (token_id, status, image_url)
+    WHERE t.token_id = seen.token_id AND lower(t.status::text) = seen.status
+        AND t.image_url IS NOT DISTINCT FROM seen.image_url"""

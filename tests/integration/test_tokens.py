@@ -1,0 +1,226 @@
+"""`imagegen tokens` lists tokens and tells what became of each."""
+
+import json
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from imagegen import database
+from imagegen.cli import cli
+from imagegen.sandbox import Fault, Sandbox
+from tests.ledger import put, record, record_failed
+from tests.running import Site
+from tests.terminal import on_a_terminal
+
+HOSTILE = "\x1b]0;owned\x07\x1b[31mthe prediction\r\nfailed \u202eleftwards, for a reason"
+WALLET = "0x00000000000000000000000000000000000000aB"
+
+
+def listed(site: Site, *arguments: str) -> list[int]:
+    """The tokens that the command lists, in its order."""
+    done = site.run("tokens", "list", "--json", *arguments)
+    assert done.returncode == 0, done.stderr
+    return [token["token_id"] for token in json.loads(done.stdout)]
+
+
+def shown(site: Site, token_id: int) -> Any:
+    done = site.run("tokens", "show", str(token_id), "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+# list
+
+
+def test_the_newest_tokens_come_first_and_no_more_than_the_limit(site: Site) -> None:
+    put(site, "failed", 1, hours_ago=1)
+    put(site, "detected", 2, hours_ago=2)
+    put(site, "ready", 3, hours_ago=0)
+
+    assert listed(site) == [3, 1, 2]
+    assert listed(site, "--limit", "2") == [3, 1]
+
+
+def test_tokens_are_found_by_status_age_and_author(site: Site) -> None:
+    put(site, "failed", 1, hours_ago=1)
+    put(site, "failed", 2, hours_ago=50)
+    put(site, "detected", 3, hours_ago=1)
+    put(site, "uploading", 4, hours_ago=200)
+    site.query("UPDATE authors SET wallet_address = %s WHERE wallet_address LIKE '%%4'", WALLET)
+
+    assert listed(site, "--status", "failed") == [1, 2]
+    assert listed(site, "--status", "failed", "--status", "DETECTED") == [3, 1, 2]
+    assert listed(site, "--older", "30h") == [2, 4]
+    assert listed(site, "--newer", "3d", "--status", "failed") == [1, 2]
+    assert listed(site, "--older", "30h", "--newer", "3d") == [2]
+    assert listed(site, "--author", WALLET.upper().replace("X", "x")) == [4]
+    assert listed(site, "--author", "nobody") == []
+
+
+def test_tokens_are_found_by_how_their_newest_generation_ended(site: Site) -> None:
+    put(site, "failed", 1, 2, 3)
+    record_failed(site, 1, "transient")
+    record_failed(site, 1, "content_policy")
+    record_failed(site, 2, "transient")
+
+    assert listed(site, "--error-kind", "transient") == [2]
+    assert listed(site, "--error-kind", "content_policy") == [1]
+    assert listed(site, "--error-kind", "none such") == []
+
+
+@pytest.mark.parametrize("status", database.STATUSES)
+def test_every_status_of_imagegens_can_be_asked_for(site: Site, status: str) -> None:
+    put(site, status, 7)
+
+    assert listed(site, "--status", status) == [7]
+
+
+def test_a_listed_token_is_told_whole_in_json(site: Site) -> None:
+    put(site, "failed", 1, generation_error=HOSTILE, generate_after="infinity")
+
+    (token,) = json.loads(site.run("tokens", "list", "--json").stdout)
+
+    assert 0 <= token.pop("age_seconds") < 60
+    assert token.pop("created_at").endswith("+00:00")
+    assert token == {
+        "token_id": 1, "author": f"0x{1:040x}", "author_prompt": "a prompt", "status": "failed",
+        "generation_attempts": 3, "generation_error": HOSTILE, "generate_after": "infinity",
+        "image_url": None, "error_kind": None,
+    }  # fmt: skip
+
+
+def test_a_pipe_gets_whole_lines_without_colours(site: Site) -> None:
+    put(site, "failed", 1, generation_error="it failed " * 50)
+
+    titles, row = site.run("tokens", "list").stdout.splitlines()
+
+    assert titles.split() == ["token", "author", "status", "attempts", "age", "error"]
+    assert row.split()[:4] == ["1", f"0x{1:040x}", "failed", "3"]
+    assert row.endswith(("it failed " * 50).rstrip())
+    assert "\x1b" not in titles + row
+
+
+def test_a_terminal_gets_a_table_that_fits_and_obeys_no_prompt(site: Site) -> None:
+    put(site, "failed", 1, hours_ago=5, generation_error=HOSTILE)
+
+    _, screen = on_a_terminal(site, "list", columns=60)
+
+    row = screen.splitlines()[1]
+    assert row.startswith("    1  0x0000…0001  \x1b[31mfailed\x1b[0m         3  5 h  ")
+    assert row.endswith("]0;owned[31mthe…")
+    assert "\x1b]" not in screen
+    assert "\u202e" not in screen
+
+
+def test_no_token_at_all_is_said(site: Site) -> None:
+    assert site.run("tokens", "list").stdout == "no token is like that\n"
+
+
+# show
+
+
+def test_the_whole_story_of_a_token_is_told(site: Site, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault.censors("naughty"))
+    site.mint("a naughty picture")
+    with site.supervisor(procs=1) as program:
+        site.wait_until_done()
+        program.stop()
+
+    told = site.run("tokens", "show", "1").stdout
+    story = shown(site, 1)
+
+    censored, fallback = story["generations"]
+    assert [item["fallback"] for item in (censored, fallback)] == [False, True]
+    assert [item["state"] for item in (censored, fallback)] == ["failed", "succeeded"]
+    assert {item["prediction_id"] for item in (censored, fallback)} == {
+        entry.prediction_id for entry in sandbox.ledger.creates()
+    }
+    assert "status      uploading" in told
+    assert f"generation {censored['id']}, attempt 1, failed: content_policy" in told
+    assert "sent        a naughty picture" in told
+    assert f"generation {fallback['id']}, attempt 1, fallback prompt, succeeded" in told
+    assert f"sent        {fallback['prompt']}" in told
+    assert f"prediction  {fallback['prediction_id']}" in told
+    assert f"image       {story['token']['image_url']}" in told
+    assert f"requested   {fallback['requested_at'][:10]} " in told
+    assert f"worker      {fallback['worker']}" in told
+
+
+def test_a_story_obeys_no_prompt_either(site: Site) -> None:
+    put(site, "failed", 1, generation_error=HOSTILE, generate_after="infinity")
+    record(site, 1, state="open", prompt=HOSTILE, error_message=HOSTILE)
+
+    code, screen = on_a_terminal(site, "show", "1")
+
+    assert code == 0
+    assert "not before  infinity" in screen
+    assert "held until" in screen
+    assert "\x1b]" not in screen
+    assert "\u202e" not in screen
+
+
+def test_a_story_of_a_thousand_refusals_ends_with_the_newest(site: Site) -> None:
+    put(site, "detected", 1)
+    site.query(
+        """INSERT INTO generations (token_id, attempt, model, seed, state, lease_until, closed_at)
+           SELECT 1, n, 'a/b', 1, 'refused', now(), now() FROM generate_series(1, 1000) n"""
+    )
+
+    story = shown(site, 1)
+
+    assert story["generations_left_out"] is True
+    assert [item["attempt"] for item in story["generations"]] == list(range(801, 1001))
+    assert "only the newest 200 generations follow" in site.run("tokens", "show", "1").stdout
+
+
+def test_what_was_paid_for_a_deleted_token_is_still_told(site: Site) -> None:
+    record(site, 5)
+
+    told = site.run("tokens", "show", "5")
+
+    assert told.returncode == 0
+    assert told.stdout.startswith("token 5\n  is not in tokens_s0 any more\n\ngeneration 1, ")
+
+
+def test_an_unknown_token_is_one_line_and_exit_code_1(site: Site) -> None:
+    told = site.run("tokens", "show", "99")
+
+    assert (told.returncode, told.stderr) == (1, "imagegen: there is no token 99\n")
+
+
+# usage
+
+
+@pytest.mark.parametrize("command", ["tokens list", "tokens show", "tokens retry", "spend"])
+def test_every_help_has_an_example(command: str) -> None:
+    shown = CliRunner().invoke(cli, [*command.split(), "--help"])
+
+    assert f"Example: imagegen {command} " in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["retry"], "name tokens, or all that failed with --failed-since 24h; not both"),
+        (["retry", "1", "--failed-since", "1h"], "name tokens, or all that failed with"),
+        (["retry", "1", "--error-kind", "gone"], "--error-kind goes with --failed-since"),
+        (["retry", "--failed-since", "1h", "--lost"], "--lost goes with the IDs of tokens"),
+        (["retry", "--failed-since", "soon"], "--failed-since must be a duration such as 90s, 24h"),
+        (["list", "--older", "2026-11-01"], "--older must be a duration such as 90s, 24h or 7d"),
+    ],
+)
+def test_bad_usage_is_one_line_and_exit_code_2(site: Site, arguments: list[str], told: str) -> None:
+    done = site.run("tokens", *arguments)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"imagegen: {told}")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_database_that_is_not_migrated_is_told_with_the_mend(empty_site: Site) -> None:
+    for command in (["list"], ["show", "1"], ["retry", "1"]):
+        done = empty_site.run("tokens", *command)
+
+        assert done.returncode == 1
+        assert done.stderr == "imagegen: the database is not migrated: run `imagegen db upgrade`\n"
