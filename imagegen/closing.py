@@ -30,6 +30,7 @@ COPY_AGAIN_SECONDS = 1.0
 # Replicate is well, and refuses only this one: such a token makes way for the others.
 OWN_REASONS = {Reason.UNAVAILABLE}
 
+MAY_PASS = {Kind.TRANSIENT, Kind.STUBBORN, Kind.UNKNOWN, Kind.CANCELED, Kind.NO_OUTPUT}
 # These were probably paid for already: another attempt is a second payment, and never silent.
 PAID_FOR = {Kind.NO_OUTPUT, Kind.GONE, Kind.DATA_REMOVED}
 
@@ -84,7 +85,7 @@ class Closer:
                 return self._fail(claim, Failed(failed.kind, message), max_attempts=0)
             case Kind.STUBBORN if claim.previous_kind == Kind.STUBBORN:
                 return self._fail(claim, failed, max_attempts=0)
-            case Kind.TRANSIENT | Kind.STUBBORN | Kind.UNKNOWN | Kind.NO_OUTPUT:
+            case kind if kind in MAY_PASS:
                 return self._fail(claim, failed, max_attempts=MAX_ATTEMPTS)
             case Kind.GONE | Kind.DATA_REMOVED if self._replace_lost:
                 return self._fail(claim, failed, max_attempts=MAX_ATTEMPTS)

@@ -25,6 +25,8 @@ class Kind(StrEnum):
     STUBBORN = "stubborn"  # mostly comes back for the same input: tried at most twice
     UNKNOWN = "unknown"  # no message, or one never seen: as transient
     INVALID_PROMPT = "invalid_prompt"  # refused by imagegen itself: nothing was sent
+    CANCELED = "canceled"  # by imagegen or somebody else, perhaps paid for; another try may pass
+    UNREADABLE = "unreadable"  # paid for, and its output holds no URL of an image
     NO_OUTPUT = "no_output"  # succeeded without an image; another try may have one
     DATA_REMOVED = "data_removed"  # paid for, and deleted before it was seen
     GONE = "gone"  # accepted, and unknown to Replicate since
@@ -206,8 +208,10 @@ def of_prediction(
             )
         case "failed":
             return _of_error(prediction.error)
-        case "canceled" | "aborted":
-            return Failed(Kind.TRANSIENT, f"the prediction was {prediction.status}")
+        case "canceled":
+            return Failed(Kind.CANCELED, "the prediction was canceled")
+        case "aborted":
+            return Failed(Kind.TRANSIENT, "the prediction was aborted")
         case _:
             return Running()
 
@@ -219,7 +223,7 @@ def _without_image(prediction: Prediction) -> Failed:
         return Failed(Kind.DATA_REMOVED, deleted)
     if prediction.output:
         unreadable = "the prediction succeeded, and its output holds no URL of an image"
-        return Failed(Kind.PERMANENT, unreadable)
+        return Failed(Kind.UNREADABLE, unreadable)
     if HELD_BACK.search(prediction.logs):
         # The model drops unsafe images silently, and tells its log alone.
         held_back = "the prediction succeeded, and its images were held back as unsafe"

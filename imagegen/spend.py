@@ -16,12 +16,10 @@ QUESTION_SECONDS = 10
 PRICES = "https://replicate.com/pricing"
 
 # "If a run fails, we don't charge you": these succeeded at Replicate, and the image was lost then.
-BILLED_AND_LOST = (Kind.NO_OUTPUT, Kind.DATA_REMOVED)
-UNREADABLE = "the prediction succeeded, and its output holds no URL of an image"
-# How these ended at Replicate nobody here knows.
-PERHAPS_BILLED = (Kind.GONE, Kind.UNRESOLVED)
-# "If you cancel a run for an official model, you may still be charged."
-CANCELED = "the prediction was canceled"
+BILLED_AND_LOST = (Kind.NO_OUTPUT, Kind.DATA_REMOVED, Kind.UNREADABLE)
+# "If you cancel a run for an official model, you may still be charged"; how the others ended at
+# Replicate nobody here knows.
+PERHAPS_BILLED = (Kind.CANCELED, Kind.GONE, Kind.UNRESOLVED)
 
 
 @dataclass(frozen=True)
@@ -44,8 +42,6 @@ def read_spend(connection: Connection, since: datetime) -> list[Line]:
         "since": since,
         "billed": list(BILLED_AND_LOST),
         "perhaps": list(PERHAPS_BILLED),
-        "canceled": CANCELED,
-        "unreadable": UNREADABLE,
         "unresolved": Kind.UNRESOLVED,
     }
     with bounded(connection):
@@ -56,9 +52,7 @@ def read_spend(connection: Connection, since: datetime) -> list[Line]:
 SPEND = """
     WITH ledger AS (
         SELECT *,
-            state = 'succeeded' OR coalesce(error_kind = ANY(%(billed)s), false)
-                OR error_message IS NOT DISTINCT FROM %(unreadable)s AS billed,
-            error_message IS NOT DISTINCT FROM %(canceled)s AS canceled
+            state = 'succeeded' OR coalesce(error_kind = ANY(%(billed)s), false) AS billed
         FROM generations
         WHERE requested_at >= %(since)s
             AND (prediction_id IS NOT NULL OR error_kind = %(unresolved)s)
@@ -66,11 +60,9 @@ SPEND = """
         SELECT prediction_id, model, predict_seconds,
             (requested_at AT TIME ZONE 'UTC')::date AS day,
             CASE WHEN state <> 'failed' THEN state
-                WHEN canceled THEN 'failed: canceled'
                 ELSE 'failed: ' || coalesce(error_kind, 'unknown') END AS outcome,
             CASE WHEN billed THEN greatest(images, 1) ELSE 0 END AS images_billed,
-            (canceled OR coalesce(error_kind = ANY(%(perhaps)s), false))::integer
-                AS images_perhaps_billed
+            coalesce(error_kind = ANY(%(perhaps)s), false)::integer AS images_perhaps_billed
         FROM ledger
     )
     SELECT day, model, outcome, count(prediction_id) AS predictions,

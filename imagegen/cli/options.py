@@ -64,7 +64,9 @@ def misconfigured(lines: list[str]) -> click.ClickException:
 @contextmanager
 def told_in_one_line(database_url: str) -> Iterator[None]:
     """What the user can mend becomes one line and exit code 1, without the password in it."""
-    from imagegen.database import AWAY, NotMigratedError  # noqa: PLC0415
+    from psycopg import Error  # noqa: PLC0415
+
+    from imagegen.database import NotMigratedError  # noqa: PLC0415
     from imagegen.logs import Redactor  # noqa: PLC0415
     from imagegen.service import CannotStartError  # noqa: PLC0415
 
@@ -73,7 +75,9 @@ def told_in_one_line(database_url: str) -> Iterator[None]:
         yield
     except (NotMigratedError, CannotStartError) as error:
         raise failed(str(error)) from None
-    except AWAY as error:
+    except UnicodeEncodeError:
+        raise failed("an argument holds bytes that are no text") from None
+    except Error as error:
         reason = " ".join(str(error).split())
         raise failed(f"cannot use the database of DATABASE_URL: {redact(reason)}") from None
 

@@ -93,7 +93,7 @@ def test_a_prediction_whose_end_nobody_knows_is_perhaps_billed(site: Site) -> No
     [
         ("canceled", None, "failed: canceled", (0, 1)),
         ("aborted", None, "failed: transient", (0, 0)),
-        ("succeeded", [{"not": "an image"}], "failed: permanent", (1, 0)),
+        ("succeeded", [{"not": "an image"}], "failed: unreadable", (1, 0)),
     ],
 )
 def test_a_canceled_prediction_is_perhaps_billed_and_an_unreadable_output_surely(

@@ -195,9 +195,11 @@ def test_a_status_that_nobody_knows_has_not_ended(status: str) -> None:
     assert ended(status, [AN_IMAGE]) == Running()
 
 
-@pytest.mark.parametrize("status", ["canceled", "aborted"])
-def test_a_prediction_that_was_ended_early_is_tried_again(status: str) -> None:
-    assert ended(status) == Failed(Kind.TRANSIENT, f"the prediction was {status}")
+@pytest.mark.parametrize(
+    ("status", "kind"), [("canceled", Kind.CANCELED), ("aborted", Kind.TRANSIENT)]
+)
+def test_a_prediction_that_was_ended_early_may_pass_another_time(status: str, kind: Kind) -> None:
+    assert ended(status) == Failed(kind, f"the prediction was {status}")
 
 
 def test_a_success_gives_its_image_and_its_times() -> None:
@@ -236,7 +238,7 @@ def test_a_success_without_any_output_is_tried_again(nothing: object) -> None:
 
 @pytest.mark.parametrize("unreadable", ["hello", [None], {"image": AN_IMAGE}, 7, ["ftp://h/x.png"]])
 def test_a_success_whose_output_cannot_be_read_is_not_paid_for_again(unreadable: object) -> None:
-    assert category(ended("succeeded", unreadable)) == "permanent"
+    assert category(ended("succeeded", unreadable)) == "unreadable"
 
 
 @pytest.mark.parametrize("output", [None, []])

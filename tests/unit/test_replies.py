@@ -48,7 +48,7 @@ def test_every_recorded_prediction_has_its_meaning() -> None:
 
     assert meanings == {
         "heat2o3bzn3ahtr6bjfftvbaci": Running(),
-        "hdwst0bb05rgp0cf0p29mzk2am": Failed(Kind.TRANSIENT, "the prediction was canceled"),
+        "hdwst0bb05rgp0cf0p29mzk2am": Failed(Kind.CANCELED, "the prediction was canceled"),
         "vgcm4plb7tgzlyznry5d5jkgvu": Succeeded(
             "https://replicate.delivery/pbxt/9inf36wjsEWuQ6XTf84iezPftv9QZdePfGySnU5tUai3BOrWE"
             "/out-0.png",

@@ -99,7 +99,7 @@ def test_an_image_that_came_just_before_its_cancel_is_kept() -> None:
 @pytest.mark.parametrize(
     ("ended", "kind"),
     [
-        (prediction("canceled"), ("transient", 3)),
+        (prediction("canceled"), ("canceled", 3)),
         (prediction("aborted"), ("transient", 3)),
         (prediction("failed", error="ValueError: invalid seed"), ("permanent", 0)),
     ],
