@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from imagegen.sandbox import answers
 from imagegen.sandbox.answers import Answer
 
-Manner = Literal["whole", "cut", "drip", "reset", "silence"]
+Manner = Literal["whole", "cut", "drip head", "drip body", "reset", "silence"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,11 +17,12 @@ class Reply:
 
     creates: bool = False  # it is carried out all the same: the prediction is made, or canceled
     status: int | None = None  # answered in place of the true one; with no body, the usual one
-    body: object = None  # a string as it is, all else as JSON
+    body: object = None  # a string as it is, "\udcff" in it as the byte 0xff; all else as JSON
+    changes: Mapping[str, object] = field(default_factory=dict)  # to the fields of the true answer
     headers: Mapping[str, str] = field(default_factory=dict)
     late_seconds: float = 0.0
     manner: Manner = "whole"
-    over_seconds: float = 0.0  # how long a dripping answer takes
+    over_seconds: float = 0.0  # how long what drips takes
 
     def __post_init__(self) -> None:
         if not self.creates and self.status is None and self.manner not in ("reset", "silence"):
@@ -36,9 +37,17 @@ class Reply:
             return Answer(self.status, usual.body, {**usual.headers, **self.headers})
         if isinstance(self.body, str):
             kind = {"content-type": "text/html; charset=UTF-8"}
-            return Answer(self.status, self.body.encode(), {**kind, **self.headers})
+            body = self.body.encode(errors="surrogateescape")
+            return Answer(self.status, body, {**kind, **self.headers})
         kind = {"content-type": "application/json" if self.status < 400 else answers.PROBLEM}
         return Answer(self.status, json.dumps(self.body).encode(), {**kind, **self.headers})
+
+    def changed(self, true_answer: Answer) -> Answer:
+        """The true answer, a JSON object, with other values in it."""
+        if not self.changes:
+            return true_answer
+        value = {**json.loads(true_answer.body), **self.changes}
+        return replace(true_answer, body=json.dumps(value).encode())
 
 
 @dataclass(frozen=True, kw_only=True)

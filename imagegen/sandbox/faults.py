@@ -13,7 +13,7 @@ from types import EllipsisType
 from typing import Literal, Self, TypedDict, Unpack, get_args
 
 from imagegen.sandbox import answers
-from imagegen.sandbox.effects import Fate, Reply
+from imagegen.sandbox.effects import Fate, Manner, Reply
 
 Operation = Literal["create", "get", "list", "cancel", "file", "account", "model"]
 
@@ -90,9 +90,17 @@ class Fault:
         return cls(reply=Reply(manner="cut", creates=True), **aim)
 
     @classmethod
-    def drips(cls, seconds: float, **aim: Unpack[Aim]) -> Self:
-        """Carried out, and answered bit by bit over so many seconds."""
-        return cls(reply=Reply(manner="drip", over_seconds=seconds, creates=True), **aim)
+    def drips(
+        cls, seconds: float, part: Literal["head", "body"] = "body", **aim: Unpack[Aim]
+    ) -> Self:
+        """Carried out, and answered with a part that comes byte by byte over so many seconds."""
+        manner: Manner = "drip head" if part == "head" else "drip body"
+        return cls(reply=Reply(manner=manner, over_seconds=seconds, creates=True), **aim)
+
+    @classmethod
+    def changes(cls, fields: Mapping[str, object], **aim: Unpack[Aim]) -> Self:
+        """Carried out, and answered with other values in these fields of the true answer."""
+        return cls(reply=Reply(changes=fields, creates=True), **aim)
 
     @classmethod
     def black_hole(

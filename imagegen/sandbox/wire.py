@@ -15,13 +15,12 @@ from imagegen.sandbox.answers import Answer, phrase
 from imagegen.sandbox.api import Api
 from imagegen.sandbox.calls import Call, read_call
 from imagegen.sandbox.control import PREFIX, Control
-from imagegen.sandbox.effects import Reply
+from imagegen.sandbox.effects import Manner, Reply
 from imagegen.sandbox.faults import Faults
 from imagegen.sandbox.ledger import Entry, LedgerBook
 
 STOP_CHECK_SECONDS = 0.02  # how often the accept loop looks whether it should end
 GONE_SECONDS = 2.0  # a connection that was shut down ends at once; more for a busy machine
-DRIPS = 20  # pieces of an answer that drips
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time at all
 
 
@@ -123,7 +122,7 @@ class Handler(BaseHTTPRequestHandler):
         answer = reply.instead()
         if reply.creates:
             true_answer = self.server.api.answer(call)
-            answer = answer or true_answer
+            answer = answer or reply.changed(true_answer)
             if true_answer.prediction_id:
                 book.note_prediction(number, true_answer.prediction_id)
         self._wait(reply.late_seconds)
@@ -131,31 +130,39 @@ class Handler(BaseHTTPRequestHandler):
             self._hang_up(reset=reply.manner == "reset")
             return
         if reply.manner == "cut":
-            self._send(answer, upto=len(answer.body) // 2)
+            self._send(answer, "cut")
             self._hang_up(reset=False)
             return
         book.note_status(number, answer.status)  # first, so that whoever has the answer finds it
         try:
-            self._send(answer, over_seconds=reply.over_seconds)
+            self._send(answer, reply.manner, reply.over_seconds)
         except ConnectionError:
             book.note_status(number, None)
             raise
 
-    def _send(self, answer: Answer, *, upto: int | None = None, over_seconds: float = 0.0) -> None:
-        """One write for head and body, or a drip over some time."""
+    def _send(self, answer: Answer, manner: Manner = "whole", over_seconds: float = 0.0) -> None:
+        """Head and body in one write, but for what is cut off or drips."""
         lines = [f"HTTP/1.1 {answer.status} {phrase(answer.status)}"]
         lines += [f"{name}: {value}" for name, value in answer.headers.items()]
         lines += [f"content-length: {len(answer.body)}", "", ""]
         head = "\r\n".join(lines).encode("latin-1")
-        body = b"" if self.command == "HEAD" else answer.body[:upto]
-        if not over_seconds:
-            self.wfile.write(head + body)
-            return
-        self.wfile.write(head)
-        size = max(1, math.ceil(len(body) / DRIPS))
-        for start in range(0, len(body), size):
-            self._wait(over_seconds / DRIPS)
-            self.wfile.write(body[start : start + size])
+        body = b"" if self.command == "HEAD" else answer.body
+        match manner:
+            case "drip head":
+                self._drip(head, over_seconds)
+                self.wfile.write(body)
+            case "drip body":
+                self.wfile.write(head)
+                self._drip(body, over_seconds)
+            case "cut":
+                self.wfile.write(head + body[: len(body) // 2])
+            case _:
+                self.wfile.write(head + body)
+
+    def _drip(self, data: bytes, over_seconds: float) -> None:
+        for place in range(len(data)):
+            self._wait(over_seconds / len(data))
+            self.wfile.write(data[place : place + 1])
 
     def _wait(self, seconds: float) -> None:
         """Until the time is over or the sandbox stops."""

@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
 
 import httpx
 import pytest
@@ -75,6 +76,21 @@ def test_an_answer_can_be_made_up(sandbox: Sandbox, customer: Customer) -> None:
     assert response.headers["retry-after"] == "7"
 
 
+def test_an_answer_can_be_bytes_that_are_no_text(sandbox: Sandbox, customer: Customer) -> None:
+    sandbox.faults.add(Fault.answers(200, "no \udcff"))
+
+    assert customer.post().content == b"no \xff"
+
+
+def test_a_true_answer_can_have_other_values_in_it(sandbox: Sandbox, customer: Customer) -> None:
+    queued = Fault.changes({"status": "queued"}, operation="get", times=1)
+    sandbox.faults.add(queued, Fault.never_starts())
+    prediction = customer.create("a cat")
+
+    assert customer.look_at(prediction) == {**prediction, "status": "queued"}
+    assert customer.look_at(prediction) == prediction
+
+
 def test_a_throttled_request_says_when_to_come_back(sandbox: Sandbox, customer: Customer) -> None:
     sandbox.faults.add(Fault.throttles(retry_after=30))
 
@@ -142,8 +158,11 @@ def test_a_body_can_be_cut_short(sandbox: Sandbox, customer: Customer) -> None:
     assert sandbox.ledger[0].status is None
 
 
-def test_a_dripping_answer_outlasts_a_read_timeout(sandbox: Sandbox) -> None:
-    sandbox.faults.add(Fault.drips(0.6))
+@pytest.mark.parametrize("part", ["head", "body"])
+def test_a_dripping_answer_outlasts_a_read_timeout(
+    sandbox: Sandbox, part: Literal["head", "body"]
+) -> None:
+    sandbox.faults.add(Fault.drips(0.6, part))
     customer = Customer(sandbox.url, timeout=0.3)
     began = time.monotonic()
 
