@@ -1,0 +1,206 @@
+"""Every known message of Replicate, through the whole program: each ends its token where its
+category says.
+
+Those about the account hold up all tokens of a worker, so each has a program to itself; the others
+come at once, to one program that has a token for each.
+"""
+
+import json
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from imagegen.sandbox import Fault, Sandbox
+from tests.judge import crashed, inconsistent, judge, unaccounted
+from tests.pooler import PgBouncer
+from tests.postgres import PostgresServer
+from tests.running import Site, wait_for
+
+KNOWN_ERRORS = Path(__file__).parents[1] / "unit" / "data" / "replicate-errors.json"
+REASONS = {
+    "account": {"unauthorized", "no_credit", "misconfigured"},
+    "throttled": {"throttled"},
+}
+KINDS = {"transient": {"transient", "stubborn"}, "unknown": {"unknown"}}
+THRICE = "a message that comes three times"
+SETTLE_SECONDS = 2
+ALL_AT_ONCE = {"WORKER_BATCH_SIZE": "50", "IMAGEGEN_CREATE_RATE": "100000"}
+
+
+@dataclass(frozen=True)
+class Message:
+    """What Replicate says once to the token with this prompt."""
+
+    prompt: str
+    category: str
+    text: str
+    fault: Fault
+
+    def __str__(self) -> str:
+        return f"{self.prompt} {self.text}"[:70]
+
+
+def known_messages() -> Iterator[Message]:
+    known = json.loads(KNOWN_ERRORS.read_text())
+    for place, row in enumerate(known["failed_prediction"]):
+        prompt = f"prediction {place:03}"
+        fault = Fault.fails(prompt, error=row["error"], times=1)
+        yield Message(prompt, row["category"], row["error"] or "", fault)
+    for place, row in enumerate(known["create"]):
+        prompt = f"create {place:03}"
+        body = {name: row[name] for name in ("title", "detail") if row[name]}
+        if row["category"] == "throttled":
+            body["retry_after"] = 1  # its words alone would hold the token up for half a minute
+        fault = Fault.answers(row["status"], body or None, prompt=prompt, times=1)
+        yield Message(prompt, row["category"], (row["detail"] or row["title"]).strip(), fault)
+
+
+MESSAGES = list(known_messages())
+
+
+def each_of(*categories: str) -> pytest.MarkDecorator:
+    """Run a test for each message of these categories."""
+    chosen = [message for message in MESSAGES if message.category in categories]
+    return pytest.mark.parametrize("message", chosen, ids=str)
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """Tokens that were all minted at once, and the program that works at them."""
+
+    site: Site
+    sandbox: Sandbox
+
+    def ending(self, prompt: str) -> tuple[str, int, str | None]:
+        """The status, the attempts and the error of a token, as soon as it has ended."""
+
+        def look() -> tuple[str, int, str | None] | None:
+            [(status, attempts, error)] = self.site.query(ENDING, prompt)
+            return (status, attempts, error) if status in ("uploading", "failed") else None
+
+        return wait_for(f"the end of {prompt!r}", look)
+
+    def generations(self, prompt: str) -> list[tuple[str, str | None, bool]]:
+        """The state of each generation of a token, its error's kind, and whether it was the
+        fallback."""
+        return self.site.query(GENERATIONS, prompt)
+
+
+ENDING = """
+    SELECT lower(status::text), generation_attempts, generation_error
+    FROM tokens_s0 JOIN authors ON authors.id = author_id WHERE prompt_text = %s"""
+GENERATIONS = """
+    SELECT state, error_kind, fallback
+    FROM generations JOIN tokens_s0 USING (token_id) JOIN authors ON authors.id = author_id
+    WHERE prompt_text = %s ORDER BY generations.id"""
+SECONDS_BETWEEN_REQUESTS = """
+    SELECT extract(epoch FROM max(requested_at) - min(requested_at))
+    FROM generations WHERE prompt = %s"""
+
+
+@pytest.fixture(scope="module")
+def crowd(
+    postgres_server: PostgresServer,
+    pooler: PgBouncer | None,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Crowd]:
+    name = f"test_{uuid.uuid4().hex}"
+    url = postgres_server.create_database(name)
+    messages = [message for message in MESSAGES if message.category not in REASONS]
+    with Sandbox(latency_seconds=0.2) as sandbox:
+        folder = tmp_path_factory.mktemp("crowd")
+        site = Site(pooler.url(name) if pooler else url, sandbox.url, folder)
+        site.settings |= {"IMAGEGEN_SETTLE_SECONDS": str(SETTLE_SECONDS), **ALL_AT_ONCE}
+        site.upgrade()
+        sandbox.faults.add(*(message.fault for message in messages))
+        sandbox.faults.add(Fault.fails(THRICE, error="Internal error.", times=3))
+        site.mint(THRICE, *(message.prompt for message in messages))
+        with site.supervisor(procs=1):
+            yield Crowd(site, sandbox)
+    postgres_server.drop_database(name)
+
+
+@each_of("content_policy")
+def test_what_is_refused_for_its_content_gets_an_image_of_the_fallback_prompt(
+    crowd: Crowd, message: Message
+) -> None:
+    assert crowd.ending(message.prompt) == ("uploading", 1, None)
+    assert crowd.generations(message.prompt) == [
+        ("failed", "content_policy", False),
+        ("succeeded", None, True),
+    ]
+
+
+@each_of("transient", "unknown")
+def test_what_may_pass_is_tried_again_and_costs_an_attempt(crowd: Crowd, message: Message) -> None:
+    assert crowd.ending(message.prompt) == ("uploading", 2, None)
+    [(state, kind, fallback), after] = crowd.generations(message.prompt)
+    assert (state, fallback) == ("failed", False)
+    assert kind in KINDS[message.category]
+    assert after == ("succeeded", None, False)
+
+
+def test_what_fails_three_times_has_failed(crowd: Crowd) -> None:
+    assert crowd.ending(THRICE) == ("failed", 3, "Internal error.")
+    assert len(crowd.sandbox.ledger.creates().about(THRICE)) == 3
+
+
+@each_of("permanent")
+def test_what_can_never_pass_fails_at_once_and_says_why(crowd: Crowd, message: Message) -> None:
+    status, attempts, error = crowd.ending(message.prompt)
+
+    assert status == "failed"
+    assert message.text in str(error)
+    assert attempts == len(crowd.sandbox.predictions.about(message.prompt))
+    assert len(crowd.sandbox.ledger.creates().about(message.prompt)) == 1
+
+
+@each_of("ambiguous")
+def test_what_may_have_made_a_prediction_is_not_sent_again_before_the_list_has_said_no(
+    crowd: Crowd, message: Message
+) -> None:
+    assert crowd.ending(message.prompt) == ("uploading", 1, None)
+    assert crowd.generations(message.prompt) == [
+        ("refused", "unavailable", False),
+        ("succeeded", None, False),
+    ]
+    ledger = crowd.sandbox.ledger
+    first, second = ledger.creates().about(message.prompt)
+    asked = [entry.at_seconds for entry in ledger.of("list")]
+    assert any(first.at_seconds < at_seconds < second.at_seconds for at_seconds in asked)
+    [(seconds,)] = crowd.site.query(SECONDS_BETWEEN_REQUESTS, message.prompt)
+    assert seconds > SETTLE_SECONDS
+
+
+def test_no_message_leaves_a_mess_or_pays_for_a_token_twice(crowd: Crowd) -> None:
+    statuses = crowd.site.wait_until_done()
+
+    # Not the whole judge: the tokens that were censored share the fallback prompt.
+    site, sandbox = crowd.site, crowd.sandbox
+    assert not [*unaccounted(site, sandbox), *inconsistent(site), *crashed(site)]
+    assert len(sandbox.predictions.paid()) == statuses["uploading"]
+
+
+@each_of(*REASONS)
+def test_what_is_wrong_with_the_account_closes_the_gate_and_costs_no_attempt(
+    site: Site, sandbox: Sandbox, message: Message
+) -> None:
+    sandbox.faults.add(message.fault)
+    site.mint(message.prompt)
+
+    with site.supervisor(procs=1) as program:
+        ending = Crowd(site, sandbox).ending(message.prompt)
+        [closed] = program.events("gate.closed")
+
+    assert ending == ("uploading", 1, None)
+    assert closed["reason"] in REASONS[message.category]
+    assert message.text in closed["error"]
+    judge(site, sandbox)
+
+
+def test_every_category_has_its_test() -> None:
+    tested = {"content_policy", "transient", "unknown", "permanent", "ambiguous", *REASONS}
+    assert {message.category for message in MESSAGES} == tested
