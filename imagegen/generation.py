@@ -84,6 +84,7 @@ class Recipe:
         self._close = closer
         self._options = options
         self._handing_over = handing_over
+        self._give_up_after_seconds = options.give_up_after_seconds
         self._pace = Pace()
 
     def run(self, first: Claim) -> None:
@@ -132,7 +133,8 @@ class Recipe:
             # This process stood still; another may be asking Replicate about this very request.
             raise LostLeaseError
         crash.point("requested")
-        outcome = outcomes.of_create(self._provider.create(claim.model, self._inputs(claim)))
+        reply = self._provider.create(claim.model, self._inputs(claim))
+        outcome = outcomes.of_create(reply, self._seed(claim))
         crash.point("posted")
         match outcome:
             case Accepted(prediction):
@@ -152,6 +154,10 @@ class Recipe:
     def _inputs(self, claim: Claim) -> dict[str, Any]:
         marker = {self._options.marker: claim.seed} if self._options.marker else {}
         return self._options.model_input | {"prompt": claim.prompt} | marker
+
+    def _seed(self, claim: Claim) -> int | None:
+        """By what Replicate's answers tell this generation, where the model takes a seed."""
+        return claim.seed if self._options.marker else None
 
     def _accept(self, claim: Claim, prediction: Prediction) -> Claim | None:
         """Commit the id before anything else happens (law 1)."""
@@ -190,6 +196,9 @@ class Recipe:
                     log.error("prediction.lost", extra=about(claim, error=message))
                     gone = f"Replicate no longer knows the prediction, perhaps paid for: {message}"
                     return self._close.fail(claim, Failed(Kind.GONE, gone))
+                case Unseen(message, missing=False) if age_seconds > self._give_up_after_seconds:
+                    unseen = f"the prediction cannot be read, and is perhaps paid for: {message}"
+                    return self._close.fail(claim, Failed(Kind.UNRESOLVED, unseen))
                 case Unseen(message, missing=False) if age_seconds > overdue_seconds:
                     log.warning("prediction.unseen", extra=about(claim, error=message))
                     return self._close.postpone(claim, LOOK_AGAIN_SECONDS)
@@ -222,14 +231,13 @@ class Recipe:
         since = datetime.fromisoformat(claim.requested_at) - CLOCK_SLACK
         listed = self._provider.list(since.isoformat())
         if not isinstance(listed, Listed):
-            if (claim.requested_seconds_ago or 0.0) < self._options.give_up_after_seconds:
+            if (claim.requested_seconds_ago or 0.0) < self._give_up_after_seconds:
                 return self._reconcile_later(claim, "unseen")
             message = f"Replicate's list cannot be read, and this is perhaps paid for: {listed}"
             return self._close.fail(claim, Failed(Kind.UNRESOLVED, message))
         ids = {item.id for item in listed.predictions}
         known = self._close.patiently(lambda: self._queue.known_predictions(ids))
-        seed = claim.seed if self._options.marker else None
-        match outcomes.of_list(listed, claim.prompt, seed, known):
+        match outcomes.of_list(listed, claim.prompt, self._seed(claim), known):
             case Found(prediction, others):
                 _reconciled(claim, "found")
                 for other in others:

@@ -144,9 +144,12 @@ PERMANENT = re.compile(
 )
 
 
-def of_create(reply: Reply) -> Accepted | Refused | Failed | Unknown:
-    """What the answer to a POST means. In doubt it is Unknown, never a reason to send again."""
+def of_create(reply: Reply, seed: int | None) -> Accepted | Refused | Failed | Unknown:
+    """What the answer to a POST means; `seed` is the one that was sent, if the model takes one. In
+    doubt it is Unknown, never a reason to send again."""
     match reply:
+        case Answered(prediction) if prediction.seed not in (None, seed) and seed is not None:
+            return Unknown("the answer to another request")
         case Answered(prediction):
             return Accepted(prediction)
         case NotSent(why):

@@ -23,6 +23,7 @@ from tests.unit.recipe import (
     sent,
 )
 
+STARTED_FALLBACK = Answered(prediction("starting", seed=43))
 CENSORED = Answered(prediction("failed", error="NSFW content detected"))
 UNCLEAR = Unclear("ReadTimeout")
 
@@ -88,7 +89,7 @@ def test_what_mostly_comes_back_is_tried_twice_at_most(
 
 
 def test_a_censored_prompt_is_followed_by_the_fallback_with_a_seed_of_its_own() -> None:
-    noted = generate(creates=[STARTED, STARTED], looks=[CENSORED, DONE])
+    noted = generate(creates=[STARTED, STARTED_FALLBACK], looks=[CENSORED, DONE])
 
     assert noted.about("close_censored") == [(FALLBACK,)]
     assert [inputs["prompt"] for _, inputs in noted.about("POST")] == ["a cat", FALLBACK]
@@ -97,7 +98,7 @@ def test_a_censored_prompt_is_followed_by_the_fallback_with_a_seed_of_its_own() 
 
 
 def test_a_fallback_that_is_censored_too_ends_it() -> None:
-    noted = generate(creates=[STARTED, STARTED], looks=[CENSORED, CENSORED])
+    noted = generate(creates=[STARTED, STARTED_FALLBACK], looks=[CENSORED, CENSORED])
 
     assert noted.happened[-1] == ("close_failed", "content_policy", 0)
 

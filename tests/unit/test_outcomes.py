@@ -24,6 +24,7 @@ DATA = Path(__file__).parent / "data"
 KNOWN_ERRORS = json.loads((DATA / "replicate-errors.json").read_text())
 AN_ID = "heat2o3bzn3ahtr6bjfftvbaci"
 AN_IMAGE = "https://replicate.delivery/pbxt/9inf/out-0.png"
+SEED = 42
 ACCOUNT_REASONS = {Reason.UNAUTHORIZED, Reason.NO_CREDIT, Reason.MISCONFIGURED}
 
 
@@ -54,8 +55,20 @@ def ended(status: str, output: object = None, **more: Any) -> object:
     return outcomes.of_prediction(prediction, http_allowed=False)
 
 
+def of_create(reply: Reply) -> object:
+    return outcomes.of_create(reply, SEED)
+
+
 def image_in(output: object) -> str | None:
     return outcomes.first_image(output, http_allowed=False)
+
+
+def test_the_answer_to_another_request_proves_nothing() -> None:
+    ours, other = (Answered(Prediction(AN_ID, "starting", seed=seed)) for seed in (SEED, 43))
+
+    assert isinstance(of_create(ours), Accepted)
+    assert isinstance(of_create(other), Unknown)
+    assert isinstance(outcomes.of_create(other, None), Accepted)  # a model without a seed
 
 
 # A failed prediction.
@@ -101,19 +114,19 @@ def test_words_of_a_prompt_repeated_in_an_error_decide_nothing(error: str) -> No
 def test_a_real_answer_to_a_create_means_what_is_known_of_it(row: dict[str, Any]) -> None:
     rejected = Rejected(row["status"], row["title"], row["detail"])
 
-    assert category(outcomes.of_create(rejected)) == row["category"]
+    assert category(of_create(rejected)) == row["category"]
 
 
 @pytest.mark.parametrize("status", [408, 409, 500, 502, 503, 504, 520, 524, 529])
 def test_a_status_that_may_come_after_the_creation_is_never_a_reason_to_send_again(
     status: int,
 ) -> None:
-    assert category(outcomes.of_create(Rejected(status))) == "ambiguous"
+    assert category(of_create(Rejected(status))) == "ambiguous"
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308, 399, 600, 999])
 def test_a_status_that_nobody_expects_is_unknown(status: int) -> None:
-    assert category(outcomes.of_create(Rejected(status))) == "ambiguous"
+    assert category(of_create(Rejected(status))) == "ambiguous"
 
 
 @pytest.mark.parametrize(
@@ -128,13 +141,13 @@ def test_a_status_that_nobody_expects_is_unknown(status: int) -> None:
     ],
 )
 def test_a_refusal_at_the_door_is_not_the_tokens_fault(status: int, reason: Reason) -> None:
-    outcome = outcomes.of_create(Rejected(status, "Title", " detail\n"))
+    outcome = of_create(Rejected(status, "Title", " detail\n"))
 
     assert outcome == Refused(reason, f"HTTP {status} Title detail")
 
 
 def test_a_throttled_request_says_when_to_come_back() -> None:
-    outcome = outcomes.of_create(Rejected(429, "", "throttled", retry_after_seconds=5.0))
+    outcome = of_create(Rejected(429, "", "throttled", retry_after_seconds=5.0))
 
     assert outcome == Refused(Reason.THROTTLED, "HTTP 429 throttled", 5.0)
 
@@ -142,19 +155,19 @@ def test_a_throttled_request_says_when_to_come_back() -> None:
 def test_an_input_refused_for_its_content_gets_the_fallback() -> None:
     rejected = Rejected(422, "Input validation failed", "- input.prompt: NSFW")
 
-    assert category(outcomes.of_create(rejected)) == "content_policy"
+    assert category(of_create(rejected)) == "content_policy"
 
 
 @pytest.mark.parametrize(
     "detail", ["- input: prompt is required", "- input.seed: Invalid type.", "  - input: x\n"]
 )
 def test_an_input_refused_in_one_line_without_a_title_fails_its_token(detail: str) -> None:
-    assert category(outcomes.of_create(Rejected(422, "", detail))) == "permanent"
+    assert category(of_create(Rejected(422, "", detail))) == "permanent"
 
 
 @pytest.mark.parametrize("status", [400, 413])
 def test_a_request_that_can_never_be_read_fails_its_token(status: int) -> None:
-    assert category(outcomes.of_create(Rejected(status))) == "permanent"
+    assert category(of_create(Rejected(status))) == "permanent"
 
 
 @pytest.mark.parametrize(
@@ -167,7 +180,7 @@ def test_a_request_that_can_never_be_read_fails_its_token(status: int) -> None:
     ],
 )
 def test_what_became_of_a_request(reply: Reply, outcome: object) -> None:
-    assert outcomes.of_create(reply) == outcome
+    assert of_create(reply) == outcome
 
 
 # A look at a prediction.

@@ -5,7 +5,17 @@ import pytest
 from imagegen import generation, metrics
 from imagegen.queue import Claim
 from imagegen.replies import Answered, NotSent, Prediction, Rejected, Reply, Unclear
-from tests.unit.recipe import AN_ID, AN_IMAGE, DONE, STARTED, NoPace, adopted, generate, prediction
+from tests.unit.recipe import (
+    AN_ID,
+    AN_IMAGE,
+    DONE,
+    GIVE_UP_AFTER_SECONDS,
+    STARTED,
+    NoPace,
+    adopted,
+    generate,
+    prediction,
+)
 
 GONE = Rejected(404)
 # Replicate itself should have ended it a minute ago.
@@ -122,6 +132,12 @@ def test_unless_it_surely_ended_it_is_looked_at_later_and_never_paid_for_twice(
 
     assert noted.verbs() == ["GET", "cancel", "postpone"]
     assert noted.happened[-1] == ("postpone", 30.0)
+
+
+def test_a_prediction_that_cannot_be_read_for_a_day_is_given_up_and_not_paid_for_again() -> None:
+    noted = generate(adopted_after(GIVE_UP_AFTER_SECONDS + 1), looks=[Unclear("not JSON")])
+
+    assert noted.about("close_failed") == [("unresolved", 0)]
 
 
 def test_a_prediction_that_cannot_be_seen_for_long_holds_no_slot() -> None:
