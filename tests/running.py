@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from imagegen.sandbox import DEFAULT_TOKEN
 T = TypeVar("T")
 
 PATIENCE_SECONDS = 60.0
+ALEMBIC = threading.Lock()  # its context is the whole process's
 
 
 def wait_for(what: str, look: Callable[[], T | None], seconds: float = PATIENCE_SECONDS) -> T:
@@ -78,7 +80,8 @@ class Site:
         )  # fmt: skip
 
     def upgrade(self) -> None:
-        schema.upgrade(self.database_url)
+        with ALEMBIC:
+            schema.upgrade(self.database_url)
 
     def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.database_url, autocommit=True) as connection:

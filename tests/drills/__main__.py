@@ -13,13 +13,18 @@ from pathlib import Path
 
 import click
 
+from imagegen.sandbox import Sandbox
+from tests.benchmarks.figures import Figure, table
 from tests.drills import kills as kill_drill
+from tests.drills import limits, outages, schedule, takeover
 from tests.drills import rolls as roll_drill
-from tests.drills import schedule, takeover
-from tests.drills.stage import Stage, stage
+from tests.drills.stage import IN_EARNEST, Stage, stage
 from tests.judge import judge_counters, judge_what_is_left, violations
 
 ROUNDS = 3  # of measuring a takeover
+# At an account's full pace, ten a second, some of the twenty slots are free.
+OUTAGE_LATENCY_SECONDS = 1.5
+QUIET_SECONDS = 300.0  # until the last token has ended, after an outage
 
 
 @click.group(invoke_without_command=True)
@@ -66,6 +71,67 @@ def rolls(rolls: int) -> None:
         assert len(place.sandbox.ledger.creates()) == place.minted
 
 
+@main.command()
+@click.option("--fault", default="503", show_default=True, help="What is wrong with Replicate.",
+              type=click.Choice([*outages.FAULTS, "all"]))  # fmt: skip
+@click.option("--seconds", default=600.0, show_default=True, help="For how long.")
+@click.option("--tokens", default=500, show_default=True, help="Minted before.")
+def outage(fault: str, seconds: float, tokens: int) -> None:
+    """Replicate is away, while work is in flight."""
+    guilty = 0
+    for each in outages.FAULTS if fault == "all" else [fault]:
+        try:
+            have_outage(each, seconds, tokens)
+        except SystemExit:  # that one was found guilty; the others are judged all the same
+            guilty = 1
+    sys.exit(guilty)
+
+
+def have_outage(fault: str, seconds: float, tokens: int) -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix="imagegen-drill-certificates-") as certificates,
+        outages.prepared(fault, Path(certificates), OUTAGE_LATENCY_SECONDS) as bad_day,
+        judged(
+            f"outage-{fault}", procs=2, sandbox=bad_day.sandbox, **IN_EARNEST, **bad_day.settings
+        ) as place,
+    ):
+        place.mint(tokens)
+        endured = outages.endure(
+            bad_day, place.site, place.program,
+            work_before=tokens // 4, seconds=seconds, patience=QUIET_SECONDS,
+        )  # fmt: skip
+        click.echo(f"  /readyz: {'; '.join(endured.not_ready.splitlines())}")
+        tell_verdicts(outages.figures(endured, place.procs))
+
+
+@main.command()
+@click.option("--per-minute", default=600, show_default=True, help="What Replicate allows.")
+@click.option("--burst", default=10, show_default=True, help="And how many at once.")
+@click.option("--tokens", default=500, show_default=True, help="Minted at once.")
+@click.option("--supervisors", default=1, show_default=True, help="That share the limit unaware.")
+def limit(per_minute: int, burst: int, tokens: int, supervisors: int) -> None:
+    """Replicate allows only so many predictions a minute."""
+    with (
+        Sandbox(creates_per_minute=per_minute, burst=burst) as sandbox,
+        judged("limit", procs=2, sandbox=sandbox, **IN_EARNEST) as place,
+        contextlib.ExitStack() as others,
+    ):
+        programs = [place.program]
+        for _ in range(supervisors - 1):
+            programs.append(others.enter_context(place.site.supervisor(procs=place.procs)))
+        place.mint(tokens)
+        throttled = limits.press(
+            place.site, sandbox, per_minute=per_minute, burst=burst, supervisors=programs
+        )
+        tell_verdicts(limits.figures(throttled))
+
+
+def tell_verdicts(figures: list[Figure]) -> None:
+    click.echo(table(figures))
+    missed = [figure.name for figure in figures if figure.verdict == "missed"]
+    assert not missed, f"missed: {', '.join(missed)}"
+
+
 def measure() -> None:
     """How soon predictions are watched again."""
     with judged("takeover") as place:
@@ -80,11 +146,13 @@ def measure() -> None:
 
 
 @contextlib.contextmanager
-def judged(name: str, *, procs: int = 2, **settings: str) -> Iterator[Stage]:
+def judged(
+    name: str, *, procs: int = 2, sandbox: Sandbox | None = None, **settings: str
+) -> Iterator[Stage]:
     """A stage for a drill, its figures, and the verdict; the folder is kept where it is guilty."""
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix=f"imagegen-drill-{name}-"))
-    with stage(folder, procs=procs, **settings) as place:
+    with stage(folder, procs=procs, sandbox=sandbox, **settings) as place:
         try:
             yield place
             found = list(violations(place.site, place.sandbox))

@@ -1,0 +1,83 @@
+"""TLS before the sandbox, with a certificate that clients trust, or with another."""
+
+import contextlib
+import select
+import socket
+import ssl
+import subprocess
+from pathlib import Path
+
+from tests.proxy import Proxy
+
+HOST = "127.0.0.1"
+RECORD_BYTES = 65536  # more than a TLS record: nothing is left in OpenSSL, where select is blind
+
+
+class TlsFront(Proxy):
+    """Ends TLS and passes what is in it on to a port of this machine."""
+
+    def __init__(self, port: int, folder: Path) -> None:
+        super().__init__(port)
+        self.certificate = folder / "trusted.pem"
+        self._trusted = _context(self.certificate)
+        self._untrusted = _context(folder / "untrusted.pem")
+        self._context = self._trusted
+        self._clients: set[socket.socket] = set()
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """By which imagegen finds it, and trusts it."""
+        url = f"https://{HOST}:{self.port}"
+        return {"REPLICATE_BASE_URL": url, "SSL_CERT_FILE": str(self.certificate)}
+
+    def distrust(self) -> None:
+        """Show another certificate from now on, also to those who are connected."""
+        self._context = self._untrusted
+        for client in list(self._clients):
+            with contextlib.suppress(OSError):  # it ended by itself
+                client.shutdown(socket.SHUT_RDWR)
+
+    def trust(self) -> None:
+        self._context = self._trusted
+
+    def _connect(self, client: socket.socket) -> None:
+        # An error of TLS is an OSError too: a client that does not trust us leaves.
+        with (
+            contextlib.suppress(OSError),
+            self._context.wrap_socket(client, server_side=True) as secured,
+            socket.create_connection(self._target) as server,
+        ):
+            self._clients.add(secured)
+            try:
+                _pass_on_both_ways(secured, server)
+            finally:
+                self._clients.discard(secured)
+
+
+def _pass_on_both_ways(client: socket.socket, server: socket.socket) -> None:
+    """In one thread: OpenSSL's connections are not made for two."""
+    other = {client: server, server: client}
+    while True:
+        readable, _, _ = select.select(list(other), [], [])
+        for source in readable:
+            data = source.recv(RECORD_BYTES)
+            if not data:
+                return
+            other[source].sendall(data)
+
+
+def _context(certificate: Path) -> ssl.SSLContext:
+    """A server's side of TLS, with a new certificate that only those trust who are given it."""
+    subprocess.run(
+        [
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+            "-nodes", "-days", "2", "-subj", "/CN=imagegen's drills",
+            "-addext", f"subjectAltName=IP:{HOST}",
+            "-addext", "keyUsage=digitalSignature,keyCertSign",
+            "-keyout", str(certificate.with_suffix(".key")), "-out", str(certificate),
+        ],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, certificate.with_suffix(".key"))
+    return context

@@ -1,0 +1,80 @@
+"""Replicate takes only so many predictions a minute: imagegen finds its pace below that."""
+
+from dataclasses import dataclass
+
+from imagegen.sandbox import Ledger, Sandbox
+from tests.benchmarks.figures import Figure
+from tests.running import Program, Site
+
+# Until then imagegen looks for its pace.
+SETTLED_SECONDS = 20.0
+# Where an answer is seconds away, to find out what is allowed costs more than a few refusals.
+FAST_PER_MINUTE = 60
+# A slower pace than the limiter's half would be no pace; more for the start, and the last images.
+SLOWEST, START_SECONDS = 0.5, 60.0
+
+
+@dataclass(frozen=True)
+class Throttled:
+    """What the limiter let through and what it refused, by the second of its coming."""
+
+    per_minute: int
+    burst: int
+    accepted: tuple[float, ...]
+    refused: tuple[float, ...]
+
+    @property
+    def seconds(self) -> float:
+        """From the first prediction to the last."""
+        return self.accepted[-1] - self.accepted[0]
+
+    @property
+    def part_of_limit(self) -> float:
+        """How much of the limiter's pace was used. Its first burst, which it lets through at any
+        pace, is not counted."""
+        per_second = (len(self.accepted) - self.burst) / self.seconds
+        return per_second * 60 / self.per_minute
+
+    def refused_part(self, after_seconds: float = 0.0) -> float:
+        """How many of the requests were refused that came so long after the first or later."""
+        since = self.accepted[0] + after_seconds
+        refused = sum(at >= since for at in self.refused)
+        accepted = sum(at >= since for at in self.accepted)
+        return refused / max(refused + accepted, 1)
+
+
+def press(
+    site: Site, sandbox: Sandbox, *, per_minute: int, burst: int, supervisors: list[Program]
+) -> Throttled:
+    """Turn all tokens into images through a limiter, with supervisors that run already."""
+    tokens = sum(site.statuses().values())
+    patience_seconds = tokens / per_minute * 60 / SLOWEST + START_SECONDS
+    assert site.wait_until_done(patience_seconds) == {"uploading": tokens}
+    for program in supervisors:
+        assert program.stop() == 0
+    return throttled(sandbox.ledger, per_minute, burst)
+
+
+def throttled(ledger: Ledger, per_minute: int, burst: int) -> Throttled:
+    creates = ledger.creates()
+    return Throttled(
+        per_minute,
+        burst,
+        accepted=tuple(each.at_seconds for each in creates if each.prediction_id),
+        refused=tuple(each.at_seconds for each in creates if each.status == 429),
+    )
+
+
+def figures(throttled: Throttled) -> list[Figure]:
+    images = len(throttled.accepted)
+    fast = throttled.per_minute >= FAST_PER_MINUTE
+    settled = 100 * throttled.refused_part(SETTLED_SECONDS)
+    return [
+        Figure("images", images, ""),
+        Figure("seconds", throttled.seconds, "s"),
+        Figure(
+            "pace, of the limit", 100 * throttled.part_of_limit, "%", at_least=85 if fast else None
+        ),
+        Figure("refused, once settled", settled, "%", at_most=5 if fast else None),
+        Figure("refused", len(throttled.refused), "", at_most=images - 1),
+    ]
