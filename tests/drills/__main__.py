@@ -100,8 +100,10 @@ def have_outage(fault: str, seconds: float, tokens: int) -> None:
             bad_day, place.site, place.program,
             work_before=tokens // 4, seconds=seconds, patience=QUIET_SECONDS,
         )  # fmt: skip
-        click.echo(f"  /readyz: {'; '.join(endured.not_ready.splitlines())}")
-        tell_verdicts(outages.figures(endured, place.procs))
+        figures = outages.figures(endured, place.procs)
+        click.echo(f"  /readyz: {endured.readyz}\n{table(figures)}")
+        outages.judge_outage(bad_day, endured)
+        judge_figures(figures)
 
 
 @main.command()
@@ -123,11 +125,12 @@ def limit(per_minute: int, burst: int, tokens: int, supervisors: int) -> None:
         throttled = limits.press(
             place.site, sandbox, per_minute=per_minute, burst=burst, supervisors=programs
         )
-        tell_verdicts(limits.figures(throttled))
+        figures = limits.figures(throttled)
+        click.echo(table(figures))
+        judge_figures(figures)
 
 
-def tell_verdicts(figures: list[Figure]) -> None:
-    click.echo(table(figures))
+def judge_figures(figures: list[Figure]) -> None:
     missed = [figure.name for figure in figures if figure.verdict == "missed"]
     assert not missed, f"missed: {', '.join(missed)}"
 

@@ -95,13 +95,18 @@ class Endured:
     posts: int  # those of them that ask for a prediction
     cpu_percent: float  # of one core, all processes of imagegen, during the outage
     log_lines: int  # during the outage
-    closings: list[str]  # the worker of each `gate.closed`
-    not_ready: str  # what /readyz said at the end of it
+    readyz: str  # what it answered at the end of the outage
+    gates: list[tuple[str, str]]  # worker and event of each opening and closing
+    statuses: dict[str, int]  # of the tokens in the end
     per_second_before: float  # images
     # From the end of the outage until as many images come as before, made from then on; and until
     # the last token has ended.
     full_speed_seconds: float | None
     done_seconds: float
+
+    @property
+    def closings(self) -> int:
+        return sum(event == "gate.closed" for _, event in self.gates)
 
 
 @dataclass(frozen=True)
@@ -124,19 +129,15 @@ def endure(
     patience: float,
 ) -> Endured:
     """Have an outage of so many seconds as soon as so many images are made, and see it through."""
-    tokens = sum(site.statuses().values())
     wait_for("work", lambda: site.statuses().get("uploading", 0) >= work_before, patience)
     with outage.lasting():
         before = look(program)
         time.sleep(seconds)
-        not_ready = readiness(program)
-        assert REASONS[outage.fault] in not_ready, not_ready
+        readyz = readiness(program)
         after = look(program)
     ended_at = time.time()
-    assert site.wait_until_done(patience) == {"uploading": tokens}
+    statuses = site.wait_until_done(patience)
     done_seconds = time.time() - ended_at
-    assert len(outage.sandbox.predictions) == tokens
-    closings = closings_of_gates(program)
     assert program.stop() == 0
     made_before = [at for at in images(site, 0.0) if before.at - BEFORE_SECONDS < at <= before.at]
     per_second_before = len(made_before) / BEFORE_SECONDS
@@ -148,12 +149,29 @@ def endure(
         posts=int(sum(count for name, count in requests.items() if 'operation="create"' in name)),
         cpu_percent=100 * (after.cpu_seconds - before.cpu_seconds) / (after.at - before.at),
         log_lines=after.log_lines - before.log_lines,
-        closings=closings,
-        not_ready=not_ready,
+        readyz=readyz,
+        gates=[
+            (line["worker"], line["event"])
+            for line in program.events()
+            if line["event"] in ("gate.closed", "gate.opened")
+        ],
+        statuses=statuses,
         per_second_before=per_second_before,
         full_speed_seconds=seconds_until(per_second_before, images(site, ended_at), ended_at),
         done_seconds=done_seconds,
     )
+
+
+def judge_outage(outage: Outage, endured: Endured) -> None:
+    """Every token has its image, at one prediction each; imagegen told that it was not ready, and
+    each gate when it closed and opened, not how often it tried."""
+    assert endured.statuses == {"uploading": len(outage.sandbox.predictions)}
+    assert "503" in endured.readyz and REASONS[outage.fault] in endured.readyz, endured.readyz
+    for worker in {worker for worker, _ in endured.gates}:
+        events = [event for whose, event in endured.gates if whose == worker]
+        assert events[0] == "gate.closed", events
+        assert all(one != next_one for one, next_one in pairwise(events)), events
+    assert "gate.opened" in [event for _, event in endured.gates], "no gate has opened"
 
 
 def figures(endured: Endured, procs: int) -> list[Figure]:
@@ -164,7 +182,7 @@ def figures(endured: Endured, procs: int) -> list[Figure]:
         Figure("requests during the outage", endured.requests, ""),
         Figure("CPU during the outage, of one core", endured.cpu_percent, "%", at_most=2),
         Figure("lines logged during the outage", endured.log_lines, ""),
-        Figure("closings of gates", len(endured.closings), "", at_most=procs),
+        Figure("closings of gates", endured.closings, "", at_most=procs),
         Figure("images before", endured.per_second_before, "/s"),
         Figure("until full speed", math.inf if full_speed is None else full_speed, "s", at_most=60),
         Figure("until all is done", endured.done_seconds, "s"),
@@ -182,23 +200,9 @@ def look(program: Program) -> Look:
 
 
 def readiness(program: Program) -> str:
-    """Why imagegen is not ready, as /readyz must say."""
-    url = program.metrics_url().replace("/metrics", "/readyz")
-    answer = httpx.get(url, trust_env=False)
-    assert answer.status_code == 503, f"/readyz answers {answer.status_code} in an outage"
-    return answer.text.strip()
-
-
-def closings_of_gates(program: Program) -> list[str]:
-    """The worker of each `gate.closed`. Each but a worker's last was followed by `gate.opened`,
-    and somebody's gate has opened."""
-    told = [line for line in program.events() if line["event"] in ("gate.closed", "gate.opened")]
-    for worker in {line["worker"] for line in told}:
-        events = [line["event"] for line in told if line["worker"] == worker]
-        assert events[0] == "gate.closed", events
-        assert all(one != other for one, other in pairwise(events)), events
-    assert any(line["event"] == "gate.opened" for line in told), "no gate has opened"
-    return [line["worker"] for line in told if line["event"] == "gate.closed"]
+    """What /readyz answers: its status, and why."""
+    answer = httpx.get(program.metrics_url().replace("/metrics", "/readyz"), trust_env=False)
+    return f"{answer.status_code} {'; '.join(answer.text.splitlines())}"
 
 
 def images(site: Site, since: float) -> list[float]:
