@@ -8,10 +8,10 @@ from tests.running import Program, Site
 
 # Until then imagegen looks for its pace.
 SETTLED_SECONDS = 20.0
-# Where an answer is seconds away, to find out what is allowed costs more than a few refusals.
-FAST_PER_MINUTE = 60
-# A slower pace than the limiter's half would be no pace; more for the start, and the last images.
-SLOWEST, START_SECONDS = 0.5, 60.0
+# Below, with predictions seconds apart, it takes minutes to find out what is allowed.
+FAST_PER_MINUTE = 300
+# What is slower than this part of the limit is no pace; more for the start and the last images.
+SLOWEST, START_SECONDS = 0.3, 60.0
 
 
 @dataclass(frozen=True)
