@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -51,11 +51,14 @@ class Asked:
     images_last_day: float
 
 
-def serve(listening: socket.socket, settings: Settings, name: str) -> None:
-    """Serve on a socket that listens already, until a signal ends the process."""
+def serve(
+    listening: socket.socket, settings: Settings, name: str, beat: Callable[[], None]
+) -> None:
+    """Serve on a socket that listens already, until a signal ends the process; `beat` tells the
+    watchdog that it still does."""
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    Server(listening, registry, DatabaseCollector(settings, name)).serve_forever()
+    Server(listening, registry, DatabaseCollector(settings, name), beat).serve_forever()
 
 
 class DatabaseCollector(Collector):
@@ -143,13 +146,22 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(
-        self, listening: socket.socket, registry: CollectorRegistry, database: DatabaseCollector
+        self,
+        listening: socket.socket,
+        registry: CollectorRegistry,
+        database: DatabaseCollector,
+        beat: Callable[[], None],
     ) -> None:
         super().__init__(listening.getsockname()[:2], Handler, bind_and_activate=False)
         self.socket.close()
         self.socket = listening
         self.shared = registry
         self.database = database
+        self._beat = beat
+
+    def service_actions(self) -> None:
+        """Called twice a second, between requests."""
+        self._beat()
 
     def metrics(self) -> bytes:
         everything = CollectorRegistry()

@@ -88,12 +88,13 @@ class Gate:
         with self._lock:
             was_open = self._reason is None
             if was_open or self._probe == generation_id:
+                self._reason = refused.reason
                 self._delay_seconds = self._next_delay_seconds(refused)
                 self._next_try = time.monotonic() + self._delay_seconds
                 self._probe = None
                 if refused.reason is Reason.THROTTLED:
                     self._pace.refused(self._delay_seconds)
-            self._reason, self._offers_probe = refused.reason, False
+            self._offers_probe = False
             self._show()
             delay_seconds = self._delay_seconds
         if was_open:
@@ -104,6 +105,18 @@ class Gate:
         """Replicate accepted a prediction, or refused one for what is in it."""
         with self._lock:
             self._pace.succeeded()
+            self._reopen()
+
+    @property
+    def offers_probe(self) -> bool:
+        """Whether it has just let one token go ahead, and none has gone yet."""
+        with self._lock:
+            return self._offers_probe
+
+    def nobody_waits(self) -> None:
+        """There is no token that could go ahead: what was refused is history, not a closed gate
+        that somebody should look after."""
+        with self._lock:
             self._reopen()
 
     def limit_today(self, left: float) -> None:

@@ -5,6 +5,7 @@ ends, and close the generation in one statement. An adopted generation enters wh
 predecessor left it: at the look, or at Replicate's list when nobody knows what became of the POST.
 """
 
+import logging
 import threading
 import time
 from dataclasses import dataclass
@@ -41,8 +42,13 @@ DAILY_LIMIT_AGAIN_SECONDS = 60.0
 # How soon the list is asked again for a request with an unknown outcome.
 SHORTEST_RECONCILE_SECONDS = 1.0
 LONGEST_RECONCILE_SECONDS = 60.0
+# Results of such a look that decide nothing: it is repeated, and an outage has hundreds of them.
+UNSEEN, NOT_YET = "unseen", "not_yet"
+UNDECIDED = {UNSEEN, NOT_YET}
 # Replicate itself ends a prediction after Cancel-After; this much later it surely has.
 OVERDUE_SECONDS = 60.0
+# So many looks in a row that failed are no hiccup: nothing new is asked of such a provider.
+LOOKS_FAILED = 3
 # A prediction may be unknown to GET for a while after its creation.
 MISSING_SECONDS = 60.0
 # When a prediction that will not end or be seen is looked at again; meanwhile it holds no slot.
@@ -172,6 +178,7 @@ class Recipe:
         started = last_known = time.monotonic()
         overdue_seconds = self._options.cancel_after_seconds + OVERDUE_SECONDS
         waits = self._pace.waits()
+        failed_looks = 0
         wait_seconds = 0.0 if claim.adopted else next(waits)
         while True:
             if self._handing_over.wait(wait_seconds):
@@ -180,6 +187,7 @@ class Recipe:
             crash.point("looked")
             now = time.monotonic()
             age_seconds = (claim.requested_seconds_ago or 0.0) + now - started
+            failed_looks = self._count_failed_looks(claim, seen, failed_looks)
             match seen:
                 case Succeeded():
                     self._pace.learn(seen.total_seconds)
@@ -205,6 +213,16 @@ class Recipe:
                 case Running() | Unseen(missing=False):
                     last_known = now
             wait_seconds = next(waits)
+
+    def _count_failed_looks(self, claim: Claim, seen: object, before: int) -> int:
+        """How many looks in a row have failed; too many close the gate."""
+        match seen:
+            case Unseen(message, reason=Reason() as reason):
+                if before + 1 == LOOKS_FAILED:
+                    self._gate.close(Refused(reason, message), claim.generation_id)
+                return before + 1
+            case _:
+                return 0
 
     def _end_overdue(self, claim: Claim, prediction_id: str, age_seconds: float) -> Claim | None:
         """Cancel a prediction that Replicate should have ended itself. Only one that has ended
@@ -232,7 +250,7 @@ class Recipe:
         listed = self._provider.list(since.isoformat())
         if not isinstance(listed, Listed):
             if (claim.requested_seconds_ago or 0.0) < self._give_up_after_seconds:
-                return self._reconcile_later(claim, "unseen")
+                return self._reconcile_later(claim, UNSEEN)
             message = f"Replicate's list cannot be read, and this is perhaps paid for: {listed}"
             return self._close.fail(claim, Failed(Kind.UNRESOLVED, message))
         ids = {item.id for item in listed.predictions}
@@ -250,7 +268,7 @@ class Recipe:
                 message = "Replicate no longer tells whether this was generated, perhaps paid for"
                 return self._close.fail(claim, Failed(Kind.UNRESOLVED, message))
             case Absent() if (claim.requested_seconds_ago or 0.0) < self._options.settle_seconds:
-                return self._reconcile_later(claim, "not_yet")
+                return self._reconcile_later(claim, NOT_YET)
             case Absent():
                 _reconciled(claim, "absent")
                 message = "Replicate gave no answer and made no prediction"
@@ -269,4 +287,5 @@ class Recipe:
 
 def _reconciled(claim: Claim, result: str) -> None:
     metrics.RECONCILIATIONS.labels(result).inc()
-    log.info("prediction.reconciled", extra=about(claim, result=result))
+    level = logging.DEBUG if result in UNDECIDED else logging.INFO
+    log.log(level, "prediction.reconciled", extra=about(claim, result=result))

@@ -99,6 +99,7 @@ class Unseen:
 
     message: str
     missing: bool = False
+    reason: Reason | None = None  # what is wrong with Replicate, if nothing is with the prediction
 
 
 @dataclass(frozen=True)
@@ -190,10 +191,16 @@ def of_get(reply: Reply, *, http_allowed: bool) -> Running | Succeeded | Failed 
             return of_prediction(prediction, http_allowed=http_allowed)
         case Rejected(status=404):
             return Unseen(str(reply), missing=True)
-        case Rejected():
+        case Rejected(status=401 | 403):
+            return Unseen(str(reply), reason=Reason.UNAUTHORIZED)
+        case Rejected(status=429):
             return Unseen(str(reply))
-        case NotSent(why) | Unclear(why):
-            return Unseen(why)
+        case Rejected():
+            return Unseen(str(reply), reason=Reason.UNAVAILABLE)
+        case NotSent(why):
+            return Unseen(why, reason=Reason.UNREACHABLE)
+        case Unclear(why):
+            return Unseen(why, reason=Reason.UNAVAILABLE)
 
 
 def of_prediction(

@@ -38,6 +38,7 @@ class Claim:
     wanted: bool  # the token is still there and waits for an image
     previous_kind: str | None  # why the attempt before this one failed
     adopted: bool
+    postponed: bool  # adopted, and held by nobody meanwhile: it was only put aside
     waited_seconds: float  # since the mint
     prompt: str | None = None  # as sent
     prediction_id: str | None = None
@@ -178,6 +179,10 @@ class Queue:
         """Which of these belong to a generation already."""
         rows = self._run("known_predictions", {"prediction_ids": list(prediction_ids)})
         return {row["prediction_id"] for row in rows}
+
+    def anybody_waits(self) -> bool:
+        """Whether there is a token without its image, at work or not."""
+        return bool(self._run("anybody_waits", {})[0]["waits"])
 
     def mend(self) -> int:
         """Put tokens right whose status was changed from outside; returns how many.

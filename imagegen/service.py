@@ -74,7 +74,7 @@ def _export(settings: Settings, listening: socket.socket, life: "Life") -> None:
     from imagegen import exporter  # noqa: PLC0415
 
     _configure_logs(settings, "exporter")
-    exporter.serve(listening, settings, life.name)
+    exporter.serve(listening, settings, life.name, life.beat)
 
 
 def _work_as_child(settings: Settings, listening: socket.socket, role: str, life: "Life") -> None:

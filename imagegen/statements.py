@@ -65,15 +65,16 @@ STATEMENTS = {
     # Adopted first: they may be paid already. A token with an open generation in the way (an
     # operator's reset) is left to that generation.
     "claim": """
-        WITH adopted AS (
-            UPDATE generations SET worker = %(worker)s,
+        WITH left_behind AS (
+            SELECT id, worker IS NULL AS postponed FROM generations
+            WHERE state = 'open' AND lease_until < now()
+                AND NOT token_id = ANY(%(busy)s::integer[])
+            ORDER BY lease_until LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+        ), adopted AS (
+            UPDATE generations g SET worker = %(worker)s,
                 lease_until = now() + make_interval(secs => %(lease)s)
-            WHERE id IN (
-                SELECT id FROM generations
-                WHERE state = 'open' AND lease_until < now()
-                    AND NOT token_id = ANY(%(busy)s::integer[])
-                ORDER BY lease_until LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
-            RETURNING *
+            FROM left_behind WHERE g.id = left_behind.id
+            RETURNING g.*, left_behind.postponed
         ), picked AS (
             SELECT t.token_id, t.generation_attempts, t.author_id,
                 extract(epoch FROM now() - $minted_at)::float AS waited_seconds
@@ -97,10 +98,11 @@ STATEMENTS = {
             UPDATE tokens_s0 t SET status = $generating, generate_after = NULL
             FROM opened WHERE t.token_id = opened.token_id
         )
-        SELECT $claimed, false AS adopted, true AS wanted, picked.waited_seconds
+        SELECT $claimed, false AS adopted, false AS postponed, true AS wanted,
+            picked.waited_seconds
         FROM opened g JOIN picked USING (token_id) LEFT JOIN authors a ON a.id = picked.author_id
         UNION ALL
-        SELECT $claimed, true,
+        SELECT $claimed, true, g.postponed,
             coalesce(t.status IN ($detected, $generating), false),
             coalesce(extract(epoch FROM now() - $minted_at)::float, 0)
         FROM adopted g LEFT JOIN tokens_s0 t USING (token_id)
@@ -166,8 +168,9 @@ STATEMENTS = {
             FROM closed
             RETURNING *
         )
-        SELECT $claimed, false AS adopted, coalesce(t.status IN ($detected, $generating), false)
-            AS wanted, 0::float AS waited_seconds
+        SELECT $claimed, false AS adopted, false AS postponed,
+            coalesce(t.status IN ($detected, $generating), false) AS wanted,
+            0::float AS waited_seconds
         FROM g LEFT JOIN tokens_s0 t USING (token_id) LEFT JOIN authors a ON a.id = t.author_id""",
     "postpone": """
         UPDATE generations SET worker = NULL,
@@ -180,6 +183,9 @@ STATEMENTS = {
         RETURNING id""",
     "known_predictions": """
         SELECT prediction_id FROM generations WHERE prediction_id = ANY(%(prediction_ids)s)""",
+    "anybody_waits": """
+        SELECT EXISTS (SELECT FROM tokens_s0 t WHERE t.status = $detected)
+            OR EXISTS (SELECT FROM tokens_s0 t WHERE t.status = $generating) AS waits""",
     "mend": """
         WITH orphans AS (
             UPDATE tokens_s0 t SET status = $detected, generate_after = NULL

@@ -63,6 +63,7 @@ class Supervisor:
         0: it was told to stop. 1: no worker could be kept alive. 78: a worker found a mistake in
         the configuration.
         """
+        faulthandler.enable(sys.stderr)  # systemd's watchdog ends it with SIGABRT
         faulthandler.register(SIGUSR1, sys.stderr)
         # What lives now lives for ever: the collector shall not touch it, or its pages, shared
         # with the children, are copied.
@@ -170,12 +171,12 @@ class Supervisor:
         now = time.monotonic()
         if now < self._watch_at:
             return
-        for child in self._alive(workers=True):
+        for child in self._alive():
             silent_seconds = child.silent_seconds()
             limit = self._watchdog_seconds if child.is_up else BOOT_SECONDS
             if silent_seconds > limit:
                 child.end_as_hung()
-            elif child.is_up and child.lived_seconds > STEADY_SECONDS:
+            elif child.is_worker and child.is_up and child.lived_seconds > STEADY_SECONDS:
                 self._steady_at = now
         if now - self._steady_at > GIVE_UP_SECONDS and not self._stopping and self._all_shaky():
             log.critical("supervisor.gave_up", extra={"seconds": GIVE_UP_SECONDS})

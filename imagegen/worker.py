@@ -1,5 +1,6 @@
 """A worker process: claims tokens for its slots until it is told to stop, then hands over."""
 
+import logging
 import os
 import threading
 import time
@@ -8,7 +9,7 @@ from urllib.parse import urlsplit
 
 from imagegen import metrics
 from imagegen.checks import LOOPBACK
-from imagegen.closing import DATABASE_AGAIN_SECONDS, Closer
+from imagegen.closing import DATABASE_AGAIN_SECONDS, Closer, about
 from imagegen.copies import Copies
 from imagegen.database import AWAY, Tables, open_pool, read_tables, why_away
 from imagegen.gate import Gate
@@ -176,7 +177,10 @@ class Worker:
             )
             for claim in claims:
                 self._start(claim, slots)
-            self._more_wait = allowed < free and sum(not each.adopted for each in claims) == allowed
+            new = sum(not each.adopted for each in claims)
+            self._more_wait = new == allowed < free
+            if self._gate.offers_probe and not queue.anybody_waits():
+                self._gate.nobody_waits()
 
     def _beat_unless_stuck(self, slots: Slots) -> None:
         """No beat while a slot is past any deadline; waiting for the database has none."""
@@ -185,15 +189,17 @@ class Worker:
             self._beat()
 
     def _start(self, claim: Claim, slots: Slots) -> None:
-        if claim.adopted:
+        level = logging.INFO
+        if claim.postponed:
+            level, event = logging.DEBUG, "generation.resumed"
+        elif claim.adopted:
             metrics.ADOPTIONS.inc()
             event = "prediction.adopted" if claim.prediction_id else "generation.adopted"
         else:
             self._gate.goes_ahead(claim.generation_id)
             metrics.QUEUE_WAIT_SECONDS.observe(max(claim.waited_seconds, 0.0))
             event = "token.claimed"
-        said = {"token_id": claim.token_id, "generation_id": claim.generation_id}
-        log.info(event, extra=said | {"attempt": claim.attempt})
+        log.log(level, event, extra=about(claim))
         slots.start(claim)
 
     def _renew(self, queue: Queue, slots: Slots) -> None:

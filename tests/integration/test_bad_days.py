@@ -1,6 +1,8 @@
 """The provider's bad days through the whole program: nothing is burnt, nothing is paid twice."""
 
+import contextlib
 import hashlib
+import signal
 import time
 from pathlib import Path
 
@@ -43,6 +45,50 @@ def test_a_closed_gate_says_why_and_opens_by_itself(site: Site, sandbox: Sandbox
     closed, opened = program.events("gate.closed"), program.events("gate.opened")
     assert {line["reason"] for line in closed} == {"unauthorized"}
     assert len(closed) == len(opened)
+
+
+def test_an_outage_is_told_although_every_slot_watches_a_prediction(
+    site: Site, sandbox: Sandbox
+) -> None:
+    site.settings["WORKER_BATCH_SIZE"] = "2"
+    sandbox.latency_seconds = 3.0
+    site.mint(*[f"picture {number}" for number in range(6)])
+    outage = Fault.answers(503, operation=None)
+    with site.supervisor() as program:
+        wait_for("every slot to be taken", lambda: len(sandbox.ledger.created()) == 4)
+        sandbox.faults.add(outage)
+        program.wait_for_event("gate.closed", 2)
+        assert "closed: unavailable" in readiness(program)[1]
+        sandbox.faults.remove(outage)
+        site.wait_until_done()
+
+    judge(site, sandbox)
+    assert len(sandbox.ledger.creates()) == 6
+
+
+def test_a_gate_opens_when_no_token_is_left_that_could_try(site: Site, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault.answers(402))
+    site.mint("a picture")
+    with site.supervisor() as program:
+        program.wait_for_event("gate.closed")
+        site.query("DELETE FROM tokens_s0")
+        wait_for("readiness", lambda: readiness(program) == (200, "ok\n"))
+
+
+def test_a_hung_exporter_is_replaced(site: Site) -> None:
+    with site.supervisor("--watchdog", "5") as program:
+        url = program.metrics_url()
+        assert program.metrics()  # it has begun
+        (exporter,) = set(program.children()) - set(program.worker_pids().values())
+        program.kill(exporter, signal.SIGSTOP)
+        wait_for("another exporter", lambda: exporter not in program.children())
+
+        def serves() -> bool:
+            with contextlib.suppress(httpx.HTTPError):
+                return httpx.get(url, trust_env=False).status_code == 200
+            return False
+
+        wait_for("metrics", serves)
 
 
 def test_a_token_that_is_refused_for_too_long_fails_with_the_reason_and_can_be_reset(

@@ -224,6 +224,26 @@ def test_a_late_refusal_of_another_does_not_pass_for_the_probes(clock: Clock) ->
     assert gate.close(refused(), PROBE) == 2.0
 
 
+def test_a_gate_whose_probe_nobody_is_there_for_opens(clock: Clock) -> None:
+    gate = open_gate()
+    gate.close(refused(), ANOTHER)
+    clock.passes(1.0)
+    assert gate.allows(FREE) == 1
+    assert gate.offers_probe
+    gate.nobody_waits()
+
+    assert gate.allows(FREE) == FREE
+
+
+def test_a_refusal_for_another_reason_meanwhile_changes_no_reason(clock: Clock) -> None:
+    gate = Gate("worker-9", CreatePace(1e9))
+    gate.close(refused(), ANOTHER)
+    gate.close(Refused(Reason.NO_CREDIT, "no"), ANOTHER)
+
+    assert metrics.GATE_CLOSED.labels("worker-9", Reason.UNREACHABLE)._value.get() == 1
+    assert metrics.GATE_CLOSED.labels("worker-9", Reason.NO_CREDIT)._value.get() == 0
+
+
 # Throttling.
 
 

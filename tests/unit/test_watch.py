@@ -14,6 +14,7 @@ from tests.unit.recipe import (
     NoPace,
     adopted,
     generate,
+    open_gate,
     prediction,
 )
 
@@ -53,6 +54,33 @@ def test_a_look_that_fails_is_followed_by_another(look: Reply) -> None:
 
     assert noted.verbs()[-1] == "close_succeeded"
     assert len(noted.about("POST")) == 1
+
+
+@pytest.mark.parametrize(
+    "look", [Rejected(503), Rejected(401), NotSent("refused"), Unclear("ReadTimeout")]
+)
+def test_looks_that_fail_again_and_again_close_the_gate(look: Reply) -> None:
+    gate = open_gate()
+    noted = generate(creates=[STARTED], looks=[look] * 3 + [DONE], gate=gate)
+
+    assert noted.verbs()[-1] == "close_succeeded"
+    assert gate.allows(10) == 0
+
+
+@pytest.mark.parametrize("look", [Rejected(429), GONE])
+def test_a_limit_or_an_unknown_prediction_closes_no_gate(look: Reply) -> None:
+    gate = open_gate()
+    generate(creates=[STARTED], looks=[look] * 3 + [DONE], gate=gate)
+
+    assert gate.allows(10) == 10
+
+
+def test_a_look_that_fails_now_and_then_closes_no_gate() -> None:
+    gate = open_gate()
+    flaky: list[Reply] = [Rejected(503), Rejected(503), STARTED]
+    generate(creates=[STARTED], looks=[*flaky, *flaky, DONE], gate=gate)
+
+    assert gate.allows(10) == 10
 
 
 # Predictions that Replicate does not know.
