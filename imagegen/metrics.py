@@ -55,6 +55,18 @@ WORKER_RESTARTS = Counter(
     "imagegen_worker_restarts", "Workers that were replaced, by how they ended.", ["slot", "cause"]
 )
 WORKERS = Gauge("imagegen_workers", "Workers that are alive.", multiprocess_mode="livesum")
+WORKER_PID = Gauge(
+    "imagegen_worker_pid",
+    "Process id of the worker in this slot.",
+    ["slot"],
+    multiprocess_mode="livemax",
+)
+WORKER_STARTED = Gauge(
+    "imagegen_worker_started_seconds",
+    "When the worker in this slot started, in Unix time.",
+    ["slot"],
+    multiprocess_mode="livemax",
+)
 GATE_OPEN = Gauge(
     "imagegen_gate_open",
     "1 while the worker in this slot asks for predictions.",
@@ -72,4 +84,9 @@ CREATE_PACE = Gauge(
     "Predictions a minute that the workers allow themselves to create.",
     multiprocess_mode="livesum",
 )
-SLOTS_BUSY = Gauge("imagegen_slots_busy", "Tokens at work.", multiprocess_mode="livesum")
+SLOTS_BUSY = Gauge(
+    "imagegen_slots_busy",
+    "Tokens at work in the worker in this slot.",
+    ["slot"],
+    multiprocess_mode="livesum",
+)

@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from imagegen import metrics
+from prometheus_client import Gauge
+
 from imagegen.logs import log
 from imagegen.queue import Claim
 
@@ -13,7 +14,14 @@ from imagegen.queue import Claim
 class Slots:
     """At most `count` claims at work; `freed` is called, in a slot's thread, as each one ends."""
 
-    def __init__(self, count: int, run: Callable[[Claim], None], freed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        count: int,
+        run: Callable[[Claim], None],
+        freed: Callable[[], None],
+        busy: Gauge,
+    ) -> None:
+        """`busy` shows how many are at work."""
         self._count = count
         self._run = run
         self._freed = freed
@@ -21,6 +29,8 @@ class Slots:
         self._lock = threading.Lock()
         self._busy: dict[Future[None], Claim] = {}
         self._since: dict[Future[None], float] = {}  # monotonic
+        self._shown = busy
+        self._shown.set(0)
 
     @property
     def free(self) -> int:
@@ -41,14 +51,14 @@ class Slots:
         future = self._threads.submit(self._run, claim)
         with self._lock:
             self._busy[future], self._since[future] = claim, time.monotonic()
-            metrics.SLOTS_BUSY.set(len(self._busy))
+            self._shown.set(len(self._busy))
         future.add_done_callback(self._done)
 
     def _done(self, future: Future[None]) -> None:
         with self._lock:
             claim = self._busy.pop(future)
             del self._since[future]
-            metrics.SLOTS_BUSY.set(len(self._busy))
+            self._shown.set(len(self._busy))
         if error := future.exception():
             # The outermost handler of a slot: the generation's lease runs out and it is adopted.
             said = {"generation_id": claim.generation_id, "token_id": claim.token_id}

@@ -50,7 +50,10 @@ class Worker:
     ) -> None:
         """`slot` says which of a supervisor's workers it is; `name` is its own, and unique.
         `beat` tells the watchdog that the main loop goes on."""
+        metrics.WORKER_PID.labels(slot).set(os.getpid())
+        metrics.WORKER_STARTED.labels(slot).set_to_current_time()
         self._settings = settings
+        self._slot = slot
         self._name = name
         self._predecessor = predecessor
         self._beat = beat
@@ -79,7 +82,8 @@ class Worker:
         queue = self._open_queue()
         if queue is None:
             return
-        slots = Slots(self._settings.slots, self._recipe(queue).run, self._wake.ring)
+        busy = metrics.SLOTS_BUSY.labels(self._slot)
+        slots = Slots(self._settings.slots, self._recipe(queue).run, self._wake.ring, busy)
         while not self._stopping:
             self._look(queue, slots)
             self._beat_unless_stuck(slots)

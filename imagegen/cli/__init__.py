@@ -10,6 +10,7 @@ from imagegen.cli.db import db
 from imagegen.cli.demo import demo
 from imagegen.cli.run import supervise, worker
 from imagegen.cli.spend import spend
+from imagegen.cli.status import status
 from imagegen.cli.tokens import tokens
 
 
@@ -24,7 +25,7 @@ def cli() -> None:
     """
 
 
-for command in (supervise, worker, tokens, spend, demo, db, config):
+for command in (supervise, worker, status, tokens, spend, demo, db, config):
     cli.add_command(command)
 
 

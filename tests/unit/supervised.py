@@ -120,7 +120,7 @@ def counts_and_dies(part: Part) -> NoReturn:
     from imagegen import metrics  # noqa: PLC0415
 
     metrics.ADOPTIONS.inc()
-    metrics.SLOTS_BUSY.set(5)
+    metrics.SLOTS_BUSY.labels("worker-0").set(5)
     dies(part)
 
 

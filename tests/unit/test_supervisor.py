@@ -129,7 +129,9 @@ def test_a_replacement_goes_on_counting_where_the_dead_one_stopped(tmp_path: Pat
             PATIENCE_SECONDS,
         )
         assert running.metric("imagegen_adoptions_total") == 3
-        assert not running.metric("imagegen_slots_busy")  # the dead are not busy
+        assert not running.metric(
+            "imagegen_slots_busy", {"slot": "worker-0"}
+        )  # the dead are not busy
         assert len(list(running.metrics_folder.glob("counter_worker-0*"))) == 1
 
 
