@@ -1,0 +1,101 @@
+"""`imagegen enqueue`: authors and tokens for tests."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import groupby
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+from imagegen.cli.options import failed, load_database_url, settings_options, told_in_one_line
+from imagegen.cli.times import MisusedError
+
+if TYPE_CHECKING:
+    from imagegen.enqueue import Made
+
+BAR_AFTER_SECONDS = 2.0
+
+
+@click.command()
+@click.argument("prompts", metavar="[PROMPT]...", nargs=-1)
+@click.option("--author", metavar="WALLET", help="The author of all; else each prompt has its own.")
+@click.option(
+    "--csv", "csv_file", type=click.File(encoding="utf-8-sig"), metavar="FILE",
+    help="With a header: wallet_address (or author), prompt, and token_id if you like. - is stdin.",
+)  # fmt: skip
+@click.option(
+    "--count", type=click.IntRange(1, 1_000_000), default=1, show_default=True,
+    help="So many tokens for each prompt or row.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@settings_options("database_url")
+def enqueue(
+    *,
+    prompts: tuple[str, ...],
+    author: str | None,
+    csv_file: TextIO | None,
+    count: int,
+    as_json: bool,
+    **options: str | None,
+) -> None:
+    """Mint tokens for tests. Real mints come from your own program.
+
+    An author has one prompt: without --author each PROMPT gets a new author with a made-up wallet.
+    Authors that are there already are used as they are: leave the prompt out, or repeat it. Token
+    ids continue after the highest. All is inserted, or nothing.
+
+    \b
+    Example: imagegen enqueue "A lighthouse made of glass" --count 3
+             imagegen enqueue --csv mints.csv
+    """
+    if bool(prompts or author) == (csv_file is not None):
+        raise MisusedError("name a PROMPT, an --author or both, or a --csv file")
+    url = load_database_url(options)
+    with told_in_one_line(url):
+        from imagegen import database, enqueue  # noqa: PLC0415
+
+        try:
+            if csv_file:
+                wanted = enqueue.read_csv(csv_file, count)
+            else:
+                wanted = enqueue.wishes(prompts, author, count)
+            with database.connect(url, "imagegen enqueue") as connection:
+                database.check_revision(connection)
+                tables = database.read_tables(connection)
+                steps = enqueue.enqueue(connection, tables, wanted)
+                made = [each for step in _shown(steps, len(wanted)) for each in step]
+        except enqueue.EnqueueError as error:
+            raise failed(f"nothing was inserted: {error}") from None
+    if as_json:
+        click.echo(json.dumps({"tokens": [vars(each) for each in made]}, indent=2))
+    else:
+        tokens = "token" if len(made) == 1 else "tokens"
+        click.echo(f"made {len(made)} {tokens}: {_spans([each.token_id for each in made])}")
+
+
+def _shown(steps: "Iterator[list[Made]]", total: int) -> "Iterator[list[Made]]":
+    """The same steps, with a progress bar where they take long."""
+    began = time.monotonic()
+    done, bar = 0, None
+    with ExitStack() as stack:
+        for step in steps:
+            done += len(step)
+            if bar is None and time.monotonic() - began > BAR_AFTER_SECONDS:
+                bar = stack.enter_context(
+                    click.progressbar(length=total, label="Tokens", file=sys.stderr)
+                )
+            if bar is not None:
+                bar.update(done - bar.pos)
+            yield step
+
+
+def _spans(token_ids: list[int]) -> str:
+    """4-6, 9"""
+    spans = []
+    for _, group in groupby(enumerate(token_ids), key=lambda each: each[1] - each[0]):
+        span = [token_id for _, token_id in group]
+        spans.append(f"{span[0]}-{span[-1]}" if len(span) > 1 else f"{span[0]}")
+    return ", ".join(spans)
