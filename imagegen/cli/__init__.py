@@ -8,6 +8,7 @@ import click
 from imagegen.cli.config import config
 from imagegen.cli.db import db
 from imagegen.cli.demo import demo
+from imagegen.cli.doctor import doctor
 from imagegen.cli.enqueue import enqueue
 from imagegen.cli.run import supervise, worker
 from imagegen.cli.spend import spend
@@ -26,7 +27,7 @@ def cli() -> None:
     """
 
 
-for command in (supervise, worker, status, tokens, spend, enqueue, demo, db, config):
+for command in (supervise, worker, status, tokens, spend, doctor, enqueue, demo, db, config):
     cli.add_command(command)
 
 

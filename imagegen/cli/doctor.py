@@ -1,0 +1,44 @@
+"""`imagegen doctor`: what is wrong, and the mend."""
+
+import json
+import os
+from collections import Counter
+
+import click
+
+from imagegen.cli.options import settings_options
+from imagegen.cli.tables import harmless
+
+COLOURS = {"ok": "green", "warning": "yellow", "wrong": "red"}
+CHECK_WIDTH = 12
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@settings_options()
+def doctor(*, as_json: bool, **options: str | None) -> None:
+    """Look for everything that can be wrong, and tell the mend of each.
+
+    Settings, database, permissions, Replicate's credentials and model, ports, folders and limits
+    of this host. Nothing is changed and nothing is paid. Takes 20 s at most; exit code 1 when
+    anything is wrong, 0 otherwise.
+
+    Example: imagegen doctor
+    """
+    from imagegen.doctor import examine  # noqa: PLC0415
+
+    levels: Counter[str] = Counter(dict.fromkeys(COLOURS, 0))
+    found = []
+    for finding in examine(os.environ, options):
+        levels[finding.level] += 1
+        found.append(vars(finding))
+        if not as_json:
+            level = click.style(f"{finding.level:<8}", fg=COLOURS[finding.level])
+            click.echo(f"{level} {finding.check:<{CHECK_WIDTH}} {harmless(finding.said)}")
+            if finding.mend:
+                click.echo(f"{'':{CHECK_WIDTH + 10}}{harmless(finding.mend)}")
+    if as_json:
+        click.echo(json.dumps({"findings": found, **levels}, indent=2))
+    else:
+        click.echo(f"\n{levels['ok']} ok, {levels['warning']} warnings, {levels['wrong']} wrong")
+    raise SystemExit(1 if levels["wrong"] else 0)

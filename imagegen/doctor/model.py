@@ -1,0 +1,164 @@
+"""The model at Replicate: whether it is there, and takes the inputs that it will be sent."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from imagegen.checks import VERSION
+from imagegen.doctor.findings import Findings, ok, warning, wrong
+from imagegen.doctor.provider import NoAnswerError, ask
+from imagegen.settings import Settings
+
+TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "array": (list,),
+    "object": (dict,),
+}
+
+
+# The queue draws them below 2147483647.
+LARGEST_SEED = 2_147_483_646
+
+
+@dataclass(frozen=True)
+class Input:
+    """What the model says of one of its inputs; what it does not say is None."""
+
+    type: str | None = None
+    choices: tuple[Any, ...] | None = None
+    least: float | None = None
+    most: float | None = None
+
+    def against(self, value: object) -> str | None:
+        """What this input must be, where the value is not that."""
+        if self.choices is not None and value not in self.choices:
+            return f"one of {', '.join(map(str, self.choices))}"
+        allowed = TYPES.get(self.type or "")
+        is_boolean = isinstance(value, bool)
+        if allowed and (not isinstance(value, allowed) or (is_boolean and bool not in allowed)):
+            return f"a value of type {self.type}"
+        if isinstance(value, int | float) and not is_boolean:
+            if self.least is not None and value < self.least:
+                return f"at least {self.least:g}"
+            if self.most is not None and value > self.most:
+                return f"at most {self.most:g}"
+        return None
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All inputs of a model, and which it cannot do without."""
+
+    by_name: Mapping[str, Input]
+    required: frozenset[str]
+
+
+def check_model(settings: Settings) -> Findings:
+    """The model, its version where one is named, then its inputs."""
+    name, _, version = settings.model.partition(":")
+    if VERSION.fullmatch(name):
+        said = "not checked: Replicate tells nothing of a version without its model"
+        yield warning("model", said, f"REPLICATE_MODEL_VERSION=owner/name:{name}")
+        return
+    path = f"/v1/models/{quote(name)}"
+    try:
+        model = ask(settings, path)
+        pinned = ask(settings, f"{path}/versions/{version}") if version else None
+    except NoAnswerError as error:
+        yield warning("model", f"not checked: no answer: {error}")
+        return
+    latest = _object(model.body.get("latest_version"))
+    if model.status == 404:
+        mend = "name another in REPLICATE_MODEL_VERSION: https://replicate.com/explore"
+        yield wrong("model", f"Replicate knows no model {name}", mend)
+    elif model.status != 200 or (pinned and pinned.status not in {200, 404}):
+        yield warning("model", f"not checked: HTTP {(pinned or model).status}")
+    elif pinned and pinned.status == 404:
+        mend = f"REPLICATE_MODEL_VERSION={name}:{latest.get('id')}, the latest"
+        yield wrong("model", f"{name} has no version {version}", mend)
+    elif not pinned and model.body.get("is_official") is False:
+        mend = f"REPLICATE_MODEL_VERSION={name}:{latest.get('id')}, the latest"
+        yield wrong("model", f"{name} is no official model: it needs a version", mend)
+    else:
+        yield ok("model", f"{settings.model} is there")
+        inputs = parse_inputs((pinned.body if pinned else latest).get("openapi_schema"))
+        if inputs is None:
+            yield warning("inputs", "not checked: Replicate does not tell them of this model")
+        else:
+            yield from judge(inputs, settings.model_input, settings.marker_input)
+
+
+def judge(inputs: Inputs, model_input: Mapping[str, Any], marker: str | None) -> Findings:
+    """What the model has against the inputs that imagegen sends."""
+    problems = list(_problems(inputs, model_input, marker))
+    yield from problems
+    if not problems:
+        sent = ", ".join(["prompt", *([marker] if marker else []), *model_input])
+        yield ok("inputs", f"the model takes {sent}")
+
+
+def _problems(inputs: Inputs, model_input: Mapping[str, Any], marker: str | None) -> Findings:
+    known = inputs.by_name
+    if "prompt" not in known:
+        mend = "name a model that makes images of a text in REPLICATE_MODEL_VERSION"
+        yield wrong("inputs", "the model has no input prompt", mend)
+    if marker and marker not in known:
+        other = next((name for name in known if "seed" in name), "none")
+        mend = f"IMAGEGEN_MARKER_INPUT={other}"
+        yield wrong("inputs", f"the model has no input {marker} to know a prediction by", mend)
+    elif marker and (must := known[marker].against(LARGEST_SEED)):
+        said = f"{marker} must be {must}, but imagegen puts numbers up to {LARGEST_SEED} there"
+        yield wrong("inputs", said, "IMAGEGEN_MARKER_INPUT=none")
+    for name, value in model_input.items():
+        if name not in known:
+            others = ", ".join(sorted(known.keys() - {"prompt", marker}))
+            mend = f"IMAGEGEN_MODEL_INPUT may have {others or 'nothing'}"
+            yield wrong("inputs", f"the model has no input {name}", mend)
+        elif must := known[name].against(value):
+            said = f"{name} must be {must}, not {value!r}"
+            yield wrong("inputs", said, "put it right in IMAGEGEN_MODEL_INPUT")
+    for name in sorted(inputs.required - {"prompt", marker} - model_input.keys()):
+        yield wrong("inputs", f"the model needs {name}", "add it to IMAGEGEN_MODEL_INPUT")
+
+
+def parse_inputs(schema: object) -> Inputs | None:
+    """The inputs in a version's openapi_schema; None where there are none to be found."""
+    schemas = _object(_object(_object(schema).get("components")).get("schemas"))
+    described = _object(schemas.get("Input"))
+    properties, required = _object(described.get("properties")), described.get("required")
+    if not properties:
+        return None
+    return Inputs(
+        {str(name): _input(_object(rule), schemas) for name, rule in properties.items()},
+        frozenset(map(str, required)) if isinstance(required, list) else frozenset(),
+    )
+
+
+def _input(rule: dict[str, Any], schemas: dict[str, Any]) -> Input:
+    """A choice is described elsewhere: `allOf` holds a `$ref` to it."""
+    parts = [rule]
+    if isinstance(all_of := rule.get("allOf"), list):
+        parts += [_object(part) for part in all_of]
+    parts += [_object(schemas.get(str(part.get("$ref")).rpartition("/")[2])) for part in parts]
+    found: dict[str, Any] = {}
+    for part in reversed(parts):
+        found |= part
+    choices = found.get("enum")
+    return Input(
+        type=found.get("type") if isinstance(found.get("type"), str) else None,
+        choices=tuple(choices) if isinstance(choices, list) else None,
+        least=_number(found.get("minimum")),
+        most=_number(found.get("maximum")),
+    )
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: object) -> float | None:
+    return value if isinstance(value, int | float) else None
