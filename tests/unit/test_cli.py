@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from imagegen.cli import cli
+from imagegen.cli.db import db
 from imagegen.settings import all_settings, option_name
 
 DATABASE_URL = "postgresql://user:pass%2Fword@host:5432/tokens"
@@ -21,7 +22,8 @@ def imagegen(*arguments: str, **environment: str) -> Result:
 
 
 @pytest.mark.parametrize(
-    "command", [(), ("supervise",), ("worker",), ("config",), ("db",), ("db", "upgrade")]
+    "command",
+    [(), *((name,) for name in cli.commands), *(("db", name) for name in db.commands)],
 )
 @pytest.mark.parametrize("option", ["-h", "--help"])
 def test_every_command_has_help(command: tuple[str, ...], option: str) -> None:
