@@ -5,7 +5,11 @@ worker goes on counting where the dead one stopped: see `imagegen.metric_files`,
 imported and told its folder before this module is.
 """
 
+from collections.abc import Iterable
+
 from prometheus_client import Counter, Gauge, Histogram
+
+from imagegen.outcomes import Kind, Reason
 
 ATTEMPTS = Counter(
     "imagegen_attempts", "Predictions that Replicate accepted, by whose prompt it was.", ["prompt"]
@@ -90,3 +94,18 @@ SLOTS_BUSY = Gauge(
     ["slot"],
     multiprocess_mode="livesum",
 )
+
+# Series that begin at 0: one that is born at 1 has no rate, so that the first failure after a start
+# would be seen by no alert.
+KNOWN_VALUES: dict[Counter, Iterable[str]] = {
+    ATTEMPTS: ("author", "fallback"),
+    FAILURES: Kind,
+    GENERATIONS: ("succeeded", "failed", "refused"),
+    REFUSALS: set(Reason) - {Reason.DAILY_LIMIT},
+    RECONCILIATIONS: ("found", "absent", "not_yet", "unseen", "undecidable"),
+    PAID_TWICE: (Kind.NO_OUTPUT, Kind.GONE, Kind.DATA_REMOVED),
+    COPIES: ("kept", "failed"),
+}
+for _counter, _values in KNOWN_VALUES.items():
+    for _value in _values:
+        _counter.labels(_value)

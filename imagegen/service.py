@@ -29,6 +29,7 @@ def supervise(settings: Settings) -> int:
     """
     _configure_logs(settings, "supervisor")
     _check_database(settings)
+    _check_certificates()
     listening = _listen(settings.metrics_host, settings.metrics_port)
     host, port = listening.getsockname()[:2]
     log.info("exporter.listening", extra={"url": f"http://{host}:{port}/metrics"})
@@ -63,6 +64,7 @@ def _supervise(settings: Settings, listening: socket.socket) -> int:
 def work(settings: Settings) -> None:
     """Run one worker in the foreground, without a supervisor or an exporter."""
     _configure_logs(settings, "worker")
+    _check_certificates()
     from imagegen.worker import Worker  # noqa: PLC0415
 
     _check_database(settings)
@@ -114,6 +116,14 @@ def _check_database(settings: Settings) -> None:
     with database.connect(settings.database_url) as connection:
         database.check_revision(connection)
         database.read_tables(connection)
+
+
+def _check_certificates() -> None:
+    """The ones that OpenSSL is told to trust are read at import, where an error is a traceback."""
+    for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        path = os.environ.get(variable)
+        if path and not os.access(path, os.R_OK):
+            raise CannotStartError(f"{variable} names {path!r}, which cannot be read")
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -91,6 +91,14 @@ def test_a_database_that_is_not_migrated_is_told_with_the_mend(empty_site: Site)
     assert told == "imagegen: the database is not migrated: run `imagegen db upgrade`"
 
 
+def test_certificates_that_are_not_there_are_told_in_one_line(site: Site) -> None:
+    site.settings["SSL_CERT_FILE"] = "/nowhere/ca.pem"
+
+    told = refused(site, code=1)
+
+    assert told == "imagegen: SSL_CERT_FILE names '/nowhere/ca.pem', which cannot be read"
+
+
 def test_a_metrics_port_in_use_is_told_with_the_mend(site: Site) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
