@@ -4,8 +4,9 @@ import contextlib
 import select
 import socket
 import ssl
-import subprocess
 from pathlib import Path
+
+import trustme
 
 from tests.proxy import Proxy
 
@@ -19,8 +20,9 @@ class TlsFront(Proxy):
     def __init__(self, port: int, folder: Path) -> None:
         super().__init__(port)
         self.certificate = folder / "trusted.pem"
-        self._trusted = _context(self.certificate)
-        self._untrusted = _context(folder / "untrusted.pem")
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(str(self.certificate))
+        self._trusted, self._untrusted = _context(authority), _context(trustme.CA())
         self._context = self._trusted
         self._clients: set[socket.socket] = set()
 
@@ -66,18 +68,8 @@ def _pass_on_both_ways(client: socket.socket, server: socket.socket) -> None:
             other[source].sendall(data)
 
 
-def _context(certificate: Path) -> ssl.SSLContext:
-    """A server's side of TLS, with a new certificate that only those trust who are given it."""
-    subprocess.run(
-        [
-            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-            "-nodes", "-days", "2", "-subj", "/CN=imagegen's drills",
-            "-addext", f"subjectAltName=IP:{HOST}",
-            "-addext", "keyUsage=digitalSignature,keyCertSign",
-            "-keyout", str(certificate.with_suffix(".key")), "-out", str(certificate),
-        ],
-        check=True, capture_output=True,
-    )  # fmt: skip
+def _context(authority: trustme.CA) -> ssl.SSLContext:
+    """A server's side of TLS, with a certificate that only those trust who trust its authority."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, certificate.with_suffix(".key"))
+    authority.issue_cert(HOST).configure_cert(context)
     return context
