@@ -56,7 +56,7 @@ def test_migrations_on_a_fresh_database_go_up_down_and_up_again(empty_site: Site
 def test_an_upgrade_can_be_repeated(site: Site) -> None:
     again = site.run("db", "upgrade")
 
-    assert (again.returncode, again.stdout) == (0, "the database is at revision 0002\n")
+    assert (again.returncode, again.stdout) == (0, "the database is at revision 0003\n")
 
 
 def test_the_users_own_tables_are_adopted_run_on_and_given_back(
