@@ -1,0 +1,185 @@
+"""What the exporter answers to a browser: the status page, one image large, a kept copy."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from typing import Protocol, TypeVar
+from urllib.parse import parse_qs
+
+from prometheus_client import CollectorRegistry
+
+from imagegen.collector import NO_ANSWER
+from imagegen.copies import CopyError, suffix
+from imagegen.database import Connection, Tables
+from imagegen.logs import Redactor
+from imagegen.page import pictures, sections
+from imagegen.page.data import Snapshot, read_details, read_path, read_snapshot
+from imagegen.page.document import document, security_headers
+from imagegen.page.places import held_elsewhere, read_places
+from imagegen.page.words import text
+from imagegen.settings import Settings
+
+T = TypeVar("T")
+
+HTML = "text/html; charset=utf-8"
+MEDIA_TYPES = {
+    "png": "image/png",
+    "jpg": "image/jpeg",
+    "gif": "image/gif",
+    "webp": "image/webp",
+    "avif": "image/avif",
+}
+# A copy never changes, and a page that comes anew every few seconds shows many.
+COPY_AGE_SECONDS = 86_400
+# So long a page waits for the database, which may hang for longer than anybody waits for a page.
+PATIENCE_SECONDS = 2.0
+LARGEST_ID = 2**63 - 1
+NO_IMAGE = "There is no such image."
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: HTTPStatus
+    body: bytes
+    content_type: str = "text/plain; charset=utf-8"
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+NOT_FOUND = Answer(HTTPStatus.NOT_FOUND, b"/, /metrics, /healthz or /readyz\n")
+
+
+class Database(Protocol):
+    def ask(self, question: Callable[[Connection, Tables], T], patience_seconds: float) -> T:
+        """What a question brings. Raises one of NO_ANSWER."""
+
+
+class Page:
+    """The pages of one supervisor."""
+
+    def __init__(
+        self, settings: Settings, name: str, shared: CollectorRegistry, database: Database
+    ) -> None:
+        """`name` is the exporter's own; its supervisor's is the beginning of it."""
+        self._settings = settings
+        self._supervisor = name.rpartition(":")[0]
+        self._shared = shared
+        self._database = database
+        self._redact = Redactor(settings.secrets)
+        self._copies = settings.keep_images is not None  # that are served
+
+    def answer(self, target: str) -> Answer:
+        """What a path with its query brings."""
+        path, _, query = target.partition("?")
+        asked = parse_qs(query, keep_blank_values=True)
+        if path == "/" and "image" in asked:
+            return self._large(_number(asked["image"][-1]))
+        if path == "/":
+            return self._status(refreshes="paused" not in asked)
+        if path.startswith("/images/"):
+            return self._copy(_number(path.removeprefix("/images/")))
+        return NOT_FOUND
+
+    def _status(self, *, refreshes: bool) -> Answer:
+        snapshot, trouble = None, ""
+        try:
+            snapshot = self._ask(read_snapshot)
+        except NO_ANSWER as error:
+            trouble = self._told(error)
+        view = self._view(snapshot, trouble)
+        shown = snapshot.pictures if snapshot else []
+        return Answer(
+            HTTPStatus.OK if snapshot else HTTPStatus.SERVICE_UNAVAILABLE,
+            document(
+                sections.state(view),
+                sections.header(view, refreshes=refreshes),
+                sections.main(view),
+                refreshes=refreshes,
+            ),
+            HTML,
+            security_headers(pictures.origins(shown, copies=self._copies)),
+        )
+
+    def _view(self, snapshot: Snapshot | None, trouble: str) -> sections.View:
+        held = snapshot.held if snapshot else None
+        return sections.View(
+            snapshot=snapshot,
+            trouble=trouble,
+            places=read_places(self._shared, self._settings.procs, self._supervisor, held),
+            elsewhere=held_elsewhere(held or {}, self._supervisor),
+            slots=self._settings.slots,
+            copies=self._copies,
+        )
+
+    def _large(self, generation_id: int | None) -> Answer:
+        """One image; it stays until the reader leaves it."""
+        if generation_id is None:
+            return _about_no_image(HTTPStatus.NOT_FOUND, NO_IMAGE)
+        try:
+            details = self._ask(lambda connection, _: read_details(connection, generation_id))
+        except NO_ANSWER as error:
+            why = f"The database does not answer: {self._told(error)}."
+            return _about_no_image(HTTPStatus.SERVICE_UNAVAILABLE, why)
+        if details is None:
+            return _about_no_image(HTTPStatus.NOT_FOUND, NO_IMAGE)
+        origins = pictures.origins([details.picture], copies=self._copies)
+        body = pictures.large(details, copies=self._copies)
+        return _about_image(
+            HTTPStatus.OK, f"image of token {details.picture.token_id}", body, origins
+        )
+
+    def _copy(self, generation_id: int | None) -> Answer:
+        """A kept copy of an image."""
+        folder = self._settings.keep_images
+        if folder is None or generation_id is None:
+            return NOT_FOUND
+        try:
+            path = self._ask(lambda connection, _: read_path(connection, generation_id))
+        except NO_ANSWER as error:
+            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{self._told(error)}\n".encode())
+        image = read_image(folder, path) if path else None
+        if image is None:
+            return NOT_FOUND
+        headers = security_headers([]) | {
+            "Cache-Control": f"private, max-age={COPY_AGE_SECONDS}, immutable"
+        }
+        return Answer(HTTPStatus.OK, image[0], image[1], headers)
+
+    def _ask(self, question: Callable[[Connection, Tables], T]) -> T:
+        """Raises one of NO_ANSWER, a TimeoutError when patience is at its end."""
+        return self._database.ask(question, PATIENCE_SECONDS)
+
+    def _told(self, error: Exception) -> str:
+        return self._redact(str(error).partition("\n")[0])
+
+
+def _about_no_image(status: HTTPStatus, why: str) -> Answer:
+    return _about_image(status, "no image", f'<p class="empty">{text(why)}</p>', [])
+
+
+def _about_image(status: HTTPStatus, title: str, main: str, origins: list[str]) -> Answer:
+    header = f'<p class="mark"><a href="/">imagegen</a></p>\n<h1>{text(title.capitalize())}</h1>'
+    body = document(title, header, main, refreshes=False)
+    return Answer(status, body, HTML, security_headers(origins))
+
+
+def read_image(folder: Path, path: str) -> tuple[bytes, str] | None:
+    """An image of the folder with its media type; None where it is not there, or is none.
+
+    Only the name of the path counts, and no link is followed: nothing else can be read. So the
+    folder may have been moved as well.
+    """
+    file = folder / Path(path).name
+    try:
+        if file.is_symlink() or not file.is_file():
+            return None
+        image = file.read_bytes()
+        return image, MEDIA_TYPES[suffix(image)]
+    except (OSError, CopyError):
+        return None
+
+
+def _number(digits: str) -> int | None:
+    """The id of a generation, or None."""
+    number = int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 20 else 0
+    return number if 0 < number <= LARGEST_ID else None

@@ -1,0 +1,211 @@
+"""The status page of a running imagegen, as a browser gets it."""
+
+import time
+from pathlib import Path
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+import pytest
+
+from imagegen.database import connect, read_tables
+from imagegen.page.data import Snapshot, read_snapshot
+from imagegen.sandbox import Fault, Sandbox
+from tests.integration.test_migrations import load_glisk
+from tests.proxy import Proxy
+from tests.running import Program, Site, wait_for
+from tests.unit.page_values import Read
+
+HOSTILE = '<script>alert("1")</script> & a \u202efish'
+HARMLESS = '<script>alert("1")</script> & a �fish'
+DOOMED = "Director: unexpected error handling prediction (E6716)"
+
+
+def get(program: Program, path: str = "/") -> httpx.Response:
+    return httpx.get(urljoin(program.metrics_url(), path), trust_env=False, timeout=10)
+
+
+def read(program: Program, path: str = "/") -> Read:
+    return Read(get(program, path).raise_for_status().text)
+
+
+def snapshot(site: Site) -> Snapshot:
+    with connect(site.database_url) as connection:
+        return read_snapshot(connection, read_tables(connection))
+
+
+def test_the_page_shows_images_and_failures_with_their_reasons(
+    site: Site, sandbox: Sandbox
+) -> None:
+    sandbox.faults.add(Fault.fails("doomed", error=DOOMED), Fault.censors("naughty"))
+    site.mint("a lighthouse", "a doomed picture", "a naughty picture", None)
+
+    with site.supervisor() as program:
+        site.wait_until_done()
+        answer = get(program)
+        page = Read(answer.text)
+
+    assert answer.status_code == 200
+    assert "<title>imagegen: nothing waits</title>" in answer.text
+    assert "Done 2 2 not fetched yet" in page.text
+    assert "Failed 2 why" in page.text
+    assert "2 images, 5 failed attempts" in page.text
+    assert f"Replicate failed, time and again {DOOMED} a doomed picture" in page.text
+    assert "the prompt cannot be sent the author has no prompt no prompt" in page.text
+    assert "fallback:" in page.text
+    assert "worker-0 running 0 of 10 0" in page.text
+    origin = "http://" + urlsplit(sandbox.url).netloc
+    assert f"img-src 'self' {origin};" in answer.headers["Content-Security-Policy"]
+    assert [str(image["src"]).startswith(origin) for image in page.all("img")] == [True, True]
+
+
+def test_a_hostile_prompt_is_text_on_the_page_and_beside_its_image(site: Site) -> None:
+    site.mint(HOSTILE, "x" * 1001 + HOSTILE)
+
+    with site.supervisor() as program:
+        site.wait_until_done()
+        page = read(program)
+        (link,) = {link["href"] for link in page.all("a") if "image=" in str(link["href"])}
+        large = read(program, str(link))
+
+    for shown in (page, large):
+        assert HARMLESS in shown.text
+        assert not shown.all("script")
+    assert not [meta for meta in large.all("meta") if meta.get("http-equiv") == "refresh"]
+    assert len(large.all("img")) == 1
+    assert "the author's" in large.text
+
+
+def test_kept_copies_are_served_when_replicate_has_deleted_the_images(
+    site: Site, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    site.settings["IMAGEGEN_KEEP_IMAGES"] = str(folder)
+    site.mint("a lighthouse")
+
+    with site.supervisor() as program:
+        site.wait_until_done()
+        site.query("UPDATE generations SET closed_at = closed_at - interval '2 hours'")
+        (image,) = read(program).all("img")
+        copy = get(program, str(image["src"]))
+        missing = get(program, "/images/999")
+
+    (file,) = folder.iterdir()
+    assert copy.content == file.read_bytes()
+    assert copy.headers["Content-Type"] == "image/png"
+    assert copy.headers["X-Content-Type-Options"] == "nosniff"
+    assert "default-src 'none'" in copy.headers["Content-Security-Policy"]
+    assert missing.status_code == 404
+
+
+def test_the_page_can_only_be_read(site: Site) -> None:
+    with site.supervisor(procs=1) as program:
+        url = program.metrics_url().replace("/metrics", "/")
+        methods = ("POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW")
+        refused = [httpx.request(method, url, trust_env=False) for method in methods]
+        head, body = httpx.head(url, trust_env=False), get(program)
+
+    assert [answer.status_code for answer in refused] == [405] * len(methods)
+    assert {answer.headers["Allow"] for answer in refused} == {"GET, HEAD"}
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["Cache-Control"] == "no-store"
+    assert head.headers["Referrer-Policy"] == "no-referrer"
+    assert head.headers["X-Frame-Options"] == "DENY"
+    assert int(head.headers["Content-Length"]) > 0
+    assert body.headers["Content-Security-Policy"] == head.headers["Content-Security-Policy"]
+
+
+@pytest.mark.direct
+def test_without_the_database_the_page_comes_soon_and_heals_by_itself(
+    site: Site, tmp_path: Path
+) -> None:
+    parts = urlsplit(site.database_url)
+    assert parts.port
+    with Proxy(parts.port) as proxy:
+        location = f"{parts.username}:{parts.password}@127.0.0.1:{proxy.port}"
+        url = parts._replace(netloc=location).geturl()
+        behind = Site(url, site.provider_url, tmp_path / "behind")
+        with behind.supervisor() as program:
+            assert get(program).status_code == 200
+            proxy.freeze()
+            began = time.monotonic()
+            away = get(program)
+            seconds = time.monotonic() - began
+            proxy.thaw()
+            wait_for("the page to heal", lambda: get(program).status_code == 200)
+
+    assert seconds < 3
+    assert away.status_code == 503
+    assert "<title>imagegen: the database does not answer</title>" in away.text
+    assert str(parts.password) not in away.text
+
+
+@pytest.mark.direct
+def test_a_connection_that_lay_idle_too_long_is_replaced_unnoticed(site: Site) -> None:
+    with site.supervisor(procs=1) as program:
+        assert get(program).status_code == 200
+        site.query(
+            """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+               WHERE pid <> pg_backend_pid() AND datname = current_database()"""
+        )
+        assert get(program).status_code == 200
+
+
+def test_the_figures_are_those_of_the_tables(site: Site) -> None:
+    site.mint(*["a lighthouse"] * 10)
+    site.query("UPDATE tokens_s0 SET status = 'failed' WHERE token_id = 1")
+    site.query("UPDATE tokens_s0 SET status = 'uploading', image_url = 'x' WHERE token_id < 3")
+    site.query("UPDATE tokens_s0 SET status = 'revealed' WHERE token_id = 3")
+    site.query("UPDATE tokens_s0 SET status = 'failed' WHERE token_id = 4")
+    site.query("UPDATE tokens_s0 SET generate_after = now() + interval '1 h' WHERE token_id = 10")
+
+    now = snapshot(site)
+
+    assert (now.waiting, now.paused, now.generating, now.failed) == (6, 1, 0, 1)
+    assert (now.done, now.tokens, now.tokens_estimated) == (3, 10, False)
+    assert now.oldest_waiting_seconds is not None
+    assert [(failure.token_id, failure.kind) for failure in now.failures] == [(4, None)]
+    assert len(now.buckets) == 36
+
+
+def test_a_large_table_is_estimated_and_not_counted(site: Site) -> None:
+    site.mint("a lighthouse")
+    site.query("UPDATE pg_class SET reltuples = 1000000 WHERE relname = 'tokens_s0'")
+
+    now = snapshot(site)
+
+    assert (now.waiting, now.tokens, now.tokens_estimated) == (1, 1_000_000, True)
+
+
+def test_the_hours_are_cut_into_ten_minutes_with_the_times_of_their_images(site: Site) -> None:
+    site.query(
+        """INSERT INTO generations (token_id, attempt, prompt, model, seed, lease_until, opened_at,
+               closed_at, state, image_url)
+           SELECT n, 1, 'a lighthouse', 'a/b', n, now(), at - n * interval '1 s', at,
+               CASE WHEN n <= 100 THEN 'succeeded' ELSE 'failed' END,
+               CASE WHEN n <= 100 THEN 'https://replicate.delivery/x' END
+           FROM (SELECT n, now() - interval '9 hours' * (mod(n, 7) = 0)::integer AS at
+                 FROM generate_series(1, 110) n) numbered"""
+    )
+
+    now = snapshot(site)
+
+    assert (now.total.images, now.total.failed) == (86, 9)
+    assert now.buckets[-1].images + now.buckets[-2].images == 86
+    assert now.total.p50_seconds == pytest.approx(50.5, abs=1)
+    assert now.total.p95_seconds == pytest.approx(95, abs=2)
+    assert len(now.pictures) == 24
+
+
+def test_the_page_works_on_the_users_own_tables(empty_site: Site, sandbox: Sandbox) -> None:
+    load_glisk(empty_site)
+    empty_site.upgrade()
+    sandbox.faults.add(Fault.fails("glisk prompt 20", error="steps must be less than 5"))
+
+    with empty_site.supervisor() as program:
+        empty_site.wait_until_done()
+        page = read(program)
+
+    assert "Done 49" in page.text
+    assert "#20 1 attempt" in page.text
+    assert "Replicate refuses this input steps must be less than 5" in page.text

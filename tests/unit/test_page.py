@@ -1,0 +1,269 @@
+"""The status page: what it says, and that strangers' text on it stays text."""
+
+import base64
+import hashlib
+import re
+from dataclasses import replace
+
+import pytest
+
+from imagegen.outcomes import Kind, Reason
+from imagegen.page import pictures, words
+from imagegen.page.data import Bucket, Snapshot
+from imagegen.page.document import STYLE, document, security_headers
+from imagegen.page.places import Place
+from imagegen.page.sections import View, state
+from tests.unit.page_values import (
+    FIRST,
+    Read,
+    details,
+    failure,
+    picture,
+    snapshot,
+    view,
+    whole_page,
+)
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='alert(1)",
+    "</style></title><script>alert(1)</script>",
+    "&lt;b&gt; &amp;amp; &#x3c;",
+    "]]> --> <!-- <svg/onload=alert(1)>",
+]
+DETECTED = {"waiting": 3, "oldest_waiting_seconds": 12.0}
+
+
+def page(now: Snapshot | None = None) -> Read:
+    return Read(whole_page(view(now)))
+
+
+def pages_about(stranger: str) -> list[Read]:
+    """The status page, the same without a database, and an image, with this text everywhere."""
+    shown = view(
+        snapshot(
+            failed=1,
+            pictures=[picture(prompt=stranger, fallback=True)],
+            failures=[failure(prompt=stranger, message=stranger, kind=stranger)],
+        ),
+        places=[Place(stranger, True, (stranger,), 0, {stranger: 2})],
+    )
+    away = replace(shown, snapshot=None, trouble=stranger)
+    large = details(picture=picture(prompt=stranger), model=stranger, prediction_id=stranger)
+    image = document(stranger, "", pictures.large(large, copies=False), refreshes=False)
+    return [Read(whole_page(shown)), Read(whole_page(away)), Read(image.decode())]
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_strangers_text_stays_text(hostile: str) -> None:
+    for seen, harmless in zip(pages_about(hostile), pages_about("~stranger~"), strict=True):
+        assert seen.shape == harmless.shape
+        assert seen.text.count(hostile) == harmless.text.count("~stranger~") >= 4
+
+
+def test_text_that_would_run_backwards_or_control_something_is_replaced() -> None:
+    assert words.text("a \u202egnp.exe\u2066 \x07\x1b[31m b\u2028c") == "a �gnp.exe� ��[31m b c"
+
+
+@pytest.mark.parametrize("whole", ["👩‍🚀🏳️‍🌈", "שלום עולם", "山水", "e\u0301"])
+def test_emoji_and_every_script_stay_whole(whole: str) -> None:
+    assert words.text(whole) == whole
+
+
+def test_long_prompts_are_cut_and_say_so() -> None:
+    shown = page(snapshot(pictures=[picture(prompt="x" * 201)], failures=[failure()]))
+
+    assert f"{'x' * 199}…" in shown.text
+    assert "x" * 200 not in shown.text
+
+
+@pytest.mark.parametrize("kind", [*Kind])
+def test_every_kind_of_failure_has_words(kind: Kind) -> None:
+    told = page(snapshot(failed=1, failures=[failure(kind=kind)])).text
+
+    assert words.KINDS[kind] in told
+    assert "_" not in words.KINDS[kind]
+
+
+@pytest.mark.parametrize("reason", [*Reason])
+def test_every_refusal_has_words(reason: Reason) -> None:
+    refused = failure(kind=reason, refused=True)
+    told = Read(
+        whole_page(
+            view(
+                snapshot(failed=1, failures=[refused]),
+                places=[Place("worker-0", True, (reason,)), Place("worker-1", True)],
+            )
+        )
+    ).text
+
+    assert f"refused for too long: {words.REASONS[reason]}" in told
+    assert f"worker-0 asks for no images: {words.REASONS[reason]}." in told
+
+
+def test_a_failure_from_before_there_were_generations_is_shown_without_a_reason() -> None:
+    told = page(snapshot(failed=1, failures=[failure(kind=None, message=None, prompt=None)])).text
+
+    assert words.UNRECORDED in told
+    assert "no prompt" in told
+
+
+@pytest.mark.parametrize(
+    ("shown", "title"),
+    [
+        (view(), "nothing waits"),
+        (view(snapshot(**DETECTED)), "3 waiting"),
+        (view(snapshot(**DETECTED, generating=1200)), "3 waiting, 1,200 at work"),
+        (view(snapshot(**DETECTED), places=[]), "no worker is running"),
+        (
+            view(snapshot(**DETECTED), places=[Place("worker-0", True, ("no_credit",))]),
+            "gate closed, 3 waiting",
+        ),
+        (replace(view(), snapshot=None, trouble="refused"), "the database does not answer"),
+    ],
+)
+def test_the_title_tells_the_state(shown: View, title: str) -> None:
+    assert state(shown) == title
+    assert f"<title>imagegen: {title}</title>" in whole_page(shown)
+
+
+def test_an_empty_database_is_told_in_words() -> None:
+    told = page().text
+
+    assert "No image was made in the last 6 hours." in told
+    assert "No image yet." in told
+    assert "No token has failed." in told
+
+
+def test_the_figures_tell_what_waits_is_at_work_is_done_and_has_failed() -> None:
+    now = snapshot(**DETECTED, paused=2, generating=4, failed=5, tokens=1112, unfetched=6)
+    told = page(replace(now, oldest_unfetched_seconds=2000.0)).text
+
+    assert "Waiting 3 the oldest for 12 s; 2 try again later" in told
+    assert "At work 4 20 slots here" in told
+    assert "Done 1,100 6 not fetched yet, the oldest for 33 min" in told
+    assert "Failed 5 why" in told
+
+
+def test_an_estimate_looks_like_one() -> None:
+    told = page(snapshot(tokens=1_234_567, tokens_estimated=True)).text
+
+    assert "Done ≈ 1,230,000" in told
+
+
+def test_the_workers_are_told_with_what_they_do() -> None:
+    busy = Place("worker-0", True, busy=3, restarts={"SIGKILL": 2, "hung": 1})
+    told = Read(whole_page(view(places=[busy, Place("worker-1", False, busy=0)], elsewhere=7))).text
+
+    assert "worker-0 running 3 of 10 3 SIGKILL 2, hung 1" in told
+    assert "worker-1 not running 0 of 10 0" in told
+    assert "worker-1 is not running: the log says why." in told
+    assert "10 slots here; 7 at work elsewhere" in told
+
+
+def test_the_page_comes_anew_by_itself_unless_it_is_paused() -> None:
+    def refreshes(read: Read) -> bool:
+        return any(meta.get("http-equiv") == "refresh" for meta in read.all("meta"))
+
+    running, paused = Read(whole_page(view())), Read(whole_page(view(), refreshes=False))
+
+    assert refreshes(running)
+    assert not refreshes(paused)
+    assert "/?paused" in [link["href"] for link in running.all("a")]
+    assert "/" in [link["href"] for link in paused.all("a")]
+
+
+def test_an_image_that_replicate_has_deleted_is_expired() -> None:
+    shown = page(snapshot(pictures=[picture(age_seconds=3601.0)]))
+
+    assert not shown.all("img")
+    assert "expired" in shown.text
+
+
+def test_a_kept_copy_is_shown_however_old_it_is() -> None:
+    kept = picture(age_seconds=1e6, path="/anywhere/42-7.png")
+    shown = Read(whole_page(view(snapshot(pictures=[kept]), copies=True)))
+
+    assert [image["src"] for image in shown.all("img")] == ["/images/7"]
+    assert pictures.origins([kept], copies=True) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("https://replicate.delivery/a/b.png", "https://replicate.delivery"),
+        ("https://pbxt.replicate.delivery:8443/a.png", "https://pbxt.replicate.delivery:8443"),
+        ("http://127.0.0.1:4000/a.png", "http://127.0.0.1:4000"),
+        ("http://replicate.delivery/a.png", None),
+        ("javascript:alert(1)", None),
+        ("data:image/png;base64,AAAA", None),
+        ("https://evil.example;script-src *", None),
+        ("https://evil.example' 'unsafe-inline/a.png", None),
+        ("https://[::1/a.png", None),
+        ("https://host:port/a.png", None),
+        ("https:///a.png", None),
+        ("", None),
+    ],
+)
+def test_images_come_from_their_own_origin_or_not_at_all(url: str, found: str | None) -> None:
+    assert pictures.origin(url) == found
+    assert pictures.origins([picture(url=url)], copies=False) == ([found] if found else [])
+    assert bool(Read(pictures.wall([picture(url=url)], copies=False)).all("img")) == bool(found)
+
+
+def test_the_policy_allows_this_style_and_these_images_and_nothing_else() -> None:
+    policy = security_headers(["https://replicate.delivery"])["Content-Security-Policy"]
+    (style,) = re.findall("<style>(.*?)</style>", whole_page(view()), re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+
+    assert policy.split("; ") == [
+        "default-src 'none'",
+        f"style-src 'sha256-{digest}'",
+        "img-src 'self' https://replicate.delivery",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    ]
+
+
+def test_nothing_on_the_page_needs_what_the_policy_forbids() -> None:
+    total = Bucket(FIRST, 3, 1, 2.0, 3.0)
+    now = snapshot(total=total, buckets=[total], pictures=[picture()], failures=[failure()])
+    shown = page(now)
+
+    names = {name for _, attributes in shown.elements for name in attributes}
+    assert "style" not in names
+    assert {"script", "link", "iframe", "object", "form"}.isdisjoint(
+        tag for tag, _ in shown.elements
+    )
+    assert "url(" not in STYLE
+    assert "@import" not in STYLE
+
+
+def luminance(colour: str) -> float:
+    def linear(part: str) -> float:
+        value = int(part, 16) / 255
+        return value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
+
+    red, green, blue = map(linear, re.findall("[0-9a-f]{2}", colour))
+    return float(0.2126 * red + 0.7152 * green + 0.0722 * blue)
+
+
+def contrast(one: str, other: str) -> float:
+    darker, lighter = sorted(map(luminance, (one, other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_text_and_charts_can_be_read_by_weak_eyes(scheme: int) -> None:
+    colours: dict[str, str] = dict(
+        re.findall(r"--(\w+): (#[0-9a-f]{6});", STYLE.split("@media")[scheme])
+    )
+
+    for ground in ("paper", "card"):
+        for ink in ("ink", "soft", "link", "bad", "odd"):
+            assert contrast(colours[ink], colours[ground]) >= 4.5, (ink, ground)
+    for mark in ("made", "bad", "range", "ink"):
+        assert contrast(colours[mark], colours["card"]) >= 3.0, mark
+    assert contrast(colours["link"], colours["paper"]) >= 3.0  # the frame round what has the focus

@@ -1,0 +1,180 @@
+"""What a browser is answered, whatever it asks and whatever the database does."""
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from http import HTTPStatus
+from pathlib import Path
+from typing import TypeVar
+
+import psycopg
+import pytest
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from imagegen import collector
+from imagegen.collector import DatabaseCollector
+from imagegen.database import Connection, NotMigratedError, Tables
+from imagegen.page import answers
+from imagegen.page.answers import Page, read_image
+from imagegen.page.places import Place, held_elsewhere, read_places
+from imagegen.sandbox.pictures import picture as sandbox_picture
+from imagegen.settings import Settings, load
+from tests.unit.page_values import Read
+
+T = TypeVar("T")
+
+PASSWORD = "s3cret-password"
+PNG = sandbox_picture("a cat", 1)
+OURS = "host:1-ab"
+
+
+class AwayDatabase:
+    """One that fails in some way at every question."""
+
+    def __init__(self, fail: Callable[[], Exception]) -> None:
+        self._fail = fail
+
+    def ask(self, question: Callable[[Connection, Tables], T], patience_seconds: float) -> T:
+        raise self._fail()
+
+
+def settings(**more: str) -> Settings:
+    environment = {
+        "DATABASE_URL": f"postgresql://imagegen:{PASSWORD}@db:5432/imagegen",
+        "REPLICATE_API_TOKEN": "r8_token",
+    }
+    return load(environment | more, {})
+
+
+def page(database: answers.Database, **more: str) -> Page:
+    return Page(settings(**more), f"{OURS}:exporter.1", CollectorRegistry(), database)
+
+
+@pytest.fixture
+def hanging() -> Iterator[DatabaseCollector]:
+    """A database that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"postgresql://127.0.0.1:{listening.getsockname()[1]}/imagegen"
+        yield DatabaseCollector(settings(DATABASE_URL=url), "test")
+
+
+def test_a_database_that_hangs_delays_a_page_only_so_long(
+    hanging: DatabaseCollector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert answers.PATIENCE_SECONDS <= 2
+    monkeypatch.setattr(answers, "PATIENCE_SECONDS", 0.1)
+    shown = page(hanging)
+
+    for target in ("/", "/?image=1", "/"):
+        began = time.monotonic()
+        answer = shown.answer(target)
+        assert time.monotonic() - began < 1
+        assert answer.status == HTTPStatus.SERVICE_UNAVAILABLE
+        assert "no answer within 0.1 s." in Read(answer.body.decode()).text.lower()
+
+
+def test_a_database_that_hangs_delays_a_scrape_only_so_long(
+    hanging: DatabaseCollector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collector, "PATIENCE_SECONDS", 0.1)
+    began = time.monotonic()
+
+    assert list(hanging.collect()) == []
+    assert time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (psycopg.OperationalError("connection refused\nmore of it"), "Connection refused."),
+        (psycopg.errors.UndefinedTable("no such table"), "No such table."),
+        (NotMigratedError("run `imagegen db upgrade`"), "Run `imagegen db upgrade`."),
+        (psycopg.OperationalError(f"no {PASSWORD} here"), "No [hidden] here."),
+    ],
+)
+def test_a_page_without_a_database_says_why_and_shows_the_workers(
+    error: Exception, told: str
+) -> None:
+    answer = page(AwayDatabase(lambda: error)).answer("/")
+    read = Read(answer.body.decode())
+
+    assert answer.status == HTTPStatus.SERVICE_UNAVAILABLE
+    assert f"{told} Workers wait for the database" in read.text
+    assert "worker-0 not running unknown 0" in read.text
+    assert PASSWORD not in answer.body.decode()
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/nothing", "/images/", "/images/1", "/images/../../etc/passwd", "/images/1.png", "//",
+        "/images/%31", "/images/\u0661", "/images/-1", f"/images/{'9' * 30}", "*", "/index.html",
+    ],
+)  # fmt: skip
+def test_what_is_not_there_is_not_found(target: str) -> None:
+    assert page(AwayDatabase(AssertionError)).answer(target).status == HTTPStatus.NOT_FOUND
+
+
+@pytest.mark.parametrize("image", ["", "abc", "0", "-1", "1;DROP TABLE", "9" * 30, "1'--"])
+def test_an_image_that_cannot_be_is_not_even_looked_for(image: str) -> None:
+    answer = page(AwayDatabase(AssertionError)).answer(f"/?image={image}")
+
+    assert answer.status == HTTPStatus.NOT_FOUND
+    assert "There is no such image." in answer.body.decode()
+
+
+def test_a_kept_image_is_read_with_its_type_wherever_the_folder_is_now(tmp_path: Path) -> None:
+    (tmp_path / "1-7.png").write_bytes(PNG)
+
+    assert read_image(tmp_path, "/elsewhere/1-7.png") == (PNG, "image/png")
+
+
+def test_nothing_is_read_outside_the_folder_nor_what_is_no_image(tmp_path: Path) -> None:
+    folder, outside = tmp_path / "kept", tmp_path / "outside.png"
+    folder.mkdir()
+    outside.write_bytes(PNG)
+    (folder / "link.png").symlink_to(outside)
+    (folder / "folder.png").mkdir()
+    (folder / "page.png").write_text("<script>alert(1)</script>")
+    os.mkfifo(folder / "pipe.png")
+
+    for path in (
+        str(outside), "../outside.png", "..", ".", "", "/", "link.png", "folder.png", "page.png",
+        "pipe.png", "missing.png",
+    ):  # fmt: skip
+        assert read_image(folder, path) is None, path
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    """Two workers, the first of which is refused; a third one that was retired."""
+    shared = CollectorRegistry()
+    is_open = Gauge("imagegen_gate_open", "", ["slot"], registry=shared)
+    closed = Gauge("imagegen_gate_closed", "", ["slot", "reason"], registry=shared)
+    restarts = Counter("imagegen_worker_restarts", "", ["slot", "cause"], registry=shared)
+    is_open.labels("worker-0").set(0)
+    is_open.labels("worker-1").set(1)
+    closed.labels("worker-0", "no_credit").set(1)
+    closed.labels("worker-0", "throttled").set(0)
+    restarts.labels("worker-10", "hung").inc()
+    restarts.labels("worker-1", "SIGKILL").inc(2)
+    return shared
+
+
+def test_places_are_what_metrics_and_the_ledger_tell_of_them(registry: CollectorRegistry) -> None:
+    held = {f"{OURS}:worker-1.1": 2, f"{OURS}:worker-1.2": 1, "other:1-cd:worker-0.1": 5, "": 4}
+
+    assert read_places(registry, 2, OURS, held) == [
+        Place("worker-0", True, ("no_credit",), 0),
+        Place("worker-1", True, (), 3, {"SIGKILL": 2}),
+        Place("worker-10", False, (), 0, {"hung": 1}),
+    ]
+    assert held_elsewhere(held, OURS) == 5
+
+
+def test_a_place_that_no_process_has_filled_yet_is_there(registry: CollectorRegistry) -> None:
+    places = read_places(registry, 3, OURS, None)
+
+    assert places[2] == Place("worker-2", False)
+    assert [place.busy for place in places] == [None] * 4
