@@ -17,6 +17,8 @@ KINDS = {
     Kind.DATA_REMOVED: "paid for, and deleted before it was seen",
     Kind.GONE: "accepted, and unknown to Replicate since",
     Kind.UNRESOLVED: "perhaps paid for, and nobody can tell any more",
+    Kind.CANCELED: "the prediction was canceled",
+    Kind.UNREADABLE: "the output holds no image",
     Kind.GIVEN_UP: "refused for too long",
 }
 REASONS = {

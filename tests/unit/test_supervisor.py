@@ -94,8 +94,8 @@ def test_fifty_restarts_leave_no_open_file_behind(tmp_path: Path) -> None:
         running.wait_for_start_of("test:worker-0.52")
 
         wait_for(
-            "as many open files as before",
-            lambda: len(list(open_files.iterdir())) == before,
+            "no more open files than before",
+            lambda: len(list(open_files.iterdir())) <= before,
             PATIENCE_SECONDS,
         )
 
