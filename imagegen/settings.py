@@ -102,11 +102,12 @@ class Settings:
     )  # fmt: skip
     create_rate: int = setting(
         "IMAGEGEN_CREATE_RATE", checks.whole(least=1, most=1_000_000),
-        "Predictions a minute that the account may create, shared by the workers.", "600",
+        "Predictions a minute that the account may create, shared by this supervisor's workers.",
+        "600",
     )  # fmt: skip
     poll_budget: int = setting(
         "IMAGEGEN_POLL_BUDGET", checks.whole(least=1, most=1_000_000),
-        "Other requests a minute that the account may send, shared by the workers.", "3000",
+        "Other requests a minute that the account may send, shared by the same.", "3000",
     )  # fmt: skip
     daily_limit: int | None = setting(
         "IMAGEGEN_DAILY_LIMIT", checks.whole(least=0, most=1_000_000_000),
@@ -133,7 +134,7 @@ class Settings:
     metrics_host: str = setting(
         "IMAGEGEN_METRICS_HOST",
         checks.text,
-        "Where /metrics, /healthz and /readyz listen.",
+        "Where the status page, /metrics, /healthz and /readyz listen.",
         "127.0.0.1",
     )
     metrics_port: int = setting(
