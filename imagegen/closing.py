@@ -15,8 +15,9 @@ from imagegen import crash, metrics
 from imagegen.copies import Copies, CopyError
 from imagegen.database import AWAY
 from imagegen.logs import log
-from imagegen.outcomes import Failed, Kind, Reason, Refused, Succeeded
+from imagegen.outcomes import Failed, Refused, Succeeded
 from imagegen.queue import Claim, Closed, Image, Queue
+from imagegen.reasons import Kind, Reason
 
 MAX_ATTEMPTS = 3
 # 1, 2, 4 s: long enough for a hiccup of one machine at Replicate's, short enough for a P95 of 60 s.

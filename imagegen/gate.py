@@ -7,8 +7,9 @@ import time
 
 from imagegen import metrics
 from imagegen.logs import log
-from imagegen.outcomes import Reason, Refused
+from imagegen.outcomes import Refused
 from imagegen.pacing import CreatePace
+from imagegen.reasons import Reason
 
 # Delays while refusals go on: an outage of ten minutes costs each worker about 24 requests.
 FIRST_DELAY_SECONDS = 1.0

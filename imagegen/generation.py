@@ -21,8 +21,6 @@ from imagegen.outcomes import (
     Accepted,
     Failed,
     Found,
-    Kind,
-    Reason,
     Refused,
     Running,
     Succeeded,
@@ -33,6 +31,7 @@ from imagegen.outcomes import (
 from imagegen.polling import Pace
 from imagegen.provider import Provider
 from imagegen.queue import Claim, DailyLimitError, Queue
+from imagegen.reasons import Kind, Reason
 from imagegen.replies import Listed, Prediction, Reply
 
 # Replicate's clock and PostgreSQL's differ; in a wider list the seed still finds the right one.

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from imagegen.outcomes import Kind, Reason
+from imagegen.reasons import Kind, Reason
 
 ATTEMPTS = Counter(
     "imagegen_attempts", "Predictions that Replicate accepted, by whose prompt it was.", ["prompt"]

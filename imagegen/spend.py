@@ -9,7 +9,7 @@ from decimal import Decimal
 from psycopg.rows import class_row
 
 from imagegen.database import Connection
-from imagegen.outcomes import Kind
+from imagegen.reasons import Kind
 
 # A question of an operator shall not load the database for longer than anybody waits for it.
 QUESTION_SECONDS = 10

@@ -4,7 +4,7 @@ import unicodedata
 from datetime import UTC, datetime
 from html import escape
 
-from imagegen.outcomes import Kind, Reason
+from imagegen.reasons import Kind, Reason
 
 KINDS = {
     Kind.CONTENT_POLICY: "refused for its content",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from imagegen.outcomes import Reason
+from imagegen.reasons import Reason
 from imagegen.sandbox import Fault, Sandbox
 from tests.benchmarks import processes
 from tests.benchmarks.figures import Figure

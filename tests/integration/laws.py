@@ -10,7 +10,7 @@ import pytest
 from psycopg.rows import namedtuple_row
 
 from imagegen.database import Connection
-from imagegen.outcomes import Kind, Reason
+from imagegen.reasons import Kind, Reason
 from tests.integration.replicate_model import Fate, Made, Post, Replicate
 from tests.integration.stepwise import FALLBACK, Work, Worker
 from tests.judge import INCONSISTENT

@@ -6,8 +6,9 @@ import pytest
 
 from imagegen import gate, metrics, pacing
 from imagegen.gate import Gate
-from imagegen.outcomes import Reason, Refused
+from imagegen.outcomes import Refused
 from imagegen.pacing import CreatePace
+from imagegen.reasons import Reason
 from tests.unit.recipe import open_gate
 
 FREE = 10

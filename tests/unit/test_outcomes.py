@@ -10,14 +10,13 @@ from imagegen import outcomes
 from imagegen.outcomes import (
     Accepted,
     Failed,
-    Kind,
-    Reason,
     Refused,
     Running,
     Succeeded,
     Unknown,
     Unseen,
 )
+from imagegen.reasons import Kind, Reason
 from imagegen.replies import Answered, NotSent, Prediction, Rejected, Reply, Unclear
 
 DATA = Path(__file__).parent / "data"

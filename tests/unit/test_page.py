@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from imagegen.outcomes import Kind, Reason
 from imagegen.page import pictures, words
 from imagegen.page.data import Bucket, Snapshot
 from imagegen.page.document import STYLE, document, security_headers
 from imagegen.page.places import Place
 from imagegen.page.sections import View, state
+from imagegen.reasons import Kind, Reason
 from tests.unit.page_values import (
     FIRST,
     Read,

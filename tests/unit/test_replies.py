@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from imagegen import outcomes, replies
-from imagegen.outcomes import Failed, Kind, Running, Succeeded
+from imagegen.outcomes import Failed, Running, Succeeded
+from imagegen.reasons import Kind
 from imagegen.replies import Prediction
 
 DATA = Path(__file__).parent / "data"
