@@ -40,5 +40,10 @@ def doctor(*, as_json: bool, **options: str | None) -> None:
     if as_json:
         click.echo(json.dumps({"findings": found, **levels}, indent=2))
     else:
-        click.echo(f"\n{levels['ok']} ok, {levels['warning']} warnings, {levels['wrong']} wrong")
+        warnings = _counted(levels["warning"], "warning")
+        click.echo(f"\n{levels['ok']} ok, {warnings}, {levels['wrong']} wrong")
     raise SystemExit(1 if levels["wrong"] else 0)
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
