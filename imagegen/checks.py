@@ -192,7 +192,8 @@ def api_url(value: str) -> str:
 def url_secrets(url: str) -> list[str]:
     """A database URL and the passwords in it, decoded and as they may be written in a URL."""
     found = url_parts(url)
-    words = [found[name] for name in SECRET_PARTS if name in found]
+    # The program's own name stands in every other line: to hide it there would tell the password.
+    words = [found[name] for name in SECRET_PARTS if name in found and found[name] != "imagegen"]
     return [
         url,
         *words,

@@ -27,6 +27,7 @@ VARIABLE = "IMAGEGEN_TEST_POSTGRES"
 TESTCONTAINERS = "testcontainers"
 EMBEDDED = "embedded"
 IMAGE = "postgres:17-alpine"
+PASSWORD = "container-password"  # a word of its own, for the tests that look whether it is shown
 DOCKER_ANSWER_SECONDS = 10  # an engine that takes longer to say its version will not help here
 
 
@@ -130,7 +131,7 @@ def running(choice: PostgresChoice) -> Iterator[PostgresServer]:
             yield server
         return
     container = _container_class()(
-        IMAGE, username="imagegen", password="imagegen", dbname="imagegen", driver=None
+        IMAGE, username="imagegen", password=PASSWORD, dbname="imagegen", driver=None
     )
     with container:
         yield ContainerPostgres(container.get_connection_url())

@@ -246,6 +246,12 @@ def test_the_secrets_are_the_token_the_url_and_the_password_in_each_form(
     assert set(with_environment(DATABASE_URL=url).secrets) == {"r8_secret", url} | passwords
 
 
+def test_the_programs_own_name_is_no_secret_to_hide_wherever_it_stands() -> None:
+    url = "postgresql://imagegen:imagegen@localhost/imagegen"
+
+    assert set(with_environment(DATABASE_URL=url).secrets) == {"r8_secret", url}
+
+
 def test_settings_do_not_show_themselves() -> None:
     shown = f"{with_environment()!r} {with_environment()}"
 
