@@ -32,8 +32,14 @@ class Wake:
         with suppress(BlockingIOError):  # it rings already
             self._ringer.send(b"\0")
 
+    def close(self) -> None:
+        self._listener.close()
+        self._bell.close()
+        self._ringer.close()
+
     def wait(self, seconds: float) -> None:
-        self._listener.keep_listening()
+        if self._listener.keep_listening():
+            return  # nobody heard of what was minted since the last look
         sources: list[int] = [self._bell.fileno()]
         if (heard := self._listener.fileno()) is not None:
             sources.append(heard)
@@ -69,10 +75,11 @@ class Listener:
         """Until there is something to do for it."""
         return self._next_try - time.monotonic() if self._connection is None else math.inf
 
-    def keep_listening(self) -> None:
-        """Connect where there is no connection, now and then."""
+    def keep_listening(self) -> bool:
+        """Connect where there is no connection, now and then. Returns whether it has just begun
+        to listen."""
         if self._connection is not None or time.monotonic() < self._next_try:
-            return
+            return False
         self._next_try = time.monotonic() + LISTEN_AGAIN_SECONDS
         try:
             self._connection = connect(self._database_url, self._application_name)
@@ -85,6 +92,7 @@ class Listener:
         except AWAY as error:
             log.debug("listener.unavailable", extra={"error": str(error)})
             self.close()
+        return self._connection is not None
 
     def drain(self) -> None:
         """Take what has come in: that something came is all there is to know."""

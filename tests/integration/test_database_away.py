@@ -1,10 +1,13 @@
 """The database cuts connections, hangs or sets tight limits; the tokens are done all the same."""
 
+import contextlib
+import time
 from urllib.parse import urlsplit
 
 import pytest
 
 from imagegen.sandbox import Sandbox
+from imagegen.wake import Wake
 from tests.judge import judge
 from tests.proxy import Proxy
 from tests.running import Program, Site, wait_for
@@ -48,6 +51,18 @@ def test_connections_that_are_cut_under_load_lose_nothing(site: Site, sandbox: S
         no_storm(program)
 
     judge(site, sandbox)
+
+
+@pytest.mark.direct
+def test_who_has_begun_to_listen_looks_for_what_nobody_heard(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("signal.set_wakeup_fd", lambda *_, **__: -1)
+    with contextlib.closing(Wake(site.database_url, "test")) as wake:
+        began = time.monotonic()
+        wake.wait(60.0)
+
+    assert time.monotonic() - began < 30.0
 
 
 @pytest.mark.direct
