@@ -35,7 +35,9 @@ from imagegen.reasons import Kind, Reason
 from imagegen.replies import Listed, Prediction, Reply
 
 # Replicate's clock and PostgreSQL's differ; in a wider list the seed still finds the right one.
-CLOCK_SLACK = timedelta(minutes=2)
+CLOCK_SLACK_SECONDS = 120.0
+# By Replicate's own clock less will do, so that it widens the list only where they differ by more.
+OWN_CLOCK_SLACK_SECONDS = 60.0
 # How soon a generation that the daily limit holds back asks again.
 DAILY_LIMIT_AGAIN_SECONDS = 60.0
 # How soon the list is asked again for a request with an unknown outcome.
@@ -245,10 +247,13 @@ class Recipe:
         """Ask Replicate's list whether the request made a prediction (law 2: unknown is not
         failed). Until it has had time to show up there, nothing is sent again."""
         assert claim.requested_at and claim.prompt is not None  # noqa: S101 (committed together)
-        since = datetime.fromisoformat(claim.requested_at) - CLOCK_SLACK
-        listed = self._provider.list(since.isoformat())
+        age_seconds = claim.requested_seconds_ago or 0.0
+        listed = self._provider.list(
+            datetime.fromisoformat(claim.requested_at) - timedelta(seconds=CLOCK_SLACK_SECONDS),
+            last_seconds=age_seconds + OWN_CLOCK_SLACK_SECONDS,
+        )
         if not isinstance(listed, Listed):
-            if (claim.requested_seconds_ago or 0.0) < self._give_up_after_seconds:
+            if age_seconds < self._give_up_after_seconds:
                 return self._reconcile_later(claim, UNSEEN)
             message = f"Replicate's list cannot be read, and this is perhaps paid for: {listed}"
             return self._close.fail(claim, Failed(Kind.UNRESOLVED, message))
@@ -266,7 +271,7 @@ class Recipe:
                 _reconciled(claim, "undecidable")
                 message = "Replicate no longer tells whether this was generated, perhaps paid for"
                 return self._close.fail(claim, Failed(Kind.UNRESOLVED, message))
-            case Absent() if (claim.requested_seconds_ago or 0.0) < self._options.settle_seconds:
+            case Absent() if age_seconds < self._options.settle_seconds:
                 return self._reconcile_later(claim, NOT_YET)
             case Absent():
                 _reconciled(claim, "absent")

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -107,12 +108,18 @@ class Provider:
     def cancel(self, prediction_id: str) -> Reply:
         return self._about(prediction_id, "cancel", "POST", "/cancel")
 
-    def list(self, created_after: str) -> Listed | Rejected | NotSent | Unclear:
-        """Every prediction of the account since `created_after` (ISO 8601, UTC)."""
+    def list(
+        self, since: datetime, *, last_seconds: float
+    ) -> Listed | Rejected | NotSent | Unclear:
+        """Every prediction of the account since `since`, and of the last `last_seconds` by
+        Replicate's own clock: the one that `since` was read from may be ahead of it."""
         found: list[Prediction] = []
-        path = f"{LIST_PATH}?created_after={quote(created_after)}"
+        path = None
         for _ in range(LIST_PAGES):
-            response = self._send_in_turn("list", "GET", path)
+            if path is None:
+                response = self._first_page(since, timedelta(seconds=last_seconds))
+            else:
+                response = self._send_in_turn("list", "GET", path)
             if not isinstance(response, _Response):
                 return response
             if response.status != 200:
@@ -123,11 +130,18 @@ class Provider:
             found += page.predictions
             if page.next_url is None:
                 return Listed(tuple(found))
-            following = self._own_path(page.next_url)
-            if following is None:
+            path = self._own_path(page.next_url)
+            if path is None:
                 return Unclear("a list of predictions that goes on elsewhere")
-            path = following
         return Unclear("a list of predictions without an end")
+
+    def _first_page(self, since: datetime, last: timedelta) -> _Response | NotSent | Unclear:
+        response = self._send_in_turn("list", "GET", _list_path(since))
+        if isinstance(response, _Response) and response.status == 200:
+            their_now = replies.sent_at(response.headers)
+            if their_now and their_now - last < since:
+                return self._send_in_turn("list", "GET", _list_path(their_now - last))
+        return response
 
     def _about(self, prediction_id: str, operation: str, method: str, action: str = "") -> Reply:
         path = f"/v1/predictions/{prediction_id}{action}"
@@ -212,6 +226,10 @@ class Provider:
         if not parts.path.endswith(LIST_PATH) or not parts.query or not parts.query.isascii():
             return None
         return f"{LIST_PATH}?{parts.query}"
+
+
+def _list_path(since: datetime) -> str:
+    return f"{LIST_PATH}?created_after={quote(since.isoformat())}"
 
 
 def _json(body: object) -> bytes:

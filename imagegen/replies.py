@@ -4,6 +4,8 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 # A number beyond is no duration and no seed: nonsense, or Infinity.
 LARGEST_NUMBER = 2.0**53
@@ -152,3 +154,12 @@ def retry_after_seconds(hint: object, detail: str, headers: Mapping[str, str]) -
         if re.fullmatch(r"\d{1,6}(\.\d+)?", str(candidate)):
             return float(str(candidate))
     return None
+
+
+def sent_at(headers: Mapping[str, str]) -> datetime | None:
+    """When an answer was sent, by the sender's clock, if it tells (RFC 9110, 6.6.1)."""
+    try:
+        date = parsedate_to_datetime(headers.get("date", ""))
+    except ValueError:
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)

@@ -8,7 +8,7 @@ import psycopg
 
 from imagegen import database
 from imagegen.database import Connection, NotMigratedError
-from imagegen.doctor.findings import Findings, ok, warning, wrong
+from imagegen.doctor.findings import NTP, Findings, ok, warning, wrong
 from imagegen.settings import Settings
 from imagegen.spend import bounded
 from imagegen.statements import statements
@@ -17,7 +17,7 @@ OLDEST_VERSION = 13  # the first that makes a uuid by itself
 # Ordinary hosts differ by milliseconds.
 SKEW_SECONDS = 2.0
 # Half of what imagegen allows between PostgreSQL's clock and Replicate's when it looks for a
-# prediction that may have been made.
+# prediction that may have been made, where Replicate's answers do not tell the time.
 SKEW_WRONG_SECONDS = 60.0
 PRIVILEGES = {
     database.VERSION_TABLE: ("SELECT",),
@@ -92,11 +92,10 @@ def _clock(connection: Connection) -> Findings:
     skew_seconds = there - (before + after) / 2
     differ = f"PostgreSQL's clock is {abs(skew_seconds):.1f} s "
     differ += "ahead of this host's" if skew_seconds > 0 else "behind this host's"
-    mend = "set both by NTP: timedatectl set-ntp true"
     if abs(skew_seconds) > SKEW_WRONG_SECONDS:
-        yield wrong("clock", differ, mend)
+        yield wrong("clock", differ, NTP)
     elif abs(skew_seconds) > SKEW_SECONDS + (after - before):
-        yield warning("clock", differ, mend)
+        yield warning("clock", differ, NTP)
     else:
         yield ok("clock", differ)
 

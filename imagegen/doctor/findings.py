@@ -4,6 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+# The mend of every clock.
+NTP = "set the clocks by NTP: timedatectl set-ntp true"
+
 
 class Level(StrEnum):
     OK = "ok"

@@ -14,7 +14,8 @@ import httpx
 
 from imagegen.checks import LOOPBACK
 from imagegen.deadline import Deadline
-from imagegen.doctor.findings import Finding, Findings, Level, ok, warning, wrong
+from imagegen.doctor.findings import NTP, Finding, Findings, Level, ok, warning, wrong
+from imagegen.replies import sent_at
 from imagegen.settings import Settings
 
 CONNECT_SECONDS = 5.0
@@ -22,6 +23,8 @@ ANSWER_SECONDS = 5.0
 # A model's whole schema is some 20 kB.
 ANSWER_BYTES = 4 * 1024 * 1024
 TOKENS_PAGE = "https://replicate.com/account/api-tokens"
+# Answers tell the second, and take some.
+SKEW_SECONDS = 10.0
 STATUS_PAGE = "https://www.replicatestatus.com"
 
 
@@ -29,6 +32,7 @@ STATUS_PAGE = "https://www.replicatestatus.com"
 class Answer:
     status: int
     body: Mapping[str, Any]  # empty where it is no JSON object
+    ahead_seconds: float = 0.0  # Replicate's clock, of this host's, as far as it tells
 
 
 class NoAnswerError(Exception):
@@ -48,7 +52,7 @@ def check_provider(settings: Settings) -> Findings:
     way = _way(host, port, is_tls=parts.scheme == "https")
     yield way
     if way.level is Level.OK:
-        yield _credentials(settings)
+        yield from _credentials(settings)
     else:
         yield warning("credentials", "not checked: Replicate cannot be asked")
 
@@ -78,11 +82,20 @@ def _way(host: str, port: int, *, is_tls: bool) -> Finding:
     return ok("replicate", f"{host}:{port} speaks {spoken}, after {answer_seconds * 1000:.0f} ms")
 
 
-def _credentials(settings: Settings) -> Finding:
+def _credentials(settings: Settings) -> Findings:
     try:
         answer = ask(settings, "/v1/account")
     except NoAnswerError as error:
-        return wrong("credentials", f"no answer: {error}", f"try again; see {STATUS_PAGE}")
+        yield wrong("credentials", f"no answer: {error}", f"try again; see {STATUS_PAGE}")
+        return
+    yield _of_account(answer)
+    if abs(answer.ahead_seconds) > SKEW_SECONDS:
+        way = "behind" if answer.ahead_seconds > 0 else "ahead of"
+        said = f"this host's clock is {abs(answer.ahead_seconds):.0f} s {way} Replicate's"
+        yield warning("clock", said, NTP)
+
+
+def _of_account(answer: Answer) -> Finding:
     match answer.status:
         case 200 if "username" in answer.body:
             return ok("credentials", f"the token is good, of account {answer.body['username']}")
@@ -119,7 +132,12 @@ def ask(settings: Settings, path: str) -> Answer:
         body = json.loads(content)
     except (ValueError, RecursionError):
         body = None
-    return Answer(response.status_code, body if isinstance(body, dict) else {})
+    there = sent_at(response.headers)
+    return Answer(
+        response.status_code,
+        body if isinstance(body, dict) else {},
+        ahead_seconds=there.timestamp() - time.time() if there else 0.0,
+    )
 
 
 def _tls() -> ssl.SSLContext:

@@ -144,7 +144,7 @@ class Handler(BaseHTTPRequestHandler):
         """Head and body in one write, but for what is cut off or drips."""
         lines = [f"HTTP/1.1 {answer.status} {phrase(answer.status)}"]
         lines += [f"{name}: {value}" for name, value in answer.headers.items()]
-        lines += [f"content-length: {len(answer.body)}", "", ""]
+        lines += [f"date: {self.date_time_string()}", f"content-length: {len(answer.body)}", "", ""]
         head = "\r\n".join(lines).encode("latin-1")
         body = b"" if self.command == "HEAD" else answer.body
         match manner:

@@ -224,11 +224,12 @@ class Replicate(Provider):
         self.made[prediction_id].cancel()
         return self.get(prediction_id)
 
-    def list(self, created_after: str) -> Listed | Rejected | NotSent | Unclear:
+    def list(
+        self, since: datetime, *, last_seconds: float
+    ) -> Listed | Rejected | NotSent | Unclear:
         look = self._look()
         if isinstance(look.value, Rejected | NotSent | Unclear):
             return look.value
-        since = datetime.fromisoformat(created_after)
         found = [made for made in self.made.values() if made.listed and made.made_at >= since]
         listed = Listed(tuple(made.shown() for made in reversed(found)))
         crash.point("listed")

@@ -1,5 +1,7 @@
 """One attempt is one POST, whatever the answer: unknown is not failed."""
 
+from urllib.parse import urlsplit
+
 import pytest
 
 from imagegen.sandbox import Fault, Sandbox
@@ -35,6 +37,26 @@ def test_a_prediction_whose_answer_was_lost_is_found_in_the_list(
     assert len(sandbox.ledger.creates()) == 1
     assert metrics['imagegen_reconciliations_total{result="found"}'] == 1
     assert site.query("SELECT generation_attempts FROM tokens_s0") == [(1,)]
+
+
+@pytest.mark.direct
+def test_a_database_whose_clock_is_ahead_of_replicates_pays_no_second_time(
+    site: Site, sandbox: Sandbox
+) -> None:
+    name = urlsplit(site.database_url).path.removeprefix("/")
+    site.query(
+        """CREATE FUNCTION public.now() RETURNS timestamptz LANGUAGE sql STABLE
+           AS $$ SELECT pg_catalog.now() + interval '10 min' $$"""
+    )
+    site.query(f"ALTER DATABASE {name} SET search_path = public, pg_catalog")
+    site.settings["IMAGEGEN_SETTLE_SECONDS"] = "2"
+    sandbox.faults.add(Fault.resets(creates=True, times=1))
+    site.mint("a picture")
+
+    with site.supervisor():
+        assert site.wait_until_done() == {"uploading": 1}
+
+    assert len(sandbox.ledger.creates()) == 1
 
 
 def test_a_model_without_a_seed_is_reconciled_by_its_prompt(site: Site, sandbox: Sandbox) -> None:

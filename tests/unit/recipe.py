@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from imagegen.closing import Closer
@@ -148,8 +149,10 @@ class NotedProvider(Provider):
         self._noted.happened.append(("cancel", prediction_id))
         return self._canceled
 
-    def list(self, created_after: str) -> Listed | Rejected | NotSent | Unclear:
-        self._noted.happened.append(("list", created_after))
+    def list(
+        self, since: datetime, *, last_seconds: float
+    ) -> Listed | Rejected | NotSent | Unclear:
+        self._noted.happened.append(("list", since, last_seconds))
         return self._listed
 
 

@@ -2,11 +2,14 @@
 
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
 import tempfile
 import threading
+import time
+from email.utils import formatdate
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +19,7 @@ import pytest
 from imagegen.doctor import Finding, Level, examination, examine, host
 from imagegen.doctor.findings import Findings, ok
 from imagegen.doctor.model import check_model, judge, parse_inputs
+from imagegen.doctor.provider import check_provider
 from imagegen.settings import Settings, load
 from tests.unit.canned import canned, with_body
 
@@ -115,6 +119,21 @@ def test_a_model_that_takes_no_prompt_is_told() -> None:
 @pytest.mark.parametrize("schema", [None, [], {}, {"components": {"schemas": {"Input": 1}}}])
 def test_a_schema_without_inputs_is_none(schema: object) -> None:
     assert parse_inputs(schema) is None
+
+
+# Replicate's clock.
+
+
+def test_a_host_whose_clock_differs_from_replicates_is_told() -> None:
+    date = formatdate(time.time() - 600, usegmt=True)
+    body = json.dumps({"username": "somebody"}).encode()
+    with canned(with_body(body, 200, f"date: {date}")) as server:
+        *_, credentials, clock = check_provider(settings(REPLICATE_BASE_URL=server.url))
+
+    assert credentials.level is Level.OK
+    assert clock.level is Level.WARNING
+    assert re.fullmatch("this host's clock is 60[0-9] s ahead of Replicate's", clock.said)
+    assert clock.mend == "set the clocks by NTP: timedatectl set-ntp true"
 
 
 # The model's version.

@@ -184,9 +184,10 @@ def test_a_prediction_that_is_not_listed_yet_is_looked_for_again_later() -> None
 
 
 def test_the_list_is_asked_since_well_before_the_request() -> None:
-    [(since,)] = generate(sent(5.0)).about("list")
+    [(since, last_seconds)] = generate(sent(5.0)).about("list")
 
-    assert since == "2026-01-01T11:58:00+00:00"
+    assert since.isoformat() == "2026-01-01T11:58:00+00:00"
+    assert last_seconds == 65.0
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Literal
 
 import httpx
@@ -30,7 +31,7 @@ Request = Callable[[Provider], object]
 REQUESTS: dict[str, Request] = {
     "create": lambda provider: provider.create(MODEL, {"prompt": "a cat", "seed": 7}),
     "get": lambda provider: provider.get("heat2o3bzn3ahtr6bjfftvbaci"),
-    "list": lambda provider: provider.list("2026-01-01T00:00:00Z"),
+    "list": lambda provider: provider.list(datetime(2026, 1, 1, tzinfo=UTC), last_seconds=1.0),
     "cancel": lambda provider: provider.cancel("heat2o3bzn3ahtr6bjfftvbaci"),
 }
 

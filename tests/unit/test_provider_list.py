@@ -3,6 +3,8 @@
 import contextlib
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 
 import pytest
 
@@ -14,7 +16,7 @@ from tests.unit.canned import canned, with_body
 from tests.unit.recipe import UNLIMITED
 
 AN_ID = "heat2o3bzn3ahtr6bjfftvbaci"
-SINCE = "2020-01-01T00:00:00+00:00"
+SINCE = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 @contextlib.contextmanager
@@ -48,7 +50,7 @@ def a_page(next_url: str | None, *ids: str) -> bytes:
 
 def test_the_list_goes_over_all_pages_newest_first(sandbox: Sandbox, provider: Provider) -> None:
     ids = [create(provider, f"cat {number}") for number in range(201)]
-    listed = provider.list(SINCE)
+    listed = provider.list(SINCE, last_seconds=60.0)
 
     assert isinstance(listed, Listed)
     assert [item.id for item in listed.predictions] == list(reversed(ids))
@@ -59,9 +61,31 @@ def test_the_list_goes_over_all_pages_newest_first(sandbox: Sandbox, provider: P
 def test_the_list_is_asked_since_a_time(sandbox: Sandbox, provider: Provider) -> None:
     create(provider, "a cat")
 
-    assert provider.list("2999-01-01T00:00:00+00:00") == Listed(())
+    since = datetime.now(UTC) + timedelta(seconds=30)
+
+    assert provider.list(since, last_seconds=-60.0) == Listed(())
     [asked] = sandbox.ledger.of("list")
-    assert asked.path == "/v1/predictions?created_after=2999-01-01T00%3A00%3A00%2B00%3A00"
+    assert asked.path == f"/v1/predictions?created_after={quote(since.isoformat())}"
+
+
+def test_a_clock_that_is_ahead_of_replicates_hides_no_prediction(
+    sandbox: Sandbox, provider: Provider
+) -> None:
+    made = create(provider, "a cat")
+    an_hour_ahead = datetime.now(UTC) + timedelta(hours=1)
+    listed = provider.list(an_hour_ahead, last_seconds=60.0)
+
+    assert isinstance(listed, Listed)
+    assert [item.id for item in listed.predictions] == [made]
+
+
+@pytest.mark.parametrize(
+    "date", ["", "date: yesterday", "date: Thu, 01 Jan 2026", "date: Thu, 01 Jan 1970 00:00:00"]
+)
+def test_a_list_says_what_it_holds_whether_or_not_it_tells_the_time(date: str) -> None:
+    page = with_body(b'{"next": null, "results": []}', 200, *filter(None, [date]))
+    with canned(page) as server, provider_of(server.url) as provider:
+        assert provider.list(SINCE, last_seconds=60.0) == Listed(())
 
 
 @pytest.mark.parametrize(
@@ -79,7 +103,7 @@ def test_the_next_page_is_asked_for_where_the_first_was_and_the_token_goes_nowhe
 ) -> None:
     monkeypatch.setattr(provider_module, "LIST_PAGES", 2)
     with canned(a_page(next_url, AN_ID)) as server, provider_of(server.url) as provider:
-        provider.list(SINCE)
+        provider.list(SINCE, last_seconds=60.0)
 
     _, second = server.requests
     assert second.startswith("GET /v1/predictions?cursor=2 HTTP/1.1")
@@ -94,7 +118,9 @@ def test_the_next_page_is_asked_for_where_the_first_was_and_the_token_goes_nowhe
 )
 def test_a_next_page_that_is_no_list_is_not_asked_for(elsewhere: str) -> None:
     with canned(a_page(elsewhere, AN_ID)) as server, provider_of(server.url) as provider:
-        assert provider.list(SINCE) == Unclear("a list of predictions that goes on elsewhere")
+        assert provider.list(SINCE, last_seconds=60.0) == Unclear(
+            "a list of predictions that goes on elsewhere"
+        )
 
     assert len(server.requests) == 1
 
@@ -102,7 +128,7 @@ def test_a_next_page_that_is_no_list_is_not_asked_for(elsewhere: str) -> None:
 def test_a_next_page_is_asked_for_below_the_base_url() -> None:
     below = a_page("/replicate/v1/predictions?cursor=2", AN_ID)
     with canned(below) as server, provider_of(f"{server.url}/replicate") as provider:
-        provider.list(SINCE)
+        provider.list(SINCE, last_seconds=60.0)
 
     assert server.requests[1].startswith("GET /replicate/v1/predictions?cursor=2 HTTP/1.1")
 
@@ -111,7 +137,9 @@ def test_a_list_without_an_end_is_unclear(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(provider_module, "LIST_PAGES", 3)
     endless = a_page("/v1/predictions?cursor=again", AN_ID)
     with canned(endless) as server, provider_of(server.url) as provider:
-        assert provider.list(SINCE) == Unclear("a list of predictions without an end")
+        assert provider.list(SINCE, last_seconds=60.0) == Unclear(
+            "a list of predictions without an end"
+        )
 
     assert len(server.requests) == 3
 
@@ -121,7 +149,7 @@ def test_a_list_that_is_refused_tells_nothing(
     sandbox: Sandbox, provider: Provider, status: int
 ) -> None:
     sandbox.faults.add(Fault.answers(status, operation="list"))
-    reply = provider.list(SINCE)
+    reply = provider.list(SINCE, last_seconds=60.0)
 
     assert isinstance(reply, Rejected)
     assert reply.status == status
@@ -136,11 +164,11 @@ def test_a_list_cut_short_on_its_second_page_tells_nothing(
     whole = Fault(operation="list", times=1, reply=Reply(creates=True))
     sandbox.faults.add(whole, Fault.cuts_short(operation="list"))
 
-    assert isinstance(provider.list(SINCE), Unclear)
+    assert isinstance(provider.list(SINCE, last_seconds=60.0), Unclear)
     assert len(sandbox.ledger.of("list")) == 2
 
 
 def test_an_unreachable_list_tells_nothing(sandbox: Sandbox, provider: Provider) -> None:
     sandbox.stop()
 
-    assert isinstance(provider.list(SINCE), NotSent)
+    assert isinstance(provider.list(SINCE, last_seconds=60.0), NotSent)
