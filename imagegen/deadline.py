@@ -10,6 +10,10 @@ from typing import Any
 import httpcore
 import httpx
 
+# What has been idle for longer may be dead behind a firewall: httpx's own default, which httpcore
+# does not share.
+KEEPALIVE_SECONDS = 5.0
+
 
 class Deadline(httpcore.NetworkBackend):
     """httpcore's own network, but what a thread reads and writes ends by its deadline."""
@@ -22,7 +26,11 @@ class Deadline(httpcore.NetworkBackend):
         """A transport whose requests keep to it; connecting is tried `retries` times more."""
         transport = httpx.HTTPTransport(verify=ssl_context)
         transport._pool = httpcore.ConnectionPool(
-            ssl_context=ssl_context, retries=retries, network_backend=self
+            ssl_context=ssl_context,
+            retries=retries,
+            network_backend=self,
+            max_connections=None,  # as many as there are threads
+            keepalive_expiry=KEEPALIVE_SECONDS,
         )
         return transport
 

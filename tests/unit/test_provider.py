@@ -4,6 +4,7 @@ import contextlib
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -308,3 +309,14 @@ def test_no_request_waits_without_an_end(provider: Provider) -> None:
 
     assert all(seconds is not None and seconds <= 15 for seconds in timeouts.values())
     assert timeouts == {"connect": 5.0, "read": 15.0, "write": 10.0, "pool": 5.0}
+
+
+def test_as_many_requests_as_there_are_slots_are_on_their_way_at_once(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provider_module, "TIMEOUT", httpx.Timeout(10.0, pool=0.1))
+    sandbox.faults.add(Fault.late(1.0))
+    with provider_of(sandbox.url) as provider, ThreadPoolExecutor(25) as slots:
+        replies = slots.map(lambda _: ask(provider), range(25))
+
+        assert {type(reply) for reply in replies} == {Answered}
