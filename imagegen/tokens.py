@@ -1,6 +1,6 @@
 """The tokens as an operator sees them, and new attempts for those that want some."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from string import Template
 from typing import Any
@@ -12,8 +12,8 @@ from imagegen.spend import BILLED_AND_LOST, PERHAPS_BILLED, bounded
 
 # A token that Replicate refused for a day has more generations than anybody reads.
 GENERATIONS_SHOWN = 200
-# Ten thousand tokens, scattered over a busy disk, may take more than ten seconds.
-RETRY_SECONDS = 60
+# So many get new attempts in one statement, which may take so long where a disk is busy.
+STEP, STEP_SECONDS = 1000, 30
 
 
 @dataclass(frozen=True)
@@ -192,15 +192,18 @@ def choose_failed(
         return Choice(cursor.execute(_filled(sql, tables), values).fetchall())
 
 
-def retry(connection: Connection, tables: Tables, seen: Collection[Seen]) -> int:
-    """New attempts for those of these tokens that still look as they were seen; how many."""
-    values: dict[str, Any] = {
-        "token_ids": [token.token_id for token in seen],
-        "statuses": [token.status for token in seen],
-        "image_urls": [token.image_url for token in seen],
-    }
-    with bounded(connection, RETRY_SECONDS):
-        return connection.execute(_filled(RETRY, tables), values).rowcount
+def retry(connection: Connection, tables: Tables, seen: Sequence[Seen]) -> Iterator[int]:
+    """New attempts for those of these tokens that still look as they were seen, for all of them
+    or for none; yields how many, step by step. It is done after the last step."""
+    with bounded(connection, STEP_SECONDS):
+        for start in range(0, len(seen), STEP):
+            step = seen[start : start + STEP]
+            values: dict[str, Any] = {
+                "token_ids": [token.token_id for token in step],
+                "statuses": [token.status for token in step],
+                "image_urls": [token.image_url for token in step],
+            }
+            yield connection.execute(_filled(RETRY, tables), values).rowcount
 
 
 def _filled(sql: str, tables: Tables) -> str:

@@ -1,5 +1,7 @@
 """`imagegen db`: the database's schema."""
 
+import json
+
 import click
 
 from imagegen.cli.options import (
@@ -55,21 +57,33 @@ def downgrade(revision: str, *, yes: bool, **options: str | None) -> None:
 
 
 @db.command()
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 @settings_options("database_url")
-def current(**options: str | None) -> None:
-    """Print the database's revision."""
+def current(*, as_json: bool, **options: str | None) -> None:
+    """Print the database's revision.
+
+    Example: imagegen db current
+    """
     url = load_database_url(options)
     with told_in_one_line(url):
         from imagegen import database  # noqa: PLC0415
 
         with database.connect(url) as connection:
-            click.echo(database.current_revision(connection) or "none")
+            revision = database.current_revision(connection)
+        if as_json:
+            told = {"revision": revision, "needed": database.newest_revision()}
+            click.echo(json.dumps(told, indent=2))
+        else:
+            click.echo(revision or "none")
 
 
 @db.command()
 @settings_options("database_url")
 def check(**options: str | None) -> None:
-    """Exit with 0 when the database is as this imagegen needs it, with 1 and a line otherwise."""
+    """Exit with 0 when the database is as this imagegen needs it, with 1 and a line otherwise.
+
+    Example: imagegen db check
+    """
     url = load_database_url(options)
     with told_in_one_line(url):
         from imagegen import database  # noqa: PLC0415

@@ -1,22 +1,14 @@
 """`imagegen enqueue`: authors and tokens for tests."""
 
 import json
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack
 from itertools import groupby
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 import click
 
 from imagegen.cli.options import failed, load_database_url, settings_options, told_in_one_line
+from imagegen.cli.progress import shown
 from imagegen.cli.times import MisusedError
-
-if TYPE_CHECKING:
-    from imagegen.enqueue import Made
-
-BAR_AFTER_SECONDS = 2.0
 
 
 @click.command()
@@ -66,7 +58,7 @@ def enqueue(
                 database.check_revision(connection)
                 tables = database.read_tables(connection)
                 steps = enqueue.enqueue(connection, tables, wanted)
-                made = [each for step in _shown(steps, len(wanted)) for each in step]
+                made = [each for step in shown(steps, len(wanted), len) for each in step]
         except enqueue.EnqueueError as error:
             raise failed(f"nothing was inserted: {error}") from None
     if as_json:
@@ -74,22 +66,6 @@ def enqueue(
     else:
         tokens = "token" if len(made) == 1 else "tokens"
         click.echo(f"made {len(made)} {tokens}: {_spans([each.token_id for each in made])}")
-
-
-def _shown(steps: "Iterator[list[Made]]", total: int) -> "Iterator[list[Made]]":
-    """The same steps, with a progress bar where they take long."""
-    began = time.monotonic()
-    done, bar = 0, None
-    with ExitStack() as stack:
-        for step in steps:
-            done += len(step)
-            if bar is None and time.monotonic() - began > BAR_AFTER_SECONDS:
-                bar = stack.enter_context(
-                    click.progressbar(length=total, label="Tokens", file=sys.stderr)
-                )
-            if bar is not None:
-                bar.update(done - bar.pos)
-            yield step
 
 
 def _spans(token_ids: list[int]) -> str:

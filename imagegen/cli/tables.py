@@ -58,8 +58,8 @@ def _narrowed(columns: Sequence[Column], widths: Sequence[int], width: int) -> l
 
 def _cell(column: Column, text: str, width: int) -> str:
     padded = _padded(column, text, width)
-    colour = column.colours.get(text)
-    return click.style(padded, fg=colour) if colour else padded
+    colour, shown = column.colours.get(text), padded.strip()
+    return padded.replace(shown, click.style(shown, fg=colour)) if colour else padded
 
 
 def _padded(column: Column, text: str, width: int) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from imagegen.cli.options import failed, load_database_url, settings_options, told_in_one_line
+from imagegen.cli.progress import shown
 from imagegen.cli.tables import Column, harmless, table, terminal_width, told_duration
 from imagegen.cli.times import MisusedError, duration
 
@@ -84,8 +85,8 @@ def list_(
         click.echo("no token is like that")
         return
     width = terminal_width()
-    for shown in table(COLUMNS, (_row(token, width) for token in found), width):
-        click.echo(shown)
+    for line in table(COLUMNS, (_row(token, width) for token in found), width):
+        click.echo(line)
     if len(found) == limit:
         click.echo(f"imagegen: only the newest {limit} are shown: see --limit", err=True)
 
@@ -192,6 +193,7 @@ def _moment(time: str | None) -> str | None:
 @click.option("--error-kind", metavar="KIND", help="Of these, those with this kind of error.")
 @click.option("--lost", is_flag=True, help="Also tokens whose image is there; pays for another.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 @settings_options("database_url")
 def retry(
     *,
@@ -200,6 +202,7 @@ def retry(
     error_kind: str | None,
     lost: bool,
     yes: bool,
+    as_json: bool,
     **options: str | None,
 ) -> None:
     """Give failed tokens three new attempts, as if they had just been minted.
@@ -229,10 +232,15 @@ def retry(
             click.echo(f"imagegen: {line}", err=True)
         if choice.chosen and not yes and (choice.paid_for or not token_ids):
             _ask(f"{_get(len(choice.chosen))} new attempts")
-        changed = retry(connection, tables, choice.chosen)
-    click.echo(f"{_get(changed)} new attempts")
-    if changed < len(choice.chosen):
-        others = len(choice.chosen) - changed
+        steps = retry(connection, tables, choice.chosen)
+        changed = sum(shown(steps, len(choice.chosen), int))
+    others = len(choice.chosen) - changed
+    if as_json:
+        told = {"left_alone": choice.left_alone, "refused": choice.refused}
+        click.echo(json.dumps({"retried": changed, "changed_meanwhile": others, **told}, indent=2))
+    else:
+        click.echo(f"{_get(changed)} new attempts")
+    if others:
         click.echo(f"imagegen: {others} changed meanwhile, and left alone", err=True)
     if choice.refused:
         raise SystemExit(1)

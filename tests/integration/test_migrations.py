@@ -1,5 +1,6 @@
 """The schema goes up, down and up again, on a fresh database and on the user's own."""
 
+import json
 from importlib.resources import files
 from pathlib import Path
 
@@ -57,6 +58,15 @@ def test_an_upgrade_can_be_repeated(site: Site) -> None:
     again = site.run("db", "upgrade")
 
     assert (again.returncode, again.stdout) == (0, "the database is at revision 0003\n")
+
+
+def test_the_revision_is_told_before_and_after_the_upgrade(empty_site: Site) -> None:
+    before = empty_site.run("db", "current")
+    empty_site.upgrade()
+    after = empty_site.run("db", "current", "--json")
+
+    assert (before.returncode, before.stdout) == (0, "none\n")
+    assert json.loads(after.stdout) == {"revision": "0003", "needed": "0003"}
 
 
 def test_the_users_own_tables_are_adopted_run_on_and_given_back(

@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from imagegen import database, tokens
+from imagegen.cli import progress
 from imagegen.sandbox import Sandbox
 from tests.ledger import put, record, record_failed
 from tests.running import Site
@@ -177,10 +178,43 @@ def test_a_token_that_changes_after_the_look_is_left_to_whoever_changed_it(site:
         site.query("UPDATE tokens_s0 SET status = 'ready' WHERE token_id = 3")
         site.query("UPDATE tokens_s0 SET image_url = 'https://new/' WHERE token_id = 4")
 
-        changed = tokens.retry(connection, tables, choice.chosen)
+        changed = sum(tokens.retry(connection, tables, choice.chosen))
 
     assert (changed, waiting(site)) == (1, [2])
     assert site.statuses() == {"uploading": 2, "detected": 1, "ready": 1}
+
+
+def test_what_became_of_a_retry_is_told_as_json(site: Site) -> None:
+    put(site, "failed", 1)
+    put(site, "detected", 2)
+
+    done = site.run("tokens", "retry", "1", "2", "99", "--json")
+
+    assert done.returncode == 1
+    assert json.loads(done.stdout) == {
+        "retried": 1,
+        "changed_meanwhile": 0,
+        "left_alone": ["token 2 is detected and left alone: its image is on its way"],
+        "refused": ["there is no token 99"],
+    }
+
+
+def test_thousands_of_tokens_get_new_attempts_with_a_bar_where_it_takes_long(
+    site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(site, "failed", 1)
+    site.query(
+        """INSERT INTO tokens_s0 (token_id, author_id, status)
+           SELECT n, author_id, status FROM tokens_s0, generate_series(2, 2501) n"""
+    )
+    monkeypatch.setattr(progress, "BAR_AFTER_SECONDS", 0.0)
+    with database.connect(site.database_url) as connection:
+        choice = tokens.choose_failed(connection, database.read_tables(connection), 86_400.0, None)
+        steps = tokens.retry(connection, database.read_tables(connection), choice.chosen)
+
+        assert list(progress.shown(steps, len(choice.chosen), int)) == [1000, 1000, 501]
+    assert site.statuses() == {"detected": 2501}
+    assert "Tokens" in capsys.readouterr().err
 
 
 def test_an_open_generation_in_the_way_goes_on_and_nothing_is_paid_twice(
@@ -224,7 +258,7 @@ def test_a_question_that_takes_too_long_is_given_up(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(site, "failed", 1)
-    monkeypatch.setattr(tokens, "RETRY_SECONDS", 1)
+    monkeypatch.setattr(tokens, "STEP_SECONDS", 1)
     with (
         psycopg.connect(site.database_url) as other,
         database.connect(site.database_url) as connection,
@@ -233,4 +267,4 @@ def test_a_question_that_takes_too_long_is_given_up(
         other.execute("SELECT FROM tokens_s0 WHERE token_id = 1 FOR UPDATE")
 
         with pytest.raises(psycopg.errors.QueryCanceled):
-            tokens.retry(connection, database.read_tables(connection), choice.chosen)
+            sum(tokens.retry(connection, database.read_tables(connection), choice.chosen))

@@ -40,10 +40,16 @@ def test_a_terminal_too_narrow_for_any_table_still_shows_what_matters() -> None:
     assert lines(5)[1] == "    7  failed     the pre…"
 
 
+def test_no_line_ends_with_blanks_whatever_its_colour() -> None:
+    lines = table([Column("gate", colours={"open": "green"})], [["open"], ["not running"]], None)
+
+    assert list(lines)[1] == "\x1b[32mopen\x1b[0m"
+
+
 def test_only_the_cell_has_the_colour() -> None:
     (_, row, _) = table(COLUMNS, ROWS, None)
 
-    assert row.startswith("    7  \x1b[31mfailed   \x1b[0m  the")
+    assert row.startswith("    7  \x1b[31mfailed\x1b[0m     the")
 
 
 def test_wide_characters_do_not_shift_the_columns() -> None:
