@@ -55,6 +55,7 @@ class Api:
             "cancel": self._cancel,
             "account": lambda _: json_answer(shapes.ACCOUNT, headers=REQUESTS_LEFT),
             "model": self._model,
+            "version": self._version,
             "wrong method": lambda call: answers.method_not_allowed(call.method),
             "unknown": lambda _: answers.NOT_FOUND,
         }
@@ -140,6 +141,12 @@ class Api:
         if not self._knows(call.named):
             return answers.NOT_FOUND
         return json_answer(shapes.model_json(call.named), headers=REQUESTS_LEFT)
+
+    def _version(self, call: Call) -> Answer:
+        model, _, version = call.named.partition("/versions/")
+        if not self._knows(model):
+            return answers.NOT_FOUND
+        return json_answer(shapes.version_json(model, version), headers=REQUESTS_LEFT)
 
     def _file(self, call: Call) -> Answer:
         order = self._store.get(call.named)

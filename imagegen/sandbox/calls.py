@@ -19,6 +19,7 @@ ROUTES = tuple(
         ("file", "GET", r"/files/([^/]+)/out-[0-9]\.png"),
         ("account", "GET", r"/v1/account"),
         ("model", "GET", r"/v1/models/([^/]+/[^/]+)"),
+        ("version", "GET", r"/v1/models/([^/]+/[^/]+/versions/[0-9a-f]{64})"),
     )
 )
 
@@ -32,7 +33,7 @@ class Call:
     headers: Mapping[str, str]  # their names are in lower case
     body: bytes
     operation: str
-    named: str  # the prediction or model in the path; nothing where it names none
+    named: str  # the prediction, model or version in the path; nothing where it names none
 
     @cached_property
     def query(self) -> dict[str, str]:

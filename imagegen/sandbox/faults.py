@@ -15,7 +15,7 @@ from typing import Literal, Self, TypedDict, Unpack, get_args
 from imagegen.sandbox import answers
 from imagegen.sandbox.effects import Fate, Manner, Reply
 
-Operation = Literal["create", "get", "list", "cancel", "file", "account", "model"]
+Operation = Literal["create", "get", "list", "cancel", "file", "account", "model", "version"]
 
 NSFW = "All generated images contained NSFW content. Try running it again with a different prompt."
 NEVER = math.inf

@@ -75,28 +75,27 @@ def model_json(model: str) -> dict[str, Any]:
         "visibility": "public",
         "is_official": True,
         "run_count": 0,
-        "latest_version": {
-            "id": "hidden",
-            "created_at": "2024-08-01T00:00:00.000000Z",
-            "cog_version": "0.11.1",
-            "openapi_schema": {
-                "openapi": "3.0.2",
-                "info": {"title": "Cog", "version": "0.1.0"},
-                "components": {
-                    "schemas": {
-                        "Input": {
-                            "type": "object",
-                            "title": "Input",
-                            "required": ["prompt"],
-                            "properties": input_schema(model),
-                        },
-                        "Output": {
-                            "type": "array",
-                            "items": {"type": "string", "format": "uri"},
-                        },
-                    }
-                },
-            },
+        "latest_version": version_json(model, "hidden"),
+    }
+
+
+def version_json(model: str, version: str) -> dict[str, Any]:
+    """A version of a model; any will do."""
+    inputs = {
+        "type": "object",
+        "title": "Input",
+        "required": ["prompt"],
+        "properties": input_schema(model),
+    }
+    output = {"type": "array", "items": {"type": "string", "format": "uri"}}
+    return {
+        "id": version,
+        "created_at": "2024-08-01T00:00:00.000000Z",
+        "cog_version": "0.11.1",
+        "openapi_schema": {
+            "openapi": "3.0.2",
+            "info": {"title": "Cog", "version": "0.1.0"},
+            "components": {"schemas": {"Input": inputs, "Output": output}},
         },
     }
 

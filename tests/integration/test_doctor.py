@@ -124,6 +124,11 @@ def unknown_model(_: Site, sandbox: Sandbox, __: ExitStack) -> None:
     sandbox.faults.add(Fault.answers(404, operation="model"))
 
 
+def unknown_version(site: Site, sandbox: Sandbox, _: ExitStack) -> None:
+    site.settings["REPLICATE_MODEL_VERSION"] = f"black-forest-labs/flux-schnell:{'f' * 64}"
+    sandbox.faults.add(Fault.answers(404, operation="version"))
+
+
 def unknown_input(site: Site, *_: object) -> None:
     site.settings["IMAGEGEN_MODEL_INPUT"] = '{"aspect_ration": "1:1"}'
 
@@ -164,6 +169,7 @@ MISTAKES: list[tuple[Mistake, str, str, str]] = [
     (unknown_host, "replicate", "no address is known of replicate.invalid", "name server"),
     (no_tls, "replicate", "no TLS with 127.0.0.1:", "SSL_CERT_FILE"),
     (unknown_model, "model", "knows no model black-forest-labs/flux-schnell", "REPLICATE_MODEL_V"),
+    (unknown_version, "model", "flux-schnell has no version ffff", "REPLICATE_MODEL_VERSION=black"),
     (unknown_input, "inputs", "the model has no input aspect_ration", "aspect_ratio, disable"),
     (value_outside_the_choices, "inputs", "aspect_ratio must be one of 1:1, 16:9", "put it right"),
     (unknown_marker, "inputs", "the model has no input noise", "IMAGEGEN_MARKER_INPUT=seed"),
@@ -209,6 +215,15 @@ def test_where_all_is_well_every_check_says_so_and_a_pooler_is_a_hint(site: Site
     assert {finding["check"] for finding in found} == CHECKS
     hints = {finding["check"] for finding in found if finding["level"] != "ok"}
     assert hints == ({"wake-up"} if through_pooler() else set())
+
+
+def test_a_pinned_version_is_found_and_its_inputs_are_judged(site: Site) -> None:
+    model = f"black-forest-labs/flux-schnell:{'f' * 64}"
+    site.settings["REPLICATE_MODEL_VERSION"] = model
+
+    said = [each["said"] for each in findings(site, code=0) if each["check"] in {"model", "inputs"}]
+
+    assert said == [f"{model} is there", "the model takes prompt, seed"]
 
 
 def test_the_lines_for_a_person_end_with_a_count(site: Site) -> None:

@@ -199,6 +199,16 @@ def test_account_and_model_can_be_looked_up(customer: Customer) -> None:
     assert schema["properties"]["seed"]["type"] == "integer"
 
 
+def test_a_version_can_be_looked_up_and_has_the_inputs_of_its_model(customer: Customer) -> None:
+    model = "/v1/models/black-forest-labs/flux-schnell"
+    version = customer.http.get(f"{model}/versions/{'f' * 64}").json()
+
+    assert version["id"] == "f" * 64
+    latest = customer.http.get(model).json()["latest_version"]
+    assert version["openapi_schema"] == latest["openapi_schema"]
+    assert customer.http.get(f"{model}/versions/latest").status_code == 404
+
+
 def test_a_picture_is_a_png_and_needs_no_token(sandbox: Sandbox, customer: Customer) -> None:
     url = customer.gets_from("a cat")["output"][0]
 
