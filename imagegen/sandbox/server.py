@@ -77,10 +77,9 @@ class Sandbox:
     def start(self) -> None:
         if self._server is not None:
             return
+        self._reserve_port()
         control = Control(self._store, self.faults, self._book)
         self._server = Server((HOST, self.port), self.faults, self._book, control)
-        self.port = self._server.server_port
-        self._release_port()
         self._server.run(
             Api(
                 base_url=self.url,
@@ -99,19 +98,27 @@ class Sandbox:
             return
         self._server.end()
         self._server = None
-        self._reserve_port()
 
     def close(self) -> None:
         self.stop()
-        self._release_port()
-
-    def _reserve_port(self) -> None:
-        """Bound but not listening: connections are refused, and nobody else is given the port."""
-        self._reserved = socket.socket()
-        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._reserved.bind((HOST, self.port))
-
-    def _release_port(self) -> None:
         if self._reserved is not None:
             self._reserved.close()
             self._reserved = None
+
+    def _reserve_port(self) -> None:
+        """Hold the port until `close()`, with a socket that is bound beside the server's.
+
+        It never listens, so while the sandbox is stopped connections are refused. Were the port
+        free for that moment, any outgoing connection of this host could be given it.
+        """
+        if self._reserved is not None:
+            return
+        reserved = socket.socket()
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            reserved.bind((HOST, self.port))
+        except OSError:
+            reserved.close()
+            raise
+        self.port = reserved.getsockname()[1]
+        self._reserved = reserved
