@@ -2,8 +2,8 @@
 
 `requested:kill:/tmp/once` ends the process with SIGKILL the first time that any process reaches
 the point `requested`; the file says that it has happened. `exit` leaves through os._exit,
-`kill-supervisor` kills the parent, and `hang` stays there for ever. Without the variable a point
-costs a comparison.
+`kill-supervisor` kills the parent, `freeze` stops the process until SIGCONT, and `hang` stays there
+for ever. Without the variable a point costs a comparison.
 """
 
 import os
@@ -38,6 +38,8 @@ def _end() -> None:
         case "kill-supervisor":
             os.kill(os.getppid(), signal.SIGKILL)
             signal.pause()  # the kernel ends this process along with its parent
+        case "freeze":
+            os.kill(os.getpid(), signal.SIGSTOP)
         case "hang":
             threading.Event().wait()
         case _:

@@ -1,6 +1,8 @@
 """A deadline for a whole answer, over the timeouts of httpcore, which start anew with each chunk:
-a server that sends a byte now and then would hold its client for ever."""
+a server that sends a byte now and then would hold its client for ever. And one for leaving: what
+stood still for too long is not sent any more."""
 
+import math
 import threading
 import time
 from collections.abc import Iterable
@@ -13,6 +15,10 @@ import httpx
 # What has been idle for longer may be dead behind a firewall: httpx's own default, which httpcore
 # does not share.
 KEEPALIVE_SECONDS = 5.0
+
+
+class HeldUpError(Exception):
+    """The time to leave was over before the request was written to its end: it was not sent."""
 
 
 class Deadline(httpcore.NetworkBackend):
@@ -34,14 +40,21 @@ class Deadline(httpcore.NetworkBackend):
         )
         return transport
 
-    def start(self, seconds: float) -> None:
-        """From now on the calling thread has so long."""
+    def start(self, seconds: float, *, leaves_by: float = math.inf) -> None:
+        """From now on the calling thread has so long, and writes nothing after `leaves_by`, a
+        monotonic time: then its request raises HeldUpError."""
         self._of_thread.at = time.monotonic() + seconds
+        self._of_thread.leaves_by = leaves_by
 
     def left(self, timeout: float | None) -> float:
         """The seconds that the calling thread has for one more step; 0 when its time is over."""
         left: float = max(self._of_thread.at - time.monotonic(), 0.0)
         return left if timeout is None else min(left, timeout)
+
+    def check_that_it_may_leave(self) -> None:
+        """Raises HeldUpError where it is too late for what is about to be written."""
+        if time.monotonic() > self._of_thread.leaves_by:
+            raise HeldUpError("the request was held up for too long")
 
     def connect_tcp(
         self,
@@ -72,6 +85,7 @@ class _Stream(httpcore.NetworkStream):
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         if not (left := self._deadline.left(timeout)):
             raise httpcore.WriteTimeout("the request took too long")
+        self._deadline.check_that_it_may_leave()
         self._stream.write(buffer, left)
 
     def close(self) -> None:

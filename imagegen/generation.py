@@ -40,6 +40,8 @@ CLOCK_SLACK_SECONDS = 120.0
 OWN_CLOCK_SLACK_SECONDS = 60.0
 # How soon a generation that the daily limit holds back asks again.
 DAILY_LIMIT_AGAIN_SECONDS = 60.0
+# The part of the settle time within which a request leaves; the rest is for it to be listed.
+LEAVES_WITHIN = 0.5
 # How soon the list is asked again for a request with an unknown outcome.
 SHORTEST_RECONCILE_SECONDS = 1.0
 LONGEST_RECONCILE_SECONDS = 60.0
@@ -65,7 +67,6 @@ class Options:
     model_input: dict[str, Any]
     marker: str | None  # the input by which a prediction is known again
     default_prompt: str | None
-    lease_seconds: float
     settle_seconds: float
     give_up_after_seconds: float
     cancel_after_seconds: float
@@ -131,16 +132,22 @@ class Recipe:
     def _request(self, claim: Claim, prompt: str) -> Claim | None:
         if claim.adopted or claim.fallback:
             self._gate.goes_too()
-        before = time.monotonic()
+        recorded_at = 0.0  # monotonic; no later than `requested_at`
+
+        def record() -> Claim | None:
+            nonlocal recorded_at
+            recorded_at = time.monotonic()
+            return self._queue.record_request(claim, prompt)
+
         try:
-            claim = self._close.held(lambda: self._queue.record_request(claim, prompt))
+            claim = self._close.held(record)
         except DailyLimitError:
             return self._close.postpone(claim, DAILY_LIMIT_AGAIN_SECONDS)
-        if time.monotonic() - before > self._options.lease_seconds:
-            # This process stood still; another may be asking Replicate about this very request.
-            raise LostLeaseError
         crash.point("requested")
-        reply = self._provider.create(claim.model, self._inputs(claim))
+        # Were this process to stand still here, another one would find no prediction in Replicate's
+        # list when it has settled, and ask for one of its own.
+        leaves_by = recorded_at + self._options.settle_seconds * LEAVES_WITHIN
+        reply = self._provider.create(claim.model, self._inputs(claim), leaves_by=leaves_by)
         outcome = outcomes.of_create(reply, self._seed(claim))
         crash.point("posted")
         match outcome:

@@ -7,6 +7,7 @@ that the API has and the SDK does not know. What comes back is a plain value, ne
 
 import encodings.idna  # noqa: F401
 import json
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ import httpx
 from replicate.client import Client
 
 from imagegen import metrics, replies
-from imagegen.deadline import Deadline
+from imagegen.deadline import Deadline, HeldUpError
 from imagegen.logs import Redactor
 from imagegen.pacing import Budget
 from imagegen.replies import Answered, Listed, NotSent, Prediction, Rejected, Reply, Unclear
@@ -92,15 +93,17 @@ class Provider:
     def close(self) -> None:
         self._http.close()
 
-    def create(self, model: str, inputs: dict[str, Any]) -> Reply:
-        """Ask for a prediction: one POST, never repeated, whatever happens to it."""
+    def create(self, model: str, inputs: dict[str, Any], *, leaves_by: float = math.inf) -> Reply:
+        """Ask for a prediction: one POST, never repeated, whatever happens to it. After
+        `leaves_by`, a monotonic time, it is not sent."""
         if ":" in model or VERSION_ONLY.fullmatch(model):
             path, body = "/v1/predictions", {"version": model.partition(":")[2] or model}
         else:
             path, body = f"/v1/models/{quote(model)}/predictions", {}
         headers = {"Cancel-After": f"{self._cancel_after_seconds}s"}
         with _timed("create"):
-            return self._prediction(self._send("POST", path, body | {"input": inputs}, headers))
+            response = self._send("POST", path, body | {"input": inputs}, headers, leaves_by)
+            return self._prediction(response)
 
     def get(self, prediction_id: str) -> Reply:
         return self._about(prediction_id, "get", "GET")
@@ -173,7 +176,12 @@ class Provider:
         return response
 
     def _send(
-        self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        headers: dict[str, str] | None = None,
+        leaves_by: float = math.inf,
     ) -> _Response | NotSent | Unclear:
         try:
             # Written here, so that what cannot be written as JSON was surely not sent.
@@ -181,7 +189,7 @@ class Provider:
         except (ValueError, TypeError, RecursionError) as error:
             return NotSent(self._say(error))
         headers = {"Content-Type": "application/json", **(headers or {})}
-        self._deadline.start(ANSWER_SECONDS)
+        self._deadline.start(ANSWER_SECONDS, leaves_by=leaves_by)
         try:
             with self._http.stream(method, path, content=content, headers=headers) as response:
                 answer = bytearray()
@@ -197,6 +205,7 @@ class Provider:
             httpx.LocalProtocolError,
             httpx.UnsupportedProtocol,
             httpx.InvalidURL,
+            HeldUpError,
         ) as error:
             return NotSent(self._say(error))
         except httpx.HTTPError as error:

@@ -116,8 +116,9 @@ class Queue:
         return replace(claim, prompt=prompt, requested_seconds_ago=0.0, **rows[0]) if rows else None
 
     def record_prediction(self, claim: Claim, prediction_id: str) -> Claim | None:
-        """Commit the prediction that Replicate accepted. None: the lease is lost, or another
-        generation took the prediction for its own (only where a model has no marker input)."""
+        """Commit the prediction that Replicate accepted, which may be done again where nobody
+        knows whether the first time was committed. None: the lease is lost, or another generation
+        took the prediction for its own (only where a model has no marker input)."""
         try:
             rows = self._write("record_prediction", claim, {"prediction_id": prediction_id})
         except UniqueViolation:

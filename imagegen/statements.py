@@ -117,7 +117,7 @@ STATEMENTS = {
         RETURNING $requested_at AS requested_at""",
     "record_prediction": """
         UPDATE generations SET prediction_id = %(prediction_id)s
-        WHERE $fence AND prediction_id IS NULL
+        WHERE $fence AND coalesce(prediction_id, %(prediction_id)s) = %(prediction_id)s
         RETURNING prediction_id""",
     "close_succeeded": _closing(
         """state = 'succeeded', image_url = %(url)s,

@@ -143,7 +143,6 @@ class Worker:
                 model_input=settings.model_input,
                 marker=settings.marker_input,
                 default_prompt=settings.default_prompt,
-                lease_seconds=settings.lease_seconds,
                 settle_seconds=settings.settle_seconds,
                 give_up_after_seconds=settings.give_up_after_seconds,
                 cancel_after_seconds=settings.cancel_after_seconds,

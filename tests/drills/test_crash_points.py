@@ -3,6 +3,7 @@
 Each case mostly waits, for a lease or for the list to settle; so a few of them run at a time.
 """
 
+import signal
 import threading
 import uuid
 from collections.abc import Iterator
@@ -103,23 +104,44 @@ def test_whatever_ends_at_a_point_every_token_gets_one_image(
     cases.of(Case(point, how, answer)).result()
 
 
+@pytest.mark.parametrize("answer", ["answered"])
+@pytest.mark.parametrize("how", ["freeze"])
+@pytest.mark.parametrize("point", crash.POINTS)
+def test_whatever_stands_still_at_a_point_sends_and_writes_nothing_when_others_took_over(
+    cases: Cases, point: str, how: str, answer: str
+) -> None:
+    cases.of(Case(point, how, answer)).result()
+
+
 def carry_out(case: Case, site: Site, sandbox: Sandbox) -> None:
     once = site.folder / "crashed"
     site.settings["IMAGEGEN_CRASH_AT"] = f"{case.point}:{case.how}:{once}"
     sandbox.faults.add(*ANSWERS[case.answer])
 
-    with site.supervisor(procs=1) as program:
+    with site.supervisor(procs=2 if case.how == "freeze" else 1) as program:
         site.mint(*(f"picture number {n}" for n in range(TOKENS)))
         if case.how == "kill-supervisor":
             wait_for("the supervisor to die", lambda: program.process.poll() is not None)
             with site.supervisor(procs=1) as following:
                 finish(site, following)
+        elif case.how == "freeze":
+            thaw_when_others_are_done(case, site, program)
         else:
             finish(site, program)
 
     judge(site, sandbox)
     assert site.statuses() == {"uploading": TOKENS}
     judge_what_is_left(site)
+
+
+def thaw_when_others_are_done(case: Case, site: Site, program: Program) -> None:
+    wait_for("the freeze", (site.folder / "crashed").exists)
+    site.wait_until_done()
+    for pid in program.worker_pids().values():
+        program.kill(pid, signal.SIGCONT)
+    if case.point != "closed":  # nothing was held any more
+        program.wait_for_event("generation.lease.lost")
+    assert program.stop() == 0
 
 
 def finish(site: Site, program: Program) -> None:

@@ -3,6 +3,7 @@
 It stands in for `imagegen.provider.Provider`. Time passes when the test says so, as in its rows.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -188,7 +189,7 @@ class Replicate(Provider):
             if made.fate is Fate.STUCK:
                 made.cancel()
 
-    def create(self, model: str, inputs: dict[str, Any]) -> Reply:
+    def create(self, model: str, inputs: dict[str, Any], *, leaves_by: float = math.inf) -> Reply:
         mood = self.mood
         post = mood.posts.pop(0) if mood.posts else Post.ACCEPTED
         token_id = self._accepts(inputs["prompt"], inputs["seed"])

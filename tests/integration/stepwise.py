@@ -135,7 +135,6 @@ def make_worker(pool: Pool, name: str, replicate: Replicate, *, replace_lost: bo
             model_input={},
             marker="seed",
             default_prompt=None,
-            lease_seconds=LEASE_SECONDS,
             settle_seconds=SETTLE_SECONDS,
             give_up_after_seconds=GIVE_UP_AFTER_SECONDS,
             cancel_after_seconds=CANCEL_AFTER_SECONDS,

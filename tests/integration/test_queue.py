@@ -144,6 +144,19 @@ def test_a_request_is_recorded_once(site: Site, make_queue: MakeQueue) -> None:
     assert queue.record_request(claimed, "once") is None
 
 
+def test_a_prediction_is_recorded_again_where_the_answer_to_its_record_was_lost(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("one")
+    queue = make_queue()
+    requested = queue.record_request(claim_one(queue), "one")
+    assert requested
+
+    assert queue.record_prediction(requested, "a" * 26)
+    assert queue.record_prediction(requested, "a" * 26)
+    assert queue.record_prediction(requested, "b" * 26) is None
+
+
 def test_a_prediction_belongs_to_one_generation_only(site: Site, make_queue: MakeQueue) -> None:
     site.mint("one", "two")
     queue = make_queue()

@@ -1,5 +1,6 @@
 """A recipe for one token over a hand-written queue and provider that note what is asked of them."""
 
+import math
 import threading
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
@@ -137,7 +138,7 @@ class NotedProvider(Provider):
         self._listed = listed
         self._canceled = canceled
 
-    def create(self, model: str, inputs: dict[str, Any]) -> Reply:
+    def create(self, model: str, inputs: dict[str, Any], *, leaves_by: float = math.inf) -> Reply:
         self._noted.happened.append(("POST", model, inputs))
         return self._creates.pop(0)
 
@@ -177,7 +178,6 @@ def generate(
     lost_at: str = "",
     known: set[str] | None = None,
     away: list[Exception] | None = None,
-    lease_seconds: float = 15.0,
     replace_lost: bool = False,
     stops: bool = False,
     gate: Gate | None = None,
@@ -203,7 +203,6 @@ def generate(
             model_input={"aspect_ratio": "1:1"},
             marker="seed",
             default_prompt=None,
-            lease_seconds=lease_seconds,
             settle_seconds=SETTLE_SECONDS,
             give_up_after_seconds=GIVE_UP_AFTER_SECONDS,
             cancel_after_seconds=CANCEL_AFTER_SECONDS,

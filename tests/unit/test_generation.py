@@ -265,12 +265,6 @@ def test_whose_lease_is_lost_drops_the_work_and_touches_nothing(lost_at: str, la
     assert len(noted.about("POST")) == (lost_at != "record_request")
 
 
-def test_a_process_that_stood_still_for_a_lease_sends_nothing() -> None:
-    noted = generate(lease_seconds=-1.0)
-
-    assert noted.verbs() == ["record_request"]
-
-
 def test_a_stop_leaves_the_prediction_to_the_next_worker() -> None:
     noted = generate(creates=[STARTED], stops=True)
 

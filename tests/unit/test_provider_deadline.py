@@ -13,7 +13,7 @@ import pytest
 
 from imagegen import provider as provider_module
 from imagegen.provider import Provider
-from imagegen.replies import Answered, Unclear
+from imagegen.replies import Answered, NotSent, Unclear
 from imagegen.sandbox import DEFAULT_TOKEN, Fault, Sandbox
 from tests.unit.canned import whole_request
 from tests.unit.recipe import UNLIMITED
@@ -67,6 +67,18 @@ def test_an_answer_that_drips_is_given_up_at_its_deadline(
         assert len(sandbox.ledger) == 1
 
         # And the next request gets its own answer.
+        assert isinstance(REQUESTS["create"](provider), Answered)
+
+
+def test_what_was_held_up_for_too_long_is_not_sent_any_more(sandbox: Sandbox) -> None:
+    with provider_of(sandbox.url) as provider:
+        held_up = provider.create(MODEL, {"prompt": "a cat"}, leaves_by=time.monotonic() - 0.001)
+
+        assert isinstance(held_up, NotSent), held_up
+        assert "held up" in held_up.why
+        assert len(sandbox.ledger) == 0
+
+        # And the next request is not the late one's rest.
         assert isinstance(REQUESTS["create"](provider), Answered)
 
 
