@@ -5,11 +5,9 @@ ends, and close the generation in one statement. An adopted generation enters wh
 predecessor left it: at the look, or at Replicate's list when nobody knows what became of the POST.
 """
 
-import logging
 import threading
 import time
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 
 from imagegen import crash, metrics, outcomes, prompts
@@ -17,14 +15,11 @@ from imagegen.closing import Closer, HandingOverError, LostLeaseError, about
 from imagegen.gate import Gate
 from imagegen.logs import log
 from imagegen.outcomes import (
-    Absent,
     Accepted,
     Failed,
-    Found,
     Refused,
     Running,
     Succeeded,
-    Undecidable,
     Unknown,
     Unseen,
 )
@@ -32,22 +27,13 @@ from imagegen.polling import Pace
 from imagegen.provider import Provider
 from imagegen.queue import Claim, DailyLimitError, Queue
 from imagegen.reasons import Kind, Reason
-from imagegen.replies import Listed, Prediction, Reply
+from imagegen.reconciling import Reconciler
+from imagegen.replies import Prediction, Reply
 
-# Replicate's clock and PostgreSQL's differ; in a wider list the seed still finds the right one.
-CLOCK_SLACK_SECONDS = 120.0
-# By Replicate's own clock less will do, so that it widens the list only where they differ by more.
-OWN_CLOCK_SLACK_SECONDS = 60.0
 # How soon a generation that the daily limit holds back asks again.
 DAILY_LIMIT_AGAIN_SECONDS = 60.0
 # The part of the settle time within which a request leaves; the rest is for it to be listed.
 LEAVES_WITHIN = 0.5
-# How soon the list is asked again for a request with an unknown outcome.
-SHORTEST_RECONCILE_SECONDS = 1.0
-LONGEST_RECONCILE_SECONDS = 60.0
-# Results of such a look that decide nothing: it is repeated, and an outage has hundreds of them.
-UNSEEN, NOT_YET = "unseen", "not_yet"
-UNDECIDED = {UNSEEN, NOT_YET}
 # Replicate itself ends a prediction after Cancel-After; this much later it surely has.
 OVERDUE_SECONDS = 60.0
 # So many looks in a row that failed are no hiccup: nothing new is asked of such a provider.
@@ -92,7 +78,14 @@ class Recipe:
         self._close = closer
         self._options = options
         self._handing_over = handing_over
-        self._give_up_after_seconds = options.give_up_after_seconds
+        self._reconciler = Reconciler(
+            queue=queue,
+            provider=provider,
+            closer=closer,
+            marked=options.marker is not None,
+            settle_seconds=options.settle_seconds,
+            give_up_after_seconds=options.give_up_after_seconds,
+        )
         self._pace = Pace()
 
     def run(self, first: Claim) -> None:
@@ -117,7 +110,7 @@ class Recipe:
         if claim.prediction_id:
             return self._watch(claim, claim.prediction_id)
         if claim.requested_at:
-            return self._reconcile(claim)
+            return self._find(claim)
         if not claim.wanted:
             message = "the token no longer waits for an image"
             return self._close.refuse(claim, Refused(Reason.WITHDRAWN, message), 0.0)
@@ -163,7 +156,12 @@ class Recipe:
             case Unknown(message):
                 self._gate.close(Refused(Reason.UNAVAILABLE, message), claim.generation_id)
                 log.warning("prediction.create.unknown", extra=about(claim, error=message))
-                return self._reconcile(claim)
+                return self._find(claim)
+
+    def _find(self, claim: Claim) -> Claim | None:
+        """Look for the prediction of a request that nobody knows the answer to."""
+        found = self._reconciler.find(claim)
+        return self._accept(claim, found) if found else None
 
     def _inputs(self, claim: Claim) -> dict[str, Any]:
         marker = {self._options.marker: claim.seed} if self._options.marker else {}
@@ -185,6 +183,7 @@ class Recipe:
         """Look at a prediction until it ends."""
         started = last_known = time.monotonic()
         overdue_seconds = self._options.cancel_after_seconds + OVERDUE_SECONDS
+        give_up_after_seconds = self._options.give_up_after_seconds
         waits = self._pace.waits()
         failed_looks = 0
         wait_seconds = 0.0 if claim.adopted else next(waits)
@@ -212,7 +211,7 @@ class Recipe:
                     log.error("prediction.lost", extra=about(claim, error=message))
                     gone = f"Replicate no longer knows the prediction, perhaps paid for: {message}"
                     return self._close.fail(claim, Failed(Kind.GONE, gone))
-                case Unseen(message, missing=False) if age_seconds > self._give_up_after_seconds:
+                case Unseen(message, missing=False) if age_seconds > give_up_after_seconds:
                     unseen = f"the prediction cannot be read, and is perhaps paid for: {message}"
                     return self._close.fail(claim, Failed(Kind.UNRESOLVED, unseen))
                 case Unseen(message, missing=False) if age_seconds > overdue_seconds:
@@ -249,54 +248,3 @@ class Recipe:
 
     def _look(self, reply: Reply) -> Running | Succeeded | Failed | Refused | Unseen:
         return outcomes.of_get(reply, http_allowed=self._options.http_images)
-
-    def _reconcile(self, claim: Claim) -> Claim | None:
-        """Ask Replicate's list whether the request made a prediction (law 2: unknown is not
-        failed). Until it has had time to show up there, nothing is sent again."""
-        assert claim.requested_at and claim.prompt is not None  # noqa: S101 (committed together)
-        age_seconds = claim.requested_seconds_ago or 0.0
-        listed = self._provider.list(
-            datetime.fromisoformat(claim.requested_at) - timedelta(seconds=CLOCK_SLACK_SECONDS),
-            last_seconds=age_seconds + OWN_CLOCK_SLACK_SECONDS,
-        )
-        if not isinstance(listed, Listed):
-            if age_seconds < self._give_up_after_seconds:
-                return self._reconcile_later(claim, UNSEEN)
-            message = f"Replicate's list cannot be read, and this is perhaps paid for: {listed}"
-            return self._close.fail(claim, Failed(Kind.UNRESOLVED, message))
-        ids = {item.id for item in listed.predictions}
-        known = self._close.patiently(lambda: self._queue.known_predictions(ids))
-        match outcomes.of_list(listed, claim.prompt, self._seed(claim), known):
-            case Found(prediction, others):
-                _reconciled(claim, "found")
-                for other in others:
-                    metrics.DUPLICATES.inc()
-                    log.error("prediction.duplicate", extra=about(claim, duplicate=other.id))
-                    self._provider.cancel(other.id)
-                return self._accept(claim, prediction)
-            case Undecidable():
-                _reconciled(claim, "undecidable")
-                message = "Replicate no longer tells whether this was generated, perhaps paid for"
-                return self._close.fail(claim, Failed(Kind.UNRESOLVED, message))
-            case Absent() if age_seconds < self._options.settle_seconds:
-                return self._reconcile_later(claim, NOT_YET)
-            case Absent():
-                _reconciled(claim, "absent")
-                message = "Replicate gave no answer and made no prediction"
-                return self._close.refuse(claim, Refused(Reason.UNAVAILABLE, message), 0.0)
-
-    def _reconcile_later(self, claim: Claim, result: str) -> Claim | None:
-        """Ask again after as long as it has been, and as soon as the settle time is over."""
-        _reconciled(claim, result)
-        age_seconds = claim.requested_seconds_ago or 0.0
-        again_seconds = min(max(age_seconds, SHORTEST_RECONCILE_SECONDS), LONGEST_RECONCILE_SECONDS)
-        remaining_seconds = self._options.settle_seconds - age_seconds
-        if 0.0 < remaining_seconds < again_seconds:
-            again_seconds = remaining_seconds
-        return self._close.postpone(claim, again_seconds)
-
-
-def _reconciled(claim: Claim, result: str) -> None:
-    metrics.RECONCILIATIONS.labels(result).inc()
-    level = logging.DEBUG if result in UNDECIDED else logging.INFO
-    log.log(level, "prediction.reconciled", extra=about(claim, result=result))
