@@ -36,7 +36,7 @@ SELECT lower(status::text), count FROM (
 AGES = """
 SELECT
     (SELECT extract(epoch FROM now() - min($minted_at))::float FROM tokens_s0 t
-     WHERE t.status = $detected),
+     WHERE t.status = $detected AND isfinite(t.created_at)),
     (SELECT extract(epoch FROM now() - min(opened_at))::float FROM generations
      WHERE state = 'open'),
     (SELECT extract(epoch FROM now() - min(g.closed_at))::float

@@ -124,6 +124,13 @@ class Tables:
         """SQL for the time of the mint, as timestamptz."""
         return "t.created_at AT TIME ZONE 'UTC'" if self.created_at_is_naive else "t.created_at"
 
+    @property
+    def waited_seconds(self) -> str:
+        """SQL for the seconds since the mint; 0 where that has no time, so that one odd row of
+        an adopted table keeps no other token waiting."""
+        return f"""CASE WHEN isfinite(t.created_at)
+                THEN extract(epoch FROM now() - {self.minted_at})::float ELSE 0 END"""
+
 
 def read_tables(connection: Connection) -> Tables:
     """Look at `tokens_s0` once. Raises NotMigratedError where it cannot serve."""

@@ -35,13 +35,14 @@ def upgrade(url: str, revision: str = "head") -> str | None:
 def downgrade(url: str, revision: str = "base", *, lose_data: bool = False) -> str | None:
     """Take the database down to `revision`, in one transaction; returns where it is then.
 
-    Raises SchemaError where rows of ours would be dropped, unless `lose_data`.
+    Raises SchemaError where something of the record would be lost, unless `lose_data`.
     """
     with _connected(url) as connection:
         _lock(connection)
-        if not lose_data:
-            _refuse_to_lose(connection)
+        generations, before = _generations(connection), _columns(connection)
         command.downgrade(_config(connection), revision)
+        if not lose_data:  # the transaction ends here, and takes it all back
+            _refuse_to_lose(generations, before - _columns(connection))
         left = _revision(connection)
         if left is None:
             connection.exec_driver_sql(f"DROP TABLE IF EXISTS {database.VERSION_TABLE}")
@@ -54,16 +55,33 @@ def _lock(connection: Connection) -> None:
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MILLISECONDS}")
 
 
-def _refuse_to_lose(connection: Connection) -> None:
-    if not connection.exec_driver_sql("SELECT to_regclass('generations') IS NOT NULL").scalar():
+def _refuse_to_lose(generations: tuple[int, int], columns: set[str]) -> None:
+    total, unfinished = generations
+    if not total or not columns:
         return
+    lost = "the record"
+    if "id" not in columns:
+        lost = f"{', '.join(sorted(columns))} from the record"
+    raise SchemaError(
+        f"this drops {lost} of {total} generations, {unfinished} of them unfinished:"
+        " add --yes to go on"
+    )
+
+
+def _columns(connection: Connection) -> set[str]:
+    """The columns of `generations`; none where it is not there."""
+    query = """SELECT attname FROM pg_attribute
+               WHERE attrelid = to_regclass('generations') AND attnum > 0 AND NOT attisdropped"""
+    return {str(name) for (name,) in connection.exec_driver_sql(query)}
+
+
+def _generations(connection: Connection) -> tuple[int, int]:
+    """How many there are, and how many of them are unfinished."""
+    if not _columns(connection):
+        return 0, 0
     query = "SELECT count(*), count(*) FILTER (WHERE state = 'open') FROM generations"
     total, unfinished = connection.exec_driver_sql(query).one()
-    if total:
-        raise SchemaError(
-            f"this drops the record of {total} generations, {unfinished} of them unfinished:"
-            " add --yes to go on"
-        )
+    return total, unfinished
 
 
 def _revision(connection: Connection) -> str | None:

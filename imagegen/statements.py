@@ -7,7 +7,7 @@ from imagegen.database import Tables
 
 def statements(tables: Tables) -> dict[str, str]:
     """Every statement by its verb, with the literals of the tables that are there."""
-    words = {**tables.labels, "minted_at": tables.minted_at, "fence": FENCE}
+    words = {**tables.labels, "waited_seconds": tables.waited_seconds, "fence": FENCE}
     words |= {"requested_at": REQUESTED_AT}
     words |= {"claimed": Template(CLAIMED).substitute(words)}
     words |= {"closed": Template(CLOSED).substitute(words)}
@@ -68,7 +68,7 @@ STATEMENTS = {
         WITH left_behind AS (
             SELECT id, worker IS NULL AS postponed FROM generations
             WHERE state = 'open' AND lease_until < now()
-                AND NOT token_id = ANY(%(busy)s::integer[])
+                AND NOT token_id = ANY(%(busy)s::bigint[])
             ORDER BY lease_until LIMIT %(limit)s FOR UPDATE SKIP LOCKED
         ), adopted AS (
             UPDATE generations g SET worker = %(worker)s,
@@ -77,7 +77,7 @@ STATEMENTS = {
             RETURNING g.*, left_behind.postponed
         ), picked AS (
             SELECT t.token_id, t.generation_attempts, t.author_id,
-                extract(epoch FROM now() - $minted_at)::float AS waited_seconds
+                $waited_seconds AS waited_seconds
             FROM tokens_s0 t
             WHERE t.status = $detected
                 AND (t.generate_after IS NULL OR t.generate_after <= now())
@@ -104,7 +104,7 @@ STATEMENTS = {
         UNION ALL
         SELECT $claimed, true, g.postponed,
             coalesce(t.status IN ($detected, $generating), false),
-            coalesce(extract(epoch FROM now() - $minted_at)::float, 0)
+            $waited_seconds
         FROM adopted g LEFT JOIN tokens_s0 t USING (token_id)
             LEFT JOIN authors a ON a.id = t.author_id""",
     "renew": """

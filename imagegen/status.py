@@ -51,7 +51,7 @@ QUEUE = """
             SELECT lower(t.status::text) AS status, count(*) AS tokens
             FROM tokens_s0 t GROUP BY 1) counted) AS tokens,
         (SELECT extract(epoch FROM now() - min({minted_at}))::float FROM tokens_s0 t
-         WHERE t.status = {detected}) AS oldest_waiting_seconds,
+         WHERE t.status = {detected} AND isfinite(t.created_at)) AS oldest_waiting_seconds,
         count(*) AS images, count(*) / 60.0::float AS images_per_minute,
         percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) AS p50_seconds,
         percentile_cont(0.95) WITHIN GROUP (ORDER BY seconds) AS p95_seconds

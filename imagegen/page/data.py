@@ -166,7 +166,8 @@ SELECT extract(epoch FROM now())::float AS now, estimate.is_used AS tokens_estim
     (SELECT count(*) FROM tokens_s0 t WHERE t.status = $generating) AS generating,
     (SELECT count(*) FROM tokens_s0 t WHERE t.status = $failed) AS failed,
     (SELECT extract(epoch FROM now() - $minted_at)::float FROM tokens_s0 t
-     WHERE t.status = $detected ORDER BY t.created_at LIMIT 1) AS oldest_waiting_seconds,
+     WHERE t.status = $detected AND isfinite(t.created_at)
+     ORDER BY t.created_at LIMIT 1) AS oldest_waiting_seconds,
     (SELECT count(*) FROM (
         SELECT generate_after FROM tokens_s0 t WHERE t.status = $detected
         ORDER BY t.created_at LIMIT $waiting_looked_at) waiting

@@ -42,6 +42,13 @@ def load_glisk(site: Site) -> None:
     )
 
 
+def a_generation(site: Site) -> None:
+    site.query(
+        """INSERT INTO generations (token_id, attempt, model, seed, lease_until)
+           VALUES (1, 1, 'a/b', 1, now())"""
+    )
+
+
 def test_migrations_on_a_fresh_database_go_up_down_and_up_again(empty_site: Site) -> None:
     empty_site.upgrade()
     first = empty_site.query(SCHEMA)
@@ -57,7 +64,7 @@ def test_migrations_on_a_fresh_database_go_up_down_and_up_again(empty_site: Site
 def test_an_upgrade_can_be_repeated(site: Site) -> None:
     again = site.run("db", "upgrade")
 
-    assert (again.returncode, again.stdout) == (0, "the database is at revision 0003\n")
+    assert (again.returncode, again.stdout) == (0, "the database is at revision 0004\n")
 
 
 def test_the_revision_is_told_before_and_after_the_upgrade(empty_site: Site) -> None:
@@ -66,7 +73,7 @@ def test_the_revision_is_told_before_and_after_the_upgrade(empty_site: Site) -> 
     after = empty_site.run("db", "current", "--json")
 
     assert (before.returncode, before.stdout) == (0, "none\n")
-    assert json.loads(after.stdout) == {"revision": "0003", "needed": "0003"}
+    assert json.loads(after.stdout) == {"revision": "0004", "needed": "0004"}
 
 
 def test_the_users_own_tables_are_adopted_run_on_and_given_back(
@@ -95,16 +102,41 @@ def test_the_users_own_tables_are_adopted_run_on_and_given_back(
 
 
 def test_a_downgrade_does_not_drop_the_record_of_what_was_paid_without_yes(site: Site) -> None:
-    site.query(
-        """INSERT INTO generations (token_id, attempt, model, seed, lease_until)
-           VALUES (1, 1, 'a/b', 1, now())"""
-    )
+    a_generation(site)
 
     refused = site.run("db", "downgrade")
 
     assert refused.returncode == 1
     assert "1 generations, 1 of them unfinished: add --yes" in refused.stderr
     assert site.query("SELECT count(*) FROM generations") == [(1,)]
+
+
+def test_a_step_down_that_loses_nothing_needs_no_yes(site: Site) -> None:
+    a_generation(site)
+
+    down = site.run("db", "downgrade", "0002")
+
+    assert (down.returncode, down.stdout) == (0, "the database is at revision 0002\n")
+    assert site.query("SELECT count(*) FROM generations") == [(1,)]
+
+
+def test_a_step_down_that_loses_columns_of_the_record_names_them(site: Site) -> None:
+    a_generation(site)
+
+    refused = site.run("db", "downgrade", "0001")
+
+    assert refused.returncode == 1
+    assert "drops image_path, image_sha256, images, refusals, refused_since" in refused.stderr
+    assert site.run("db", "current").stdout == "0004\n"
+
+
+def test_a_revision_that_nobody_knows_is_named(site: Site) -> None:
+    a_generation(site)
+
+    refused = site.run("db", "downgrade", "nonsense")
+
+    assert refused.returncode == 1
+    assert "'nonsense'" in refused.stderr
 
 
 def test_check_tells_what_to_run_on_a_database_that_is_not_migrated(empty_site: Site) -> None:

@@ -71,6 +71,32 @@ def test_the_oldest_tokens_are_claimed_first(site: Site, make_queue: MakeQueue) 
     assert site.statuses() == {"detected": 1, "generating": 2}
 
 
+@pytest.mark.parametrize("odd", ["created_at = NULL", "created_at = 'infinity'"])
+def test_a_token_without_a_time_of_its_mint_is_claimed_like_every_other(
+    site: Site, make_queue: MakeQueue, odd: str
+) -> None:
+    site.query("ALTER TABLE tokens_s0 ALTER COLUMN created_at DROP NOT NULL")
+    site.mint("odd", "even")
+    site.query(f"UPDATE tokens_s0 SET {odd} WHERE token_id = 1")
+
+    even, strange = claim(make_queue())
+
+    assert (even.author_prompt, strange.author_prompt) == ("even", "odd")
+    assert strange.waited_seconds == 0.0
+
+
+def test_token_ids_beyond_two_billion_are_as_good_as_any(site: Site, make_queue: MakeQueue) -> None:
+    site.query("ALTER TABLE tokens_s0 ALTER COLUMN token_id TYPE bigint")
+    site.mint("wide", first_token_id=9_999_999_999)
+    queue = make_queue()
+
+    claimed = claim_one(queue)
+    queue.renew([claimed.token_id])
+
+    assert queue.claim(limit=1, new_limit=1, model=MODEL, busy=[claimed.token_id]) == []
+    assert claimed.token_id == 9_999_999_999
+
+
 def test_two_workers_never_claim_the_same_token(site: Site, make_queue: MakeQueue) -> None:
     site.mint(*["a prompt"] * 15)
 
