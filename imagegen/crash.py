@@ -39,7 +39,8 @@ def _end() -> None:
             os.kill(os.getppid(), signal.SIGKILL)
             signal.pause()  # the kernel ends this process along with its parent
         case "freeze":
-            os.kill(os.getpid(), signal.SIGSTOP)
+            # To this thread, which would go on for a moment where another one takes the signal.
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
         case "hang":
             threading.Event().wait()
         case _:
