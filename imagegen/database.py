@@ -13,7 +13,12 @@ STATUSES = ("detected", "generating", "uploading", "failed")
 VERSION_TABLE = "imagegen_alembic_version"
 NOTIFY_CHANNEL = "imagegen_detected"
 # The database is away, restarts or fails over: all of these pass.
-AWAY = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction)
+AWAY = (
+    psycopg.OperationalError,
+    psycopg.errors.ReadOnlySqlTransaction,
+    psycopg.errors.IdleInTransactionSessionTimeout,
+    psycopg.errors.TransactionTimeout,
+)
 
 # A half-open connection is noticed in about 20 s instead of two hours.
 KEEPALIVE: dict[str, Any] = {

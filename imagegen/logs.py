@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
@@ -130,4 +131,5 @@ def _log_thread_exception(args: threading.ExceptHookArgs) -> None:
 def flush() -> None:
     """To be called before a process ends without Python's own way out."""
     for handler in logging.getLogger().handlers:
-        handler.flush()
+        with suppress(OSError, ValueError):  # whoever read it is gone
+            handler.flush()

@@ -1,11 +1,13 @@
 """Processes: signals in order, children that die with their parent, names of what ended them."""
 
+import contextlib
 import ctypes
 import os
 import select
 import signal
 import socket
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable
 from types import FrameType
 
@@ -19,18 +21,21 @@ class Signals:
         self._reader, self._writer = socket.socketpair()
         self._reader.setblocking(False)
         self._writer.setblocking(False)
+        # The socket only wakes: it may be full, and what came in then would be lost with it.
+        self._noted: deque[signal.Signals] = deque()
         for number in signals:
-            signal.signal(number, _noted)
+            signal.signal(number, self._note)
         signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
 
     def wait(self, seconds: float | None) -> list[signal.Signals]:
         """What has come in, after waiting for it at most so long (None: as long as it takes)."""
         ready, _, _ = select.select([self._reader], [], [], seconds)
-        return [signal.Signals(number) for number in self._reader.recv(4096)] if ready else []
+        if ready:
+            self._reader.recv(4096)
+        return [self._noted.popleft() for _ in range(len(self._noted))]
 
-
-def _noted(number: int, frame: FrameType | None) -> None:
-    """Python writes the signal's number to the wake-up socket; there is no more to do."""
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._noted.append(signal.Signals(number))
 
 
 def fork() -> int:
@@ -40,8 +45,9 @@ def fork() -> int:
     the child and be lost.
     """
     tie_to_parent = dies_with_this_process(signal.SIGKILL)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # whoever read it is gone: no reason to stop
+            stream.flush()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
         pid = os.fork()

@@ -23,6 +23,10 @@ ERROR_CHARACTERS = 1000
 OWN_DELAY_SECONDS = 2.0
 LONGEST_OWN_DELAY_SECONDS = 600.0
 
+# How long one request may wait for its turn to be counted, and another one stand still in its own.
+LIMIT_LOCK_MILLISECONDS = 2000
+LIMIT_IDLE_MILLISECONDS = 5000
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -170,11 +174,16 @@ class Queue:
         """Let go of a generation, for anyone to adopt after a while. None: the lease is lost."""
         return claim if self._write("postpone", claim, {"again_seconds": again_seconds}) else None
 
-    def release(self, worker: str | None = None) -> int:
-        """End the leases of a worker that stops or is dead (by default this one); returns how
-        many. Whoever looks next adopts them."""
-        rows = self._run("release", {"of_worker": worker or self._worker})
-        return len(rows)
+    def release(self) -> int:
+        """End the leases of this worker, which stops; returns how many. Whoever looks next adopts
+        them."""
+        return len(self._run("release", {"of_worker": self._worker, "place": None}))
+
+    def release_of(self, predecessor: str) -> int:
+        """End the leases of a dead predecessor, and of those before it in this worker's place: it
+        may have died before it could do this for them. Returns how many."""
+        place = predecessor.rpartition(".")[0] + "."
+        return len(self._run("release", {"of_worker": predecessor, "place": place}))
 
     def known_predictions(self, prediction_ids: Collection[str]) -> set[str]:
         """Which of these belong to a generation already."""
@@ -198,6 +207,11 @@ class Queue:
         values = self._held({**values, "generation_id": claim.generation_id})
         with self._pool.connection() as connection, connection.transaction():
             cursor = connection.cursor(row_factory=dict_row)
+            # Whoever stands still here lets the others go on after a while.
+            cursor.execute(f"SET LOCAL lock_timeout = {LIMIT_LOCK_MILLISECONDS}")
+            cursor.execute(
+                f"SET LOCAL idle_in_transaction_session_timeout = {LIMIT_IDLE_MILLISECONDS}"
+            )
             cursor.execute(self._statements["lock_daily_limit"])
             if self._left(cursor) <= 0:
                 raise DailyLimitError

@@ -20,6 +20,11 @@ CLOSED = """coalesce((SELECT status FROM token) = $detected, false) AS waits_aga
             extract(epoch FROM now() - opened_at)::float AS duration_seconds"""
 FENCE = "id = %(generation_id)s AND worker = %(worker)s AND state = 'open'"
 
+# Where commits need not reach the disk (synchronous_commit), this one has to (law 1): PostgreSQL
+# may crash after the POST has left.
+DURABLY = """(current_setting('synchronous_commit') NOT IN ('off', 'local')
+            OR set_config('synchronous_commit', 'on', true) IS NOT NULL)"""
+
 # A row of `g`, its token `t` and author `a`, as a Claim.
 CLAIMED = """
     g.id AS generation_id, g.token_id, g.attempt, g.fallback, g.model, g.seed, g.prompt,
@@ -51,11 +56,17 @@ def _closing(generation: str, token: str) -> str:
 GIVEN_UP = "now() - closed.refused_since > make_interval(secs => %(give_up_after)s)"
 
 
+# A token that was left alone for this part of the time to give up, and for longer than any delay of
+# its own, was not refused meanwhile: the program did not run. Its time begins anew.
+LEFT_ALONE = "now() - make_interval(secs => greatest(%(give_up_after)s / 4, 3600))"
+
+
 def _of_refusal_before(column: str) -> str:
     """Of the generation before, if it was refused as well; NULL otherwise, and after a reset."""
     return f"""(
                 SELECT p.{column} FROM tokens_s0 t JOIN generations p USING (token_id)
                 WHERE t.token_id = generations.token_id AND t.generation_error IS NOT NULL
+                    AND p.closed_at > {LEFT_ALONE}
                     AND p.id = (
                         SELECT max(q.id) FROM generations q
                         WHERE q.token_id = generations.token_id AND q.id < generations.id))"""
@@ -107,13 +118,18 @@ STATEMENTS = {
             $waited_seconds
         FROM adopted g LEFT JOIN tokens_s0 t USING (token_id)
             LEFT JOIN authors a ON a.id = t.author_id""",
+    # A row that is locked is passed over, here and in `release` and `mend`: its own write may be
+    # waiting for a token that an operator's open transaction holds. Nobody adopts it meanwhile.
     "renew": """
         UPDATE generations SET lease_until = now() + make_interval(secs => %(lease)s)
-        WHERE token_id = ANY(%(token_ids)s) AND worker = %(worker)s AND state = 'open'
+        WHERE id IN (
+            SELECT id FROM generations
+            WHERE token_id = ANY(%(token_ids)s) AND worker = %(worker)s AND state = 'open'
+            FOR UPDATE SKIP LOCKED)
         RETURNING id""",
-    "record_request": """
+    "record_request": f"""
         UPDATE generations SET requested_at = now(), prompt = %(prompt)s
-        WHERE $fence AND requested_at IS NULL
+        WHERE $fence AND requested_at IS NULL AND {DURABLY}
         RETURNING $requested_at AS requested_at""",
     "record_prediction": """
         UPDATE generations SET prediction_id = %(prediction_id)s
@@ -179,7 +195,11 @@ STATEMENTS = {
         RETURNING id""",
     "release": """
         UPDATE generations SET lease_until = now() - interval '1 microsecond'
-        WHERE worker = %(of_worker)s AND state = 'open'
+        WHERE id IN (
+            SELECT id FROM generations
+            WHERE worker = %(of_worker)s AND state = 'open'
+                OR starts_with(worker, %(place)s) AND worker <> %(worker)s AND state = 'open'
+            FOR UPDATE SKIP LOCKED)
         RETURNING id""",
     "known_predictions": """
         SELECT prediction_id FROM generations WHERE prediction_id = ANY(%(prediction_ids)s)""",
@@ -187,16 +207,23 @@ STATEMENTS = {
         SELECT EXISTS (SELECT FROM tokens_s0 t WHERE t.status = $detected)
             OR EXISTS (SELECT FROM tokens_s0 t WHERE t.status = $generating) AS waits""",
     "mend": """
-        WITH orphans AS (
-            UPDATE tokens_s0 t SET status = $detected, generate_after = NULL
+        WITH abandoned AS (
+            SELECT t.token_id FROM tokens_s0 t
             WHERE t.status = $generating AND NOT EXISTS (
                 SELECT FROM generations g WHERE g.token_id = t.token_id AND g.state = 'open')
+            FOR UPDATE SKIP LOCKED
+        ), reset AS (
+            SELECT t.token_id FROM generations g JOIN tokens_s0 t USING (token_id)
+            WHERE g.state = 'open' AND t.status = $detected
+            FOR UPDATE OF g, t SKIP LOCKED
+        ), waiting AS (
+            UPDATE tokens_s0 t SET status = $detected, generate_after = NULL
+            FROM abandoned WHERE t.token_id = abandoned.token_id
             RETURNING t.token_id
-        ), resets AS (
+        ), at_work AS (
             UPDATE tokens_s0 t SET status = $generating
-            FROM generations g
-            WHERE g.token_id = t.token_id AND g.state = 'open' AND t.status = $detected
+            FROM reset WHERE t.token_id = reset.token_id
             RETURNING t.token_id
         )
-        SELECT (SELECT count(*) FROM orphans) + (SELECT count(*) FROM resets) AS mended""",
+        SELECT (SELECT count(*) FROM waiting) + (SELECT count(*) FROM at_work) AS mended""",
 }

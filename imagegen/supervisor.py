@@ -122,6 +122,8 @@ class Supervisor:
 
     def _bury(self, child: Child, cause: str) -> None:
         pid = child.pid
+        if child.is_worker and child.is_up and child.lived_seconds > STEADY_SECONDS:
+            self._steady_at = time.monotonic()
         child.bury()
         if child.is_worker and cause == f"exit-{CONFIGURATION}" and not self._stopping:
             self._exit_code = CONFIGURATION

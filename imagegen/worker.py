@@ -11,7 +11,7 @@ from imagegen import metrics
 from imagegen.checks import LOOPBACK
 from imagegen.closing import DATABASE_AGAIN_SECONDS, Closer, about
 from imagegen.copies import Copies
-from imagegen.database import AWAY, Tables, open_pool, read_tables, why_away
+from imagegen.database import AWAY, Pool, Tables, open_pool, read_tables, why_away
 from imagegen.gate import Gate
 from imagegen.generation import OVERDUE_SECONDS, Options, Recipe
 from imagegen.logs import log
@@ -23,7 +23,7 @@ from imagegen.slots import Slots
 from imagegen.wake import Wake
 
 # Each statement takes a millisecond or two; ten slots do not need ten connections.
-POOL_SIZE = 4
+SLOTS_CONNECTIONS = 3
 # A third of the lease: two renewals may fail before it runs out.
 RENEWALS_PER_LEASE = 3
 # Tokens that something outside left in a state without an owner are no emergency.
@@ -58,7 +58,10 @@ class Worker:
         self._predecessor = predecessor
         self._beat = beat
         self._wake = Wake(settings.database_url, name)
-        self._pool = open_pool(settings.database_url, POOL_SIZE, name)
+        # The main loop has a connection of its own: it renews and beats also while all slots wait
+        # for rows that somebody else has locked.
+        self._pool = open_pool(settings.database_url, 1, name)
+        self._slots_pool = open_pool(settings.database_url, SLOTS_CONNECTIONS, name)
         self._gate = Gate(slot, CreatePace(settings.create_rate / settings.procs / 60))
         self._handing_over = threading.Event()
         self._stopping = False
@@ -79,11 +82,13 @@ class Worker:
 
     def run(self) -> None:
         """Claim and generate until told to stop, then hand over what is left."""
-        queue = self._open_queue()
-        if queue is None:
+        tables = self._wait_for_tables()
+        if tables is None:
             return
+        queue = self._queue(self._pool, tables)
+        recipe = self._recipe(self._queue(self._slots_pool, tables))
         busy = metrics.SLOTS_BUSY.labels(self._slot)
-        slots = Slots(self._settings.slots, self._recipe(queue).run, self._wake.ring, busy)
+        slots = Slots(self._settings.slots, recipe.run, self._wake.ring, busy)
         while not self._stopping:
             self._look(queue, slots)
             self._beat_unless_stuck(slots)
@@ -91,15 +96,14 @@ class Worker:
         self._drain(queue, slots)
         self._hand_over(queue, slots)
 
-    def _open_queue(self) -> Queue | None:
-        """The queue, as soon as the database is there; None when told to stop before."""
+    def _wait_for_tables(self) -> Tables | None:
+        """The tables, as soon as the database is there; None when told to stop before."""
         while not self._stopping:
             try:
                 with self._pool.connection() as connection:
                     tables = read_tables(connection)
-                queue = self._make_queue(tables)
                 if self._predecessor is not None:
-                    queue.release(self._predecessor)
+                    self._queue(self._pool, tables).release_of(self._predecessor)
             except AWAY as error:
                 self._database_is_away(error)
                 self._beat()
@@ -107,12 +111,12 @@ class Worker:
             else:
                 log.info("worker.started", extra={"pid": os.getpid(), "lease_name": self._name})
                 self._beat()  # it has begun: what stands still from here on hangs
-                return queue
+                return tables
         return None
 
-    def _make_queue(self, tables: Tables) -> Queue:
+    def _queue(self, pool: Pool, tables: Tables) -> Queue:
         return Queue(
-            self._pool,
+            pool,
             tables,
             self._name,
             lease_seconds=self._settings.lease_seconds,
@@ -152,11 +156,13 @@ class Worker:
         )
 
     def _look(self, queue: Queue, slots: Slots) -> None:
-        """Renew and claim; where the database cuts connections that lie idle, with fresh ones."""
+        """Renew and claim. With fresh connections where the database has cut those that lie idle,
+        or where they lead to a server that has become a standby."""
         try:
             self._renew_and_claim(queue, slots)
         except AWAY:
-            self._pool.check()
+            self._pool.drain()
+            self._slots_pool.drain()
             try:
                 self._renew_and_claim(queue, slots)
             except AWAY as error:

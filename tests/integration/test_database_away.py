@@ -4,6 +4,7 @@ import contextlib
 import time
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 
 from imagegen.sandbox import Sandbox
@@ -12,6 +13,9 @@ from tests.judge import judge
 from tests.proxy import Proxy
 from tests.running import Program, Site, wait_for
 
+RESET = """
+UPDATE tokens_s0 SET status = 'detected', generation_attempts = 0, generation_error = NULL
+WHERE token_id = ANY(%s)"""
 CUT_ALL = """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
              WHERE pid <> pg_backend_pid() AND datname = current_database()"""
 
@@ -89,6 +93,30 @@ def test_tight_timeouts_of_the_database_hurt_nobody(site: Site, sandbox: Sandbox
         site.wait_until_done()
         mint(site, 10, first=101)
         site.wait_until_done()
+        no_storm(program)
+
+    judge(site, sandbox)
+
+
+def test_an_operators_open_transaction_holds_up_its_tokens_and_no_others(
+    site: Site, sandbox: Sandbox
+) -> None:
+    site.settings |= {"IMAGEGEN_LEASE_SECONDS": "2", "IMAGEGEN_WATCHDOG_SECONDS": "5"}
+    sandbox.latency_seconds = 0.5
+    mint(site, 12)
+    with (
+        site.supervisor(procs=1) as program,
+        psycopg.connect(site.database_url) as operator,
+    ):
+        wait_for("work", lambda: len(sandbox.ledger.creates()) >= 5)
+        operator.execute(RESET, [[1, 2]])
+        wait_for("the others", lambda: site.statuses().get("uploading", 0) == 10)
+        mint(site, 8, first=101)
+        wait_for("those that come later", lambda: site.statuses().get("uploading", 0) == 18)
+        operator.commit()
+
+        assert site.wait_until_done() == {"uploading": 20}
+        assert program.events("process.hung") == []
         no_storm(program)
 
     judge(site, sandbox)

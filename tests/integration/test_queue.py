@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 
 import psycopg
 import pytest
 
-from imagegen.database import Pool, connect, open_pool, read_tables
+from imagegen.database import Pool, Tables, connect, open_pool, read_tables
 from imagegen.queue import Claim, Closed, DailyLimitError, Image, Queue
 from imagegen.statements import statements
 from tests.running import Site, wait_for
@@ -140,6 +141,66 @@ def test_a_lease_that_is_renewed_is_not_adopted(site: Site, make_queue: MakeQueu
     site.query("SELECT pg_sleep(0.1)")
 
     assert claim(make_queue("yours")) == []
+
+
+def test_whoever_holds_a_row_keeps_no_worker_from_renewing_the_others(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("held", "free")
+    queue = make_queue("mine", lease_seconds=60)
+    claims = claim(queue)
+    with psycopg.connect(site.database_url) as operator:
+        operator.execute("SELECT FROM generations WHERE token_id = 1 FOR UPDATE")
+        operator.execute("SELECT FROM tokens_s0 WHERE token_id = 1 FOR UPDATE")
+        before = leases(site)
+
+        queue.renew([item.token_id for item in claims])
+        queue.mend()
+        renewed = leases(site)
+        released = queue.release()
+
+    assert (renewed[1], renewed[2] > before[2]) == (before[1], True)
+    assert released == 1
+
+
+def leases(site: Site) -> dict[int, datetime]:
+    return dict(site.query("SELECT token_id, lease_until FROM generations ORDER BY 1"))
+
+
+def test_a_replacement_takes_over_from_everyone_who_died_in_its_place(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("one", "two", "three")
+    for worker in ("host:1-a:worker-1.1", "host:1-a:worker-1.2", "host:1-a:worker-10.1"):
+        assert claim(make_queue(worker), limit=1)
+
+    third = make_queue("host:1-a:worker-1.3")
+    released = third.release_of("host:1-a:worker-1.2")
+
+    assert released == 2
+    assert {item.token_id for item in claim(third)} == {1, 2}
+
+
+@pytest.mark.direct
+def test_a_request_is_on_the_disk_before_it_leaves_whatever_the_database_is_set_to(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("one")
+    claimed = claim_one(make_queue())
+    sql = statements(read_tables_of(site))["record_request"]
+    values = {"generation_id": claimed.generation_id, "worker": "worker", "prompt": "one"}
+    with connect(site.database_url) as connection:
+        connection.execute("SET synchronous_commit = off")
+        with connection.transaction():
+            assert connection.execute(sql, values).fetchone()
+            settled = connection.execute("SHOW synchronous_commit").fetchone()
+
+    assert settled == ("on",)
+
+
+def read_tables_of(site: Site) -> Tables:
+    with connect(site.database_url) as connection:
+        return read_tables(connection)
 
 
 def test_a_worker_that_lost_its_lease_changes_nothing(site: Site, make_queue: MakeQueue) -> None:
@@ -297,7 +358,9 @@ def test_a_token_that_was_refused_for_too_long_fails_with_the_last_reason(
     assert token(site) == ("failed", 0, "no", None)
 
 
-@pytest.mark.parametrize("between", ["an operator's reset", "an attempt that failed"])
+@pytest.mark.parametrize(
+    "between", ["an operator's reset", "an attempt that failed", "a weekend without imagegen"]
+)
 def test_the_time_to_give_up_begins_anew_after(
     between: str, site: Site, make_queue: MakeQueue
 ) -> None:
@@ -305,7 +368,9 @@ def test_the_time_to_give_up_begins_anew_after(
     queue = make_queue(give_up_after_seconds=3600.0)
     refuse(queue, site)
     site.query("UPDATE generations SET refused_since = refused_since - interval '2 hours'")
-    if between == "an operator's reset":
+    if between == "a weekend without imagegen":
+        site.query("UPDATE generations SET closed_at = closed_at - interval '2 hours'")
+    elif between == "an operator's reset":
         site.query("UPDATE tokens_s0 SET generation_error = NULL, generation_attempts = 0")
     else:
         site.query("UPDATE tokens_s0 SET generate_after = NULL")

@@ -160,7 +160,7 @@ class AnySequence(RuleBasedStateMachine):
         dead.die()
         self.workers[which] = self.new_worker()
         if is_released:
-            self.workers[which].queue.release(dead.name)
+            self.workers[which].queue.release_of(dead.name)
 
     @rule(which=workers, stops=st.booleans())
     def look_after(self, which: int, stops: bool) -> None:

@@ -65,6 +65,33 @@ print("then", len(signals.wait(0)))
     assert taken == ["SIGTERM", "SIGHUP", "SIGTERM", "then", "0"]
 
 
+def test_no_signal_is_lost_in_a_storm_of_others() -> None:
+    taken = output_of("""
+signals = process.Signals([SIGTERM, SIGHUP])
+for _ in range(5000):
+    os.kill(os.getpid(), SIGHUP)
+os.kill(os.getpid(), SIGTERM)
+print(signals.wait(10).count(SIGTERM))
+""")
+
+    assert taken == ["1"]
+
+
+def test_a_process_whose_output_nobody_reads_any_more_still_forks() -> None:
+    assert output_of("""
+reader, writer = os.pipe()
+sys.stderr = os.fdopen(writer, "w")
+sys.stderr.write("never read")
+os.close(reader)
+signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+pid = process.fork()
+if pid == 0:
+    os._exit(7)
+print(end_of(pid))
+os._exit(0 if sys.stdout.flush() is None else 1)
+""") == ["exit-7"]
+
+
 def test_a_wait_without_an_end_ends_with_a_signal() -> None:
     with running("""
 signals = process.Signals([SIGTERM])
