@@ -14,26 +14,35 @@ from urllib.parse import urlsplit
 from imagegen import crash, metrics
 from imagegen.copies import Copies, CopyError
 from imagegen.database import AWAY
+from imagegen.gate import Delay
 from imagegen.logs import log
 from imagegen.outcomes import Failed, Refused, Succeeded
 from imagegen.queue import Claim, Closed, Image, Queue
-from imagegen.reasons import Kind, Reason
+from imagegen.reasons import Kind
 
 MAX_ATTEMPTS = 3
 # 1, 2, 4 s: long enough for a hiccup of one machine at Replicate's, short enough for a P95 of 60 s.
 FIRST_RETRY_SECONDS = 1.0
 RETRY_JITTER = 0.2
+# 30 s, 10 min: an outage that shows only in what becomes of predictions burns no token.
+OVERLOADED_RETRY_SECONDS = (30.0, 600.0)
 DATABASE_AGAIN_SECONDS = 0.5
 # A download of an image is tried so often; its token goes on without a copy then.
 COPY_TRIES = 3
 COPY_AGAIN_SECONDS = 1.0
 
-# Replicate is well, and refuses only this one: such a token makes way for the others.
-OWN_REASONS = {Reason.UNAVAILABLE}
-
-MAY_PASS = {Kind.TRANSIENT, Kind.STUBBORN, Kind.UNKNOWN, Kind.CANCELED, Kind.NO_OUTPUT}
-# These were probably paid for already: another attempt is a second payment, and never silent.
-PAID_FOR = {Kind.NO_OUTPUT, Kind.GONE, Kind.DATA_REMOVED}
+MAY_PASS = {
+    Kind.TRANSIENT,
+    Kind.OVERLOADED,
+    Kind.STUBBORN,
+    Kind.UNKNOWN,
+    Kind.CANCELED,
+    Kind.NO_OUTPUT,
+}
+# What the fallback prompt is for.
+CENSORED = {Kind.CONTENT_POLICY, Kind.HELD_BACK}
+# These were paid for, or perhaps were: what follows is a second payment, and never silent.
+PAID_FOR = {Kind.NO_OUTPUT, Kind.HELD_BACK, Kind.CANCELED, Kind.GONE, Kind.DATA_REMOVED}
 
 T = TypeVar("T")
 
@@ -79,9 +88,9 @@ class Closer:
 
     def fail(self, claim: Claim, failed: Failed) -> Claim | None:
         match failed.kind:
-            case Kind.CONTENT_POLICY if not claim.fallback:
-                return self._censor(claim, failed.message)
-            case Kind.CONTENT_POLICY:
+            case kind if kind in CENSORED and not claim.fallback:
+                return self._censor(claim, failed)
+            case kind if kind in CENSORED:
                 message = f"the fallback prompt was refused too: {failed.message}"
                 return self._fail(claim, Failed(failed.kind, message), max_attempts=0)
             case Kind.STUBBORN if claim.previous_kind == Kind.STUBBORN:
@@ -93,14 +102,13 @@ class Closer:
             case _:
                 return self._fail(claim, failed, max_attempts=0)
 
-    def refuse(self, claim: Claim, refused: Refused, again_seconds: float) -> Claim | None:
+    def refuse(self, claim: Claim, refused: Refused, delay: Delay) -> Claim | None:
         """Replicate made no prediction: the token waits, uncharged (law 3), if not for ever."""
         closed = self.held(
             lambda: self._queue.close_refused(
-                claim, refused.reason, refused.message, again_seconds,
-                blames=refused.reason in OWN_REASONS,
+                claim, refused.reason, refused.message, delay.seconds, blames=delay.grows
             )
-        )  # fmt: skip
+        )
         crash.point("closed")
         metrics.GENERATIONS.labels("refused").inc()
         metrics.REFUSALS.labels(refused.reason).inc()
@@ -150,29 +158,31 @@ class Closer:
         metrics.COPIES.labels("failed").inc()
         return image
 
-    def _censor(self, claim: Claim, message: str) -> Claim:
+    def _censor(self, claim: Claim, failed: Failed) -> Claim:
         fallback = self.held(
             lambda: self._queue.close_censored(
-                claim, Kind.CONTENT_POLICY, message, self._fallback_prompt
+                claim, failed.kind, failed.message, self._fallback_prompt
             )
         )
         crash.point("closed")
-        _count_failure(Kind.CONTENT_POLICY)
-        log.warning("token.censored", extra=about(claim, error=message, prompt=claim.prompt))
+        _count_failure(failed.kind)
+        said = about(claim, kind=failed.kind, error=failed.message, prompt=claim.prompt)
+        log.warning("token.censored", extra=said)
+        _count_payment(claim, failed.kind)
         return fallback
 
     def _fail(self, claim: Claim, failed: Failed, *, max_attempts: int) -> Claim | None:
         closed = self.held(
             lambda: self._queue.close_failed(
                 claim, failed.kind, failed.message,
-                max_attempts=max_attempts, again_seconds=retry_seconds(claim.attempt),
+                max_attempts=max_attempts,
+                again_seconds=retry_seconds(claim.attempt, failed.kind),
             )
         )  # fmt: skip
         crash.point("closed")
         _count_failure(failed.kind)
-        if closed.waits_again and failed.kind in PAID_FOR:
-            metrics.PAID_TWICE.labels(failed.kind).inc()
-            log.error("token.paid_twice", extra=about(claim, closed, reason=failed.kind))
+        if closed.waits_again:
+            _count_payment(claim, failed.kind)
         event = "token.generation.retried" if closed.waits_again else "token.generation.failed"
         log.warning(event, extra=about(claim, closed, kind=failed.kind, error=failed.message))
         return None
@@ -183,9 +193,20 @@ def _count_failure(kind: Kind) -> None:
     metrics.FAILURES.labels(kind).inc()
 
 
-def retry_seconds(attempt: int) -> float:
-    """The time between a failed attempt, counted from 1, and the next: 1, 2, 4 s, with jitter."""
-    delay = FIRST_RETRY_SECONDS * float(2 ** min(attempt - 1, MAX_ATTEMPTS - 1))
+def _count_payment(claim: Claim, kind: Kind) -> None:
+    """Another prediction follows one that was paid for, or perhaps was."""
+    if kind in PAID_FOR:
+        metrics.PAID_TWICE.labels(kind).inc()
+        log.error("token.paid_twice", extra=about(claim, reason=kind))
+
+
+def retry_seconds(attempt: int, kind: Kind = Kind.TRANSIENT) -> float:
+    """The time between a failed attempt, counted from 1, and the next: 1, 2, 4 s, with jitter;
+    where Replicate is overloaded 30 s, then 10 minutes."""
+    if kind is Kind.OVERLOADED:
+        delay = OVERLOADED_RETRY_SECONDS[min(attempt, len(OVERLOADED_RETRY_SECONDS)) - 1]
+    else:
+        delay = FIRST_RETRY_SECONDS * float(2 ** min(attempt - 1, MAX_ATTEMPTS - 1))
     return delay * random.uniform(1 - RETRY_JITTER, 1 + RETRY_JITTER)  # noqa: S311 (no secret)
 
 

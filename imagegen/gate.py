@@ -4,6 +4,7 @@ import math
 import random
 import threading
 import time
+from dataclasses import dataclass
 
 from imagegen import metrics
 from imagegen.logs import log
@@ -19,6 +20,26 @@ LEAST_HINT_SECONDS = 1.0
 MOST_HINT_SECONDS = 120.0
 # Workers that were refused together come back one after the other.
 JITTER = 0.2
+# The token that was refused waits for so many delays of the gate, so that another one goes ahead.
+BEHIND_OTHERS = 2.0
+# So many predictions in a row that Replicate accepted and could not carry out are no accident.
+BAD_ENDS = 3
+
+
+@dataclass(frozen=True)
+class Delay:
+    """When the token of a refused generation may try again."""
+
+    seconds: float
+    grows: bool = False  # with each refusal in a row: others passed, so it is the token's own
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Whether a generation may ask that was claimed before."""
+
+    wait_seconds: float  # 0: it may ask now
+    reason: Reason | None = None  # why nothing may, and nobody knows for how long
 
 
 class Gate:
@@ -37,6 +58,8 @@ class Gate:
         self._next_try = 0.0  # monotonic; infinite while the probe is out
         self._offers_probe = False
         self._probe: int | None = None  # its generation
+        self._bad_ends = 0  # in a row
+        self._by_result = False  # closed although Replicate accepts: what it accepts, it cannot do
         self._left_today = math.inf  # what the daily limit leaves
         self._shown: set[Reason] = set()
         self._show()
@@ -45,9 +68,7 @@ class Gate:
         """How many new tokens may be claimed into `free` slots now."""
         with self._lock:
             most = int(min(free, self._left_today))
-            if self._reason is Reason.THROTTLED and time.monotonic() >= self._next_try:
-                self._reopen()
-            if self._reason is None:
+            if self._is_open():
                 return min(most, self._pace.ready())
             self._offers_probe = most > 0 and time.monotonic() >= self._next_try
             return 1 if self._offers_probe else 0
@@ -69,10 +90,19 @@ class Gate:
                 self._offers_probe, self._probe = False, generation_id
                 self._next_try = math.inf
 
-    def goes_too(self) -> None:
-        """A generation that was claimed before asks as well: a fallback, or an adopted one."""
+    def goes_too(self) -> Turn:
+        """A generation that was claimed before wants to ask as well: a fallback, or an adopted
+        one. Where it may, it is counted."""
         with self._lock:
+            if not self._is_open():
+                left_seconds = self._next_try - time.monotonic()
+                wait_seconds = min(max(left_seconds, FIRST_DELAY_SECONDS), MAX_DELAY_SECONDS)
+                throttled = self._reason is Reason.THROTTLED
+                return Turn(wait_seconds, None if throttled else self._reason)
+            if wait_seconds := self._pace.next_seconds():
+                return Turn(wait_seconds)
             self._pace.spend()
+            return Turn(0.0)
 
     def came_back(self, generation_id: int) -> None:
         """A generation has left its slot; the probe may not have asked Replicate at all."""
@@ -80,33 +110,38 @@ class Gate:
             if self._probe == generation_id:
                 self._probe, self._next_try = None, time.monotonic()
 
-    def close(self, refused: Refused, generation_id: int) -> float:
-        """Replicate refused a generation. Returns after how many seconds its token may try again.
+    def close(self, refused: Refused, generation_id: int) -> Delay:
+        """Replicate refused a generation. Returns when its token may try again.
 
         The delay grows, and the pace slows down, when the probe is refused, not for each of the
         ten slots that were refused at the same moment.
         """
         with self._lock:
-            was_open = self._reason is None
-            if was_open or self._probe == generation_id:
-                self._reason = refused.reason
-                self._delay_seconds = self._next_delay_seconds(refused)
-                self._next_try = time.monotonic() + self._delay_seconds
-                self._probe = None
-                if refused.reason is Reason.THROTTLED:
-                    self._pace.refused(self._delay_seconds)
-            self._offers_probe = False
-            self._show()
-            delay_seconds = self._delay_seconds
-        if was_open:
-            log.warning("gate.closed", extra={"reason": refused.reason, "error": refused.message})
-        return delay_seconds
+            return self._close(refused, generation_id)
 
     def open(self) -> None:
         """Replicate accepted a prediction, or refused one for what is in it."""
         with self._lock:
             self._pace.succeeded()
-            self._reopen()
+            if not self._by_result:
+                self._reopen()
+
+    def ended_badly(self, refused: Refused, generation_id: int) -> Delay:
+        """Replicate could not carry out what it had accepted, and the token is not to blame. The
+        gate closes when this happens time and again. Returns when the token may try again."""
+        with self._lock:
+            self._bad_ends += 1
+            if self._reason is None and self._bad_ends < BAD_ENDS:
+                return Delay(FIRST_DELAY_SECONDS * BEHIND_OTHERS, grows=True)
+            self._by_result = self._by_result or self._reason is None
+            return self._close(refused, generation_id)
+
+    def ended_well(self) -> None:
+        """Replicate carried a prediction out, whatever came of it."""
+        with self._lock:
+            self._bad_ends = 0
+            if self._by_result:
+                self._reopen()
 
     @property
     def offers_probe(self) -> bool:
@@ -132,9 +167,33 @@ class Gate:
             else:
                 log.warning("gate.closed", extra=extra)
 
+    def _is_open(self) -> bool:
+        if self._reason is Reason.THROTTLED and time.monotonic() >= self._next_try:
+            self._reopen()
+        return self._reason is None
+
+    def _close(self, refused: Refused, generation_id: int) -> Delay:
+        was_open = self._reason is None
+        leads = was_open or self._probe == generation_id
+        if leads:
+            self._reason = refused.reason
+            self._delay_seconds = self._next_delay_seconds(refused)
+            self._next_try = time.monotonic() + self._delay_seconds
+            self._probe = None
+            if refused.reason is Reason.THROTTLED:
+                self._pace.refused(self._delay_seconds)
+        self._offers_probe = False
+        self._show()
+        if was_open:
+            log.warning("gate.closed", extra={"reason": refused.reason, "error": refused.message})
+        if refused.reason is Reason.THROTTLED or not leads:
+            return Delay(self._delay_seconds)
+        return Delay(self._delay_seconds * BEHIND_OTHERS, grows=was_open)
+
     def _reopen(self) -> None:
         reason, self._reason = self._reason, None
         self._delay_seconds, self._probe, self._offers_probe = 0.0, None, False
+        self._bad_ends, self._by_result = 0, False
         self._show()
         if reason is not None:
             log.info("gate.opened", extra={"reason": reason})

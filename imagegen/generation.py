@@ -12,7 +12,7 @@ from typing import Any
 
 from imagegen import crash, metrics, outcomes, prompts
 from imagegen.closing import Closer, HandingOverError, LostLeaseError, about
-from imagegen.gate import Gate
+from imagegen.gate import Delay, Gate
 from imagegen.logs import log
 from imagegen.outcomes import (
     Accepted,
@@ -113,7 +113,7 @@ class Recipe:
             return self._find(claim)
         if not claim.wanted:
             message = "the token no longer waits for an image"
-            return self._close.refuse(claim, Refused(Reason.WITHDRAWN, message), 0.0)
+            return self._close.refuse(claim, Refused(Reason.WITHDRAWN, message), Delay(0.0))
         try:
             prompt = claim.prompt or prompts.clean(
                 claim.author_prompt, self._options.default_prompt
@@ -124,7 +124,12 @@ class Recipe:
 
     def _request(self, claim: Claim, prompt: str) -> Claim | None:
         if claim.adopted or claim.fallback:
-            self._gate.goes_too()
+            turn = self._gate.goes_too()
+            if turn.reason:
+                refused = Refused(turn.reason, "Replicate is not asked until the gate opens")
+                return self._close.refuse(claim, refused, Delay(turn.wait_seconds))
+            if turn.wait_seconds:
+                return self._close.postpone(claim, turn.wait_seconds)
         recorded_at = 0.0  # monotonic; no later than `requested_at`
 
         def record() -> Claim | None:
@@ -197,14 +202,19 @@ class Recipe:
             failed_looks = self._count_failed_looks(claim, seen, failed_looks)
             match seen:
                 case Succeeded():
+                    self._gate.ended_well()
                     self._pace.learn(seen.total_seconds)
                     return self._close.succeed(claim, seen)
+                case Failed(Kind.OVERLOADED, message):
+                    trouble = Refused(Reason.UNAVAILABLE, message)
+                    self._gate.ended_badly(trouble, claim.generation_id)
+                    return self._close.fail(claim, seen)
                 case Failed():
+                    self._gate.ended_well()
                     return self._close.fail(claim, seen)
                 case Refused():
-                    return self._close.refuse(
-                        claim, seen, self._gate.close(seen, claim.generation_id)
-                    )
+                    delay = self._gate.ended_badly(seen, claim.generation_id)
+                    return self._close.refuse(claim, seen, delay)
                 case Running() if age_seconds > overdue_seconds:
                     return self._end_overdue(claim, prediction_id, age_seconds)
                 case Unseen(message, missing=True) if now - last_known > MISSING_SECONDS:

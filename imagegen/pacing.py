@@ -27,6 +27,9 @@ NEARLY = 0.9
 # Who says to come back that late does not refill many times a second.
 LONG_HINT_SECONDS = 5.0
 
+# Who has not asked for so long asks twice as fast again: what the account allows may have changed.
+IDLE_SECONDS = 60.0
+
 # How many seconds' worth of other requests may leave at once.
 BUDGET_BURST_SECONDS = 1.0
 
@@ -41,9 +44,11 @@ class CreatePace:
         self._good = self._share
         self._successes = 0
         self._next = 0.0  # monotonic: when the next one may leave
+        self._recovered_at = 0.0  # monotonic
 
     def ready(self) -> int:
         """How many may leave now."""
+        self._recover()
         behind_seconds = min(time.monotonic() - self._next, BURST_SECONDS)
         return 0 if behind_seconds < 0 else 1 + int(behind_seconds * self.per_second)
 
@@ -55,6 +60,14 @@ class CreatePace:
         """One leaves."""
         earliest = time.monotonic() - BURST_SECONDS
         self._next = max(self._next, earliest) + 1 / self.per_second
+
+    def _recover(self) -> None:
+        """After a slow night the next burst begins at a fair pace."""
+        idle_seconds = time.monotonic() - max(self._next, self._recovered_at)
+        if idle_seconds >= IDLE_SECONDS and self.per_second < self._share:
+            faster = 2 ** min(idle_seconds / IDLE_SECONDS, 60)
+            self.per_second = min(self.per_second * faster, self._share)
+            self._recovered_at = time.monotonic()
 
     def succeeded(self) -> None:
         """The account's limit let one pass."""

@@ -8,7 +8,9 @@ class Kind(StrEnum):
 
     CONTENT_POLICY = "content_policy"  # the fallback prompt may pass
     TRANSIENT = "transient"  # another try may pass; costs an attempt
+    HELD_BACK = "held_back"  # succeeded, paid for, its images held back: the fallback may pass
     PERMANENT = "permanent"  # this token's input can never pass
+    OVERLOADED = "overloaded"  # Replicate's own trouble: as transient, much later
     STUBBORN = "stubborn"  # mostly comes back for the same input: tried at most twice
     UNKNOWN = "unknown"  # no message, or one never seen: as transient
     INVALID_PROMPT = "invalid_prompt"  # refused by imagegen itself: nothing was sent

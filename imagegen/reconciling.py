@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from imagegen import metrics, outcomes
 from imagegen.closing import Closer, about
+from imagegen.gate import Delay
 from imagegen.logs import log
 from imagegen.outcomes import Absent, Failed, Found, Refused, Undecidable
 from imagegen.provider import Provider
@@ -27,6 +28,8 @@ LONGEST_WAIT_SECONDS = 60.0
 # Results that decide nothing: the list is asked again, and an outage has hundreds of them.
 UNSEEN, NOT_YET = "unseen", "not_yet"
 UNDECIDED = {UNSEEN, NOT_YET}
+# The settle time was delay enough, but for a token that alone gets no answer time and again.
+ABSENT = Delay(0.0, grows=True)
 PERHAPS = "and it is perhaps paid for"
 
 
@@ -82,7 +85,7 @@ class Reconciler:
             case Absent():
                 _tell(claim, "absent")
                 message = "Replicate gave no answer and made no prediction"
-                self._close.refuse(claim, Refused(Reason.UNAVAILABLE, message), 0.0)
+                self._close.refuse(claim, Refused(Reason.UNAVAILABLE, message), ABSENT)
         return None
 
     def _cancel(self, claim: Claim, others: Sequence[Prediction]) -> None:

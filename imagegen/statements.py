@@ -72,10 +72,18 @@ def _of_refusal_before(column: str) -> str:
                         WHERE q.token_id = generations.token_id AND q.id < generations.id))"""
 
 
+# The prompt of a fallback that was refused at the door: its token goes on with it. The author's was
+# censored already, and would be paid for with time and another refusal. An operator's reset, which
+# clears the error, begins anew.
+FALLBACK_BEFORE = """CASE WHEN t.generation_error IS NOT NULL THEN (
+                    SELECT (array_agg(CASE WHEN p.fallback AND p.state = 'refused' THEN p.prompt END
+                        ORDER BY p.id DESC))[1]
+                    FROM generations p WHERE p.token_id = t.token_id) END"""
+
 STATEMENTS = {
     # Adopted first: they may be paid already. A token with an open generation in the way (an
     # operator's reset) is left to that generation.
-    "claim": """
+    "claim": f"""
         WITH left_behind AS (
             SELECT id, worker IS NULL AS postponed FROM generations
             WHERE state = 'open' AND lease_until < now()
@@ -88,7 +96,7 @@ STATEMENTS = {
             RETURNING g.*, left_behind.postponed
         ), picked AS (
             SELECT t.token_id, t.generation_attempts, t.author_id,
-                $waited_seconds AS waited_seconds
+                $waited_seconds AS waited_seconds, {FALLBACK_BEFORE} AS fallback_prompt
             FROM tokens_s0 t
             WHERE t.status = $detected
                 AND (t.generate_after IS NULL OR t.generate_after <= now())
@@ -98,10 +106,12 @@ STATEMENTS = {
             LIMIT least(%(new_limit)s, %(limit)s - (SELECT count(*) FROM adopted))
             FOR UPDATE OF t SKIP LOCKED
         ), opened AS (
-            INSERT INTO generations (token_id, attempt, model, seed, worker, lease_until)
+            INSERT INTO generations
+                (token_id, attempt, model, seed, worker, lease_until, fallback, prompt)
             SELECT token_id, generation_attempts + 1, %(model)s,
                 floor(random() * 2147483647)::bigint, %(worker)s,
-                now() + make_interval(secs => %(lease)s)
+                now() + make_interval(secs => %(lease)s),
+                fallback_prompt IS NOT NULL, fallback_prompt
             FROM picked
             ON CONFLICT (token_id) WHERE state = 'open' DO NOTHING
             RETURNING *
@@ -166,10 +176,11 @@ STATEMENTS = {
                 generation_error = %(message)s""",
     ),
     "lock_daily_limit": "SELECT pg_advisory_xact_lock(hashtextextended('imagegen daily limit', 0))",
-    # What left and may have been accepted counts too.
+    # What left and may have been accepted counts too; what was surely refused does not.
     "requested_today": """
         SELECT count(*) AS requested FROM generations
-        WHERE requested_at > now() - interval '24 hours' AND state <> 'refused'""",
+        WHERE requested_at > now() - interval '24 hours'
+            AND (prediction_id IS NOT NULL OR state = 'open' OR error_kind = 'unresolved')""",
     "close_censored": """
         WITH closed AS (
             UPDATE generations SET state = 'failed', closed_at = now(),

@@ -381,6 +381,40 @@ def test_the_time_to_give_up_begins_anew_after(
     assert not refuse(queue, site).failed
 
 
+def test_a_fallback_that_was_refused_at_the_door_is_what_its_token_goes_on_with(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("a prompt")
+    queue = make_queue()
+    fallback = queue.close_censored(accepted_claim(queue), "content_policy", "nsfw", "flowers")
+    assert fallback
+    assert queue.record_request(fallback, "flowers")
+    assert queue.close_refused(fallback, "throttled", "no", 0, blames=False)
+
+    again = claim_one(queue)
+    refused = queue.close_refused(again, "throttled", "no", 0, blames=False)
+
+    assert (again.fallback, again.prompt, again.attempt) == (True, "flowers", fallback.attempt)
+    assert again.seed != fallback.seed
+    assert refused
+    assert site.query("SELECT max(refusals) FROM generations") == [(2,)]
+    site.query("UPDATE tokens_s0 SET generation_error = NULL, generation_attempts = 0")
+    assert not claim_one(queue).fallback
+
+
+def test_a_request_that_was_surely_refused_uses_up_no_daily_limit(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("one")
+    queue = make_queue(daily_limit=1)
+    requested = queue.record_request(claim_one(queue), "one")
+    assert requested
+
+    assert queue.close_failed(requested, "permanent", "no", max_attempts=0, again_seconds=0)
+
+    assert queue.left_today() == 1
+
+
 def test_the_daily_limit_counts_what_left_and_was_not_refused(
     site: Site, make_queue: MakeQueue
 ) -> None:

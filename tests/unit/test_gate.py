@@ -4,8 +4,9 @@ import math
 
 import pytest
 
-from imagegen import gate, metrics, pacing
-from imagegen.gate import Gate
+from imagegen import gate as gates
+from imagegen import metrics, pacing
+from imagegen.gate import Delay, Gate, Turn
 from imagegen.outcomes import Refused
 from imagegen.pacing import CreatePace
 from imagegen.reasons import Reason
@@ -31,9 +32,9 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(gate, "time", clock)
+    monkeypatch.setattr(gates, "time", clock)
     monkeypatch.setattr(pacing, "time", clock)
-    monkeypatch.setattr(gate, "JITTER", 0.0)
+    monkeypatch.setattr(gates, "JITTER", 0.0)
     return clock
 
 
@@ -48,10 +49,16 @@ def probe_leaves(gate: Gate) -> None:
 
 
 def probe_is_refused(gate: Gate, clock: Clock, wait_seconds: float | None = None) -> float:
-    """The gate's time is up, one token goes ahead, and is refused too."""
+    """The gate's time is up, one token goes ahead, and is refused too. For how long it closes."""
     clock.passes(1000.0)
     probe_leaves(gate)
-    return gate.close(refused(wait_seconds), PROBE)
+    return closes(gate, refused(wait_seconds), PROBE)
+
+
+def closes(gate: Gate, refused: Refused, generation_id: int = ANOTHER) -> float:
+    """For how long the gate closes."""
+    gate.close(refused, generation_id)
+    return gate.next_seconds()
 
 
 def test_an_open_gate_lets_as_many_go_as_there_are_free_slots(clock: Clock) -> None:
@@ -61,7 +68,7 @@ def test_an_open_gate_lets_as_many_go_as_there_are_free_slots(clock: Clock) -> N
 def test_a_refusal_holds_back_every_new_token_for_a_second(clock: Clock) -> None:
     gate = open_gate()
 
-    assert gate.close(refused(), ANOTHER) == 1.0
+    assert closes(gate, refused()) == 1.0
     assert gate.allows(FREE) == 0
     clock.passes(0.99)
     assert gate.allows(FREE) == 0
@@ -93,12 +100,12 @@ def test_success_opens_the_gate_for_all(clock: Clock) -> None:
     gate.open()
 
     assert gate.allows(FREE) == FREE
-    assert gate.close(refused(), ANOTHER) == 1.0  # what was before is forgotten
+    assert closes(gate, refused()) == 1.0  # what was before is forgotten
 
 
 def test_while_refusals_go_on_the_delay_doubles_to_half_a_minute(clock: Clock) -> None:
     gate = open_gate()
-    delays = [gate.close(refused(), ANOTHER)]
+    delays = [closes(gate, refused())]
     delays += [probe_is_refused(gate, clock) for _ in range(7)]
 
     assert delays == [1, 2, 4, 8, 16, 30, 30, 30]
@@ -107,7 +114,7 @@ def test_while_refusals_go_on_the_delay_doubles_to_half_a_minute(clock: Clock) -
 def test_ten_slots_refused_at_the_same_moment_count_as_one_refusal(clock: Clock) -> None:
     gate = open_gate()
 
-    assert [gate.close(refused(), ANOTHER) for _ in range(FREE)] == [1.0] * FREE
+    assert [closes(gate, refused()) for _ in range(FREE)] == [1.0] * FREE
     clock.passes(1.0)
     assert gate.allows(FREE) == 1
 
@@ -118,7 +125,7 @@ def test_the_gate_reopens_when_the_answer_says_within_reason(
 ) -> None:
     gate = open_gate()
 
-    assert gate.close(refused(hint), ANOTHER) == waited
+    assert closes(gate, refused(hint)) == waited
     clock.passes(waited - 0.01)
     assert gate.allows(FREE) == 0
     clock.passes(0.01)
@@ -137,7 +144,7 @@ def test_a_refusal_of_what_left_before_makes_nobody_wait_longer(clock: Clock) ->
     gate.close(refused(), ANOTHER)
     clock.passes(0.5)
 
-    assert gate.close(refused(), ANOTHER) == 1.0
+    assert closes(gate, refused()) == 0.5
     clock.passes(0.5)
     assert gate.allows(FREE) == 1
 
@@ -196,7 +203,7 @@ def test_a_claim_made_while_the_gate_was_open_is_no_probe_once_it_closes(clock: 
     gate.close(refused(), ANOTHER)
     gate.goes_ahead(ANOTHER)
 
-    assert gate.close(refused(), ANOTHER) == 1.0  # a probe's refusal would double it
+    assert closes(gate, refused()) == 1.0  # a probe's refusal would double it
     clock.passes(1.0)
     assert gate.allows(FREE) == 1
 
@@ -222,7 +229,7 @@ def test_a_late_refusal_of_another_does_not_pass_for_the_probes(clock: Clock) ->
     gate.close(refused(), ANOTHER)
 
     assert gate.allows(FREE) == 0  # the probe is still out
-    assert gate.close(refused(), PROBE) == 2.0
+    assert closes(gate, refused(), PROBE) == 2.0
 
 
 def test_a_gate_whose_probe_nobody_is_there_for_opens(clock: Clock) -> None:
@@ -245,6 +252,82 @@ def test_a_refusal_for_another_reason_meanwhile_changes_no_reason(clock: Clock) 
     assert metrics.GATE_CLOSED.labels("worker-9", Reason.NO_CREDIT)._value.get() == 0
 
 
+# The token that was refused.
+
+
+def test_the_refused_token_waits_longer_than_the_gate_so_that_another_one_tries(
+    clock: Clock,
+) -> None:
+    gate = open_gate()
+    first = gate.close(refused(), ANOTHER)
+    others = gate.close(refused(), ANOTHER)
+    clock.passes(1.0)
+    probe_leaves(gate)
+    probe = gate.close(refused(), PROBE)
+
+    # The first one alone was refused while others passed: only its delay is its own, and grows.
+    assert (first, others, probe) == (Delay(2.0, grows=True), Delay(1.0), Delay(4.0))
+
+
+# Replicate accepts, and cannot carry out.
+
+
+def ends_badly(gate: Gate, times: int = gates.BAD_ENDS, generation_id: int = ANOTHER) -> None:
+    for _ in range(times):
+        gate.ended_badly(Refused(Reason.UNAVAILABLE, "E003"), generation_id)
+
+
+def test_predictions_that_end_badly_time_and_again_close_the_gate(clock: Clock) -> None:
+    gate = open_gate()
+    ends_badly(gate, gates.BAD_ENDS - 1)
+    assert gate.allows(FREE) == FREE
+    ends_badly(gate, 1)
+
+    assert gate.allows(FREE) == 0
+
+
+def test_one_that_ends_well_in_between_keeps_it_open(clock: Clock) -> None:
+    gate = open_gate()
+    for _ in range(gates.BAD_ENDS):
+        ends_badly(gate, gates.BAD_ENDS - 1)
+        gate.ended_well()
+
+    assert gate.allows(FREE) == FREE
+
+
+def test_being_accepted_does_not_open_what_bad_ends_closed_but_a_good_end_does(
+    clock: Clock,
+) -> None:
+    gate = open_gate()
+    ends_badly(gate)
+    clock.passes(1.0)
+    probe_leaves(gate)
+    gate.open()
+    assert gate.allows(FREE) == 0  # until it is known what becomes of the probe
+    gate.ended_well()
+
+    assert gate.allows(FREE) == FREE
+
+
+def test_a_probe_that_ends_badly_keeps_it_closed_for_longer(clock: Clock) -> None:
+    gate = open_gate()
+    ends_badly(gate)
+    clock.passes(1.0)
+    probe_leaves(gate)
+    gate.open()
+    ends_badly(gate, 1, PROBE)
+
+    assert gate.next_seconds() == 2.0
+
+
+def test_a_good_end_does_not_open_what_a_refusal_closed(clock: Clock) -> None:
+    gate = open_gate()
+    gate.close(refused(), ANOTHER)
+    gate.ended_well()
+
+    assert gate.allows(FREE) == 0
+
+
 # Throttling.
 
 
@@ -257,7 +340,7 @@ def test_throttling_opens_by_itself_at_half_the_pace(clock: Clock) -> None:
     gate = Gate("worker-0", pace)
     before = pace.per_second
 
-    assert gate.close(throttled(5.0), ANOTHER) == 5.0
+    assert gate.close(throttled(5.0), ANOTHER) == Delay(5.0)
     clock.passes(4.99)
     assert gate.allows(FREE) == 0
     clock.passes(0.02)
@@ -278,8 +361,8 @@ def test_ten_slots_throttled_at_the_same_moment_halve_the_pace_once(clock: Clock
 def test_workers_that_were_throttled_together_do_not_come_back_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(gate, "JITTER", 0.2)
-    delays = {open_gate().close(throttled(5.0), ANOTHER) for _ in range(20)}
+    monkeypatch.setattr(gates, "JITTER", 0.2)
+    delays = {open_gate().close(throttled(5.0), ANOTHER).seconds for _ in range(20)}
 
     assert len(delays) == 20
     assert all(5.0 <= delay <= 6.0 for delay in delays)
@@ -298,10 +381,32 @@ def test_an_open_gate_lets_go_at_the_pace_and_tells_when_the_next_may(clock: Clo
 
 def test_a_fallback_takes_its_turn_from_the_next_token(clock: Clock) -> None:
     gate = Gate("worker-0", CreatePace(2.0 / pacing.SHARE))
-    gate.goes_too()
+    assert gate.goes_too() == Turn(0.0)
     clock.passes(0.3)
 
     assert gate.allows(FREE) == 0
+
+
+def test_a_fallback_waits_for_the_pace_like_a_new_token(clock: Clock) -> None:
+    gate = Gate("worker-0", CreatePace(2.0 / pacing.SHARE))
+    gate.goes_ahead(ANOTHER)
+
+    turn = gate.goes_too()
+    clock.passes(turn.wait_seconds)
+
+    assert turn.reason is None
+    assert turn.wait_seconds == pytest.approx(0.4)
+    assert gate.goes_too() == Turn(0.0)
+
+
+def test_a_fallback_does_not_ask_while_the_gate_is_closed(clock: Clock) -> None:
+    gate = open_gate()
+    gate.close(Refused(Reason.NO_CREDIT, "no"), ANOTHER)
+    assert gate.goes_too() == Turn(1.0, Reason.NO_CREDIT)
+
+    gate = open_gate()
+    gate.close(throttled(5.0), ANOTHER)
+    assert gate.goes_too() == Turn(5.0)
 
 
 # The daily limit.

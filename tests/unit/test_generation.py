@@ -120,7 +120,7 @@ def test_a_refusal_costs_no_attempt_and_closes_the_gate(reply: Reply, reason: st
     assert noted.happened[-1] == (
         "close_refused",
         reason,
-        pytest.approx(2.0 if reason == "throttled" else 1.0, rel=0.2),
+        pytest.approx(2.0, rel=0.2),
     )
     assert gate.allows(10) == 0
 

@@ -51,6 +51,25 @@ def test_a_refusal_halves_the_pace(clock: Clock) -> None:
     assert pace.per_second == before / 2
 
 
+def test_after_an_idle_night_the_next_burst_begins_at_full_pace(clock: Clock) -> None:
+    pace = CreatePace(5.0)
+    before = pace.per_second
+    for _ in range(5):
+        pace.refused(30.0)
+    clock.passes(8 * 3600.0)
+    pace.ready()
+
+    assert pace.per_second == before
+
+
+def test_a_slow_pace_that_is_used_up_is_not_idle(clock: Clock) -> None:
+    pace = CreatePace(5.0)
+    pace.refused(10.0)
+    leaves_in(pace, clock, 600.0)
+
+    assert pace.per_second == 0.1
+
+
 def test_after_a_long_wait_the_pace_is_at_most_one_in_that_time(clock: Clock) -> None:
     pace = CreatePace(5.0)
     pace.refused(10.0)
