@@ -24,8 +24,8 @@ MAX_ATTEMPTS = 3
 # 1, 2, 4 s: long enough for a hiccup of one machine at Replicate's, short enough for a P95 of 60 s.
 FIRST_RETRY_SECONDS = 1.0
 RETRY_JITTER = 0.2
-# 30 s, 10 min: an outage that shows only in what becomes of predictions burns no token.
-OVERLOADED_RETRY_SECONDS = (30.0, 600.0)
+# 20 s, 10 min: an outage that shows only in what becomes of predictions burns no token.
+OVERLOADED_RETRY_SECONDS = (20.0, 600.0)
 DATABASE_AGAIN_SECONDS = 0.5
 # A download of an image is tried so often; its token goes on without a copy then.
 COPY_TRIES = 3
@@ -202,7 +202,7 @@ def _count_payment(claim: Claim, kind: Kind) -> None:
 
 def retry_seconds(attempt: int, kind: Kind = Kind.TRANSIENT) -> float:
     """The time between a failed attempt, counted from 1, and the next: 1, 2, 4 s, with jitter;
-    where Replicate is overloaded 30 s, then 10 minutes."""
+    where Replicate is overloaded 20 s, then 10 minutes."""
     if kind is Kind.OVERLOADED:
         delay = OVERLOADED_RETRY_SECONDS[min(attempt, len(OVERLOADED_RETRY_SECONDS)) - 1]
     else:

@@ -65,7 +65,7 @@ class Copies:
             partial.chmod(0o644)
             partial.rename(path)
             self._sync_folder()
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
             raise CopyError(f"{type(error).__name__}: {error}") from None
         finally:
             if partial is not None:

@@ -128,10 +128,11 @@ class Gate:
 
     def ended_badly(self, refused: Refused, generation_id: int) -> Delay:
         """Replicate could not carry out what it had accepted, and the token is not to blame. The
-        gate closes when this happens time and again. Returns when the token may try again."""
+        gate closes when that is no accident. Returns when the token may try again."""
         with self._lock:
             self._bad_ends += 1
-            if self._reason is None and self._bad_ends < BAD_ENDS:
+            accident = refused.reason is Reason.UNAVAILABLE and self._bad_ends < BAD_ENDS
+            if self._reason is None and accident:
                 return Delay(FIRST_DELAY_SECONDS * BEHIND_OTHERS, grows=True)
             self._by_result = self._by_result or self._reason is None
             return self._close(refused, generation_id)

@@ -125,8 +125,8 @@ class Recipe:
     def _request(self, claim: Claim, prompt: str) -> Claim | None:
         if claim.adopted or claim.fallback:
             turn = self._gate.goes_too()
-            if turn.reason:
-                refused = Refused(turn.reason, "Replicate is not asked until the gate opens")
+            if turn.reason and claim.opened_seconds_ago > self._options.give_up_after_seconds:
+                refused = Refused(turn.reason, "the gate did not open in time")
                 return self._close.refuse(claim, refused, Delay(turn.wait_seconds))
             if turn.wait_seconds:
                 return self._close.postpone(claim, turn.wait_seconds)
@@ -188,7 +188,6 @@ class Recipe:
         """Look at a prediction until it ends."""
         started = last_known = time.monotonic()
         overdue_seconds = self._options.cancel_after_seconds + OVERDUE_SECONDS
-        give_up_after_seconds = self._options.give_up_after_seconds
         waits = self._pace.waits()
         failed_looks = 0
         wait_seconds = 0.0 if claim.adopted else next(waits)
@@ -218,15 +217,9 @@ class Recipe:
                 case Running() if age_seconds > overdue_seconds:
                     return self._end_overdue(claim, prediction_id, age_seconds)
                 case Unseen(message, missing=True) if now - last_known > MISSING_SECONDS:
-                    log.error("prediction.lost", extra=about(claim, error=message))
-                    gone = f"Replicate no longer knows the prediction, perhaps paid for: {message}"
-                    return self._close.fail(claim, Failed(Kind.GONE, gone))
-                case Unseen(message, missing=False) if age_seconds > give_up_after_seconds:
-                    unseen = f"the prediction cannot be read, and is perhaps paid for: {message}"
-                    return self._close.fail(claim, Failed(Kind.UNRESOLVED, unseen))
+                    return self._end_missing(claim, prediction_id, message, age_seconds)
                 case Unseen(message, missing=False) if age_seconds > overdue_seconds:
-                    log.warning("prediction.unseen", extra=about(claim, error=message))
-                    return self._close.postpone(claim, LOOK_AGAIN_SECONDS)
+                    return self._look_later(claim, message, age_seconds)
                 case Running() | Unseen(missing=False):
                     last_known = now
             wait_seconds = next(waits)
@@ -241,6 +234,24 @@ class Recipe:
             case _:
                 return 0
 
+    def _end_missing(
+        self, claim: Claim, prediction_id: str, message: str, age_seconds: float
+    ) -> Claim | None:
+        """A prediction that is unknown by its id is gone only when the list does not hold it."""
+        if self._reconciler.knows(claim, prediction_id) is False:
+            log.error("prediction.lost", extra=about(claim, error=message))
+            gone = f"Replicate no longer knows the prediction, perhaps paid for: {message}"
+            return self._close.fail(claim, Failed(Kind.GONE, gone))
+        return self._look_later(claim, message, age_seconds)
+
+    def _look_later(self, claim: Claim, message: str, age_seconds: float) -> Claim | None:
+        """Hold no slot for what cannot be seen; give up when that lasts for too long."""
+        if age_seconds > self._options.give_up_after_seconds:
+            unseen = f"the prediction cannot be read, and is perhaps paid for: {message}"
+            return self._close.fail(claim, Failed(Kind.UNRESOLVED, unseen))
+        log.warning("prediction.unseen", extra=about(claim, error=message))
+        return self._close.postpone(claim, LOOK_AGAIN_SECONDS)
+
     def _end_overdue(self, claim: Claim, prediction_id: str, age_seconds: float) -> Claim | None:
         """Cancel a prediction that Replicate should have ended itself. Only one that has ended
         may be followed by another, or one that cannot be running any more."""
@@ -253,6 +264,8 @@ class Recipe:
             case Running() if age_seconds > LONGEST_PREDICTION_SECONDS + OVERDUE_SECONDS:
                 message = "Replicate neither ended nor cancelled the prediction"
                 return self._close.fail(claim, Failed(Kind.TRANSIENT, message))
+            case Unseen(message):
+                return self._look_later(claim, f"it cannot be cancelled: {message}", age_seconds)
             case _:
                 return self._close.postpone(claim, LOOK_AGAIN_SECONDS)
 

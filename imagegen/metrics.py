@@ -103,7 +103,7 @@ KNOWN_VALUES: dict[Counter, Iterable[str]] = {
     GENERATIONS: ("succeeded", "failed", "refused"),
     REFUSALS: set(Reason) - {Reason.DAILY_LIMIT},
     RECONCILIATIONS: ("found", "absent", "not_yet", "unseen", "undecidable"),
-    PAID_TWICE: (Kind.NO_OUTPUT, Kind.GONE, Kind.DATA_REMOVED),
+    PAID_TWICE: (Kind.NO_OUTPUT, Kind.HELD_BACK, Kind.CANCELED, Kind.GONE, Kind.DATA_REMOVED),
     COPIES: ("kept", "failed"),
 }
 for _counter, _values in KNOWN_VALUES.items():

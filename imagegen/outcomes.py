@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from imagegen.reasons import Kind, Reason
@@ -89,6 +90,8 @@ class Undecidable:
     """The list no longer tells: inputs are deleted after an hour."""
 
 
+Period = tuple[datetime, datetime]
+ALWAYS: Period = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 # What browsers and servers take; Replicate's are a tenth of it.
 LONGEST_URL = 2000
 # The policy's own words come first: these messages say "try again" as well.
@@ -97,11 +100,14 @@ POLICY = re.compile(
     r"|(request|content)\s+moderated|content\s+(policy|moderation)",
     re.IGNORECASE,
 )
-INPUT = re.compile(r"input validation failed|^\s*- input", re.IGNORECASE | re.MULTILINE)
+# Of the request as imagegen makes it, for any token.
+REQUEST = re.compile(r"additional property|version is required", re.IGNORECASE)
+INPUT = re.compile(r"input validation failed|^[ \t]*- input", re.IGNORECASE | re.MULTILINE)
 ACCOUNT = re.compile(r"\bE4875\b")
 CODE = re.compile(r"\bE\d{3,4}\b|\(code:\s*\w+\)")
 # In a log, which repeats the prompt as well.
 HELD_BACK = re.compile(r"NSFW content (was )?detected", re.IGNORECASE)
+OVERLOADED = re.compile(r"\bE00[1-4]\b|ModelRateLimitError|high demand", re.IGNORECASE)
 STUBBORN = re.compile(r"\b(E9828|E1001)\b|out of memory|exitcode -9", re.IGNORECASE)
 TRANSIENT = re.compile(
     r"unknown reason|internal error|uploa?d(ing)? output|interrupted|already exists",
@@ -138,16 +144,19 @@ def _of_rejection(reply: Rejected) -> Refused | Failed | Unknown:
             return Refused(Reason.NO_CREDIT, str(reply))
         case 429:
             return Refused(Reason.THROTTLED, str(reply), reply.retry_after_seconds)
-        case 400 | 413:
+        case 400 | 413 if reply.title or reply.detail:
             return Failed(Kind.PERMANENT, str(reply))
         case 422 if POLICY.search(str(reply)):
             return Failed(Kind.CONTENT_POLICY, str(reply))
+        case 422 if REQUEST.search(str(reply)):
+            return Refused(Reason.MISCONFIGURED, str(reply))
         case 422 if INPUT.search(f"{reply.title}\n{reply.detail}"):
             return Failed(Kind.PERMANENT, str(reply))
         case 408 | 409:
             return Unknown(str(reply))
         case status if 400 <= status < 500:
-            # 404, and 422 for a version: the model is not there, for any token.
+            # 404, and 422 for a version: the model is not there, for any token. Or the answer is
+            # no words of Replicate's, but a page of something in between.
             return Refused(Reason.MISCONFIGURED, str(reply))
         case _:
             return Unknown(str(reply))
@@ -158,7 +167,7 @@ def of_get(reply: Reply, *, http_allowed: bool) -> Running | Succeeded | Failed 
     match reply:
         case Answered(prediction):
             return of_prediction(prediction, http_allowed=http_allowed)
-        case Rejected(status=404):
+        case Rejected(status=404) if reply.title or reply.detail:  # else no word of Replicate's
             return Unseen(str(reply), missing=True)
         case Rejected(status=401 | 403):
             return Unseen(str(reply), reason=Reason.UNAUTHORIZED)
@@ -206,7 +215,7 @@ def _without_image(prediction: Prediction) -> Failed:
     if HELD_BACK.search(prediction.logs):
         # The model drops unsafe images silently, and tells its log alone.
         held_back = "the prediction succeeded, and its images were held back as unsafe"
-        return Failed(Kind.CONTENT_POLICY, held_back)
+        return Failed(Kind.HELD_BACK, held_back)
     return Failed(Kind.NO_OUTPUT, "the prediction succeeded without an image")
 
 
@@ -218,6 +227,8 @@ def _of_error(error: str | None) -> Failed | Refused:
         return Failed(Kind.CONTENT_POLICY, error)
     if ACCOUNT.search(error):
         return Refused(Reason.MISCONFIGURED, error)
+    if OVERLOADED.search(error):
+        return Failed(Kind.OVERLOADED, error)
     if STUBBORN.search(error):
         return Failed(Kind.STUBBORN, error)
     if CODE.search(error) or TRANSIENT.search(error):
@@ -244,13 +255,17 @@ def _is_image_url(url: str, *, http_allowed: bool) -> bool:
         return False
     if parts.scheme not in schemes or not parts.hostname:
         return False
+    try:
+        parts.hostname.encode("idna")
+    except UnicodeError:  # no name that could be looked up
+        return False
     return len(url) <= LONGEST_URL and url.isascii() and url.isprintable()
 
 
-def of_list(listed: Listed, prompt: str, seed: int | None, known_ids: set[str]) -> (
-    Found | Absent | Undecidable
-):  # fmt: skip
-    """Which prediction a request made, by its prompt and its own seed.
+def of_list(
+    listed: Listed, prompt: str, seed: int | None, known_ids: set[str], made: Period = ALWAYS
+) -> Found | Absent | Undecidable:
+    """Which prediction a request made, by its prompt and its own seed, within a period.
 
     Without a seed (a model that takes none) any other one with this prompt that belongs to no
     generation yet is as good, and what is left over belongs to another request.
@@ -267,6 +282,15 @@ def of_list(listed: Listed, prompt: str, seed: int | None, known_ids: set[str]) 
         rank = {"succeeded": 0, "starting": 1, "processing": 1}
         ours.sort(key=lambda item: rank.get(item.status, 2))
         return Found(ours[0], tuple(ours[1:]) if seed is not None else ())
-    if any(item.data_removed for item in unknown):
+    if any(_may_be_it(item, prompt) for item in unknown if _is_within(item, made)):
         return Undecidable()
     return Absent()
+
+
+def _may_be_it(item: Prediction, prompt: str) -> bool:
+    """Its input was deleted, or is this prompt without the seed: the model dropped it."""
+    return item.data_removed or (item.prompt == prompt and item.seed is None)
+
+
+def _is_within(item: Prediction, period: Period) -> bool:
+    return item.created_at is None or period[0] <= item.created_at <= period[1]

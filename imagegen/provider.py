@@ -206,6 +206,7 @@ class Provider:
             httpx.UnsupportedProtocol,
             httpx.InvalidURL,
             HeldUpError,
+            UnicodeError,  # a host that is no name
         ) as error:
             return NotSent(self._say(error))
         except httpx.HTTPError as error:

@@ -44,6 +44,7 @@ class Claim:
     adopted: bool
     postponed: bool  # adopted, and held by nobody meanwhile: it was only put aside
     waited_seconds: float  # since the mint
+    opened_seconds_ago: float
     prompt: str | None = None  # as sent
     prediction_id: str | None = None
     requested_at: str | None = None  # ISO 8601, UTC

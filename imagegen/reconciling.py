@@ -16,12 +16,14 @@ from imagegen.outcomes import Absent, Failed, Found, Refused, Undecidable
 from imagegen.provider import Provider
 from imagegen.queue import Claim, Queue
 from imagegen.reasons import Kind, Reason
-from imagegen.replies import Listed, Prediction
+from imagegen.replies import Listed, NotSent, Prediction, Rejected, Unclear
 
 # Replicate's clock and PostgreSQL's differ; in a wider list the seed still finds the right one.
 CLOCK_SLACK_SECONDS = 120.0
 # By Replicate's own clock less will do, so that it widens the list only where they differ by more.
 OWN_CLOCK_SLACK_SECONDS = 60.0
+# What was made so long before or after the request is another's, however the clocks differ.
+SURELY_SECONDS = 600.0
 # How soon the list is asked again.
 SHORTEST_WAIT_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 60.0
@@ -59,10 +61,8 @@ class Reconciler:
         because there is none, or put aside, because it may still show up."""
         assert claim.requested_at and claim.prompt is not None  # noqa: S101 (committed together)
         age_seconds = claim.requested_seconds_ago or 0.0
-        listed = self._provider.list(
-            datetime.fromisoformat(claim.requested_at) - timedelta(seconds=CLOCK_SLACK_SECONDS),
-            last_seconds=age_seconds + OWN_CLOCK_SLACK_SECONDS,
-        )
+        requested_at = datetime.fromisoformat(claim.requested_at)
+        listed = self._list(claim, requested_at)
         if not isinstance(listed, Listed):
             if age_seconds < self._give_up_after_seconds:
                 self._wait(claim, UNSEEN)
@@ -72,7 +72,9 @@ class Reconciler:
         ids = {item.id for item in listed.predictions}
         known = self._close.patiently(lambda: self._queue.known_predictions(ids))
         seed = claim.seed if self._marked else None
-        match outcomes.of_list(listed, claim.prompt, seed, known):
+        surely = timedelta(seconds=SURELY_SECONDS)
+        made = (requested_at - surely, requested_at + surely)
+        match outcomes.of_list(listed, claim.prompt, seed, known, made):
             case Found(prediction, others):
                 _tell(claim, "found")
                 self._cancel(claim, others)
@@ -87,6 +89,21 @@ class Reconciler:
                 message = "Replicate gave no answer and made no prediction"
                 self._close.refuse(claim, Refused(Reason.UNAVAILABLE, message), ABSENT)
         return None
+
+    def knows(self, claim: Claim, prediction_id: str) -> bool | None:
+        """Whether the list holds a prediction of this generation; None: it cannot be read."""
+        assert claim.requested_at  # noqa: S101 (committed before the prediction)
+        listed = self._list(claim, datetime.fromisoformat(claim.requested_at))
+        if not isinstance(listed, Listed):
+            return None
+        return prediction_id in {item.id for item in listed.predictions}
+
+    def _list(self, claim: Claim, requested_at: datetime) -> Listed | Rejected | NotSent | Unclear:
+        """What was made since the request, by either clock."""
+        return self._provider.list(
+            requested_at - timedelta(seconds=CLOCK_SLACK_SECONDS),
+            last_seconds=(claim.requested_seconds_ago or 0.0) + OWN_CLOCK_SLACK_SECONDS,
+        )
 
     def _cancel(self, claim: Claim, others: Sequence[Prediction]) -> None:
         """What the same request made by some mishap, such as a proxy that sends again."""

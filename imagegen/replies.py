@@ -9,6 +9,8 @@ from email.utils import parsedate_to_datetime
 
 # A number beyond is no duration and no seed: nonsense, or Infinity.
 LARGEST_NUMBER = 2.0**53
+# Of an error. Replicate's have a few hundred; more is a page of somebody else's.
+MOST_CHARACTERS = 10_000
 PREDICTION_ID = re.compile(r"[a-z0-9]{8,80}")
 
 
@@ -26,6 +28,7 @@ class Prediction:
     data_removed: bool = False
     predict_seconds: float | None = None
     total_seconds: float | None = None
+    created_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,7 @@ def prediction(body: object, marker: str = "seed") -> Prediction | None:
         data_removed=body.get("data_removed") is True,
         predict_seconds=_number(measured.get("predict_time")),
         total_seconds=_number(measured.get("total_time")),
+        created_at=_time(body.get("created_at")),
     )
 
 
@@ -122,7 +126,15 @@ def words(value: object) -> str:
     """An error in words: most are text, some are lists or objects. Without what PostgreSQL cannot
     store: NUL and lone surrogates."""
     text = value if isinstance(value, str) else json.dumps(value) if value is not None else ""
-    return text.replace("\0", "").encode(errors="replace").decode()
+    return text[:MOST_CHARACTERS].replace("\0", "").encode(errors="replace").decode()
+
+
+def _time(value: object) -> datetime | None:
+    try:
+        time = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return time if time is None or time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _number(value: object) -> float | None:
@@ -160,6 +172,6 @@ def sent_at(headers: Mapping[str, str]) -> datetime | None:
     """When an answer was sent, by the sender's clock, if it tells (RFC 9110, 6.6.1)."""
     try:
         date = parsedate_to_datetime(headers.get("date", ""))
-    except ValueError:
+    except (ValueError, OverflowError):  # a year or a zone beyond all calendars
         return None
     return date if date.tzinfo else date.replace(tzinfo=UTC)

@@ -16,7 +16,7 @@ QUESTION_SECONDS = 10
 PRICES = "https://replicate.com/pricing"
 
 # "If a run fails, we don't charge you": these succeeded at Replicate, and the image was lost then.
-BILLED_AND_LOST = (Kind.NO_OUTPUT, Kind.DATA_REMOVED, Kind.UNREADABLE)
+BILLED_AND_LOST = (Kind.NO_OUTPUT, Kind.HELD_BACK, Kind.DATA_REMOVED, Kind.UNREADABLE)
 # "If you cancel a run for an official model, you may still be charged"; how the others ended at
 # Replicate nobody here knows.
 PERHAPS_BILLED = (Kind.CANCELED, Kind.GONE, Kind.UNRESOLVED)

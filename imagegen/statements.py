@@ -29,6 +29,7 @@ DURABLY = """(current_setting('synchronous_commit') NOT IN ('off', 'local')
 CLAIMED = """
     g.id AS generation_id, g.token_id, g.attempt, g.fallback, g.model, g.seed, g.prompt,
     g.prediction_id, a.prompt_text::text AS author_prompt,
+    extract(epoch FROM now() - g.opened_at)::float AS opened_seconds_ago,
     $requested_at AS requested_at,
     extract(epoch FROM now() - g.requested_at)::float AS requested_seconds_ago,
     (SELECT p.error_kind FROM generations p

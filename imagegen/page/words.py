@@ -9,6 +9,8 @@ from imagegen.reasons import Kind, Reason
 KINDS = {
     Kind.CONTENT_POLICY: "refused for its content",
     Kind.TRANSIENT: "Replicate failed, time and again",
+    Kind.OVERLOADED: "Replicate was overloaded, time and again",
+    Kind.HELD_BACK: "paid for, and held back for its content",
     Kind.PERMANENT: "Replicate refuses this input",
     Kind.STUBBORN: "the model breaks down on this input",
     Kind.UNKNOWN: "failed for an unknown reason",

@@ -42,7 +42,7 @@ class Post(Enum):
     THROTTLED = Says(False, Rejected(429, retry_after_seconds=1.0))
     UNAUTHORIZED = Says(False, Rejected(401))
     NO_CREDIT = Says(False, Rejected(402))
-    NO_MODEL = Says(False, Rejected(404))
+    NO_MODEL = Says(False, Rejected(404, "", "not found"))
     BAD_INPUT = Says(False, Rejected(422, "Input validation failed"))
     CENSORED = Says(False, Rejected(422, detail="NSFW content detected"))
 
@@ -75,7 +75,7 @@ class Look(Enum):
 
     TRUTH = None
     STILL_RUNNING = "processing"
-    MISSING_FOR_A_MOMENT = Rejected(404)
+    MISSING_FOR_A_MOMENT = Rejected(404, "", "not found")
     UNAUTHORIZED = Rejected(401)
     BROKEN = Rejected(500)
     NOT_SENT = NotSent("ConnectError")
@@ -215,7 +215,7 @@ class Replicate(Provider):
         if isinstance(look.value, Rejected | NotSent | Unclear):
             return look.value
         if forgotten:
-            return Rejected(404)
+            return Rejected(404, "", "not found")
         if look is Look.TRUTH:
             made.end()
         return Answered(made.shown())

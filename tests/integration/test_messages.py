@@ -24,7 +24,7 @@ REASONS = {
     "account": {"unauthorized", "no_credit", "misconfigured"},
     "throttled": {"throttled"},
 }
-KINDS = {"transient": {"transient", "stubborn"}, "unknown": {"unknown"}}
+KINDS = {"transient": {"transient", "stubborn", "overloaded"}, "unknown": {"unknown"}}
 THRICE = "a message that comes three times"
 SETTLE_SECONDS = 2
 ALL_AT_ONCE = {"WORKER_BATCH_SIZE": "50", "IMAGEGEN_CREATE_RATE": "100000"}

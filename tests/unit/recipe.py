@@ -27,7 +27,7 @@ CLOSED = Closed(waits_again=True, failed=False, duration_seconds=1.0)
 NEW = Claim(
     generation_id=1, token_id=7, attempt=1, fallback=False, model="owner/name", seed=42,
     author_prompt="a cat", wanted=True, previous_kind=None, adopted=False, postponed=False,
-    waited_seconds=0.1,
+    waited_seconds=0.1, opened_seconds_ago=0.0,
 )  # fmt: skip
 
 

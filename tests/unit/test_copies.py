@@ -50,6 +50,14 @@ def files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.parametrize("host", ["replicate..delivery", "a" * 64 + ".delivery", "xn--\u00e9.de"])
+def test_a_host_that_is_no_name_gives_no_copy(copies: Copies, folder: Path, host: str) -> None:
+    with pytest.raises(CopyError):
+        copies.keep(f"https://{host}/out-0.png", "7-1")
+
+    assert files(folder) == []
+
+
 def test_a_copy_is_the_image_under_its_name_with_its_sha256(
     sandbox: Sandbox, folder: Path, copies: Copies
 ) -> None:

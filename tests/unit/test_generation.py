@@ -136,7 +136,7 @@ def test_an_accepted_prediction_opens_the_gate() -> None:
 def test_an_input_that_can_never_pass_fails_its_token_and_opens_the_gate() -> None:
     gate = open_gate()
     generate(creates=[Rejected(401)], gate=gate)
-    refused = Rejected(422, "", "- input: Additional property steps is not allowed")
+    refused = Rejected(422, "", "- input.prompt: Invalid type. Expected: string")
     noted = generate(creates=[refused], gate=gate)
 
     assert noted.happened[-1] == ("close_failed", "permanent", 0)

@@ -30,7 +30,7 @@ ACCOUNT_REASONS = {Reason.UNAUTHORIZED, Reason.NO_CREDIT, Reason.MISCONFIGURED}
 def category(outcome: object) -> str:
     """An outcome in the words of replicate-errors.json."""
     match outcome:
-        case Failed(Kind.STUBBORN):
+        case Failed(Kind.STUBBORN | Kind.OVERLOADED):
             return "transient"
         case Failed(kind):
             return kind.value
@@ -83,7 +83,8 @@ def test_a_real_error_of_a_prediction_means_what_is_known_of_it(row: dict[str, A
     [
         ("Content Moderated", Kind.CONTENT_POLICY),
         ("helpers.exceptions.prediction.ModelError: flagged as sensitive (E005)", "content_policy"),
-        ("Service is temporarily unavailable. Please try again later. (E004)", Kind.TRANSIENT),
+        ("Service is temporarily unavailable. Please try again later. (E004)", Kind.OVERLOADED),
+        ("ModelRateLimitError: too many requests", Kind.OVERLOADED),
         ("Prediction interrupted; please retry (code: PA)", Kind.TRANSIENT),
         ("Director: unexpected error handling prediction (E8765)", Kind.TRANSIENT),
         ("Request 0 already exists.", Kind.TRANSIENT),
@@ -166,7 +167,21 @@ def test_an_input_refused_in_one_line_without_a_title_fails_its_token(detail: st
 
 @pytest.mark.parametrize("status", [400, 413])
 def test_a_request_that_can_never_be_read_fails_its_token(status: int) -> None:
-    assert category(of_create(Rejected(status))) == "permanent"
+    assert category(of_create(Rejected(status, "Bad request"))) == "permanent"
+
+
+@pytest.mark.parametrize("status", [400, 404, 413, 451])
+def test_a_page_of_something_in_between_fails_no_token(status: int) -> None:
+    assert category(of_create(Rejected(status))) == "account"
+
+
+@pytest.mark.parametrize(
+    "detail", ["Additional property model is not allowed", "version is required"]
+)
+def test_a_request_that_imagegen_makes_wrong_fails_no_token(detail: str) -> None:
+    rejected = Rejected(422, "Input validation failed", f"- input: {detail}")
+
+    assert category(of_create(rejected)) == "account"
 
 
 @pytest.mark.parametrize(
@@ -194,6 +209,12 @@ def test_a_look_that_failed_says_nothing_of_the_prediction(reply: Reply) -> None
 
     assert isinstance(outcome, Unseen)
     assert not outcome.missing
+
+
+def test_a_page_that_is_not_found_says_nothing_of_the_prediction() -> None:
+    outcome = outcomes.of_get(Rejected(404), http_allowed=False)
+
+    assert outcome == Unseen("HTTP 404", reason=Reason.UNAVAILABLE)
 
 
 def test_a_prediction_that_is_not_found_may_still_turn_up() -> None:

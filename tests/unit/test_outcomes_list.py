@@ -1,5 +1,8 @@
 """What Replicate's list says of a request whose answer nobody saw."""
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from imagegen import outcomes
@@ -65,6 +68,24 @@ def test_a_list_whose_inputs_were_deleted_cannot_tell() -> None:
 
     assert outcomes.of_list(Listed((purged,)), "a cat", 7, set()) == Undecidable()
     assert outcomes.of_list(Listed((purged,)), "a cat", 7, {"purged"}) == Absent()
+
+
+def test_what_was_made_at_another_time_decides_nothing() -> None:
+    noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    around = (noon - timedelta(minutes=10), noon + timedelta(minutes=10))
+    other = Prediction(
+        "other", "succeeded", data_removed=True, created_at=noon - timedelta(hours=1)
+    )
+    within = replace(other, created_at=noon)
+
+    assert outcomes.of_list(Listed((other,)), "a cat", 7, set(), around) == Absent()
+    assert outcomes.of_list(Listed((within,)), "a cat", 7, set(), around) == Undecidable()
+
+
+def test_our_prompt_without_the_seed_may_be_ours_where_the_model_drops_it() -> None:
+    echo = Prediction("echo", "processing", prompt="a cat")
+
+    assert outcomes.of_list(Listed((echo,)), "a cat", 7, set()) == Undecidable()
 
 
 def test_a_match_counts_though_others_were_deleted() -> None:

@@ -80,7 +80,15 @@ def test_a_clock_that_is_ahead_of_replicates_hides_no_prediction(
 
 
 @pytest.mark.parametrize(
-    "date", ["", "date: yesterday", "date: Thu, 01 Jan 2026", "date: Thu, 01 Jan 1970 00:00:00"]
+    "date",
+    [
+        "",
+        "date: yesterday",
+        "date: Thu, 01 Jan 2026",
+        "date: Thu, 01 Jan 1970 00:00:00",
+        "date: Mon, 01 Jan 2024 00:00:00 +9999999999999999",
+        "date: Mon, 01 Jan 99999999999 00:00:00",
+    ],
 )
 def test_a_list_says_what_it_holds_whether_or_not_it_tells_the_time(date: str) -> None:
     page = with_body(b'{"next": null, "results": []}', 200, *filter(None, [date]))

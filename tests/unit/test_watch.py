@@ -4,12 +4,13 @@ import pytest
 
 from imagegen import generation, metrics
 from imagegen.queue import Claim
-from imagegen.replies import Answered, NotSent, Prediction, Rejected, Reply, Unclear
+from imagegen.replies import Answered, Listed, NotSent, Prediction, Rejected, Reply, Unclear
 from tests.unit.recipe import (
     AN_ID,
     AN_IMAGE,
     DONE,
     GIVE_UP_AFTER_SECONDS,
+    NOW,
     STARTED,
     NoPace,
     adopted,
@@ -18,9 +19,11 @@ from tests.unit.recipe import (
     prediction,
 )
 
-GONE = Rejected(404)
+GONE = Rejected(404, "", "The requested resource could not be found.")
 # Replicate itself should have ended it a minute ago.
-OVERDUE = adopted(prompt="a cat", prediction_id=AN_ID, requested_seconds_ago=361.0)
+OVERDUE = adopted(
+    prompt="a cat", prediction_id=AN_ID, requested_at=NOW, requested_seconds_ago=361.0
+)
 
 
 class Slow:
@@ -45,7 +48,9 @@ def slow_looks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def adopted_after(seconds: float) -> Claim:
-    return adopted(prompt="a cat", prediction_id=AN_ID, requested_seconds_ago=seconds)
+    return adopted(
+        prompt="a cat", prediction_id=AN_ID, requested_at=NOW, requested_seconds_ago=seconds
+    )
 
 
 @pytest.mark.parametrize("look", [Rejected(503), GONE, NotSent("no"), Unclear("ReadTimeout")])
@@ -97,8 +102,25 @@ def test_one_404_does_not_fail_an_adopted_prediction_however_old(age_seconds: fl
 def test_after_a_minute_of_nothing_but_404_nobody_pays_for_it_again() -> None:
     noted = generate(adopted_after(5.0), looks=[GONE] * 9)
 
-    assert noted.verbs() == ["GET", "GET", "GET", "close_failed"]
+    assert noted.verbs() == ["GET", "GET", "GET", "list", "close_failed"]
     assert noted.about("close_failed") == [("gone", 0)]
+
+
+@pytest.mark.usefixtures("slow_looks")
+@pytest.mark.parametrize("listed", [Listed((prediction("processing"),)), Rejected(503)])
+def test_what_the_list_holds_or_cannot_tell_of_is_looked_at_later(
+    listed: Listed | Rejected,
+) -> None:
+    noted = generate(adopted_after(5.0), looks=[GONE] * 9, listed=listed)
+
+    assert noted.happened[-1] == ("postpone", 30.0)
+
+
+def test_a_prediction_that_neither_ends_nor_can_be_cancelled_for_a_day_is_given_up() -> None:
+    long_ago = adopted_after(GIVE_UP_AFTER_SECONDS + 1)
+    noted = generate(long_ago, looks=[STARTED], canceled=Rejected(409, "", "no"))
+
+    assert noted.about("close_failed") == [("unresolved", 0)]
 
 
 @pytest.mark.usefixtures("slow_looks")
