@@ -42,6 +42,8 @@ LOOKS_FAILED = 3
 MISSING_SECONDS = 60.0
 # When a prediction that will not end or be seen is looked at again; meanwhile it holds no slot.
 LOOK_AGAIN_SECONDS = 30.0
+# Replicate deletes an image an hour after it was made: its URL may outlive it.
+EXPIRED_SECONDS = 3600.0
 # The longest that Replicate lets anything run: what it still shows then has been forgotten there.
 LONGEST_PREDICTION_SECONDS = 1800.0
 
@@ -200,6 +202,11 @@ class Recipe:
             age_seconds = (claim.requested_seconds_ago or 0.0) + now - started
             failed_looks = self._count_failed_looks(claim, seen, failed_looks)
             match seen:
+                case Succeeded() if age_seconds > EXPIRED_SECONDS + overdue_seconds:
+                    expired = (
+                        "the prediction succeeded, and its image has expired at Replicate since"
+                    )
+                    return self._close.fail(claim, Failed(Kind.DATA_REMOVED, expired))
                 case Succeeded():
                     self._gate.ended_well()
                     self._pace.learn(seen.total_seconds)

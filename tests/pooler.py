@@ -1,5 +1,6 @@
 """PgBouncer in transaction mode before the tests' PostgreSQL, where a run asks for it."""
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -7,6 +8,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
@@ -30,11 +32,22 @@ auth_type = any
 pool_mode = transaction
 default_pool_size = 20
 max_client_conn = 200
+server_login_retry = 0
 """
 
 
 def through_pooler() -> bool:
     return os.environ.get(VARIABLE) == "yes"
+
+
+@contextlib.contextmanager
+def way_to(server_url: str) -> Iterator[str]:
+    """The URL of a server's database, through a pooler of its own where the run asks for one."""
+    if not through_pooler():
+        yield server_url
+        return
+    with PgBouncer(server_url) as pooler:
+        yield pooler.url(urlsplit(server_url).path.removeprefix("/"))
 
 
 class PgBouncer:

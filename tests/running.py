@@ -84,13 +84,17 @@ class Site:
             schema.upgrade(self.database_url)
 
     def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.database_url, autocommit=True) as connection:
+        with self._connect() as connection:
+            connection.autocommit = True
             cursor = connection.execute(sql, values)
             return cursor.fetchall() if cursor.description else []
 
+    def _connect(self) -> psycopg.Connection:
+        return psycopg.connect(self.database_url, prepare_threshold=None)  # for a pooler's sake
+
     def mint(self, *prompts: str | None, first_token_id: int = 1) -> None:
         """One token for each prompt, each by an author of its own."""
-        with psycopg.connect(self.database_url) as connection:
+        with self._connect() as connection:
             for token_id, prompt in enumerate(prompts, first_token_id):
                 connection.execute(
                     """WITH author AS (INSERT INTO authors (wallet_address, prompt_text)

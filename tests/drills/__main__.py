@@ -10,6 +10,7 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 import click
 
@@ -145,6 +146,7 @@ def measure() -> None:
             f"  supervisor killed → another one watches: {takeover.in_words(taken_over)}"
             f" (lease {takeover.TAKEOVER_LEASE_SECONDS:g} s, poll 1 s)"
         )
+        assert median(replaced) < 1.0, "slower than a second"
         assert max(taken_over) <= takeover.LONGEST_TAKEOVER_SECONDS, "slower than lease and poll"
 
 

@@ -11,6 +11,7 @@ import psycopg
 
 from imagegen.sandbox import Sandbox
 from imagegen.sandbox.postgres import EmbeddedPostgres
+from tests.pooler import way_to
 from tests.running import Program, Site, wait_for
 
 # Short, so that a drill sees in a minute what takes a day in earnest.
@@ -140,8 +141,12 @@ def stage(
     folder: Path, *, procs: int = 2, sandbox: Sandbox | None = None, **settings: str
 ) -> Iterator[Stage]:
     """A stage whose supervisor has started; all of it ended and removed afterwards."""
-    with EmbeddedPostgres() as server, sandbox or Sandbox(latency_seconds=0.3) as provider:
-        site = Site(server.url, provider.url, folder, SETTINGS | settings)
+    with (
+        EmbeddedPostgres() as server,
+        way_to(server.url) as database_url,
+        sandbox or Sandbox(latency_seconds=0.3) as provider,
+    ):
+        site = Site(database_url, provider.url, folder, SETTINGS | settings)
         site.upgrade()
         place = Stage(site, provider, server, procs)
         try:

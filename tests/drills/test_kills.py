@@ -9,7 +9,8 @@ import pytest
 from imagegen.sandbox import Fault, Sandbox
 from imagegen.sandbox.postgres import EmbeddedPostgres
 from tests.judge import judge
-from tests.running import Site, wait_for
+from tests.pooler import way_to
+from tests.running import Program, Site, wait_for
 
 
 def mint(site: Site, tokens: int) -> None:
@@ -113,10 +114,16 @@ def test_a_worker_that_stood_still_past_its_lease_writes_nothing(
         site.wait_until_done()
         program.kill(zombie, signal.SIGCONT)
         lost = program.wait_for_event("generation.lease.lost")
+        wait_for("each lost lease to be counted", lambda: counts_lost_leases(program))
 
     assert all(line["worker"] == busiest for line in lost)
     assert len(sandbox.ledger.creates()) == 10
     judge(site, sandbox)
+
+
+def counts_lost_leases(program: Program) -> bool:
+    logged = len(program.events("generation.lease.lost"))
+    return program.metrics()["imagegen_lost_leases_total"] == logged
 
 
 def busiest_worker(claims: list[dict[str, str]]) -> str:
@@ -134,10 +141,16 @@ def test_a_database_that_crashes_is_waited_for_and_nothing_is_lost(
     own_postgres: EmbeddedPostgres, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     sandbox.latency_seconds = 0.5
-    site = Site(own_postgres.url, sandbox.url, tmp_path)
-    site.upgrade()
-    mint(site, 80)
+    with way_to(own_postgres.url) as database_url:
+        site = Site(database_url, sandbox.url, tmp_path)
+        site.upgrade()
+        mint(site, 80)
+        survive_crashes(site, sandbox, own_postgres)
+        judge(site, sandbox)
+        assert site.statuses() == {"uploading": 80}
 
+
+def survive_crashes(site: Site, sandbox: Sandbox, own_postgres: EmbeddedPostgres) -> None:
     with site.supervisor() as program:
         for crashes, paid in enumerate((10, 30, 50), 1):
             wait_until_paid(sandbox, paid)
@@ -150,5 +163,3 @@ def test_a_database_that_crashes_is_waited_for_and_nothing_is_lost(
         log = program.log.read_text()
 
     assert "Traceback" not in log
-    judge(site, sandbox)
-    assert site.statuses() == {"uploading": 80}

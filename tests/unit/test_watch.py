@@ -91,7 +91,7 @@ def test_a_look_that_fails_now_and_then_closes_no_gate() -> None:
 # Predictions that Replicate does not know.
 
 
-@pytest.mark.parametrize("age_seconds", [5.0, 300.0, 86_400.0])
+@pytest.mark.parametrize("age_seconds", [5.0, 300.0, 3_600.0])
 def test_one_404_does_not_fail_an_adopted_prediction_however_old(age_seconds: float) -> None:
     noted = generate(adopted_after(age_seconds), looks=[GONE, DONE])
 
@@ -140,6 +140,12 @@ def test_the_minute_begins_anew_with_every_other_answer(known: Reply) -> None:
     noted = generate(adopted_after(5.0), looks=[GONE, GONE, known, GONE, GONE, DONE])
 
     assert noted.about("close_succeeded") == [(AN_IMAGE,)]
+
+
+def test_an_image_that_has_expired_is_not_handed_on() -> None:
+    noted = generate(adopted_after(3600.0 + 361.0), looks=[DONE])
+
+    assert noted.about("close_failed") == [("data_removed", 0)]
 
 
 # Predictions that do not end.

@@ -1,0 +1,55 @@
+"""A worker's beats: the watchdog hears of a slot that hangs, and of nothing else."""
+
+import pytest
+
+from imagegen.settings import load
+from imagegen.slots import Slots
+from imagegen.worker import Worker
+
+ENVIRONMENT = {"DATABASE_URL": "postgresql://127.0.0.1:1/none", "REPLICATE_API_TOKEN": "token"}
+FIVE_MINUTES = 300.0  # Replicate's time for one prediction, by default
+
+
+class Busy(Slots):
+    """Slots of which one has been at work for so long."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def longest_seconds(self) -> float:
+        return self._seconds
+
+
+@pytest.fixture
+def beats(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the watchdog hears. The worker has neither a database nor anything to wake it."""
+    for part in ("Wake", "open_pool"):
+        monkeypatch.setattr(f"imagegen.worker.{part}", lambda *_: None)
+    return []
+
+
+def worker(beats: list[str]) -> Worker:
+    settings = load(ENVIRONMENT, {})
+    return Worker(settings, slot="worker-0", name="test", beat=lambda: beats.append("beat"))
+
+
+def test_a_worker_beats_while_its_slots_may_still_be_waiting_for_replicate(
+    beats: list[str],
+) -> None:
+    worker(beats)._beat_unless_stuck(Busy(2 * FIVE_MINUTES))
+
+    assert beats == ["beat"]
+
+
+def test_a_worker_whose_slot_is_past_every_deadline_no_longer_beats(beats: list[str]) -> None:
+    worker(beats)._beat_unless_stuck(Busy(3 * FIVE_MINUTES))
+
+    assert beats == []
+
+
+def test_a_slot_that_waits_for_the_database_is_not_stuck(beats: list[str]) -> None:
+    waiting = worker(beats)
+    waiting._database_away = True
+    waiting._beat_unless_stuck(Busy(86_400.0))
+
+    assert beats == ["beat"]
