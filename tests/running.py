@@ -92,6 +92,17 @@ class Site:
     def _connect(self) -> psycopg.Connection:
         return psycopg.connect(self.database_url, prepare_threshold=None)  # for a pooler's sake
 
+    def wait_until_reachable(self) -> None:
+        """After a crash: a pooler in between may not have noticed yet that the server is back."""
+
+        def answers() -> bool:
+            try:
+                return bool(self.query("SELECT 1"))
+            except psycopg.OperationalError:
+                return False
+
+        wait_for("the database to answer", answers)
+
     def mint(self, *prompts: str | None, first_token_id: int = 1) -> None:
         """One token for each prompt, each by an author of its own."""
         with self._connect() as connection:

@@ -120,6 +120,7 @@ class Stage:
         self.server.crash()
         time.sleep(down_seconds)
         self.server.start()
+        self.site.wait_until_reachable()
 
     def terminate_backends(self) -> None:
         with contextlib.suppress(psycopg.OperationalError):

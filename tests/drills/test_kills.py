@@ -157,6 +157,7 @@ def survive_crashes(site: Site, sandbox: Sandbox, own_postgres: EmbeddedPostgres
             own_postgres.crash()
             program.wait_for_event("database.unavailable", 2 * crashes)
             own_postgres.start()
+            site.wait_until_reachable()
             program.wait_for_event("database.available", 2 * crashes)
         site.wait_until_done()
         assert program.process.poll() is None
