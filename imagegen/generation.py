@@ -12,7 +12,7 @@ from typing import Any
 
 from imagegen import crash, metrics, outcomes, prompts
 from imagegen.closing import Closer, HandingOverError, LostLeaseError, about
-from imagegen.gate import Delay, Gate
+from imagegen.gate import Delay, Gate, Turn
 from imagegen.logs import log
 from imagegen.outcomes import (
     Accepted,
@@ -32,6 +32,8 @@ from imagegen.replies import Prediction, Reply
 
 # How soon a generation that the daily limit holds back asks again.
 DAILY_LIMIT_AGAIN_SECONDS = 60.0
+# A pace of more than one a second is waited for in the slot; anything else is a time in the row.
+SHORT_WAIT_SECONDS = 1.0
 # The part of the settle time within which a request leaves; the rest is for it to be listed.
 LEAVES_WITHIN = 0.5
 # Replicate itself ends a prediction after Cancel-After; this much later it surely has.
@@ -126,7 +128,7 @@ class Recipe:
 
     def _request(self, claim: Claim, prompt: str) -> Claim | None:
         if claim.adopted or claim.fallback:
-            turn = self._gate.goes_too()
+            turn = self._wait_for_turn()
             if turn.reason and claim.opened_seconds_ago > self._options.give_up_after_seconds:
                 refused = Refused(turn.reason, "the gate did not open in time")
                 return self._close.refuse(claim, refused, Delay(turn.wait_seconds))
@@ -164,6 +166,13 @@ class Recipe:
                 self._gate.close(Refused(Reason.UNAVAILABLE, message), claim.generation_id)
                 log.warning("prediction.create.unknown", extra=about(claim, error=message))
                 return self._find(claim)
+
+    def _wait_for_turn(self) -> Turn:
+        """Wait as shortly as for the budget of other requests; what takes longer is told."""
+        while 0.0 < (turn := self._gate.goes_too()).wait_seconds < SHORT_WAIT_SECONDS:
+            if self._handing_over.wait(turn.wait_seconds):
+                raise HandingOverError
+        return turn
 
     def _find(self, claim: Claim) -> Claim | None:
         """Look for the prediction of a request that nobody knows the answer to."""

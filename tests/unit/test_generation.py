@@ -7,12 +7,17 @@ import pytest
 
 from imagegen import closing, generation
 from imagegen import gate as gates
+from imagegen.gate import Gate
+from imagegen.outcomes import Refused
+from imagegen.pacing import SHARE, CreatePace
+from imagegen.reasons import Reason
 from imagegen.replies import Answered, Listed, NotSent, Prediction, Rejected, Reply, Unclear
 from tests.unit.recipe import (
     AN_ID,
     AN_IMAGE,
     DONE,
     FALLBACK,
+    GIVE_UP_AFTER_SECONDS,
     NEW,
     STARTED,
     NoPace,
@@ -277,3 +282,34 @@ def test_a_database_that_goes_away_is_waited_for() -> None:
 
     assert noted.verbs()[:4] == ["record_request"] * 3 + ["POST"]
     assert noted.verbs()[-1] == "close_succeeded"
+
+
+# A fallback or an adopted generation asks in its turn.
+
+
+def busy_gate(per_second: float) -> Gate:
+    """A gate whose last turn has just been taken."""
+    gate = Gate("worker-0", CreatePace(per_second / SHARE))
+    gate.goes_ahead(99)
+    return gate
+
+
+def test_what_was_left_before_its_request_waits_for_its_turn_and_is_sent() -> None:
+    noted = generate(adopted(), creates=[STARTED], looks=[DONE], gate=busy_gate(5.0))
+
+    assert noted.verbs()[:2] == ["record_request", "POST"]
+
+
+def test_a_turn_that_is_far_off_holds_no_slot() -> None:
+    noted = generate(adopted(), gate=busy_gate(0.1))
+
+    assert noted.verbs() == ["postpone"]
+
+
+def test_nothing_is_sent_through_a_closed_gate_and_a_day_before_it_is_given_up() -> None:
+    gate = open_gate()
+    gate.close(Refused(Reason.NO_CREDIT, "no"), 99)
+
+    assert generate(adopted(), gate=gate).verbs() == ["postpone"]
+    old = adopted(opened_seconds_ago=GIVE_UP_AFTER_SECONDS + 1)
+    assert generate(old, gate=gate).about("close_refused")[0][0] == "no_credit"
