@@ -225,3 +225,49 @@ def test_a_worker_killed_while_it_keeps_an_image_loses_and_pays_nothing(
     assert token_status == "uploading"
     assert Path(path).exists()
     judge(site, sandbox)
+
+
+def test_a_prompt_that_alone_is_turned_away_blocks_no_other(site: Site, sandbox: Sandbox) -> None:
+    wall = Fault.answers(403, prompt="poison")
+    sandbox.faults.add(wall)
+    site.mint("poison", *[f"picture {number}" for number in range(30)])
+    with site.supervisor(procs=1):
+        wait_for("the others", lambda: site.statuses() == {"detected": 1, "uploading": 30})
+        assert len(sandbox.ledger.creates().about("poison")) <= 6
+
+        sandbox.faults.remove(wall)
+        site.wait_until_done()
+
+    judge(site, sandbox)
+
+
+def test_a_censored_prompt_is_sent_once_though_its_fallback_is_throttled(site: Site) -> None:
+    with Sandbox(latency_seconds=0.2, creates_per_minute=60, burst=1) as narrow:
+        site.provider_url = narrow.url
+        narrow.faults.add(Fault.censors("a scandal"))
+        site.mint("a scandal", *[f"picture {number}" for number in range(5)])
+        with site.supervisor(procs=1):
+            assert site.wait_until_done() == {"uploading": 6}
+
+        judge(site, narrow)
+        assert len(narrow.predictions.about("a scandal")) == 1
+        assert len(narrow.ledger.created()) == 7
+
+
+def test_what_replicate_accepts_and_is_too_busy_for_burns_no_token(
+    site: Site, sandbox: Sandbox
+) -> None:
+    busy = Fault.fails(error="Service is currently unavailable due to high demand. (E003) (x)")
+    sandbox.faults.add(busy)
+    site.mint(*[f"picture {number}" for number in range(80)])
+    with site.supervisor() as program:
+        closed = program.wait_for_event("gate.closed", 2)
+        accepted = len(sandbox.predictions)
+        wait_for("some tries", lambda: len(sandbox.predictions) >= accepted + 4)
+        sandbox.faults.remove(busy)
+
+        assert site.wait_until_done() == {"uploading": 80}
+
+    assert {line["reason"] for line in closed} == {"unavailable"}
+    assert len(sandbox.predictions) < 80 + 50  # most were not tried meanwhile
+    judge(site, sandbox)
