@@ -263,7 +263,7 @@ def test_what_replicate_accepts_and_is_too_busy_for_burns_no_token(
     with site.supervisor() as program:
         closed = program.wait_for_event("gate.closed", 2)
         accepted = len(sandbox.predictions)
-        wait_for("some tries", lambda: len(sandbox.predictions) >= accepted + 4)
+        wait_for("some tries", lambda: len(sandbox.predictions) >= accepted + 2)
         sandbox.faults.remove(busy)
 
         assert site.wait_until_done() == {"uploading": 80}
