@@ -194,7 +194,7 @@ class Gate:
     def _reopen(self) -> None:
         reason, self._reason = self._reason, None
         self._delay_seconds, self._probe, self._offers_probe = 0.0, None, False
-        self._bad_ends, self._by_result = 0, False
+        self._by_result = False
         self._show()
         if reason is not None:
             log.info("gate.opened", extra={"reason": reason})
