@@ -26,7 +26,7 @@ from tests.running import Program, Site, wait_for
 DEPLOY = Path(__file__).parents[2] / "deploy"
 DASHBOARD = json.loads((DEPLOY / "grafana/imagegen.json").read_text(encoding="utf-8"))
 PANELS = {panel["title"]: panel for panel in DASHBOARD["panels"]}
-VARIABLES = {"$__rate_interval": "5s", "$instance": ".*"}
+VARIABLES = {"$__rate_interval": "5s", "$__interval_ms": "1000", "$instance": ".*"}
 METRIC = re.compile(r"\b(?:instance:)?imagegen_[a-z_]+(?::\w+)?")
 TRANSIENT = "Director: unexpected error handling prediction (E6716)"
 
@@ -53,10 +53,8 @@ class Prometheus:
 
     def values(self, expression: str) -> list[float]:
         """Every number that a panel would show of it."""
-        for variable, value in VARIABLES.items():
-            expression = expression.replace(variable, value)
-        now = time.time()
-        found = self.ask("query_range", query=expression, start=self.started, end=now, step=1)
+        query, now = filled_in(expression, VARIABLES), time.time()
+        found = self.ask("query_range", query=query, start=self.started, end=now, step=1)
         numbers = [float(value) for series in found["result"] for _, value in series["values"]]
         return [number for number in numbers if not math.isnan(number)]
 
@@ -67,6 +65,13 @@ class Prometheus:
         alerts = self.ask("alerts")["alerts"]
         firing = [each for each in alerts if each["state"] == "firing"]
         return [each for each in firing if each["labels"]["alertname"] == alert]
+
+
+def filled_in(expression: str, variables: dict[str, str]) -> str:
+    """A panel's query with what Grafana puts into it."""
+    for variable, value in variables.items():
+        expression = expression.replace(variable, value)
+    return expression
 
 
 @contextlib.contextmanager
@@ -155,6 +160,32 @@ def test_each_panel_shows_something(watcher: Prometheus, title: str) -> None:
     for target in PANELS[title]["targets"]:
         expression = target["expr"]
         wait_for(expression, lambda: watcher.values(expression), seconds=10)  # noqa: B023
+
+
+@pytest.mark.parametrize(
+    ("title", "counter"),
+    [
+        ("Failures", 'imagegen_failures_total{instance="a:9464", kind="transient"}'),
+        ("Refusals", 'imagegen_refusals_total{instance="a:9464", reason="no_credit"}'),
+    ],
+)
+def test_the_bars_of_a_panel_add_up_to_what_happened(
+    tmp_path: Path, title: str, counter: str
+) -> None:
+    # With a bar a minute, as the panel wants it at least, and a scrape every 15 s.
+    assert PANELS[title]["interval"] == "1m"
+    grafana = {"$__rate_interval": "75s", "$__interval_ms": "60000", "$instance": ".*"}
+    bars = filled_in(PANELS[title]["targets"][0]["expr"], grafana)
+    half_an_hour = {"expr": f"sum(round(sum_over_time(({bars})[30m:1m])))", "eval_time": "60m"}
+    four_a_minute = {"series": counter, "values": "0+1x300"}
+    test = {
+        "interval": "15s",
+        "input_series": [four_a_minute],
+        "promql_expr_test": [half_an_hour | {"exp_samples": [{"labels": "{}", "value": 31 * 4}]}],
+    }
+    (tmp_path / "bars.yml").write_text(json.dumps({"tests": [test]}))
+
+    assert "SUCCESS" in promtool("test", "rules", str(tmp_path / "bars.yml"))
 
 
 def test_a_replaced_worker_is_marked_in_the_dashboard(watcher: Prometheus) -> None:
