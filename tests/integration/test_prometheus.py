@@ -221,8 +221,8 @@ def test_an_alert_says_what_is_wrong_how_bad_it_is_and_where_the_runbook_is(
     for rule in watcher.rules():
         if rule["type"] == "alerting":
             assert rule["labels"]["severity"] in {"critical", "warning", "info"}
-            assert {"summary", "description", "runbook_url"} == rule["annotations"].keys()
-            assert rule["annotations"]["runbook_url"] == f"README.md#{rule['name'].lower()}"
+            assert {"summary", "description", "runbook"} == rule["annotations"].keys()
+            assert rule["annotations"]["runbook"] == f"README.md#{rule['name'].lower()}"
 
 
 def test_an_account_without_credit_is_alerted_with_that_reason_if_a_single_token_waits(

@@ -33,4 +33,4 @@ def test_each_alert_has_its_paragraph_in_the_runbook() -> None:
     assert len(alerts) > 10
     for alert in alerts:
         assert f"### {alert['alert']}" in headings
-        assert alert["annotations"]["runbook_url"] == f"README.md#{alert['alert'].lower()}"
+        assert alert["annotations"]["runbook"] == f"README.md#{alert['alert'].lower()}"
