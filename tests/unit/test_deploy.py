@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from imagegen import supervisor
+from imagegen import child, supervisor
 from imagegen.settings import CONFIGURATION, Settings, all_settings, load
 
 TOP = Path(__file__).parents[2]
@@ -213,6 +213,20 @@ def test_pods_are_selected_by_labels_that_the_migration_lacks(
     for kind in ("Deployment", "PodDisruptionBudget", "PodMonitor"):
         assert manifests[kind]["spec"]["selector"]["matchLabels"] == labels
     assert labels_of(manifests["Job"]) != labels
+
+
+def test_kubernetes_leaves_a_dead_exporter_to_the_supervisor(
+    manifests: dict[str, dict[str, Any]],
+) -> None:
+    probe = pod_of(manifests["Deployment"])["containers"][0]["livenessProbe"]
+    replaced_seconds = (
+        DEFAULTS.watchdog_seconds
+        + child.STACKS_SECONDS
+        + child.MAX_RESTART_DELAY_SECONDS
+        + supervisor.BOOT_SECONDS
+    )
+
+    assert probe["failureThreshold"] * probe["periodSeconds"] > 2 * replaced_seconds
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "Job"])
