@@ -19,6 +19,7 @@ from imagegen.settings import CONFIGURATION, Settings, all_settings, load
 TOP = Path(__file__).parents[2]
 DEPLOY = TOP / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
+RULES = DEPLOY / "prometheus" / "imagegen.rules.yml"
 ENV_EXAMPLE = (DEPLOY / "imagegen.env.example").read_text(encoding="utf-8")
 DOCKERFILE = (DEPLOY / "docker" / "Dockerfile").read_text(encoding="utf-8")
 PLACEHOLDERS = {
@@ -227,6 +228,34 @@ def test_kubernetes_leaves_a_dead_exporter_to_the_supervisor(
     )
 
     assert probe["failureThreshold"] * probe["periodSeconds"] > 2 * replaced_seconds
+
+
+def test_prometheus_operator_names_the_job_as_the_alerts_do(
+    manifests: dict[str, dict[str, Any]],
+) -> None:
+    (prometheus,) = documents(DEPLOY / "prometheus" / "prometheus.yml")
+    monitor = manifests["PodMonitor"]["spec"]
+
+    job = labels_of(manifests["Deployment"])[monitor["jobLabel"]]
+    assert job == prometheus["scrape_configs"][0]["job_name"]
+    assert f'up{{job="{job}"}} == 0' in RULES.read_text(encoding="utf-8")
+
+
+def test_prometheus_operator_gets_the_alerts_as_they_are() -> None:
+    monitoring = (KUBERNETES / "monitoring.yaml").read_text(encoding="utf-8").splitlines()
+    command = "\n".join(line[4:] for line in monitoring if line.startswith("#   "))
+    assert command.endswith("| kubectl apply -f -")
+
+    made = subprocess.run(
+        ["sh", "-euc", command.replace("kubectl apply -f -", "cat")],
+        cwd=TOP,
+        capture_output=True,
+        check=True,
+    )
+
+    rule = yaml.safe_load(made.stdout)
+    assert (rule["kind"], rule["metadata"]) == ("PrometheusRule", {"name": "imagegen"})
+    assert [rule["spec"]] == documents(RULES)
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "Job"])
