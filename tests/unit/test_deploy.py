@@ -149,6 +149,10 @@ def test_what_the_dockerfile_copies_is_there_and_not_ignored() -> None:
         assert any(fnmatch.fnmatch(path, pattern) for pattern in kept)
 
 
+def test_the_base_of_the_image_changes_only_when_somebody_names_another() -> None:
+    assert re.search(r"^ARG BASE=python:3\.\d+\.\d+-slim-[a-z]+$", DOCKERFILE, re.MULTILINE)
+
+
 @pytest.fixture(scope="module")
 def compose() -> dict[str, Any]:
     return documents(DEPLOY / "docker" / "compose.yaml")[0]
