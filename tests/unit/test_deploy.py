@@ -175,6 +175,18 @@ def test_compose_migrates_before_imagegen_starts_and_lets_it_stop_gently(
     assert seconds(imagegen["stop_grace_period"]) > LONGEST_STOP_SECONDS
 
 
+def test_compose_shows_imagegen_no_password_but_that_in_its_database_url(
+    compose: dict[str, Any],
+) -> None:
+    services = compose["services"]
+    told = {name: service.get("environment", {}) for name, service in services.items()}
+
+    assert services["imagegen"]["env_file"] == "imagegen.env"
+    assert {name for name, service in services.items() if "env_file" in service} == {"imagegen"}
+    for name in ("imagegen", "migrate"):
+        assert [key for key, value in told[name].items() if "PASSWORD" in value] == ["DATABASE_URL"]
+
+
 # Kubernetes
 
 
