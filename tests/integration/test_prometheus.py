@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 from imagegen.process import dies_with_this_process
 from imagegen.sandbox import Fault, Sandbox
@@ -28,6 +29,18 @@ DASHBOARD = json.loads((DEPLOY / "grafana/imagegen.json").read_text(encoding="ut
 PANELS = {panel["title"]: panel for panel in DASHBOARD["panels"]}
 VARIABLES = {"$__rate_interval": "5s", "$__interval_ms": "1000", "$instance": ".*"}
 METRIC = re.compile(r"\b(?:instance:)?imagegen_[a-z_]+(?::\w+)?")
+# What the package brings in /etc/prometheus, shortened.
+DEBIANS = """\
+global:
+  scrape_interval:     15s
+rule_files:
+  # - "first_rules.yml"
+
+scrape_configs:
+  - job_name: 'prometheus'
+    static_configs:
+      - targets: ['localhost:9090']
+"""
 TRANSIENT = "Director: unexpected error handling prediction (E6716)"
 
 
@@ -245,6 +258,31 @@ def test_promtool_finds_nothing_wrong_with_the_metrics(
 @pytest.mark.parametrize("name", ["prometheus.yml", "prometheus.compose.yml"])
 def test_promtool_finds_nothing_wrong_with_the_configuration(name: str) -> None:
     assert "SUCCESS" in promtool("check", "config", "--lint-fatal", name)
+
+
+def test_what_the_readme_does_to_debians_prometheus_makes_it_scrape_imagegen(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "prometheus.yml").write_text(DEBIANS)
+    readme = (DEPLOY.parent / "README.md").read_text(encoding="utf-8")
+    (steps,) = re.findall(r"```sh\nsudo apt install prometheus\n(.*?)```", readme, re.DOTALL)
+    here = steps.replace("/etc/prometheus", str(tmp_path)).replace(
+        "sudo systemctl", "echo systemctl"
+    )
+
+    done = subprocess.run(
+        ["sh", "-euc", here.replace("sudo ", "")],
+        cwd=DEPLOY.parent, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert done.stdout.endswith("systemctl reload prometheus\n")
+    then, ours = (
+        yaml.safe_load((folder / "prometheus.yml").read_text())
+        for folder in (tmp_path, DEPLOY / "prometheus")
+    )
+    assert then["rule_files"] == ours["rule_files"]
+    assert [job["job_name"] for job in then["scrape_configs"]] == ["prometheus", "imagegen"]
+    assert then["scrape_configs"][1:] == ours["scrape_configs"]
 
 
 def test_in_compose_the_target_is_another_and_nothing_else() -> None:

@@ -19,6 +19,7 @@ from imagegen.settings import CONFIGURATION, Settings, all_settings, load
 TOP = Path(__file__).parents[2]
 DEPLOY = TOP / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
+README = (TOP / "README.md").read_text(encoding="utf-8")
 RULES = DEPLOY / "prometheus" / "imagegen.rules.yml"
 ENV_EXAMPLE = (DEPLOY / "imagegen.env.example").read_text(encoding="utf-8")
 DOCKERFILE = (DEPLOY / "docker" / "Dockerfile").read_text(encoding="utf-8")
@@ -128,6 +129,14 @@ def test_systemd_gives_a_worker_the_time_to_begin_that_the_supervisor_gives(
     service: configparser.SectionProxy,
 ) -> None:
     assert seconds(service["TimeoutStartSec"]) > supervisor.BOOT_SECONDS
+
+
+def test_doctor_finds_the_folder_for_copies_before_systemd_has_made_it(
+    service: configparser.SectionProxy,
+) -> None:
+    made = README.index(f"sudo mkdir -p /var/lib/{service['StateDirectory']}\n")
+
+    assert made < README.index("/opt/imagegen/bin/imagegen doctor")
 
 
 # Docker
