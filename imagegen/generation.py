@@ -134,6 +134,11 @@ class Recipe:
                 return self._close.refuse(claim, refused, Delay(turn.wait_seconds))
             if turn.wait_seconds:
                 return self._close.postpone(claim, turn.wait_seconds)
+        late = self._reconciler.find_late(claim)
+        if isinstance(late, Unseen):
+            trouble = Refused(Reason.UNAVAILABLE, late.message)
+            delay = self._gate.close(trouble, claim.generation_id)
+            return self._close.postpone(claim, delay.seconds)
         recorded_at = 0.0  # monotonic; no later than `requested_at`
 
         def record() -> Claim | None:
@@ -145,6 +150,8 @@ class Recipe:
             claim = self._close.held(record)
         except DailyLimitError:
             return self._close.postpone(claim, DAILY_LIMIT_AGAIN_SECONDS)
+        if late:
+            return self._accept(claim, late)
         crash.point("requested")
         # Were this process to stand still here, another one would find no prediction in Replicate's
         # list when it has settled, and ask for one of its own.

@@ -2,13 +2,11 @@
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from imagegen.reasons import Kind, Reason
 from imagegen.replies import (
     Answered,
-    Listed,
     NotSent,
     Prediction,
     Rejected,
@@ -72,26 +70,6 @@ class Unseen:
     reason: Reason | None = None  # what is wrong with Replicate, if nothing is with the prediction
 
 
-@dataclass(frozen=True)
-class Found:
-    """The request made this prediction, and by some mishap the others too."""
-
-    prediction: Prediction
-    others: tuple[Prediction, ...] = ()
-
-
-@dataclass(frozen=True)
-class Absent:
-    """Replicate's list holds no prediction of this request."""
-
-
-@dataclass(frozen=True)
-class Undecidable:
-    """The list no longer tells: inputs are deleted after an hour."""
-
-
-Period = tuple[datetime, datetime]
-ALWAYS: Period = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 # What browsers and servers take; Replicate's are a tenth of it.
 LONGEST_URL = 2000
 # The policy's own words come first: these messages say "try again" as well.
@@ -260,37 +238,3 @@ def _is_image_url(url: str, *, http_allowed: bool) -> bool:
     except UnicodeError:  # no name that could be looked up
         return False
     return len(url) <= LONGEST_URL and url.isascii() and url.isprintable()
-
-
-def of_list(
-    listed: Listed, prompt: str, seed: int | None, known_ids: set[str], made: Period = ALWAYS
-) -> Found | Absent | Undecidable:
-    """Which prediction a request made, by its prompt and its own seed, within a period.
-
-    Without a seed (a model that takes none) any other one with this prompt that belongs to no
-    generation yet is as good, and what is left over belongs to another request.
-
-    The model is not compared: Replicate lists some models under another name than was asked for,
-    and a match missed for that would be paid for twice. The seed is one in two billion.
-    `known_ids` are predictions that belong to other generations.
-    """
-    unknown = [item for item in listed.predictions if item.id not in known_ids]
-    ours = [item for item in unknown if item.prompt == prompt and seed in (None, item.seed)]
-    if ours:
-        # The earliest that succeeded, else the earliest that runs, else the earliest.
-        ours.reverse()
-        rank = {"succeeded": 0, "starting": 1, "processing": 1}
-        ours.sort(key=lambda item: rank.get(item.status, 2))
-        return Found(ours[0], tuple(ours[1:]) if seed is not None else ())
-    if any(_may_be_it(item, prompt) for item in unknown if _is_within(item, made)):
-        return Undecidable()
-    return Absent()
-
-
-def _may_be_it(item: Prediction, prompt: str) -> bool:
-    """Its input was deleted, or is this prompt without the seed: the model dropped it."""
-    return item.data_removed or (item.prompt == prompt and item.seed is None)
-
-
-def _is_within(item: Prediction, period: Period) -> bool:
-    return item.created_at is None or period[0] <= item.created_at <= period[1]

@@ -49,6 +49,10 @@ class Claim:
     prediction_id: str | None = None
     requested_at: str | None = None  # ISO 8601, UTC
     requested_seconds_ago: float | None = None
+    # Earlier requests of the token that Replicate's list did not hold in time: it may do so late.
+    doubted_seeds: list[int] | None = None
+    doubted_at: str | None = None  # the first of them; ISO 8601, UTC
+    doubted_seconds_ago: float | None = None
 
 
 @dataclass(frozen=True)

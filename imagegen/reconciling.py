@@ -8,11 +8,12 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from imagegen import metrics, outcomes
+from imagegen import matching, metrics
 from imagegen.closing import Closer, about
 from imagegen.gate import Delay
 from imagegen.logs import log
-from imagegen.outcomes import Absent, Failed, Found, Refused, Undecidable
+from imagegen.matching import Absent, Found, Undecidable
+from imagegen.outcomes import Failed, Refused, Unseen
 from imagegen.provider import Provider
 from imagegen.queue import Claim, Queue
 from imagegen.reasons import Kind, Reason
@@ -62,19 +63,18 @@ class Reconciler:
         assert claim.requested_at and claim.prompt is not None  # noqa: S101 (committed together)
         age_seconds = claim.requested_seconds_ago or 0.0
         requested_at = datetime.fromisoformat(claim.requested_at)
-        listed = self._list(claim, requested_at)
+        listed = self._list(requested_at, age_seconds)
         if not isinstance(listed, Listed):
             if age_seconds < self._give_up_after_seconds:
                 self._wait(claim, UNSEEN)
             else:
                 self._fail(claim, f"Replicate's list cannot be read, {PERHAPS}: {listed}")
             return None
-        ids = {item.id for item in listed.predictions}
-        known = self._close.patiently(lambda: self._queue.known_predictions(ids))
+        known = self._known(listed)
         seed = claim.seed if self._marked else None
         surely = timedelta(seconds=SURELY_SECONDS)
         made = (requested_at - surely, requested_at + surely)
-        match outcomes.of_list(listed, claim.prompt, seed, known, made):
+        match matching.of_list(listed, claim.prompt, seed, known, made):
             case Found(prediction, others):
                 _tell(claim, "found")
                 self._cancel(claim, others)
@@ -93,16 +93,37 @@ class Reconciler:
     def knows(self, claim: Claim, prediction_id: str) -> bool | None:
         """Whether the list holds a prediction of this generation; None: it cannot be read."""
         assert claim.requested_at  # noqa: S101 (committed before the prediction)
-        listed = self._list(claim, datetime.fromisoformat(claim.requested_at))
+        requested_at = datetime.fromisoformat(claim.requested_at)
+        listed = self._list(requested_at, claim.requested_seconds_ago or 0.0)
         if not isinstance(listed, Listed):
             return None
         return prediction_id in {item.id for item in listed.predictions}
 
-    def _list(self, claim: Claim, requested_at: datetime) -> Listed | Rejected | NotSent | Unclear:
-        """What was made since the request, by either clock."""
+    def find_late(self, claim: Claim) -> Prediction | Unseen | None:
+        """What an earlier request of this token made after all, before another one is sent."""
+        if not (self._marked and claim.doubted_seeds and claim.doubted_at):
+            return None
+        doubted_at = datetime.fromisoformat(claim.doubted_at)
+        listed = self._list(doubted_at, claim.doubted_seconds_ago or 0.0)
+        if not isinstance(listed, Listed):
+            return Unseen(f"Replicate's list cannot be read: {listed}")
+        found = matching.of_late_list(listed, claim.doubted_seeds, self._known(listed))
+        if found is None:
+            return None
+        _tell(claim, "found")
+        self._cancel(claim, found.others)
+        return found.prediction
+
+    def _known(self, listed: Listed) -> set[str]:
+        """Which of these belong to a generation already."""
+        ids = {item.id for item in listed.predictions}
+        return self._close.patiently(lambda: self._queue.known_predictions(ids))
+
+    def _list(self, since: datetime, seconds_ago: float) -> Listed | Rejected | NotSent | Unclear:
+        """What was made since then, by either clock."""
         return self._provider.list(
-            requested_at - timedelta(seconds=CLOCK_SLACK_SECONDS),
-            last_seconds=(claim.requested_seconds_ago or 0.0) + OWN_CLOCK_SLACK_SECONDS,
+            since - timedelta(seconds=CLOCK_SLACK_SECONDS),
+            last_seconds=seconds_ago + OWN_CLOCK_SLACK_SECONDS,
         )
 
     def _cancel(self, claim: Claim, others: Sequence[Prediction]) -> None:

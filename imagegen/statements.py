@@ -14,7 +14,12 @@ def statements(tables: Tables) -> dict[str, str]:
     return {name: Template(sql).substitute(words) for name, sql in STATEMENTS.items()}
 
 
-REQUESTED_AT = """to_char(requested_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+def _iso(time: str) -> str:
+    """SQL for a time as ISO 8601 text in UTC."""
+    return f"""to_char({time} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+
+
+REQUESTED_AT = _iso("requested_at")
 CLOSED = """coalesce((SELECT status FROM token) = $detected, false) AS waits_again,
             coalesce((SELECT status FROM token) = $failed, false) AS failed,
             extract(epoch FROM now() - opened_at)::float AS duration_seconds"""
@@ -25,8 +30,15 @@ FENCE = "id = %(generation_id)s AND worker = %(worker)s AND state = 'open'"
 DURABLY = """(current_setting('synchronous_commit') NOT IN ('off', 'local')
             OR set_config('synchronous_commit', 'on', true) IS NOT NULL)"""
 
+# Requests of a token that Replicate's list did not hold when it had settled. After an hour it no
+# longer tells of them.
+DOUBTED = """
+        FROM generations p WHERE p.token_id = g.token_id AND p.state = 'refused'
+            AND p.error_kind = 'unavailable' AND p.prediction_id IS NULL
+            AND p.requested_at > now() - interval '1 hour'"""
+
 # A row of `g`, its token `t` and author `a`, as a Claim.
-CLAIMED = """
+CLAIMED = f"""
     g.id AS generation_id, g.token_id, g.attempt, g.fallback, g.model, g.seed, g.prompt,
     g.prediction_id, a.prompt_text::text AS author_prompt,
     extract(epoch FROM now() - g.opened_at)::float AS opened_seconds_ago,
@@ -34,7 +46,11 @@ CLAIMED = """
     extract(epoch FROM now() - g.requested_at)::float AS requested_seconds_ago,
     (SELECT p.error_kind FROM generations p
      WHERE p.token_id = g.token_id AND p.attempt = g.attempt - 1 AND p.state = 'failed'
-     ORDER BY p.id DESC LIMIT 1) AS previous_kind"""
+     ORDER BY p.id DESC LIMIT 1) AS previous_kind,
+    (SELECT array_agg(p.seed) {DOUBTED}) AS doubted_seeds,
+    (SELECT {_iso("min(p.requested_at)")} {DOUBTED}) AS doubted_at,
+    (SELECT extract(epoch FROM now() - min(p.requested_at))::float {DOUBTED})
+        AS doubted_seconds_ago"""
 
 
 def _closing(generation: str, token: str) -> str:

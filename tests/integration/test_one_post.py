@@ -39,6 +39,20 @@ def test_a_prediction_whose_answer_was_lost_is_found_in_the_list(
     assert site.query("SELECT generation_attempts FROM tokens_s0") == [(1,)]
 
 
+def test_what_the_list_holds_only_after_its_settle_time_is_not_paid_for_again(
+    site: Site, sandbox: Sandbox
+) -> None:
+    site.settings["IMAGEGEN_SETTLE_SECONDS"] = "1"
+    sandbox.faults.add(Fault.hides(2.5, times=1), Fault.resets(creates=True, times=1))
+    site.mint("a picture")
+
+    with site.supervisor():
+        assert site.wait_until_done() == {"uploading": 1}
+
+    assert site.query("SELECT state FROM generations ORDER BY id") == [("refused",), ("succeeded",)]
+    assert len(sandbox.ledger.creates()) == 1
+
+
 @pytest.mark.direct
 def test_a_database_whose_clock_is_ahead_of_replicates_pays_no_second_time(
     site: Site, sandbox: Sandbox

@@ -19,6 +19,7 @@ from tests.unit.recipe import (
     FALLBACK,
     GIVE_UP_AFTER_SECONDS,
     NEW,
+    NOW,
     STARTED,
     NoPace,
     adopted,
@@ -313,3 +314,31 @@ def test_nothing_is_sent_through_a_closed_gate_and_a_day_before_it_is_given_up()
     assert generate(adopted(), gate=gate).verbs() == ["postpone"]
     old = adopted(opened_seconds_ago=GIVE_UP_AFTER_SECONDS + 1)
     assert generate(old, gate=gate).about("close_refused")[0][0] == "no_credit"
+
+
+# An earlier request of the token that was not in the list when it had settled.
+
+DOUBTED = replace(NEW, doubted_seeds=[41], doubted_at=NOW, doubted_seconds_ago=70.0)
+
+
+def test_what_shows_up_late_is_taken_instead_of_paying_again() -> None:
+    late = Listed((prediction("processing", seed=41),))
+    noted = generate(DOUBTED, listed=late, looks=[DONE])
+
+    assert noted.verbs() == [
+        "list",
+        "record_request",
+        "record_prediction",
+        "GET",
+        "close_succeeded",
+    ]
+
+
+def test_what_did_not_show_up_is_sent_again() -> None:
+    noted = generate(DOUBTED, creates=[STARTED], looks=[DONE])
+
+    assert noted.verbs()[:3] == ["list", "record_request", "POST"]
+
+
+def test_nothing_is_sent_again_while_the_list_cannot_be_read() -> None:
+    assert generate(DOUBTED, listed=Rejected(503)).verbs() == ["list", "postpone"]
