@@ -20,10 +20,21 @@ SECRET_PARTS = ("password", "sslpassword")
 SECONDS_OF = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 MOST_MONEY = 1_000_000.0
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+# Replicate's tokens begin so; before the @ of a URL stands a password.
+SECRET = re.compile(r"r8_|://.*@")
+QUOTED_CHARACTERS = 60  # of a value that a message repeats
 
 
 class WrongValueError(Exception):
     """A value does not pass its check; the message ends the sentence `NAME must be …`."""
+
+
+def quoted(value: str) -> str:
+    """A wrong value as a message repeats it: no more of it than helps, and no secret that was
+    meant for another setting."""
+    if SECRET.search(value):
+        return "what looks like a token or a password"
+    return repr(value if len(value) <= QUOTED_CHARACTERS else f"{value[:QUOTED_CHARACTERS]}…")
 
 
 def text(value: str) -> str:
@@ -42,10 +53,31 @@ def seconds(*, least: float, most: float) -> Callable[[str], float]:
         except ValueError:
             found = math.nan
         if not least <= found <= most:
-            raise WrongValueError(f"seconds from {least:g} to {most:g}, or 5m, 2h, not {value!r}")
+            limits = f"from {_duration(least)} to {_duration(most)}"
+            raise WrongValueError(f"a duration {limits}, not {quoted(value)}")
         return found
 
     return parse
+
+
+def whole_seconds(*, least: int, most: int) -> Callable[[str], int]:
+    """A duration without a fraction of a second."""
+
+    def parse(value: str) -> int:
+        found = seconds(least=least, most=most)(value)
+        if not found.is_integer():
+            raise WrongValueError(f"whole seconds, not {quoted(value)}")
+        return int(found)
+
+    return parse
+
+
+def _duration(seconds: float) -> str:
+    """As `seconds` reads it, in the greatest unit that leaves no fraction: 0.05s, 90s, 10m."""
+    for unit, length in reversed(SECONDS_OF.items()):
+        if seconds and seconds % length == 0:
+            return f"{seconds / length:g}{unit}"
+    return f"{seconds:g}s"
 
 
 def amount(value: str) -> float:
@@ -54,7 +86,7 @@ def amount(value: str) -> float:
     except ValueError:
         number = math.nan
     if not 0 <= number < MOST_MONEY:
-        raise WrongValueError(f"an amount of money such as 0.003, not {value!r}")
+        raise WrongValueError(f"an amount of money such as 0.003, not {quoted(value)}")
     return number
 
 
@@ -62,7 +94,7 @@ def folder(value: str) -> Path:
     """A folder to write to; it must be there, so that a typing mistake makes no new one."""
     path = Path(value).expanduser().absolute()
     if not path.is_dir() or not os.access(path, os.W_OK | os.X_OK):
-        raise WrongValueError(f"a folder that is there and can be written to, not {value!r}")
+        raise WrongValueError(f"a folder that is there and can be written to, not {quoted(value)}")
     return path
 
 
@@ -73,7 +105,7 @@ def whole(*, least: int, most: int) -> Callable[[str], int]:
         except ValueError:
             number = least - 1
         if not least <= number <= most:
-            raise WrongValueError(f"a whole number from {least} to {most}, not {value!r}")
+            raise WrongValueError(f"a whole number from {least} to {most}, not {quoted(value)}")
         return number
 
     return parse
@@ -82,7 +114,7 @@ def whole(*, least: int, most: int) -> Callable[[str], int]:
 def one_of(*choices: str) -> Callable[[str], str]:
     def parse(value: str) -> str:
         if value.strip().lower() not in choices:
-            raise WrongValueError(f"one of {', '.join(choices)}, not {value!r}")
+            raise WrongValueError(f"one of {', '.join(choices)}, not {quoted(value)}")
         return value.strip().lower()
 
     return parse
@@ -96,7 +128,7 @@ def input_name(value: str) -> str | None:
     """The name of a model's input, or None for the word none."""
     name = value.strip()
     if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) or name == "prompt":
-        raise WrongValueError(f"the name of an input such as seed, or none, not {value!r}")
+        raise WrongValueError(f"the name of an input such as seed, or none, not {quoted(value)}")
     return None if name == "none" else name
 
 
@@ -105,7 +137,8 @@ def prompt(value: str) -> str:
         return prompts.clean(value, None)
     except prompts.InvalidPromptError:
         most = prompts.MAX_CHARACTERS
-        raise WrongValueError(f"a prompt of 1 to {most} characters, not {len(value)}") from None
+        given = str(len(value)) if len(value) > most else "a blank one"
+        raise WrongValueError(f"a prompt of 1 to {most} characters, not {given}") from None
 
 
 def postgres_url(value: str) -> str:
@@ -115,7 +148,8 @@ def postgres_url(value: str) -> str:
     ports = url_parts(url).get("port", "5432").split(",")
     if not url.startswith(("postgresql://", "postgres://")) or not url_parts(url):
         raise WrongValueError(example)
-    if not all(port.isdecimal() and int(port) < 65536 for port in ports if port):
+    # Python refuses to read a number of thousands of digits.
+    if not all(re.fullmatch(r"\d{1,5}", port) and int(port) < 65536 for port in ports if port):
         raise WrongValueError(example)
     return url
 
@@ -147,7 +181,7 @@ def model_name(value: str) -> str:
     name = value.strip()
     if not (MODEL.fullmatch(name) or VERSION.fullmatch(name)):
         raise WrongValueError(
-            f"owner/name, owner/name:version or a version of 64 hex digits, not {value!r}"
+            f"owner/name, owner/name:version or a version of 64 hex digits, not {quoted(value)}"
         )
     return name
 

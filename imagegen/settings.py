@@ -89,7 +89,7 @@ class Settings:
         "How long Replicate's list is asked for a prediction that may have been made.", "60",
     )  # fmt: skip
     cancel_after_seconds: int = setting(
-        "IMAGEGEN_CANCEL_AFTER_SECONDS", checks.whole(least=5, most=1800),
+        "IMAGEGEN_CANCEL_AFTER_SECONDS", checks.whole_seconds(least=5, most=1800),
         "Replicate ends a prediction that runs longer.", "300",
     )  # fmt: skip
     replace_lost: bool = setting(
@@ -164,6 +164,18 @@ def option_name(item: Field[Any]) -> str:
     return "--" + item.name.removesuffix("_seconds").replace("_", "-")
 
 
+def given(
+    item: Field[Any], environment: Mapping[str, str], options: Mapping[str, str | None]
+) -> tuple[str | None, str]:
+    """The text of a setting, where there is one, and where it comes from."""
+    if (text := options.get(item.name)) is not None:
+        return text, "option"
+    # An empty variable is a variable that was not set, as in an env file with `NAME=`.
+    if text := environment.get(item.metadata["variable"]):
+        return text, "environment"
+    return item.metadata["default"], "default"
+
+
 def load(environment: Mapping[str, str], options: Mapping[str, str | None]) -> Settings:
     """All settings, from options by field name and from the environment.
 
@@ -185,17 +197,15 @@ def read(
         if item.name not in names:
             continue
         about = item.metadata
-        given, said = options.get(item.name), option_name(item)
-        if given is None:
-            # An empty variable is a variable that was not set, as in an env file with `NAME=`.
-            given, said = environment.get(about["variable"]) or about["default"], about["variable"]
-        if given is None:
+        text, source = given(item, environment, options)
+        said = option_name(item) if source == "option" else about["variable"]
+        if text is None:
             values[item.name] = None
             if not about["optional"]:
                 wrong.append(f"{said} is missing: {about['help']}")
             continue
         try:
-            values[item.name] = about["parse"](given)
+            values[item.name] = about["parse"](text)
         except checks.WrongValueError as must:
             wrong.append(f"{said} must be {must}")
     return values, wrong

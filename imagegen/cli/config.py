@@ -2,13 +2,14 @@
 
 import json
 import os
+from typing import Any
 
 import click
 
 from imagegen.checks import SECRET_PARTS, url_parts
 from imagegen.cli.options import misconfigured, settings_options
 from imagegen.logs import HIDDEN
-from imagegen.settings import all_settings, read
+from imagegen.settings import all_settings, given, read
 
 
 @click.command()
@@ -21,31 +22,38 @@ def config(*, as_json: bool, **options: str | None) -> None:
     """
     names = [item.name for item in all_settings()]
     values, wrong = read(os.environ, options, names)
-    rows = []
+    shown: dict[str, dict[str, Any]] = {}
     for item in all_settings():
-        variable = item.metadata["variable"]
-        source = "default"
-        if options.get(item.name) is not None:
-            source = "option"
-        elif os.environ.get(variable):
-            source = "environment"
-        value = values.get(item.name, "(wrong)")
-        if variable == "DATABASE_URL" and item.name in values and value:
-            value = _without_passwords(value)
-        elif item.metadata["secret"] and item.name in values and value:
-            value = HIDDEN
-        rows.append((variable, value, source))
+        variable, value = item.metadata["variable"], values.get(item.name)
+        if item.name not in values:
+            text = "(wrong)"
+        elif value is None:
+            text = "none" if item.metadata["default"] else "(not set)"
+        elif item.metadata["secret"]:
+            text = value = _without_passwords(value) if item.name == "database_url" else HIDDEN
+        else:
+            text = _as_given(value)
+        _, source = given(item, os.environ, options)
+        shown[variable] = {"value": value, "source": source}
+        if not as_json:
+            click.echo(f"{variable:<32} {text}  ({source})")
     if as_json:
-        click.echo(
-            json.dumps({variable: value for variable, value, _ in rows}, indent=2, default=str)
-        )
-    else:
-        for variable, value, source in rows:
-            shown = "(not set)" if value is None else value
-            shown = json.dumps(value) if isinstance(value, dict) else shown
-            click.echo(f"{variable:<32} {shown}  ({source})")
+        click.echo(json.dumps(shown, indent=2, default=str))
     if wrong:
         raise misconfigured(wrong)
+
+
+def _as_given(value: object) -> str:
+    """A value as text that its setting takes."""
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return repr(value).removesuffix(".0")
+        case dict():
+            return json.dumps(value)
+        case _:
+            return str(value)
 
 
 def _without_passwords(url: str) -> str:

@@ -33,7 +33,7 @@ def refused(site: Site, *arguments: str, code: int) -> str:
         ("REPLICATE_API_TOKEN", f"{CANARY} two", "REPLICATE_API_TOKEN must be a Replicate API"),
         ("REPLICATE_MODEL_VERSION", "flux schnell", "REPLICATE_MODEL_VERSION must be owner/name"),
         ("IMAGEGEN_MODEL_INPUT", "[1]", "IMAGEGEN_MODEL_INPUT must be a JSON object"),
-        ("POLL_INTERVAL_SECONDS", "often", "POLL_INTERVAL_SECONDS must be seconds from 0.05"),
+        ("POLL_INTERVAL_SECONDS", "often", "POLL_INTERVAL_SECONDS must be a duration"),
         ("WORKER_BATCH_SIZE", "0", "WORKER_BATCH_SIZE must be a whole number from 1 to 100"),
         ("REPLICATE_BASE_URL", "http://example.com", "REPLICATE_BASE_URL must be an https URL"),
     ],

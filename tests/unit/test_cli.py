@@ -103,9 +103,24 @@ def test_config_shows_every_setting_and_where_it_comes_from() -> None:
     assert result.exit_code == 0
     assert lines.keys() == {item.metadata["variable"] for item in all_settings()}
     assert lines["WORKER_BATCH_SIZE"].split()[1:] == ["4", "(option)"]
-    assert lines["POLL_INTERVAL_SECONDS"].split()[1:] == ["2.0", "(environment)"]
+    assert lines["POLL_INTERVAL_SECONDS"].split()[1:] == ["2", "(environment)"]
     assert lines["IMAGEGEN_PROCS"].split()[1:] == ["2", "(default)"]
     assert lines["DEFAULT_PROMPT"].split()[1:] == ["(not", "set)", "(default)"]
+
+
+def configured(**environment: str) -> dict[str, str]:
+    """What `config` shows of each setting."""
+    lines = imagegen("config", **environment).stdout.splitlines()
+    return {line[:33].strip(): line[33:].rpartition("  (")[0] for line in lines}
+
+
+def test_config_shows_values_that_can_be_given_back() -> None:
+    shown = configured(**ENOUGH, IMAGEGEN_MARKER_INPUT="none", POLL_INTERVAL_SECONDS="0.5")
+    given = {name: text for name, text in shown.items() if text != "(not set)"}
+
+    assert given["IMAGEGEN_REPLACE_LOST"] == "no"
+    assert given["IMAGEGEN_GIVE_UP_AFTER_SECONDS"] == "86400"
+    assert configured(**given | ENOUGH) == shown
 
 
 @pytest.mark.parametrize("form", [(), ("--json",)])
@@ -133,7 +148,7 @@ def test_config_shows_the_database_as_libpq_reads_it_without_its_passwords(
     environment = ENOUGH | {"DATABASE_URL": url}
     shown = json.loads(imagegen("config", "--json", **environment).stdout)
 
-    assert set(shown["DATABASE_URL"].split()) == set(words.split())
+    assert set(shown["DATABASE_URL"]["value"].split()) == set(words.split())
 
 
 def test_config_shows_the_models_inputs_as_they_are_given() -> None:
@@ -144,11 +159,14 @@ def test_config_shows_the_models_inputs_as_they_are_given() -> None:
 
 
 def test_config_as_json_is_one_object() -> None:
-    shown = json.loads(imagegen("config", "--json", **ENOUGH).stdout)
+    given = {"IMAGEGEN_REPLACE_LOST": "yes"}
+    shown = json.loads(imagegen("config", "--json", "--slots", "4", **ENOUGH, **given).stdout)
 
-    assert shown["WORKER_BATCH_SIZE"] == 10
-    assert shown["IMAGEGEN_MODEL_INPUT"] == {}
-    assert shown["DEFAULT_PROMPT"] is None
+    assert shown.keys() == {item.metadata["variable"] for item in all_settings()}
+    assert shown["WORKER_BATCH_SIZE"] == {"value": 4, "source": "option"}
+    assert shown["IMAGEGEN_REPLACE_LOST"] == {"value": True, "source": "environment"}
+    assert shown["IMAGEGEN_MODEL_INPUT"] == {"value": {}, "source": "default"}
+    assert shown["DEFAULT_PROMPT"] == {"value": None, "source": "default"}
 
 
 def test_config_tells_what_is_wrong_and_still_shows_the_rest() -> None:

@@ -68,6 +68,13 @@ def test_a_duration_may_have_a_unit(given: str, seconds: float) -> None:
     assert loaded.give_up_after_seconds == seconds
 
 
+@pytest.mark.parametrize(("given", "seconds"), [("10m", 600), ("0.5m", 30), ("90", 90)])
+def test_replicate_is_told_whole_seconds_whatever_the_unit(given: str, seconds: int) -> None:
+    loaded = with_environment(IMAGEGEN_CANCEL_AFTER_SECONDS=given)
+
+    assert repr(loaded.cancel_after_seconds) == repr(seconds)
+
+
 def test_a_folder_for_images_must_be_there(tmp_path: Path) -> None:
     assert with_environment(IMAGEGEN_KEEP_IMAGES=str(tmp_path)).keep_images == tmp_path
     (complaint,) = complaints(ENOUGH | {"IMAGEGEN_KEEP_IMAGES": str(tmp_path / "none")})
@@ -76,7 +83,7 @@ def test_a_folder_for_images_must_be_there(tmp_path: Path) -> None:
 
 def test_a_wrong_option_is_named_as_it_was_written() -> None:
     assert complaints(ENOUGH, lease_seconds="soon") == [
-        "--lease must be seconds from 1 to 600, or 5m, 2h, not 'soon'"
+        "--lease must be a duration from 1s to 10m, not 'soon'"
     ]
 
 
@@ -90,32 +97,20 @@ def test_an_empty_variable_is_one_that_was_not_set() -> None:
 @pytest.mark.parametrize(
     ("variable", "wrong", "said"),
     [
-        (
-            "POLL_INTERVAL_SECONDS",
-            "0",
-            "seconds from 0.05 to 60, or 5m, 2h, not '0'",
-        ),
-        (
-            "POLL_INTERVAL_SECONDS",
-            "61",
-            "seconds from 0.05 to 60, or 5m, 2h, not '61'",
-        ),
-        (
-            "POLL_INTERVAL_SECONDS",
-            "nan",
-            "seconds from 0.05 to 60, or 5m, 2h, not 'nan'",
-        ),
-        (
-            "IMAGEGEN_GRACE_SECONDS",
-            "inf",
-            "seconds from 0 to 3600, or 5m, 2h, not 'inf'",
-        ),
+        ("POLL_INTERVAL_SECONDS", "0", "a duration from 0.05s to 1m, not '0'"),
+        ("POLL_INTERVAL_SECONDS", "61", "a duration from 0.05s to 1m, not '61'"),
+        ("POLL_INTERVAL_SECONDS", "5m", "a duration from 0.05s to 1m, not '5m'"),
+        ("POLL_INTERVAL_SECONDS", "nan", "a duration from 0.05s to 1m, not 'nan'"),
+        ("IMAGEGEN_GRACE_SECONDS", "inf", "a duration from 0s to 1h, not 'inf'"),
+        ("IMAGEGEN_GIVE_UP_AFTER_SECONDS", "2y", "a duration from 1s to 365d, not '2y'"),
+        ("IMAGEGEN_CANCEL_AFTER_SECONDS", "1h", "a duration from 5s to 30m, not '1h'"),
+        ("IMAGEGEN_CANCEL_AFTER_SECONDS", "7.5", "whole seconds, not '7.5'"),
         ("IMAGEGEN_PROCS", "1.5", "a whole number from 1 to 64, not '1.5'"),
-        ("IMAGEGEN_PROCS", "9" * 5000, "a whole number from 1 to 64"),
+        ("IMAGEGEN_PROCS", "9" * 5000, f"a whole number from 1 to 64, not '{'9' * 60}…'"),
         ("IMAGEGEN_METRICS_PORT", "65536", "a whole number from 0 to 65535, not '65536'"),
         ("IMAGEGEN_LOG_FORMAT", "xml", "one of auto, json, text, not 'xml'"),
-        ("FALLBACK_CENSORED_PROMPT", "   ", "a prompt of 1 to 1000 characters, not 3"),
-        ("FALLBACK_CENSORED_PROMPT", "\u200b\u200d", "a prompt of 1 to 1000 characters"),
+        ("FALLBACK_CENSORED_PROMPT", " ", "a prompt of 1 to 1000 characters, not a blank one"),
+        ("FALLBACK_CENSORED_PROMPT", "\u200b\u200d", "1000 characters, not a blank one"),
         ("DEFAULT_PROMPT", "x" * 1001, "a prompt of 1 to 1000 characters, not 1001"),
         ("REPLICATE_MODEL_VERSION", "flux", "owner/name, owner/name:version or a version"),
         ("REPLICATE_MODEL_VERSION", "../v1/account", "owner/name, owner/name:version or"),
@@ -146,7 +141,13 @@ def test_a_wrong_value_is_told_with_what_it_must_be(variable: str, wrong: str, s
 
 @pytest.mark.parametrize(
     "url",
-    ["mysql://u:pass-word@h/d", "host=h password=pass-word", "postgresql://u:pass-word@h:port/d"],
+    [
+        "mysql://u:pass-word@h/d",
+        "host=h password=pass-word",
+        "postgresql://u:pass-word@h:port/d",
+        "postgresql://u:pass-word@h:65536/d",
+        f"postgresql://u:pass-word@h:{'9' * 5000}/d",
+    ],
 )
 def test_a_wrong_database_url_is_told_without_its_password(url: str) -> None:
     [line] = complaints(ENOUGH | {"DATABASE_URL": url})
@@ -174,6 +175,14 @@ def test_a_wrong_api_token_is_told_without_repeating_it(token: str) -> None:
 
     assert line.startswith("REPLICATE_API_TOKEN must be a Replicate API token")
     assert "r8_" not in line
+
+
+@pytest.mark.parametrize("variable", ["REPLICATE_MODEL_VERSION", "IMAGEGEN_KEEP_IMAGES"])
+@pytest.mark.parametrize("secret", ["r8_secret", "postgresql://user:pass-word@host/tokens"])
+def test_a_secret_in_the_wrong_variable_is_not_repeated(variable: str, secret: str) -> None:
+    [line] = complaints(ENOUGH | {variable: secret})
+
+    assert line.endswith(", not what looks like a token or a password")
 
 
 def test_a_token_read_from_a_file_loses_its_line_end() -> None:
