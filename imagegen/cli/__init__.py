@@ -3,8 +3,11 @@
 What a command needs is imported when it runs, so that `imagegen --help` is quick.
 """
 
+import os
+
 import click
 
+from imagegen.cli import streams
 from imagegen.cli.config import config
 from imagegen.cli.db import db
 from imagegen.cli.demo import demo
@@ -18,13 +21,19 @@ from imagegen.cli.tokens import tokens
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="imagegen")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Turn the prompts of newly minted NFTs into images, through Replicate, from PostgreSQL.
 
     Every token gets its image, and none is paid for twice, whatever is killed.
 
     Settings come from options or environment variables: see `imagegen config`.
+
+    Example: imagegen supervise --procs 2
     """
+    # The wish of https://no-color.org, whatever it is set to; click asks the context.
+    if os.environ.get("NO_COLOR"):
+        context.color = False
 
 
 for command in (supervise, worker, status, tokens, spend, doctor, enqueue, demo, db, config):
@@ -32,4 +41,5 @@ for command in (supervise, worker, status, tokens, spend, doctor, enqueue, demo,
 
 
 def main() -> None:
-    cli(prog_name="imagegen")
+    with streams.usable():
+        cli(prog_name="imagegen")

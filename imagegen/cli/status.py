@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SETTINGS = ["database_url", "metrics_host", "metrics_port"]
 LOOK_EVERY_SECONDS = 2.0
+CLEAR = "\x1b[2J\x1b[1;1H"  # the screen, and to its top
 COLUMNS = [
     Column("worker"),
     Column("pid", right=True),
@@ -68,7 +69,8 @@ def status(*, watch: bool, as_json: bool, **options: str | None) -> None:
         while True:
             look = _look(**values)
             if sys.stdout.isatty():
-                click.clear()
+                # Not click.clear(): it does nothing where NO_COLOR is set.
+                click.echo(CLEAR, nl=False, color=True)
             _show(look, as_json=as_json, watched=True)
             time.sleep(LOOK_EVERY_SECONDS)
     except KeyboardInterrupt:

@@ -1,0 +1,46 @@
+"""Output that goes to a full disk, to nobody, or to a reader who leaves."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+def shell(line: str, **environment: str) -> tuple[int, str, str]:
+    """The exit code, output and errors of a line in which $imagegen is the command."""
+    command = f"{sys.executable} -m imagegen"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; imagegen='{command}'; {line}"],
+        env=os.environ | environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", ["--version", "supervise --help"])
+@pytest.mark.parametrize(
+    ("elsewhere", "why"),
+    [(">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")],
+)
+def test_output_that_cannot_be_written_is_one_line_and_exit_code_1(
+    elsewhere: str, why: str, command: str, unbuffered: str
+) -> None:
+    told = shell(f"$imagegen {command} {elsewhere}", PYTHONUNBUFFERED=unbuffered)
+
+    assert told == (1, "", f"imagegen: cannot write the output: {why}\n")
+
+
+def test_a_reader_who_leaves_early_hears_no_complaint() -> None:
+    assert shell("$imagegen supervise --help | true")[1:] == ("", "")
+
+
+def test_an_encoding_without_our_characters_still_gets_the_help() -> None:
+    code, shown, errors = shell("$imagegen supervise --help", PYTHONIOENCODING="latin-1")
+
+    assert (code, errors) == (0, "")
+    assert "output_format ?)" in shown
+
+
+def test_without_standard_error_the_output_is_the_same() -> None:
+    assert shell("$imagegen --version 2>&- <&-") == shell("$imagegen --version")
