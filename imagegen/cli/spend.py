@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 COLUMNS = [
     Column("day"),
     Column("model", gives_way=True),
-    Column("outcome", gives_way=True),
+    Column("outcome", gives_way=True, prefix="failed: "),
     Column("predictions", right=True),
     Column("images", right=True),
     Column("seconds", right=True),

@@ -18,6 +18,7 @@ class Column:
     title: str
     right: bool = False
     gives_way: bool = False  # is cut where the terminal is too narrow
+    prefix: str = ""  # is left out before anything is cut
     colours: Mapping[str, str] = field(default_factory=dict)  # by what is in the cell
 
 
@@ -29,26 +30,56 @@ def terminal_width() -> int | None:
 def table(
     columns: Sequence[Column], rows: Iterable[Sequence[str]], width: int | None
 ) -> Iterator[str]:
-    """The lines of a table, its titles first, no wider than `width`."""
+    """The lines of a table, its titles first, no wider than `width`; where no table fits, some
+    lines for each row."""
     cells = [[harmless(cell) for cell in row] for row in rows]
-    widths = [
-        max(map(text_width, [column.title, *(row[index] for row in cells)]))
-        for index, column in enumerate(columns)
-    ]
-    if width is not None:
-        widths = _narrowed(columns, widths, width)
+    widths = _widths(columns, cells)
+    if width is not None and _total(widths) > width:
+        shorter = [_without_prefixes(columns, row) for row in cells]
+        narrower = _narrowed(columns, _widths(columns, shorter), width)
+        if _total(narrower) > width:
+            yield from _blocks(columns, cells, width)
+            return
+        cells, widths = shorter, narrower
     titles = map(_padded, columns, (column.title for column in columns), widths)
     yield click.style(GAP.join(titles).rstrip(), bold=True)
     for row in cells:
         yield GAP.join(map(_cell, columns, row, widths)).rstrip()
 
 
+def _widths(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> list[int]:
+    return [
+        max(map(text_width, [column.title, *(row[index] for row in cells)]))
+        for index, column in enumerate(columns)
+    ]
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + len(GAP) * (len(widths) - 1)
+
+
+def _without_prefixes(columns: Sequence[Column], row: Sequence[str]) -> list[str]:
+    return [cell.removeprefix(column.prefix) for column, cell in zip(columns, row, strict=True)]
+
+
+def _blocks(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int) -> Iterator[str]:
+    """For each row a line for each of its cells that holds something; a blank line between rows."""
+    label_width = max(len(column.title) for column in columns)
+    room = max(width - label_width - len(GAP), NARROWEST)
+    for number, row in enumerate(cells):
+        if number:
+            yield ""
+        for column, text in zip(columns, row, strict=True):
+            if text:
+                shown = _coloured(column, text, cut(text, room))
+                yield f"{column.title:<{label_width}}{GAP}{shown}"
+
+
 def _narrowed(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[int]:
     """The widest that may gives way first, as long as that helps."""
     narrowed = list(widths)
     yielding = [index for index, column in enumerate(columns) if column.gives_way]
-    excess = sum(widths) + len(GAP) * (len(widths) - 1) - width
-    for _ in range(excess):
+    while yielding and _total(narrowed) > width:
         widest = max(yielding, key=narrowed.__getitem__)
         if narrowed[widest] <= NARROWEST:
             break
@@ -58,8 +89,13 @@ def _narrowed(columns: Sequence[Column], widths: Sequence[int], width: int) -> l
 
 def _cell(column: Column, text: str, width: int) -> str:
     padded = _padded(column, text, width)
-    colour, shown = column.colours.get(text), padded.strip()
-    return padded.replace(shown, click.style(shown, fg=colour)) if colour else padded
+    shown = padded.strip()
+    return padded.replace(shown, _coloured(column, text, shown))
+
+
+def _coloured(column: Column, text: str, shown: str) -> str:
+    colour = column.colours.get(text)
+    return click.style(shown, fg=colour) if colour else shown
 
 
 def _padded(column: Column, text: str, width: int) -> str:
@@ -96,8 +132,10 @@ def _columns(character: str) -> int:
     return 2 if unicodedata.east_asian_width(character) in {"W", "F"} else 1
 
 
-def told_duration(seconds: float) -> str:
-    """45 s, 12 min, 3 h or 12 d."""
+def told_duration(seconds: float | None) -> str:
+    """45 s, 12 min, 3 h or 12 d; - where nobody knows."""
+    if seconds is None:
+        return "-"
     for unit, length in UNITS.items():
         if seconds >= length:
             return f"{seconds / length:.0f} {unit}"

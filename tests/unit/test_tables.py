@@ -31,13 +31,38 @@ def test_a_narrow_terminal_cuts_the_column_that_gives_way() -> None:
     assert lines(40)[1] == "    7  failed     the prediction failed…"
 
 
-@pytest.mark.parametrize("width", [28, 40, 61, 62, 200])
+@pytest.mark.parametrize("width", [16, 25, 26, 28, 40, 61, 62, 200])
 def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     assert max(map(text_width, lines(width))) <= width
 
 
-def test_a_terminal_too_narrow_for_any_table_still_shows_what_matters() -> None:
-    assert lines(5)[1] == "    7  failed     the pre…"
+def test_where_no_table_fits_each_row_becomes_some_lines() -> None:
+    assert lines(25) == [
+        "token   7",
+        "status  failed",
+        "error   the prediction f…",
+        "",
+        "token   1234",
+        "status  uploading",
+    ]
+
+
+def test_a_table_in_which_no_column_gives_way_becomes_lines_too() -> None:
+    shown = [unstyle(line) for line in table([Column("id"), Column("state")], [["7", "up"]], 8)]
+
+    assert shown == ["id     7", "state  up"]
+
+
+def test_the_prefix_that_cells_share_goes_before_anything_is_cut() -> None:
+    columns = [Column("model"), Column("outcome", gives_way=True, prefix="failed: ")]
+    rows = [["flux", "failed: content_policy"], ["flux", "succeeded"]]
+
+    assert list(table(columns, rows, 29))[1] == "flux   failed: content_policy"
+    assert list(table(columns, rows, 28))[1:] == ["flux   content_policy", "flux   succeeded"]
+
+
+def test_only_the_cell_has_the_colour_in_a_block_too() -> None:
+    assert list(table(COLUMNS, ROWS, 25))[1] == "status  \x1b[31mfailed\x1b[0m"
 
 
 def test_no_line_ends_with_blanks_whatever_its_colour() -> None:
@@ -81,7 +106,7 @@ def test_any_text_fits_after_the_cut(text: str, width: int) -> None:
 
 @given(st.lists(st.lists(st.text(), min_size=3, max_size=3)))
 def test_every_row_is_one_printable_line(rows: list[list[str]]) -> None:
-    shown = lines(60, rows)
+    shown = lines(None, rows)
 
     assert len(shown) == len(rows) + 1
     assert all(line.isprintable() for line in shown)
@@ -89,7 +114,7 @@ def test_every_row_is_one_printable_line(rows: list[list[str]]) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "told"),
-    [(0, "0 s"), (59, "59 s"), (60, "1 min"), (5400, "2 h"), (86_400 * 12, "12 d")],
+    [(None, "-"), (0, "0 s"), (59, "59 s"), (60, "1 min"), (5400, "2 h"), (86_400 * 12, "12 d")],
 )
-def test_a_duration_is_told_in_its_greatest_unit(seconds: float, told: str) -> None:
+def test_a_duration_is_told_in_its_greatest_unit(seconds: float | None, told: str) -> None:
     assert told_duration(seconds) == told
