@@ -1,6 +1,7 @@
 """`imagegen db`: the database's schema."""
 
 import json
+import re
 
 import click
 
@@ -10,54 +11,70 @@ from imagegen.cli.options import (
     settings_options,
     told_in_one_line,
 )
+from imagegen.cli.progress import waiting
+from imagegen.cli.times import MisusedError
+
+as_json_option = click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 
 
 @click.group()
 def db() -> None:
-    """Bring the database's schema up or down, or look at it."""
+    """Bring the database's schema up or down, or look at it.
+
+    Example: imagegen db upgrade
+    """
+
+
+def _revision(_: click.Context, __: click.Parameter, value: str) -> str:
+    """Alembic has no line of its own for what cannot be a revision at all."""
+    if not re.fullmatch(r"[\w+-]+", value):
+        raise MisusedError(f"REVISION must be head, base, or one such as 0003, not {value!r}")
+    return value
 
 
 @db.command()
-@click.argument("revision", default="head")
+@click.argument("revision", default="head", callback=_revision)
+@as_json_option
 @settings_options("database_url")
-def upgrade(revision: str, **options: str | None) -> None:
+def upgrade(revision: str, *, as_json: bool, **options: str | None) -> None:
     """Create or adopt the tables. Safe to repeat.
 
     Example: imagegen db upgrade
     """
     url = load_database_url(options)
-    with told_in_one_line(url):
+    with told_in_one_line(url), waiting():
         from imagegen import schema  # noqa: PLC0415
 
         try:
             now = schema.upgrade(url, revision)
         except schema.SchemaError as error:
             raise failed(f"not migrated: {error}") from None
-        click.echo(f"the database is at revision {now}")
+    _tell(now, f"the database is at revision {now or 'none'}", as_json=as_json)
 
 
 @db.command()
-@click.argument("revision", default="base")
+@click.argument("revision", default="base", callback=_revision)
 @click.option("--yes", is_flag=True, help="Drop the record of generations as well.")
+@as_json_option
 @settings_options("database_url")
-def downgrade(revision: str, *, yes: bool, **options: str | None) -> None:
+def downgrade(revision: str, *, yes: bool, as_json: bool, **options: str | None) -> None:
     """Drop what imagegen made, and nothing else. Stop the workers first.
 
     Example: imagegen db downgrade --yes
     """
     url = load_database_url(options)
-    with told_in_one_line(url):
+    with told_in_one_line(url), waiting():
         from imagegen import schema  # noqa: PLC0415
 
         try:
             left = schema.downgrade(url, revision, lose_data=yes)
         except schema.SchemaError as error:
             raise failed(f"not migrated: {error}") from None
-        click.echo(f"the database is at revision {left or 'none'}")
+    _tell(left, f"the database is at revision {left or 'none'}", as_json=as_json)
 
 
 @db.command()
-@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@as_json_option
 @settings_options("database_url")
 def current(*, as_json: bool, **options: str | None) -> None:
     """Print the database's revision.
@@ -65,30 +82,35 @@ def current(*, as_json: bool, **options: str | None) -> None:
     Example: imagegen db current
     """
     url = load_database_url(options)
-    with told_in_one_line(url):
+    with told_in_one_line(url), waiting():
         from imagegen import database  # noqa: PLC0415
 
         with database.connect(url) as connection:
             revision = database.current_revision(connection)
-        if as_json:
-            told = {"revision": revision, "needed": database.newest_revision()}
-            click.echo(json.dumps(told, indent=2))
-        else:
-            click.echo(revision or "none")
+    _tell(revision, revision or "none", as_json=as_json)
 
 
 @db.command()
+@as_json_option
 @settings_options("database_url")
-def check(**options: str | None) -> None:
+def check(*, as_json: bool, **options: str | None) -> None:
     """Exit with 0 when the database is as this imagegen needs it, with 1 and a line otherwise.
 
     Example: imagegen db check
     """
     url = load_database_url(options)
-    with told_in_one_line(url):
+    with told_in_one_line(url), waiting():
         from imagegen import database  # noqa: PLC0415
 
         with database.connect(url) as connection:
             revision = database.check_revision(connection)
             database.read_tables(connection)
-            click.echo(f"the database is at revision {revision}, as needed")
+    _tell(revision, f"the database is at revision {revision}, as needed", as_json=as_json)
+
+
+def _tell(revision: str | None, line: str, *, as_json: bool) -> None:
+    if as_json:
+        from imagegen.database import newest_revision  # noqa: PLC0415
+
+        line = json.dumps({"revision": revision, "needed": newest_revision()}, indent=2)
+    click.echo(line)

@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from imagegen.checks import url_secrets
+from imagegen.cli.progress import waiting
 from imagegen.settings import (
     CONFIGURATION,
     ConfigurationError,
@@ -17,6 +18,9 @@ from imagegen.settings import (
     option_name,
     read,
 )
+
+if TYPE_CHECKING:
+    from imagegen.database import Connection, Tables
 
 Command = Callable[..., None]
 
@@ -80,6 +84,19 @@ def told_in_one_line(database_url: str) -> Iterator[None]:
     except Error as error:
         reason = " ".join(str(error).split())
         raise failed(f"cannot use the database of DATABASE_URL: {redact(reason)}") from None
+
+
+@contextmanager
+def connected(database_url: str, name: str) -> "Iterator[tuple[Connection, Tables]]":
+    """The database and its tables, as imagegen needs them."""
+    from imagegen import database  # noqa: PLC0415
+
+    with ExitStack() as stack:
+        with waiting():
+            connection = stack.enter_context(database.connect(database_url, name))
+            database.check_revision(connection)
+            tables = database.read_tables(connection)
+        yield connection, tables
 
 
 def failed(line: str) -> click.ClickException:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagegen.cli.options import misconfigured, settings_options, told_in_one_line
+from imagegen.cli.progress import waiting
 from imagegen.cli.tables import Column, table, terminal_width, told_duration
 from imagegen.settings import read
 
@@ -77,6 +78,7 @@ def status(*, watch: bool, as_json: bool, **options: str | None) -> None:
         return
 
 
+@waiting()
 def _look(*, database_url: str, metrics_host: str, metrics_port: int) -> Look:
     from imagegen.status import NoSupervisorError, read_queue, read_workers  # noqa: PLC0415
 
@@ -146,7 +148,7 @@ def _row(worker: "Worker", now: datetime) -> list[str]:
     return [
         worker.slot,
         str(worker.pid),
-        "-" if up_seconds is None else told_duration(up_seconds),
+        told_duration(up_seconds),
         str(worker.restarts),
         str(worker.busy),
         gate,

@@ -5,6 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import psycopg
+import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
@@ -65,6 +66,16 @@ def test_an_upgrade_can_be_repeated(site: Site) -> None:
     again = site.run("db", "upgrade")
 
     assert (again.returncode, again.stdout) == (0, "the database is at revision 0004\n")
+
+
+@pytest.mark.parametrize("command", ["upgrade", "current", "check", "downgrade"])
+def test_every_command_tells_the_revision_as_json(site: Site, command: str) -> None:
+    done = site.run("db", command, "--json")
+
+    newest = newest_revision()
+    left = None if command == "downgrade" else newest
+    assert done.returncode == 0
+    assert json.loads(done.stdout) == {"revision": left, "needed": newest}
 
 
 def test_the_revision_is_told_before_and_after_the_upgrade(empty_site: Site) -> None:

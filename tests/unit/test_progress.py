@@ -1,0 +1,83 @@
+"""What takes long says so on a terminal, and leaves nothing behind."""
+
+import io
+import threading
+from collections.abc import Iterator
+from contextlib import redirect_stderr
+
+import pytest
+
+from imagegen.cli import progress
+from imagegen.cli.progress import WAITING, shown, waiting
+
+
+class Terminal(io.StringIO):
+    """A screen that knows whether something was written to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.changed = threading.Event()
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        written = super().write(text)
+        if text:  # click tries with none whether this takes text
+            self.changed.set()
+        return written
+
+
+@pytest.fixture(autouse=True)
+def everything_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "LONG_SECONDS", 0.0)
+
+
+def test_a_long_wait_is_a_line_that_is_gone_afterwards() -> None:
+    with redirect_stderr(Terminal()) as terminal, waiting():
+        assert terminal.changed.wait(10)
+        said = terminal.getvalue()
+
+    assert said == WAITING
+    assert terminal.getvalue() == f"{WAITING}\r{' ' * len(WAITING)}\r"
+
+
+def test_the_line_is_gone_where_the_wait_ends_in_an_error() -> None:
+    with (
+        redirect_stderr(Terminal()) as terminal,
+        pytest.raises(KeyboardInterrupt),
+        waiting(),
+    ):
+        assert terminal.changed.wait(10)
+        raise KeyboardInterrupt
+
+    assert terminal.getvalue().endswith(" \r")
+
+
+def test_a_short_wait_is_not_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "LONG_SECONDS", 60.0)
+
+    with redirect_stderr(Terminal()) as terminal, waiting():
+        pass
+
+    assert terminal.getvalue() == ""
+
+
+def test_where_nobody_looks_nothing_is_said() -> None:
+    with redirect_stderr(io.StringIO()) as file, waiting():
+        assert threading.active_count() == 1
+
+    assert file.getvalue() == ""
+
+
+def test_the_wait_for_the_first_step_is_said_and_then_there_is_a_bar() -> None:
+    def steps() -> Iterator[int]:
+        assert terminal.changed.wait(10)
+        yield 1
+
+    with redirect_stderr(Terminal()) as terminal:
+        assert list(shown(steps(), 1, int)) == [1]
+
+    line, _, bar = terminal.getvalue().rpartition(" \r")
+    assert line.startswith(WAITING)
+    assert "Tokens" in bar
