@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import re
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,10 +11,12 @@ from typing import TextIO
 import psycopg
 
 from imagegen import prompts
+from imagegen.checks import quoted
 from imagegen.database import AWAY, Connection, Tables
 
 WALLET_CHARACTERS = 42  # the width of authors.wallet_address
-LARGEST_TOKEN_ID = 2**31 - 1  # the column's type
+# By the type of tokens_s0.token_id, which is the user's in an adopted table.
+LARGEST_TOKEN_IDS = {"integer": 2**31 - 1, "bigint": 2**63 - 1}
 # Rows in one INSERT: a step of the progress bar, some 20 ms.
 STEP = 1000
 COLUMNS = {"wallet_address": "wallet", "author": "wallet", "prompt": "prompt", "token_id": "token"}
@@ -27,11 +30,15 @@ COLUMNS_OF = """
         attnotnull AND NOT atthasdef AND attidentity = '' AS must
     FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped"""
 
+ID_TYPE = """
+    SELECT format_type(atttypid, NULL) FROM pg_attribute
+    WHERE attrelid = to_regclass('tokens_s0') AND attname = 'token_id'"""
+
 # By column, in SQL: what each row is given, and what fills others that must have a value.
 AUTHOR = {"wallet_address": "given.wallet", "prompt_text": "given.prompt"}
 AUTHORS_GIVEN = "FROM unnest(%s::text[], %s::text[]) AS given (wallet, prompt)"
 TOKEN = {"token_id": "given.token_id", "author_id": "given.author_id"}
-TOKENS_GIVEN = "FROM unnest(%s::integer[], %s::text[]) AS given (token_id, author_id)"
+TOKENS_GIVEN = "FROM unnest(%s::bigint[], %s::text[]) AS given (token_id, author_id)"
 FILLED = {"id": "gen_random_uuid()", "created_at": "now()", "generation_attempts": "0"}
 
 
@@ -65,12 +72,14 @@ class Made:
 def wishes(texts: Sequence[str], author: str | None, count: int) -> list[Wish]:
     """`count` tokens for each prompt, by this author or a new one for each; without a prompt, by
     this author as it is. Raises EnqueueError."""
+    if author is not None:
+        author = _wallet("--author", author)
     found = [
         _wish(f"prompt {number}", author or f"0x{secrets.token_hex(20)}", text)
         for number, text in enumerate(texts, 1)
     ]
     if author and not texts:
-        found = [_wish("--author", author, None)]
+        found = [Wish("--author", author, None)]
     return [wish for wish in found for _ in range(count)]
 
 
@@ -98,6 +107,8 @@ def read_csv(file: TextIO, count: int) -> list[Wish]:
         raise EnqueueError(f"line {rows.line_num}: {error}") from None
     except UnicodeDecodeError:
         raise EnqueueError(f"not UTF-8, somewhere after line {rows.line_num}") from None
+    if not found:
+        raise EnqueueError("the file has no rows below its header")
     return [wish for wish in found for _ in range(count)]
 
 
@@ -113,9 +124,7 @@ def _columns(header: Sequence[str]) -> list[str]:
 
 def _wish(where: str, wallet: str, prompt: str | None, token_id: str | None = None) -> Wish:
     """Raises EnqueueError where it can never be granted."""
-    wallet = wallet.strip()
-    if not 0 < len(wallet) <= WALLET_CHARACTERS or not wallet.isprintable() or " " in wallet:
-        raise EnqueueError(f"{where}: an author is a word of 1 to {WALLET_CHARACTERS} characters")
+    wallet = _wallet(where, wallet)
     if prompt is not None:
         prompt = prompt.strip()
         try:
@@ -127,10 +136,25 @@ def _wish(where: str, wallet: str, prompt: str | None, token_id: str | None = No
             raise EnqueueError(f"{where}: PostgreSQL cannot keep the prompt's NUL")
     if token_id is None:
         return Wish(where, wallet, prompt)
-    is_whole = token_id.isascii() and token_id.isdecimal()
-    if not is_whole or int(token_id) > LARGEST_TOKEN_ID:
-        raise EnqueueError(f"{where}: token_id must be a whole number, not {token_id!r}")
+    largest = LARGEST_TOKEN_IDS["bigint"]
+    # By its length first: Python refuses to read a number of thousands of digits.
+    is_whole = re.fullmatch("[0-9]+", token_id) and len(token_id) <= len(str(largest))
+    if not is_whole or int(token_id) > largest:
+        raise _no_token_id(where, largest, token_id)
     return Wish(where, wallet, prompt, int(token_id))
+
+
+def _wallet(where: str, wallet: str) -> str:
+    """Raises EnqueueError where it is none."""
+    wallet = wallet.strip()
+    if not 0 < len(wallet) <= WALLET_CHARACTERS or not wallet.isprintable() or " " in wallet:
+        raise EnqueueError(f"{where}: an author is a word of 1 to {WALLET_CHARACTERS} characters")
+    return wallet
+
+
+def _no_token_id(where: str, largest: int, given: str) -> EnqueueError:
+    must = f"a whole number from 0 to {largest}"
+    return EnqueueError(f"{where}: token_id must be {must}, not {quoted(given)}")
 
 
 def enqueue(connection: Connection, tables: Tables, wanted: Sequence[Wish]) -> Iterator[list[Made]]:
@@ -173,25 +197,33 @@ def _authors(
     known = {key: (prompt or "").strip() for key, _, prompt in rows}
     missing: dict[str, Wish] = {}
     for wish in wanted:
-        if wish.prompt is not None and known.setdefault(wish.key, wish.prompt) != wish.prompt:
+        if wish.prompt is None:
+            continue
+        if wish.key in known:
+            prompt, found = known[wish.key], "is there already, with another prompt or none"
+        else:
+            first = missing.setdefault(wish.key, wish)
+            prompt, found = first.prompt, f"has another prompt from {first.where}"
+        if wish.prompt != prompt:
             raise EnqueueError(
-                f"{wish.where}: the author {wish.wallet} is there already, with another prompt"
-                " or none: leave the prompt out, or take another author"
+                f"{wish.where}: the author {wish.wallet} {found}:"
+                " leave the prompt out, or take another author"
             )
-        if wish.prompt is not None:
-            missing.setdefault(wish.key, wish)
     for wish in wanted:
-        if wish.key not in known:
+        if wish.key not in known and wish.key not in missing:
             raise EnqueueError(f"{wish.where}: there is no author {wish.wallet}, and no prompt")
-    ids = {key: author_id for key, author_id, _ in rows}
-    return ids, {key: wish for key, wish in missing.items() if key not in ids}
+    return {key: author_id for key, author_id, _ in rows}, missing
 
 
 def _token_ids(connection: Connection, wanted: Sequence[Wish]) -> list[int]:
     """An id for each token, in their order; those that are not given continue after the highest."""
+    kind = connection.execute(ID_TYPE).fetchone()
+    largest = LARGEST_TOKEN_IDS.get(kind[0] if kind else "", LARGEST_TOKEN_IDS["integer"])
     given: dict[int, str] = {}
     for wish in wanted:
         if wish.token_id is not None:
+            if wish.token_id > largest:
+                raise _no_token_id(wish.where, largest, str(wish.token_id))
             if wish.token_id in given:
                 there = given[wish.token_id]
                 raise EnqueueError(f"{wish.where}: token {wish.token_id} is on {there} already")
@@ -203,7 +235,7 @@ def _token_ids(connection: Connection, wanted: Sequence[Wish]) -> list[int]:
         raise EnqueueError(f"{given[taken[0]]}: there is a token {taken[0]} already")
     row = connection.execute("SELECT coalesce(max(token_id), 0) FROM tokens_s0").fetchone()
     highest = max([0, *given, *(row or ())])
-    if highest + len(wanted) - len(given) > LARGEST_TOKEN_ID:
+    if highest + len(wanted) - len(given) > largest:
         raise EnqueueError(f"no token id is left after {highest}: give them in a CSV file")
     following = itertools.count(highest + 1)
     return [next(following) if wish.token_id is None else wish.token_id for wish in wanted]

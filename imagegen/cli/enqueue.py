@@ -6,7 +6,13 @@ from typing import TextIO
 
 import click
 
-from imagegen.cli.options import failed, load_database_url, settings_options, told_in_one_line
+from imagegen.cli.options import (
+    connected,
+    failed,
+    load_database_url,
+    settings_options,
+    told_in_one_line,
+)
 from imagegen.cli.progress import shown
 from imagegen.cli.times import MisusedError
 
@@ -43,20 +49,18 @@ def enqueue(
     Example: imagegen enqueue "A lighthouse made of glass" --count 3
              imagegen enqueue --csv mints.csv
     """
-    if bool(prompts or author) == (csv_file is not None):
+    if bool(prompts or author is not None) == (csv_file is not None):
         raise MisusedError("name a PROMPT, an --author or both, or a --csv file")
     url = load_database_url(options)
     with told_in_one_line(url):
-        from imagegen import database, enqueue  # noqa: PLC0415
+        from imagegen import enqueue  # noqa: PLC0415
 
         try:
             if csv_file:
                 wanted = enqueue.read_csv(csv_file, count)
             else:
                 wanted = enqueue.wishes(prompts, author, count)
-            with database.connect(url, "imagegen enqueue") as connection:
-                database.check_revision(connection)
-                tables = database.read_tables(connection)
+            with connected(url, "imagegen enqueue") as (connection, tables):
                 steps = enqueue.enqueue(connection, tables, wanted)
                 made = [each for step in shown(steps, len(wanted), len) for each in step]
         except enqueue.EnqueueError as error:

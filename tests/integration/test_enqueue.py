@@ -83,6 +83,21 @@ def test_the_prompt_of_an_author_is_never_changed(site: Site) -> None:
     assert told.startswith("prompt 1: the author ada is there already, with another prompt")
 
 
+@pytest.mark.parametrize("prompts", [(), ("a lighthouse",)])
+def test_an_author_that_an_empty_variable_named_is_refused(
+    site: Site, prompts: tuple[str, ...]
+) -> None:
+    told = refused(site, *prompts, "--author", "")
+
+    assert told == "--author: an author is a word of 1 to 42 characters"
+
+
+def test_an_author_with_two_prompts_is_told_which_they_are(site: Site) -> None:
+    told = refused(site, "one", "two", "--author", "ada")
+
+    assert told.startswith("prompt 2: the author ada has another prompt from prompt 1: ")
+
+
 def test_a_csv_file_is_read_by_the_names_in_its_header(site: Site) -> None:
     rows = '\ufeffPrompt,token_id,author\n"a whale,\nasleep",,ada\na lighthouse,70,bob\n\n,,ada\n'
 
@@ -100,10 +115,18 @@ def test_a_csv_file_is_read_by_the_names_in_its_header(site: Site) -> None:
     ("text", "told"),
     [
         ("author,prompt\nada,\n", "line 2: there is no author ada, and no prompt"),
-        ("author,prompt\nada,one\nADA,two\n", "line 3: the author ADA is there already, with"),
+        (
+            "author,prompt\nada,one\nADA,two\n",
+            "line 3: the author ADA has another prompt from"
+            " line 2: leave the prompt out, or take another author",
+        ),
         ("author,prompt,token_id\nada,a,7\nbob,b,7\n", "line 3: token 7 is on line 2 already"),
         ("author,prompt,token_id\nbob,one,\nada,two,9\n", "line 3: there is a token 9 already"),
         ("author,prompt,token_id\na,b,2147483647\nc,d,\n", "no token id is left after 2147483647"),
+        (
+            "author,prompt,token_id\na,b,2147483648\n",
+            "line 2: token_id must be a whole number from 0 to 2147483647, not '2147483648'",
+        ),
         ("author,prompt\nada,one\n,two\n", "line 3: an author is a word of 1 to 42 characters"),
     ],
 )
@@ -148,6 +171,14 @@ def test_the_users_own_tables_are_filled_in_where_they_have_no_defaults(glisk: S
     ]
     with glisk.supervisor():
         assert glisk.wait_until_done() == {"uploading": 2}
+
+
+def test_where_ids_are_bigints_large_ones_are_taken_and_followed(glisk: Site) -> None:
+    glisk.query("ALTER TABLE tokens_s0 ALTER COLUMN token_id TYPE bigint")
+    rows = "author,prompt,token_id\nada,a whale,9999999999\n"
+
+    assert made(glisk, "--csv", csv_file(glisk, rows)) == [9999999999]
+    assert made(glisk, "a lighthouse") == [10000000000]
 
 
 def test_a_column_that_nobody_knows_a_value_for_is_named(glisk: Site) -> None:
