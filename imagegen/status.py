@@ -9,6 +9,7 @@ from psycopg.rows import kwargs_row
 
 from imagegen.database import Connection, Tables
 from imagegen.spend import bounded
+from imagegen.tokens import age_seconds
 
 # While the database is away, the exporter finds that out first: it waits 5 s for it.
 ANSWER_SECONDS = 8.0
@@ -50,8 +51,8 @@ QUEUE = """
         (SELECT jsonb_object_agg(status, tokens) FROM (
             SELECT lower(t.status::text) AS status, count(*) AS tokens
             FROM tokens_s0 t GROUP BY 1) counted) AS tokens,
-        (SELECT extract(epoch FROM now() - min({minted_at}))::float FROM tokens_s0 t
-         WHERE t.status = {detected} AND isfinite(t.created_at)) AS oldest_waiting_seconds,
+        (SELECT {oldest_seconds} FROM tokens_s0 t
+         WHERE t.status = {detected}) AS oldest_waiting_seconds,
         count(*) AS images, count(*) / 60.0::float AS images_per_minute,
         percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) AS p50_seconds,
         percentile_cont(0.95) WITHIN GROUP (ORDER BY seconds) AS p95_seconds
@@ -64,7 +65,9 @@ def read_queue(connection: Connection, tables: Tables) -> Queue:
     """The queue now. Raises one of database.AWAY."""
     with bounded(connection):
         cursor = connection.cursor(row_factory=kwargs_row(_queue))
-        found = cursor.execute(QUEUE.format(**tables.labels, minted_at=tables.minted_at)).fetchone()
+        oldest_seconds = age_seconds(f"min({tables.minted_at})")
+        sql = QUEUE.format(**tables.labels, oldest_seconds=oldest_seconds)
+        found = cursor.execute(sql).fetchone()
     assert found is not None  # noqa: S101 (an aggregate has a row)
     return found
 

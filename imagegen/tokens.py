@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from string import Template
 from typing import Any
 
@@ -24,8 +25,8 @@ class Token:
     author: str | None  # the wallet
     author_prompt: str | None
     status: str  # in lower case
-    created_at: str
-    age_seconds: float
+    created_at: str | None
+    age_seconds: float | None  # null where its mint is at no finite time
     generation_attempts: int
     generation_error: str | None
     generate_after: str | None
@@ -107,36 +108,44 @@ class Choice:
         return self.left_alone + self.refused + ([f"{count} of these {again}"] if count else [])
 
 
+class UnknownStatusError(Exception):
+    """No token can have this status; the message ends the sentence `--status must be …`."""
+
+
 def list_tokens(
     connection: Connection,
     tables: Tables,
     *,
     statuses: Collection[str] = (),
     author: str | None = None,
-    older_seconds: float | None = None,
-    newer_seconds: float | None = None,
+    older: datetime | None = None,
+    newer: datetime | None = None,
     error_kind: str | None = None,
     limit: int,
 ) -> list[Token]:
-    """The newest tokens that are all of this; an age is the time since the mint."""
+    """The newest tokens that are all of this, minted between `newer` and `older`.
+
+    Raises UnknownStatusError.
+    """
     wanted = ["true"]
     if statuses:
-        wanted.append(f"t.status IN ({', '.join(tables.labels[name] for name in statuses)})")
+        wanted.append(_with_status(connection, tables, statuses))
     if author is not None:
         wanted.append(BY_AUTHOR)
-    if older_seconds is not None:
-        wanted.append("$minted_at <= now() - make_interval(secs => %(older)s)")
-    if newer_seconds is not None:
-        wanted.append("$minted_at >= now() - make_interval(secs => %(newer)s)")
+    if older is not None:
+        wanted.append("$minted_at <= %(older)s")
+    if newer is not None:
+        wanted.append("$minted_at >= %(newer)s")
     if error_kind is not None:
         wanted.append(ENDED_WITH_KIND)
     # The rest is looked up for those that are shown, not for a million that are sorted.
     rows = f"""(SELECT * FROM tokens_s0 t WHERE {" AND ".join(wanted)}
-                ORDER BY t.created_at DESC, t.token_id DESC LIMIT %(limit)s)"""
+                {NEWEST_FIRST} LIMIT %(limit)s)"""
     values = {
+        "statuses": list(statuses),
         "author": author,
-        "older": older_seconds,
-        "newer": newer_seconds,
+        "older": older,
+        "newer": newer,
         "error_kind": error_kind,
         "limit": limit,
     }
@@ -144,6 +153,18 @@ def list_tokens(
     with bounded(connection):
         cursor = connection.cursor(row_factory=class_row(Token))
         return cursor.execute(_filled(sql, tables), values).fetchall()
+
+
+def _with_status(connection: Connection, tables: Tables, statuses: Collection[str]) -> str:
+    """SQL for one of these statuses. Those of imagegen's are literals, which have an index; others
+    are the user's own."""
+    if tables.labels.keys() >= set(statuses):
+        return f"t.status IN ({', '.join(tables.labels[name] for name in statuses)})"
+    with bounded(connection):
+        there = {status for (status,) in connection.execute(STATUSES_THERE)} | tables.labels.keys()
+    if unknown := sorted(set(statuses) - there):
+        raise UnknownStatusError(f"one of {', '.join(sorted(there))}, not {unknown[0]!r}")
+    return "lower(t.status::text) = ANY(%(statuses)s)"
 
 
 def read_story(connection: Connection, tables: Tables, token_id: int) -> Story:
@@ -182,13 +203,13 @@ def choose_named(connection: Connection, token_ids: Collection[int], *, lost: bo
 
 
 def choose_failed(
-    connection: Connection, tables: Tables, seconds: float, error_kind: str | None
+    connection: Connection, tables: Tables, since: datetime, error_kind: str | None
 ) -> Choice:
-    """All tokens that failed within these seconds, with this kind of error where one is named."""
+    """All tokens that failed since then, with this kind of error where one is named."""
     sql = SEEN + FAILED_SINCE + ("" if error_kind is None else f" AND {ENDED_WITH_KIND}")
     with bounded(connection):
         cursor = connection.cursor(row_factory=class_row(Seen))
-        values = {"since": seconds, "error_kind": error_kind}
+        values = {"since": since, "error_kind": error_kind}
         return Choice(cursor.execute(_filled(sql, tables), values).fetchall())
 
 
@@ -215,6 +236,13 @@ def _iso(time: str) -> str:
     return f"to_json({time}) #>> '{{}}'"
 
 
+def age_seconds(time: str) -> str:
+    """SQL for how long ago a time was: 0 where it is ahead of the clock, null where it is none or
+    infinite."""
+    return f"""CASE WHEN isfinite({time})
+        THEN greatest(extract(epoch FROM now() - {time}), 0)::float END"""
+
+
 # How a token's newest generation ended. LIMIT 1 would invite a walk through the primary key.
 NEWEST_KIND = """(
         SELECT (array_agg(g.error_kind ORDER BY g.id DESC))[1]
@@ -223,10 +251,16 @@ NEWEST_KIND = """(
 TOKENS = f"""
     SELECT t.token_id, a.wallet_address::text AS author, a.prompt_text::text AS author_prompt,
         lower(t.status::text) AS status, {_iso("$minted_at")} AS created_at,
-        extract(epoch FROM now() - $minted_at)::float AS age_seconds,
+        {age_seconds("$minted_at")} AS age_seconds,
         t.generation_attempts, t.generation_error, {_iso("t.generate_after")} AS generate_after,
         t.image_url, {NEWEST_KIND} AS error_kind"""
-NEWEST_FIRST = " ORDER BY t.created_at DESC, t.token_id DESC"
+NEWEST_FIRST = " ORDER BY t.created_at DESC NULLS LAST, t.token_id DESC"
+
+# Those of an enum are there without a token too.
+STATUSES_THERE = """
+    SELECT lower(t.status::text) FROM tokens_s0 t WHERE t.status IS NOT NULL
+    UNION SELECT lower(enumlabel) FROM pg_enum JOIN pg_attribute ON atttypid = enumtypid
+    WHERE attrelid = to_regclass('tokens_s0') AND attname = 'status'"""
 
 # Wallets are written in either case.
 BY_AUTHOR = """t.author_id IN (
@@ -254,17 +288,17 @@ SEEN = f"""
 # What was minted since then has failed since then.
 FAILED_SINCE = """
     WHERE t.status = $failed AND (
-        $minted_at >= now() - make_interval(secs => %(since)s)
+        $minted_at >= %(since)s
         OR EXISTS (
             SELECT FROM generations g WHERE g.token_id = t.token_id
-                AND g.closed_at >= now() - make_interval(secs => %(since)s)))"""
+                AND g.closed_at >= %(since)s))"""
 
 # Fenced on what was seen: what a worker, the next stage or another operator has changed since then
 # is theirs. An open generation in the way goes on, and its image is the token's.
 RETRY = """
     UPDATE tokens_s0 t SET status = $detected, generation_attempts = 0, generation_error = NULL,
         generate_after = NULL, image_url = NULL
-    FROM unnest(%(token_ids)s::integer[], %(statuses)s::text[], %(image_urls)s::text[])
+    FROM unnest(%(token_ids)s::bigint[], %(statuses)s::text[], %(image_urls)s::text[])
         AS seen (token_id, status, image_url)
     WHERE t.token_id = seen.token_id AND lower(t.status::text) = seen.status
         AND t.image_url IS NOT DISTINCT FROM seen.image_url"""

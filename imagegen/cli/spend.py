@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagegen.cli import times
 from imagegen.cli.options import misconfigured, settings_options, told_in_one_line
+from imagegen.cli.progress import waiting
 from imagegen.cli.tables import Column, table, terminal_width
+from imagegen.cli.times import past_moment
 from imagegen.settings import read
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ MONEY = Column("USD", right=True)
 
 @click.command()
 @click.option(
-    "--since", callback=times.since, default="30d", show_default=True, metavar="DURATION|DATE",
+    "--since", callback=past_moment, default="30d", show_default=True, metavar="DURATION|DATE",
     help="How far back, as 7d or 24h, or from when, as 2026-11-01 (UTC).",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
@@ -46,7 +47,7 @@ def spend(*, since: datetime, as_json: bool, **options: str | None) -> None:
     values, wrong = read(os.environ, options, ["database_url", "price"])
     if wrong:
         raise misconfigured(wrong)
-    with told_in_one_line(values["database_url"]):
+    with told_in_one_line(values["database_url"]), waiting():
         from imagegen import database, spend  # noqa: PLC0415
 
         with database.connect(values["database_url"], "imagegen spend") as connection:

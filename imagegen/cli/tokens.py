@@ -2,24 +2,32 @@
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
 
-from imagegen.cli.options import failed, load_database_url, settings_options, told_in_one_line
-from imagegen.cli.progress import shown
+from imagegen.cli.options import (
+    connected,
+    failed,
+    load_database_url,
+    settings_options,
+    told_in_one_line,
+)
+from imagegen.cli.progress import shown, waiting
 from imagegen.cli.tables import Column, harmless, table, terminal_width, told_duration
-from imagegen.cli.times import MisusedError, duration
+from imagegen.cli.times import MisusedError, past_moment
+from imagegen.reasons import Kind, Reason
 
 if TYPE_CHECKING:
     from imagegen.database import Connection, Tables
     from imagegen.tokens import Generation, Story, Token
 
-TOKEN_ID = click.IntRange(0, 2**31 - 1)  # the column's type
-STATUSES = ("detected", "generating", "uploading", "failed")
+TOKEN_ID = click.IntRange(0, 2**63 - 1)  # a bigint, as the column of an adopted table may be
+ERROR_KIND = click.Choice([each.value for each in (*Kind, *Reason)])
 COLOURS = {"uploading": "green", "failed": "red", "generating": "yellow"}
 COLUMNS = [
     Column("token", right=True),
@@ -35,22 +43,30 @@ SHORT_WALLET = 11  # 0x1234…abcd
 
 @click.group()
 def tokens() -> None:
-    """Look at tokens and what became of them, or give them new attempts."""
+    """Look at tokens and what became of them, or give them new attempts.
+
+    Example: imagegen tokens list --status failed
+    """
 
 
 @tokens.command("list")
 @click.option(
-    "--status", "statuses", multiple=True, type=click.Choice(STATUSES, case_sensitive=False),
-    help="With this status; may be repeated.",
+    "--status", "statuses", multiple=True, metavar="STATUS",
+    help="With this status, as failed; may be repeated.",
 )  # fmt: skip
 @click.option("--author", metavar="WALLET", help="By this author.")
 @click.option(
-    "--older", callback=duration, metavar="DURATION", help="Minted at least so long ago, as 1h."
-)
+    "--older", callback=past_moment, metavar="DURATION|DATE",
+    help="Minted at least so long ago, as 1h, or before then, as 2026-11-01 (UTC).",
+)  # fmt: skip
 @click.option(
-    "--newer", callback=duration, metavar="DURATION", help="Minted at most so long ago, as 7d."
-)
-@click.option("--error-kind", metavar="KIND", help="Whose newest generation ended with this.")
+    "--newer", callback=past_moment, metavar="DURATION|DATE",
+    help="Minted at most so long ago, as 7d, or since then.",
+)  # fmt: skip
+@click.option(
+    "--error-kind", type=ERROR_KIND, metavar="KIND",
+    help="Whose newest generation ended with this, as transient.",
+)  # fmt: skip
 @click.option(
     "--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most."
 )
@@ -60,8 +76,8 @@ def list_(
     *,
     statuses: tuple[str, ...],
     author: str | None,
-    older: float | None,
-    newer: float | None,
+    older: datetime | None,
+    newer: datetime | None,
     error_kind: str | None,
     limit: int,
     as_json: bool,
@@ -71,24 +87,31 @@ def list_(
 
     Example: imagegen tokens list --status failed --newer 7d
     """
-    with _connected(options) as (connection, tables):
-        from imagegen.tokens import list_tokens  # noqa: PLC0415
+    with _connected(options) as (connection, tables), waiting():
+        from imagegen.tokens import UnknownStatusError, list_tokens  # noqa: PLC0415
 
-        found = list_tokens(
-            connection, tables, statuses=statuses, author=author,
-            older_seconds=older, newer_seconds=newer, error_kind=error_kind, limit=limit,
-        )  # fmt: skip
-    if as_json:
-        click.echo(json.dumps([asdict(token) for token in found], indent=2))
-        return
-    if not found:
-        click.echo("no token is like that")
-        return
-    width = terminal_width()
-    for line in table(COLUMNS, (_row(token, width) for token in found), width):
+        try:
+            found = list_tokens(
+                connection, tables, statuses=[status.lower() for status in statuses],
+                author=author, older=older, newer=newer, error_kind=error_kind, limit=limit + 1,
+            )  # fmt: skip
+        except UnknownStatusError as must:
+            raise MisusedError(f"--status must be {must}") from None
+        lines = list(_listed(found[:limit], as_json=as_json))
+    for line in lines:
         click.echo(line)
-    if len(found) == limit:
+    if len(found) > limit:
         click.echo(f"imagegen: only the newest {limit} are shown: see --limit", err=True)
+
+
+def _listed(found: "Sequence[Token]", *, as_json: bool) -> Iterator[str]:
+    if as_json:
+        yield json.dumps([asdict(token) for token in found], indent=2)
+    elif not found:
+        yield "no token is like that"
+    else:
+        width = terminal_width()
+        yield from table(COLUMNS, (_row(token, width) for token in found), width)
 
 
 def _row(token: "Token", width: int | None) -> list[str]:
@@ -110,7 +133,7 @@ def show(*, token_id: int, as_json: bool, **options: str | None) -> None:
 
     Example: imagegen tokens show 42
     """
-    with _connected(options) as (connection, tables):
+    with _connected(options) as (connection, tables), waiting():
         from imagegen.tokens import read_story  # noqa: PLC0415
 
         story = read_story(connection, tables, token_id)
@@ -139,7 +162,8 @@ def _tell_token(token: "Token") -> None:
     _fact("attempts", token.generation_attempts)
     _fact("error", token.generation_error)
     _fact("not before", _moment(token.generate_after))
-    _fact("minted", f"{_moment(token.created_at)}, {told_duration(token.age_seconds)} ago")
+    age = "" if token.age_seconds is None else f", {told_duration(token.age_seconds)} ago"
+    _fact("minted", f"{_moment(token.created_at) or '-'}{age}")
     _fact("author", token.author)
     _fact("prompt", token.author_prompt)
     _fact("image", token.image_url)
@@ -185,12 +209,13 @@ def _moment(time: str | None) -> str | None:
 @tokens.command()
 @click.argument("token_ids", metavar="[ID]...", nargs=-1, type=TOKEN_ID)
 @click.option(
-    "--failed-since",
-    callback=duration,
-    metavar="DURATION",
-    help="All that failed within this time, as 24h.",
-)
-@click.option("--error-kind", metavar="KIND", help="Of these, those with this kind of error.")
+    "--failed-since", callback=past_moment, metavar="DURATION|DATE",
+    help="All that failed within this time, as 24h, or since then, as 2026-11-01 (UTC).",
+)  # fmt: skip
+@click.option(
+    "--error-kind", type=ERROR_KIND, metavar="KIND",
+    help="Of these, those with this kind of error, as transient.",
+)  # fmt: skip
 @click.option("--lost", is_flag=True, help="Also tokens whose image is there; pays for another.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
@@ -198,7 +223,7 @@ def _moment(time: str | None) -> str | None:
 def retry(
     *,
     token_ids: tuple[int, ...],
-    failed_since: float | None,
+    failed_since: datetime | None,
     error_kind: str | None,
     lost: bool,
     yes: bool,
@@ -224,10 +249,11 @@ def retry(
     with _connected(options) as (connection, tables):
         from imagegen.tokens import choose_failed, choose_named, retry  # noqa: PLC0415
 
-        if failed_since is None:
-            choice = choose_named(connection, token_ids, lost=lost)
-        else:
-            choice = choose_failed(connection, tables, failed_since, error_kind)
+        with waiting():
+            if failed_since is None:
+                choice = choose_named(connection, token_ids, lost=lost)
+            else:
+                choice = choose_failed(connection, tables, failed_since, error_kind)
         for line in choice.told:
             click.echo(f"imagegen: {line}", err=True)
         if choice.chosen and not yes and (choice.paid_for or not token_ids):
@@ -250,7 +276,8 @@ def _ask(what: str) -> None:
     """Ends the command where the answer is no, or where nobody is there to give one."""
     if not sys.stdin.isatty():
         raise failed(f"{what} only with --yes, as nobody can be asked here: nothing was changed")
-    click.confirm(f"{what}. Go on?", abort=True)
+    with redirect_stdout(sys.stderr):  # the output may go into a file
+        click.confirm(f"{what}. Go on?", abort=True)
 
 
 def _get(count: int) -> str:
@@ -261,9 +288,5 @@ def _get(count: int) -> str:
 def _connected(options: dict[str, str | None]) -> "Iterator[tuple[Connection, Tables]]":
     """The database and its tables, as imagegen needs them; what is wrong is told in one line."""
     url = load_database_url(options)
-    with told_in_one_line(url):
-        from imagegen import database  # noqa: PLC0415
-
-        with database.connect(url, "imagegen tokens") as connection:
-            database.check_revision(connection)
-            yield connection, database.read_tables(connection)
+    with told_in_one_line(url), connected(url, "imagegen tokens") as found:
+        yield found

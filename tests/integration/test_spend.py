@@ -4,12 +4,14 @@ import json
 from typing import Any
 
 import pytest
+from click import unstyle
 
 from imagegen.outcomes import Failed, of_prediction
 from imagegen.replies import Prediction
 from imagegen.sandbox import Sandbox
 from tests.ledger import MODEL, record, record_failed
 from tests.running import Site
+from tests.terminal import on_a_terminal
 
 PRICED = ("--price", "0.003")
 
@@ -133,13 +135,17 @@ def test_since_is_thirty_days_unless_said_otherwise(site: Site) -> None:
     assert spend(site)["total"]["predictions"] == 1
 
 
-@pytest.mark.parametrize("since", ["yesterday", "-1d", "2026-13-01", "nan", "99999999d", ""])
+@pytest.mark.parametrize(
+    "since", ["yesterday", "-1d", "2026-13-01", "2026", "nan", "nand", "99999999d", ""]
+)
 def test_a_wrong_since_is_one_line_and_exit_code_2(site: Site, since: str) -> None:
     done = site.run("spend", "--since", since)
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("imagegen: --since must be a duration such as 24h or 30d, or a")
-    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr == (
+        "imagegen: --since must be a duration such as 24h or 30d, or a date such as 2026-11-01,"
+        f" not {since!r}\n"
+    )
 
 
 def test_the_table_adds_up_and_marks_what_is_perhaps(site: Site) -> None:
@@ -163,6 +169,27 @@ def test_the_table_adds_up_and_marks_what_is_perhaps(site: Site) -> None:
         "total                                                                    4  3 + 1?"
         "      2.1  0.009 + 0.003?",
     ]
+
+
+def test_on_a_terminal_kinds_with_the_same_initial_are_told_apart(site: Site) -> None:
+    for kind in ("content_policy", "canceled", "no_output", "gone"):
+        record_failed(site, 1, kind, at="2026-11-24T01:00:00Z")
+
+    code, screen = on_a_terminal(site, "spend", "--since", "2026-11-24", *PRICED)
+
+    outcomes = [line.split()[2] for line in unstyle(screen).splitlines()[1:5]]
+    assert code == 0
+    assert outcomes == ["canceled", "content_p…", "gone", "no_output"]
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_on_a_terminal_no_line_of_the_ledger_is_too_wide(site: Site, columns: int) -> None:
+    record(site, images=2, predict_seconds=1.4)
+    record_failed(site, 3, "gone")
+
+    _, screen = on_a_terminal(site, "spend", "--price", "0.003", columns=columns)
+
+    assert max(map(len, unstyle(screen.partition("imagegen:")[0]).splitlines())) <= columns
 
 
 def test_a_price_is_told_with_its_source_and_without_one_there_is_no_money(site: Site) -> None:

@@ -8,10 +8,14 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
+from click import unstyle
 
+from imagegen.cli import progress
 from imagegen.sandbox import Fault, Sandbox
 from tests.running import Program, Site, wait_for
+from tests.terminal import on_a_terminal
 
 
 @pytest.fixture
@@ -51,6 +55,45 @@ def test_the_queue_is_shown_where_no_supervisor_answers(site: Site, free_port: i
         "last hour  0 images, 0.0 a minute",
         f"workers    no supervisor answers on 127.0.0.1:{free_port}",
     ]
+
+
+@pytest.mark.parametrize(
+    ("minted", "waited_seconds"), [("'infinity'", None), ("now() + interval '2 hours'", 0.0)]
+)
+def test_a_mint_at_no_time_that_has_been_leaves_the_json_valid(
+    site: Site, minted: str, waited_seconds: float | None
+) -> None:
+    site.mint("one")
+    site.query(f"UPDATE tokens_s0 SET created_at = {minted}")
+
+    queue = seen(site)["queue"]
+
+    assert queue["tokens"]["detected"] == 1
+    assert queue["oldest_waiting_seconds"] == waited_seconds
+
+
+def test_on_a_narrow_terminal_each_worker_becomes_some_lines(site: Site) -> None:
+    with supervised(site) as program:
+        pids = program.worker_pids()
+        _, screen = on_a_terminal(site, "status", columns=40)
+
+    lines = unstyle(screen).splitlines()
+    assert ["worker    worker-0", f"pid       {pids['worker-0']}"] == lines[3:5]
+    assert "gate      open" in lines
+
+
+def test_on_a_terminal_a_long_wait_is_said_and_the_line_is_gone_afterwards(site: Site) -> None:
+    with psycopg.connect(site.database_url) as other:
+        other.execute("LOCK TABLE tokens_s0")
+
+        def unlock(screen: str) -> None:
+            if screen == progress.WAITING:
+                other.rollback()
+
+        _, screen = on_a_terminal(site, "status", watched=unlock)
+
+    line = progress.WAITING
+    assert screen.startswith(f"{line}\r{' ' * len(line)}\rtokens     0 detected")
 
 
 def test_what_is_no_supervisor_is_not_taken_for_one(site: Site, sandbox: Sandbox) -> None:

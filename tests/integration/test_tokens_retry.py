@@ -1,6 +1,7 @@
 """`imagegen tokens retry` gives tokens new attempts, and pays for no image twice unasked."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -145,12 +146,26 @@ def test_where_nobody_can_be_asked_nothing_is_done_without_yes(site: Site) -> No
 def test_on_a_terminal_the_operator_is_asked_with_the_count(site: Site) -> None:
     put(site, "failed", 1, 2)
 
-    code, screen = on_a_terminal(site, "retry", "--failed-since", "24h", typed="n\n")
+    code, screen = on_a_terminal(site, "tokens", "retry", "--failed-since", "24h", typed="n\n")
     assert (code, site.statuses()) == (1, {"failed": 2})
     assert "2 tokens get new attempts. Go on? [y/N]" in screen
 
-    code, _ = on_a_terminal(site, "retry", "--failed-since", "24h", typed="y\n")
+    code, _ = on_a_terminal(site, "tokens", "retry", "--failed-since", "24h", typed="y\n")
     assert (code, waiting(site)) == (0, [1, 2])
+
+
+def test_the_question_does_not_go_into_the_file_with_the_output(site: Site, tmp_path: Path) -> None:
+    put(site, "failed", 1)
+    file = tmp_path / "out.json"
+
+    with file.open("w") as output:
+        _, screen = on_a_terminal(
+            site, "tokens", "retry", "--failed-since", "1h", "--json", typed="y\n", output=output
+        )
+
+    assert "1 token gets new attempts. Go on? [y/N]" in screen
+    assert file.read_text().startswith("{")
+    assert json.loads(file.read_text())["retried"] == 1
 
 
 def test_a_failed_token_that_was_perhaps_paid_for_is_said(site: Site) -> None:
@@ -207,10 +222,11 @@ def test_thousands_of_tokens_get_new_attempts_with_a_bar_where_it_takes_long(
         """INSERT INTO tokens_s0 (token_id, author_id, status)
            SELECT n, author_id, status FROM tokens_s0, generate_series(2, 2501) n"""
     )
-    monkeypatch.setattr(progress, "BAR_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "LONG_SECONDS", 0.0)
     with database.connect(site.database_url) as connection:
-        choice = tokens.choose_failed(connection, database.read_tables(connection), 86_400.0, None)
-        steps = tokens.retry(connection, database.read_tables(connection), choice.chosen)
+        tables = database.read_tables(connection)
+        choice = tokens.choose_failed(connection, tables, datetime.min.replace(tzinfo=UTC), None)
+        steps = tokens.retry(connection, tables, choice.chosen)
 
         assert list(progress.shown(steps, len(choice.chosen), int)) == [1000, 1000, 501]
     assert site.statuses() == {"detected": 2501}

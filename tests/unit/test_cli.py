@@ -7,6 +7,7 @@ from click.testing import CliRunner, Result
 
 from imagegen.cli import cli
 from imagegen.cli.db import db
+from imagegen.cli.tokens import tokens
 from imagegen.settings import all_settings, option_name
 
 DATABASE_URL = "postgresql://user:pass%2Fword@host:5432/tokens"
@@ -21,16 +22,28 @@ def imagegen(*arguments: str, **environment: str) -> Result:
     return CliRunner().invoke(cli, arguments, prog_name="imagegen", env=unset | environment)
 
 
-@pytest.mark.parametrize(
-    "command",
-    [(), *((name,) for name in cli.commands), *(("db", name) for name in db.commands)],
-)
+COMMANDS = [
+    (),
+    *((name,) for name in cli.commands),
+    *(("db", name) for name in db.commands),
+    *(("tokens", name) for name in tokens.commands),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("option", ["-h", "--help"])
 def test_every_command_has_help(command: tuple[str, ...], option: str) -> None:
     result = imagegen(*command, option)
 
     assert result.exit_code == 0
     assert result.stdout.startswith(f"Usage: {' '.join(['imagegen', *command])}")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_help_has_an_example(command: tuple[str, ...]) -> None:
+    shown = imagegen(*command, "--help").stdout
+
+    assert f"Example: {' '.join(['imagegen', *command])}" in shown
 
 
 def test_the_help_names_every_setting_its_variable_and_its_default() -> None:
@@ -51,6 +64,45 @@ def test_bad_usage_is_told_with_exit_code_2(arguments: tuple[str, ...]) -> None:
 
     assert result.exit_code == USAGE
     assert "no-such" in result.stderr or "extra" in result.stderr
+
+
+@pytest.mark.parametrize("revision", ["", "@", "head@"])
+@pytest.mark.parametrize("command", ["upgrade", "downgrade"])
+def test_what_cannot_be_a_revision_is_one_line_with_an_example(command: str, revision: str) -> None:
+    result = imagegen("db", command, revision, **ENOUGH)
+
+    assert result.exit_code == USAGE
+    assert result.stderr == (
+        f"imagegen: REVISION must be head, base, or one such as 0003, not {revision!r}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("spend", "--since"),
+        ("tokens", "list", "--older"),
+        ("tokens", "list", "--newer"),
+        ("tokens", "retry", "--failed-since"),
+    ],
+)
+def test_a_number_alone_is_no_duration_as_it_may_be_a_year(option: tuple[str, ...]) -> None:
+    result = imagegen(*option, "2026", **ENOUGH)
+
+    assert result.exit_code == USAGE
+    assert result.stderr == (
+        f"imagegen: {option[-1]} must be a duration such as 24h or 30d,"
+        " or a date such as 2026-11-01, not '2026'\n"
+    )
+
+
+@pytest.mark.parametrize("command", ["list", "retry"])
+def test_a_mistyped_kind_of_error_is_told_with_those_that_there_are(command: str) -> None:
+    result = imagegen("tokens", command, "--error-kind", "transeint", **ENOUGH)
+
+    assert result.exit_code == USAGE
+    assert "'transient'" in result.stderr
+    assert "'throttled'" in result.stderr
 
 
 def test_the_version_is_told() -> None:
