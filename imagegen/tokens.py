@@ -1,20 +1,17 @@
-"""The tokens as an operator sees them, and new attempts for those that want some."""
+"""The tokens as an operator sees them."""
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 from string import Template
-from typing import Any
 
 from psycopg.rows import class_row
 
 from imagegen.database import Connection, Tables
-from imagegen.spend import BILLED_AND_LOST, PERHAPS_BILLED, bounded
+from imagegen.spend import bounded
 
 # A token that Replicate refused for a day has more generations than anybody reads.
 GENERATIONS_SHOWN = 200
-# So many get new attempts in one statement, which may take so long where a disk is busy.
-STEP, STEP_SECONDS = 1000, 30
 
 
 @dataclass(frozen=True)
@@ -72,42 +69,6 @@ class Story:
     generations_left_out: bool  # there are older ones
 
 
-@dataclass(frozen=True)
-class Seen:
-    """A token as it looked: it gets new attempts only while it looks the same."""
-
-    token_id: int
-    status: str
-    image_url: str | None
-    error_kind: str | None
-
-    @property
-    def may_be_paid_for(self) -> bool:
-        """Whether Replicate billed an image already, or perhaps did."""
-        return self.status == "uploading" or self.error_kind in (*BILLED_AND_LOST, *PERHAPS_BILLED)
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Which tokens get new attempts, and a line for each other one that was named."""
-
-    chosen: list[Seen]
-    left_alone: list[str] = field(default_factory=list)  # they wait or are at work: no harm done
-    refused: list[str] = field(default_factory=list)
-
-    @property
-    def paid_for(self) -> int:
-        """For how many of the chosen ones Replicate billed an image already, or perhaps did."""
-        return sum(token.may_be_paid_for for token in self.chosen)
-
-    @property
-    def told(self) -> list[str]:
-        """What the operator is to know first."""
-        again = "had an image that was paid for, or perhaps was: another one will be paid for"
-        count = self.paid_for
-        return self.left_alone + self.refused + ([f"{count} of these {again}"] if count else [])
-
-
 class UnknownStatusError(Exception):
     """No token can have this status; the message ends the sentence `--status must be …`."""
 
@@ -152,7 +113,7 @@ def list_tokens(
     sql = TOKENS + f" FROM {rows} t LEFT JOIN authors a ON a.id = t.author_id" + NEWEST_FIRST
     with bounded(connection):
         cursor = connection.cursor(row_factory=class_row(Token))
-        return cursor.execute(_filled(sql, tables), values).fetchall()
+        return cursor.execute(filled(sql, tables), values).fetchall()
 
 
 def _with_status(connection: Connection, tables: Tables, statuses: Collection[str]) -> str:
@@ -172,62 +133,15 @@ def read_story(connection: Connection, tables: Tables, token_id: int) -> Story:
     one = " FROM tokens_s0 t LEFT JOIN authors a ON a.id = t.author_id WHERE t.token_id = %s"
     with bounded(connection):
         tokens = connection.cursor(row_factory=class_row(Token))
-        token = tokens.execute(_filled(TOKENS + one, tables), [token_id]).fetchone()
+        token = tokens.execute(filled(TOKENS + one, tables), [token_id]).fetchone()
         generations = connection.cursor(row_factory=class_row(Generation))
         newest = generations.execute(GENERATIONS, [token_id, GENERATIONS_SHOWN + 1]).fetchall()
     shown = newest[:GENERATIONS_SHOWN]
     return Story(token, shown[::-1], len(newest) > len(shown))
 
 
-def choose_named(connection: Connection, token_ids: Collection[int], *, lost: bool) -> Choice:
-    """What is to become of these tokens; `lost` says that images paid for are lost."""
-    with bounded(connection):
-        cursor = connection.cursor(row_factory=class_row(Seen))
-        seen = cursor.execute(SEEN + " WHERE t.token_id = ANY(%s)", [list(token_ids)]).fetchall()
-    unknown = sorted(set(token_ids) - {token.token_id for token in seen})
-    choice = Choice([], refused=[f"there is no token {token_id}" for token_id in unknown])
-    for token in sorted(seen, key=lambda token: token.token_id):
-        told = f"token {token.token_id} is {token.status}"
-        match token.status:
-            case "failed":
-                choice.chosen.append(token)
-            case "uploading" if lost:
-                choice.chosen.append(token)
-            case "uploading":
-                choice.refused.append(f"{told}, its image is paid for: --lost pays for another one")
-            case "detected" | "generating":
-                choice.left_alone.append(f"{told} and left alone: its image is on its way")
-            case _:
-                choice.refused.append(f"{told}: it has left imagegen with its image")
-    return choice
-
-
-def choose_failed(
-    connection: Connection, tables: Tables, since: datetime, error_kind: str | None
-) -> Choice:
-    """All tokens that failed since then, with this kind of error where one is named."""
-    sql = SEEN + FAILED_SINCE + ("" if error_kind is None else f" AND {ENDED_WITH_KIND}")
-    with bounded(connection):
-        cursor = connection.cursor(row_factory=class_row(Seen))
-        values = {"since": since, "error_kind": error_kind}
-        return Choice(cursor.execute(_filled(sql, tables), values).fetchall())
-
-
-def retry(connection: Connection, tables: Tables, seen: Sequence[Seen]) -> Iterator[int]:
-    """New attempts for those of these tokens that still look as they were seen, for all of them
-    or for none; yields how many, step by step. It is done after the last step."""
-    with bounded(connection, STEP_SECONDS):
-        for start in range(0, len(seen), STEP):
-            step = seen[start : start + STEP]
-            values: dict[str, Any] = {
-                "token_ids": [token.token_id for token in step],
-                "statuses": [token.status for token in step],
-                "image_urls": [token.image_url for token in step],
-            }
-            yield connection.execute(_filled(RETRY, tables), values).rowcount
-
-
-def _filled(sql: str, tables: Tables) -> str:
+def filled(sql: str, tables: Tables) -> str:
+    """SQL with the literals of the tables that are there."""
     return Template(sql).substitute(tables.labels, minted_at=tables.minted_at)
 
 
@@ -280,25 +194,3 @@ GENERATIONS = f"""
         predict_seconds, images, image_url, image_path, image_sha256, worker,
         {_iso("lease_until")} AS lease_until, refusals, {_iso("refused_since")} AS refused_since
     FROM generations WHERE token_id = %s ORDER BY id DESC LIMIT %s"""
-
-SEEN = f"""
-    SELECT t.token_id, lower(t.status::text) AS status, t.image_url, {NEWEST_KIND} AS error_kind
-    FROM tokens_s0 t"""
-
-# What was minted since then has failed since then.
-FAILED_SINCE = """
-    WHERE t.status = $failed AND (
-        $minted_at >= %(since)s
-        OR EXISTS (
-            SELECT FROM generations g WHERE g.token_id = t.token_id
-                AND g.closed_at >= %(since)s))"""
-
-# Fenced on what was seen: what a worker, the next stage or another operator has changed since then
-# is theirs. An open generation in the way goes on, and its image is the token's.
-RETRY = """
-    UPDATE tokens_s0 t SET status = $detected, generation_attempts = 0, generation_error = NULL,
-        generate_after = NULL, image_url = NULL
-    FROM unnest(%(token_ids)s::bigint[], %(statuses)s::text[], %(image_urls)s::text[])
-        AS seen (token_id, status, image_url)
-    WHERE t.token_id = seen.token_id AND lower(t.status::text) = seen.status
-        AND t.image_url IS NOT DISTINCT FROM seen.image_url"""

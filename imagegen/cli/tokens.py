@@ -247,7 +247,7 @@ def retry(
     if lost and not token_ids:
         raise MisusedError("--lost goes with the IDs of tokens")
     with _connected(options) as (connection, tables):
-        from imagegen.tokens import choose_failed, choose_named, retry  # noqa: PLC0415
+        from imagegen.retries import choose_failed, choose_named, retry  # noqa: PLC0415
 
         with waiting():
             if failed_since is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from imagegen import database, tokens
+from imagegen import database, retries
 from imagegen.cli import progress
 from imagegen.sandbox import Sandbox
 from tests.ledger import put, record, record_failed
@@ -185,7 +185,7 @@ def test_a_token_that_changes_after_the_look_is_left_to_whoever_changed_it(site:
     put(site, "uploading", 3, 4)
     with database.connect(site.database_url) as connection:
         tables = database.read_tables(connection)
-        choice = tokens.choose_named(connection, [1, 2, 3, 4], lost=True)
+        choice = retries.choose_named(connection, [1, 2, 3, 4], lost=True)
         site.query(
             """UPDATE tokens_s0 SET status = 'uploading', image_url = 'https://new/'
                WHERE token_id = 1"""
@@ -193,7 +193,7 @@ def test_a_token_that_changes_after_the_look_is_left_to_whoever_changed_it(site:
         site.query("UPDATE tokens_s0 SET status = 'ready' WHERE token_id = 3")
         site.query("UPDATE tokens_s0 SET image_url = 'https://new/' WHERE token_id = 4")
 
-        changed = sum(tokens.retry(connection, tables, choice.chosen))
+        changed = sum(retries.retry(connection, tables, choice.chosen))
 
     assert (changed, waiting(site)) == (1, [2])
     assert site.statuses() == {"uploading": 2, "detected": 1, "ready": 1}
@@ -225,8 +225,8 @@ def test_thousands_of_tokens_get_new_attempts_with_a_bar_where_it_takes_long(
     monkeypatch.setattr(progress, "LONG_SECONDS", 0.0)
     with database.connect(site.database_url) as connection:
         tables = database.read_tables(connection)
-        choice = tokens.choose_failed(connection, tables, datetime.min.replace(tzinfo=UTC), None)
-        steps = tokens.retry(connection, tables, choice.chosen)
+        choice = retries.choose_failed(connection, tables, datetime.min.replace(tzinfo=UTC), None)
+        steps = retries.retry(connection, tables, choice.chosen)
 
         assert list(progress.shown(steps, len(choice.chosen), int)) == [1000, 1000, 501]
     assert site.statuses() == {"detected": 2501}
@@ -274,13 +274,13 @@ def test_a_question_that_takes_too_long_is_given_up(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(site, "failed", 1)
-    monkeypatch.setattr(tokens, "STEP_SECONDS", 1)
+    monkeypatch.setattr(retries, "STEP_SECONDS", 1)
     with (
         psycopg.connect(site.database_url) as other,
         database.connect(site.database_url) as connection,
     ):
-        choice = tokens.choose_named(connection, [1], lost=False)
+        choice = retries.choose_named(connection, [1], lost=False)
         other.execute("SELECT FROM tokens_s0 WHERE token_id = 1 FOR UPDATE")
 
         with pytest.raises(psycopg.errors.QueryCanceled):
-            sum(tokens.retry(connection, database.read_tables(connection), choice.chosen))
+            sum(retries.retry(connection, database.read_tables(connection), choice.chosen))
