@@ -59,6 +59,11 @@ WORKER_RESTARTS = Counter(
     "imagegen_worker_restarts", "Workers that were replaced, by how they ended.", ["slot", "cause"]
 )
 WORKERS = Gauge("imagegen_workers", "Workers that are alive.", multiprocess_mode="livesum")
+WORKERS_WANTED = Gauge(
+    "imagegen_workers_wanted",
+    "Workers that there should be: as many as were asked for, more or less by signals since.",
+    multiprocess_mode="livesum",
+)
 WORKER_PID = Gauge(
     "imagegen_worker_pid",
     "Process id of the worker in this slot.",

@@ -1,5 +1,6 @@
 """How the work goes: the queue, asked of the database, and the workers, asked of /metrics."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,6 +109,9 @@ def parse_workers(text: str) -> list[Worker]:
 
     pids, started = values("imagegen_worker_pid"), values("imagegen_worker_started_seconds")
     restarts, busy = values("imagegen_worker_restarts_total"), values("imagegen_slots_busy")
+    wanted = values("imagegen_workers_wanted").get("", math.inf)  # none from an older imagegen
+    # The counts of a place that nobody wants filled any more stay for ever.
+    refilled = {slot for slot in restarts if int(slot.rpartition("-")[2]) < wanted}
     closed = [
         (sample.labels["slot"], sample.labels["reason"])
         for sample in samples
@@ -122,7 +126,7 @@ def parse_workers(text: str) -> list[Worker]:
             busy=int(busy.get(slot, 0)),
             closed_by=sorted(reason for of_slot, reason in closed if of_slot == slot),
         )
-        for slot in sorted(pids.keys() | restarts.keys(), key=_place)
+        for slot in sorted(pids.keys() | refilled, key=_place)
     ]
 
 

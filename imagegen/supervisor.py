@@ -106,6 +106,7 @@ class Supervisor:
                 child.start(self._name)
                 self._watch_at = 0.0  # to see it begin
         metrics.WORKERS.set(len(self._alive(workers=True)))
+        metrics.WORKERS_WANTED.set(0 if self._stopping else len(self._workers()))
 
     def _reap(self) -> None:
         """Take in every child that ended. Strangers are reaped too: this may be PID 1."""

@@ -39,6 +39,12 @@ def test_workers_are_told_in_the_order_of_their_places_also_one_that_is_down() -
     assert tenth == Worker("worker-10", 110, None, restarts=0, busy=0, closed_by=[])
 
 
+def test_a_place_that_was_given_up_is_not_told_as_down() -> None:
+    wanted = f"{METRICS}# TYPE imagegen_workers_wanted gauge\nimagegen_workers_wanted 3.0\n"
+
+    assert [worker.slot for worker in parse_workers(wanted)] == ["worker-2", "worker-10"]
+
+
 def test_an_older_supervisor_is_one_whose_workers_are_not_known() -> None:
     assert parse_workers(OLDER) == []
 

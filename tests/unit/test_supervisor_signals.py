@@ -201,6 +201,23 @@ def test_one_worker_less_and_one_more_fill_the_same_slot(tmp_path: Path) -> None
         assert started["role"] == "worker-2"
 
 
+def test_the_metrics_tell_how_many_workers_are_wanted_by_now(tmp_path: Path) -> None:
+    def wanted(number: int) -> None:
+        name = "imagegen_workers_wanted"
+        wait_for(f"{number} to be wanted", lambda: running.metric(name) == number, PATIENCE_SECONDS)
+
+    children = {**ALL, "worker-2": "is_stubborn"}
+    with supervising(tmp_path, children) as running:
+        running.wait_for_starts(4)
+        wanted(3)
+        running.tell(SIGTTOU)
+        wanted(2)
+        running.tell(SIGTTIN)
+        wanted(3)
+        running.tell(SIGTERM)
+        wanted(0)
+
+
 # SIGUSR1.
 
 
