@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from string import Template
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from psycopg.rows import dict_row
 
 from imagegen.database import (
     AWAY,
@@ -27,24 +28,48 @@ T = TypeVar("T")
 # answers nothing at all, so the statement's own limit is not enough.
 PATIENCE_SECONDS = 5.0
 STATEMENT_TIMEOUT_MILLISECONDS = 5000
+# To look at no row of a table waits for nothing but a lock.
+LOOK_TIMEOUT_MILLISECONDS = 1000
 NO_ANSWER = (psycopg.Error, NotMigratedError, TimeoutError)
 
-TOKENS = """
-SELECT lower(status::text), count FROM (
-    SELECT status, count(*)::float AS count FROM tokens_s0 GROUP BY status) counted"""
-# Images that nobody has fetched for a day are long gone: Replicate deletes them after an hour.
-AGES = """
+# The oldest unfetched image is looked for among so many of the last day, one after the other:
+# 15 ms where all of them have been fetched.
+IMAGES_LOOKED_AT = 10_000
+
+# SQL for whether no next stage has taken the token of `image` on. One with another URL had new
+# attempts since. As an aggregate it is looked up for each image, and is never a join with all
+# tokens, which takes a second where there are a million.
+IS_UNFETCHED = """(
+        SELECT bool_or(t.status = $uploading AND t.image_url = image.image_url)
+        FROM tokens_s0 t WHERE t.token_id = image.token_id)"""
+
+
+def _first_unfetched(order: str) -> str:
+    """SQL for the age of the oldest unfetched image of the last day, among the first in this
+    order. Older ones are long gone: Replicate deletes them after an hour."""
+    return f"""(
+        SELECT extract(epoch FROM now() - closed_at)::float FROM (
+            SELECT token_id, image_url, closed_at FROM generations
+            WHERE state = 'succeeded' AND closed_at > now() - interval '1 day'
+            ORDER BY closed_at {order} LIMIT {IMAGES_LOOKED_AT}) image
+        WHERE {IS_UNFETCHED} ORDER BY closed_at LIMIT 1)"""
+
+
+# Where so many of the day's first images have been fetched, the newest are those that wait.
+OLDEST_UNFETCHED = f"coalesce({_first_unfetched('ASC')}, {_first_unfetched('DESC')})"
+
+TABLES = "SELECT FROM tokens_s0, authors, generations LIMIT 0"
+KNOWN = f"""
 SELECT
+    (SELECT coalesce(json_object_agg(lower(status::text), counted), '{{}}') FROM (
+        SELECT status, count(*) AS counted FROM tokens_s0 GROUP BY status) counted) AS tokens,
     (SELECT extract(epoch FROM now() - min($minted_at))::float FROM tokens_s0 t
-     WHERE t.status = $detected AND isfinite(t.created_at)),
+     WHERE t.status = $detected AND isfinite(t.created_at)) AS oldest_waiting_seconds,
     (SELECT extract(epoch FROM now() - min(opened_at))::float FROM generations
-     WHERE state = 'open'),
-    (SELECT extract(epoch FROM now() - min(g.closed_at))::float
-     FROM generations g JOIN tokens_s0 t USING (token_id)
-     WHERE g.closed_at > now() - interval '1 day' AND g.state = 'succeeded'
-        AND t.status = $uploading)"""
-LAST_DAY = """
-SELECT count(*)::float, coalesce(sum(images), 0)::float FROM generations
+     WHERE state = 'open') AS oldest_generating_seconds,
+    {OLDEST_UNFETCHED} AS oldest_unfetched_seconds,
+    count(*) AS predictions_last_day, sum(images) AS images_last_day
+FROM generations
 WHERE requested_at > now() - interval '24 hours' AND prediction_id IS NOT NULL"""
 
 
@@ -130,6 +155,8 @@ class DatabaseCollector(Collector):
         idle = self._connection
         try:
             return question(*self._connected())
+        except psycopg.errors.QueryCanceled:  # it took too long; the connection is well
+            raise
         except (*AWAY, NotMigratedError):
             self._connection = None
             if idle is None or not idle.closed:
@@ -143,17 +170,24 @@ class DatabaseCollector(Collector):
         return self._connection, self._tables
 
 
+def look_at_tables(connection: Connection, tables: Tables) -> None:
+    """The database answers and its tables are there, or one of NO_ANSWER is raised."""
+    read_row(connection, TABLES, LOOK_TIMEOUT_MILLISECONDS)
+
+
 def read_known(connection: Connection, tables: Tables) -> Known:
     """The numbers of a scrape. Raises one of database.AWAY."""
-    ages_sql = Template(AGES).substitute(tables.labels, minted_at=tables.minted_at)
-    with connection.transaction():
-        connection.execute(f"SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_MILLISECONDS}")
-        counts = connection.execute(TOKENS).fetchall()
-        ages = connection.execute(ages_sql).fetchone() or (None, None, None)
-        spent = connection.execute(LAST_DAY).fetchone() or (0, 0)
-    found = {str(status): float(count) for status, count in counts}
-    return Known(
-        dict.fromkeys(STATUSES, 0.0) | found,
-        *(float(age or 0.0) for age in ages),
-        *(float(number) for number in spent),
-    )
+    sql = Template(KNOWN).substitute(tables.labels, minted_at=tables.minted_at)
+    found = read_row(connection, sql, STATEMENT_TIMEOUT_MILLISECONDS)
+    assert found is not None  # noqa: S101 (an aggregate has a row)
+    tokens = dict.fromkeys(STATUSES, 0.0) | found.pop("tokens")
+    return Known(tokens, **{name: float(value or 0.0) for name, value in found.items()})
+
+
+def read_row(connection: Connection, sql: str, timeout_milliseconds: int) -> dict[str, Any] | None:
+    """The first row of a statement that may not take long. Raises one of database.AWAY."""
+    cursor = connection.cursor(row_factory=dict_row)
+    # Without parameters both travel together: one round trip, and one transaction without BEGIN.
+    cursor.execute(f"SET LOCAL statement_timeout = {timeout_milliseconds}; {sql}".encode())
+    cursor.nextset()
+    return cursor.fetchone()

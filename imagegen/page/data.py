@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from string import Template
 from typing import Any
 
-from psycopg.rows import dict_row
-
+from imagegen.collector import IS_UNFETCHED, OLDEST_UNFETCHED, read_row
 from imagegen.database import Connection, Tables
 
-# Longer than this nobody waits for a page; the statement is not left running behind it.
-STATEMENT_TIMEOUT_MILLISECONDS = 2000
+# Nobody waits for a page much longer; the statement is not left running behind it. Less than the
+# patience with the whole database, so that a slow statement is not taken for one that is away.
+STATEMENT_TIMEOUT_MILLISECONDS = 1500
 BUCKETS = 36
 BUCKET_SECONDS = 600
 PICTURES = 24
@@ -18,8 +18,12 @@ FAILURES = 20
 FAILURES_LOOKED_AT = 200
 # How many of those that wait are asked whether they wait on purpose.
 WAITING_LOOKED_AT = 1000
-# As many tokens are counted in a few milliseconds.
-ESTIMATED_FROM = 100_000
+# As many tokens are counted in 15 ms. What is more is PostgreSQL's estimate, where it has one.
+COUNTED_UP_TO = 100_000
+# As many of the newest images are asked whether they have been fetched.
+UNFETCHED_UP_TO = 1000
+# The times of ten minutes are those of so many images, the last ones.
+TIMES_LOOKED_AT = 1000
 # One more than is shown, so that what was cut is seen to be.
 PROMPT_CHARACTERS = 200
 MESSAGE_CHARACTERS = 300
@@ -89,7 +93,6 @@ class Snapshot:
     generating: int
     failed: int
     tokens: int
-    tokens_estimated: bool
     unfetched: int  # of the images of the last day: no next stage has taken the token on
     oldest_unfetched_seconds: float | None
     held: dict[str, int]  # tokens at work, by worker; nobody's by ""
@@ -105,14 +108,18 @@ class Snapshot:
 
 
 def read_snapshot(connection: Connection, tables: Tables) -> Snapshot:
-    found = _row(connection, Template(SNAPSHOT).substitute(WORDS, **_words(tables)))
+    found = _row(connection, snapshot_sql(tables))
     assert found is not None  # noqa: S101 (a SELECT without FROM has a row)
-    ended = {row.pop("start"): row for row in found.pop("buckets")}
-    last = found["now"] // BUCKET_SECONDS
-    starts = [(last - ago) * BUCKET_SECONDS for ago in reversed(range(BUCKETS))]
+    times = {row.pop("start"): row for row in found.pop("times")}
+    buckets = [Bucket(**row, **times.get(row["start"], {})) for row in found.pop("ended")]
     return Snapshot(
-        total=Bucket(starts[0], **ended.pop(None, {})),
-        buckets=[Bucket(start, **ended.get(start, {})) for start in starts],
+        total=Bucket(
+            buckets[0].start,
+            sum(bucket.images for bucket in buckets),
+            sum(bucket.failed for bucket in buckets),
+            **times.get(None, {}),
+        ),
+        buckets=buckets,
         pictures=[Picture(**row) for row in found.pop("pictures")],
         failures=[Failure(**row) for row in found.pop("failures")],
         **found,
@@ -131,17 +138,24 @@ def read_path(connection: Connection, generation_id: int) -> str | None:
     return found["image_path"] if found else None
 
 
-def _words(tables: Tables) -> dict[str, str]:
-    return tables.labels | {"minted_at": tables.minted_at}
+def snapshot_sql(tables: Tables) -> str:
+    return Template(SNAPSHOT).substitute(WORDS, **tables.labels, minted_at=tables.minted_at)
 
 
 def _row(connection: Connection, sql: str) -> dict[str, Any] | None:
-    """The first row of a statement that may not take long."""
-    cursor = connection.cursor(row_factory=dict_row)
-    # Without parameters both travel together: one round trip, and one transaction without BEGIN.
-    cursor.execute(f"SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_MILLISECONDS}; {sql}")
-    cursor.nextset()
-    return cursor.fetchone()
+    return read_row(connection, sql, STATEMENT_TIMEOUT_MILLISECONDS)
+
+
+def _counted(rows: str, relation: str) -> str:
+    """SQL for the number of these rows. `relation`, a table or an index, has just these."""
+    return f"""(
+        SELECT CASE WHEN counted <= $counted_up_to THEN counted
+            WHEN estimated > counted THEN estimated
+            ELSE (SELECT count(*) FROM {rows}) END
+        FROM (SELECT count(*) AS counted FROM (
+                SELECT FROM {rows} LIMIT $counted_up_to + 1) few) few,
+            coalesce((SELECT reltuples::bigint FROM pg_class
+                WHERE oid = to_regclass('{relation}')), 0) AS estimated)"""
 
 
 WORDS = {
@@ -150,21 +164,27 @@ WORDS = {
     "pictures": PICTURES,
     "failures": FAILURES,
     "failures_looked_at": FAILURES_LOOKED_AT,
-    "estimated_from": ESTIMATED_FROM,
+    "counted_up_to": COUNTED_UP_TO,
+    "unfetched_up_to": UNFETCHED_UP_TO,
+    "times_looked_at": TIMES_LOOKED_AT,
     "waiting_looked_at": WAITING_LOOKED_AT,
     "prompt_characters": PROMPT_CHARACTERS + 1,
     "message_characters": MESSAGE_CHARACTERS + 1,
 }
 
-# Each status that ends here is counted in an index of its own; all tokens together are counted
-# only where that is fast, and where PostgreSQL has no estimate.
-SNAPSHOT = """
-SELECT extract(epoch FROM now())::float AS now, estimate.is_used AS tokens_estimated,
-    CASE WHEN estimate.is_used THEN estimate.tokens
-        ELSE (SELECT count(*) FROM tokens_s0) END AS tokens,
-    (SELECT count(*) FROM tokens_s0 t WHERE t.status = $detected) AS waiting,
+# Whatever there is a million of, a hundredth of it is looked at: each status that ends here has an
+# index of its own, and so have the ends of generations.
+SNAPSHOT = f"""
+WITH ten_minutes AS (
+    SELECT start, to_timestamp(start) AS since, to_timestamp(start + $bucket_seconds) AS until
+    FROM (SELECT $bucket_seconds * (
+            floor(extract(epoch FROM now()) / $bucket_seconds)::bigint - ago) AS start
+        FROM generate_series(0, $buckets - 1) ago) starts)
+SELECT extract(epoch FROM now())::float AS now,
+    {_counted("tokens_s0 t", "tokens_s0")} AS tokens,
+    {_counted("tokens_s0 t WHERE t.status = $detected", "imagegen_tokens_detected")} AS waiting,
     (SELECT count(*) FROM tokens_s0 t WHERE t.status = $generating) AS generating,
-    (SELECT count(*) FROM tokens_s0 t WHERE t.status = $failed) AS failed,
+    {_counted("tokens_s0 t WHERE t.status = $failed", "imagegen_tokens_failed")} AS failed,
     (SELECT extract(epoch FROM now() - $minted_at)::float FROM tokens_s0 t
      WHERE t.status = $detected AND isfinite(t.created_at)
      ORDER BY t.created_at LIMIT 1) AS oldest_waiting_seconds,
@@ -172,31 +192,37 @@ SELECT extract(epoch FROM now())::float AS now, estimate.is_used AS tokens_estim
         SELECT generate_after FROM tokens_s0 t WHERE t.status = $detected
         ORDER BY t.created_at LIMIT $waiting_looked_at) waiting
      WHERE generate_after > now()) AS paused,
-    unfetched.tokens AS unfetched, unfetched.oldest_seconds AS oldest_unfetched_seconds,
-    (SELECT coalesce(json_object_agg(worker, tokens), '{}') FROM (
+    (SELECT count(*) FROM (
+        SELECT token_id, image_url FROM generations
+        WHERE state = 'succeeded' AND closed_at > now() - interval '1 day'
+        ORDER BY closed_at DESC LIMIT $unfetched_up_to + 1) image
+     WHERE {IS_UNFETCHED}) AS unfetched,
+    {OLDEST_UNFETCHED} AS oldest_unfetched_seconds,
+    (SELECT coalesce(json_object_agg(worker, tokens), '{{}}') FROM (
         SELECT coalesce(worker, '') AS worker, count(*) AS tokens
         FROM generations WHERE state = 'open' GROUP BY 1) workers) AS held,
-    (SELECT json_agg(ended) FROM (
-        SELECT start, count(*) FILTER (WHERE state = 'succeeded') AS images,
-            count(*) FILTER (WHERE state = 'failed') AS failed,
-            percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) AS p50_seconds,
+    (SELECT json_agg(ended ORDER BY start) FROM (
+        SELECT start,
+            (SELECT count(*) FROM generations WHERE state = 'succeeded'
+                AND closed_at >= since AND closed_at < until) AS images,
+            (SELECT count(*) FROM generations WHERE state = 'failed'
+                AND closed_at >= since AND closed_at < until) AS failed
+        FROM ten_minutes) ended) AS ended,
+    (SELECT json_agg(times) FROM (
+        SELECT start, percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) AS p50_seconds,
             percentile_cont(0.95) WITHIN GROUP (ORDER BY seconds) AS p95_seconds
-        FROM (
-            SELECT state,
-                floor(extract(epoch FROM closed_at) / $bucket_seconds) * $bucket_seconds AS start,
-                CASE state WHEN 'succeeded'
-                    THEN extract(epoch FROM closed_at - opened_at)::float END AS seconds
-            FROM generations
-            WHERE closed_at >= to_timestamp($bucket_seconds * (
-                floor(extract(epoch FROM now()) / $bucket_seconds) - $buckets + 1))) closed
-        GROUP BY GROUPING SETS ((start), ())) ended) AS buckets,
+        FROM ten_minutes, LATERAL (
+            SELECT extract(epoch FROM closed_at - opened_at)::float AS seconds FROM generations
+            WHERE state = 'succeeded' AND closed_at >= since AND closed_at < until
+            ORDER BY closed_at DESC LIMIT $times_looked_at) made
+        GROUP BY GROUPING SETS ((start), ())) times) AS times,
     (SELECT coalesce(json_agg(latest), '[]') FROM (
         SELECT id AS generation_id, token_id, coalesce(left(prompt, $prompt_characters), '')
             AS prompt, fallback, image_url AS url, image_path AS path,
             extract(epoch FROM closed_at) AS closed_at,
             extract(epoch FROM now() - closed_at) AS age_seconds
         FROM generations WHERE state = 'succeeded'
-        ORDER BY generations.closed_at DESC LIMIT $pictures) latest) AS pictures,
+        ORDER BY generations.closed_at DESC, id DESC LIMIT $pictures) latest) AS pictures,
     (SELECT coalesce(json_agg(latest), '[]') FROM (
         SELECT t.token_id, t.generation_attempts AS attempts,
             left(coalesce(a.prompt_text::text, g.prompt), $prompt_characters) AS prompt,
@@ -208,19 +234,13 @@ SELECT extract(epoch FROM now())::float AS now, estimate.is_used AS tokens_estim
             SELECT * FROM tokens_s0 t WHERE t.status = $failed
             ORDER BY t.created_at DESC LIMIT $failures_looked_at) t
         LEFT JOIN LATERAL (
+            -- By the id itself, the planner would walk the primary key where it has no statistics.
             SELECT prompt, error_kind, state, closed_at FROM generations g
-            WHERE g.token_id = t.token_id ORDER BY g.id DESC LIMIT 1) g ON true
+            WHERE g.token_id = t.token_id ORDER BY g.id + 0 DESC LIMIT 1) g ON true
         LEFT JOIN authors a ON a.id = t.author_id
-        ORDER BY age_seconds LIMIT $failures) latest) AS failures
-FROM (
-    SELECT reltuples::bigint AS tokens, reltuples >= $estimated_from AS is_used
-    FROM pg_class WHERE oid = 'tokens_s0'::regclass) estimate,
-    (SELECT count(*) AS tokens,
-        extract(epoch FROM now() - min(g.closed_at))::float AS oldest_seconds
-     FROM generations g JOIN tokens_s0 t USING (token_id)
-     WHERE g.closed_at > now() - interval '1 day' AND g.state = 'succeeded'
-        AND t.status = $uploading) unfetched"""
+        ORDER BY age_seconds LIMIT $failures) latest) AS failures"""
 
+# In the order of the wall.
 DETAILS = """
 SELECT json_build_object(
         'generation_id', id, 'token_id', token_id, 'prompt', coalesce(prompt, ''),
@@ -229,6 +249,10 @@ SELECT json_build_object(
         'age_seconds', extract(epoch FROM now() - closed_at)) AS picture,
     attempt, model, seed, prediction_id,
     extract(epoch FROM closed_at - opened_at)::float AS seconds,
-    (SELECT min(id) FROM generations WHERE state = 'succeeded' AND id > $id) AS newer,
-    (SELECT max(id) FROM generations WHERE state = 'succeeded' AND id < $id) AS older
-FROM generations WHERE id = $id AND state = 'succeeded'"""
+    (SELECT other.id FROM generations other
+     WHERE other.state = 'succeeded' AND (other.closed_at, other.id) > (image.closed_at, image.id)
+     ORDER BY other.closed_at, other.id LIMIT 1) AS newer,
+    (SELECT other.id FROM generations other
+     WHERE other.state = 'succeeded' AND (other.closed_at, other.id) < (image.closed_at, image.id)
+     ORDER BY other.closed_at DESC, other.id DESC LIMIT 1) AS older
+FROM generations image WHERE id = $id AND state = 'succeeded'"""

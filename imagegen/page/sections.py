@@ -8,9 +8,11 @@ from imagegen.page.charts import images_chart, seconds_chart
 from imagegen.page.data import (
     BUCKET_SECONDS,
     BUCKETS,
+    COUNTED_UP_TO,
     FAILURES,
     MESSAGE_CHARACTERS,
     PROMPT_CHARACTERS,
+    UNFETCHED_UP_TO,
     Failure,
     Snapshot,
 )
@@ -18,6 +20,7 @@ from imagegen.page.document import REFRESH_SECONDS
 from imagegen.page.pictures import wall, wall_title
 from imagegen.page.places import Place
 from imagegen.page.words import (
+    SPACE,
     ago,
     clock,
     count,
@@ -56,7 +59,7 @@ def state(view: View) -> str:
     if not any(place.alive for place in view.places):
         return "no worker is running"
     numbers = {"waiting": view.snapshot.waiting, "at work": view.snapshot.generating}
-    told = [f"{count(number)} {word}" for word, number in numbers.items() if number]
+    told = [f"{_tally(number)} {word}" for word, number in numbers.items() if number]
     if all(place.closed for place in view.places if place.alive):
         told.insert(0, "gate closed")
     return ", ".join(told) or "nothing waits"
@@ -102,13 +105,14 @@ def problems(view: View) -> str:
 
 def figures(view: View, now: Snapshot) -> str:
     """Tokens by what becomes of them."""
-    done = f"≈ {count(_rounded(now.done))}" if now.tokens_estimated else count(now.done)
     why = '<a href="#failures">why</a>' if now.failed else ""
+    # What is left of an estimate is one, however little it is.
+    done = _estimated(now.done) if now.tokens > COUNTED_UP_TO else count(now.done)
     tiles = [
-        _figure("Waiting", count(now.waiting), _about_waiting(now)),
-        _figure("At work", count(now.generating), _about_work(view)),
+        _figure("Waiting", _tally(now.waiting), _about_waiting(now)),
+        _figure("At work", _tally(now.generating), _about_work(view)),
         _figure("Done", done, _about_done(now)),
-        _figure("Failed", count(now.failed), why, ' class="bad"' if now.failed else ""),
+        _figure("Failed", _tally(now.failed), why, ' class="bad"' if now.failed else ""),
     ]
     return f'<dl class="figures">{"".join(tiles)}</dl>'
 
@@ -132,17 +136,22 @@ def _about_work(view: View) -> str:
 def _about_done(now: Snapshot) -> str:
     if not now.unfetched or now.oldest_unfetched_seconds is None:
         return ""
-    told = (
-        f"{count(now.unfetched)} not fetched yet,"
-        f" the oldest for {duration(now.oldest_unfetched_seconds)}"
-    )
+    some = count(now.unfetched)
+    if now.unfetched > UNFETCHED_UP_TO:
+        some = f"more than {count(UNFETCHED_UP_TO)}"
+    told = f"{some} not fetched yet, the oldest for {duration(now.oldest_unfetched_seconds)}"
     late = now.oldest_unfetched_seconds > UNFETCHED_LONG_SECONDS
     return f'<span class="odd">{told}</span>' if late else told
 
 
-def _rounded(number: int) -> int:
+def _tally(number: int) -> str:
+    return count(number) if number <= COUNTED_UP_TO else _estimated(number)
+
+
+def _estimated(number: int) -> str:
     """To three digits, as far as an estimate goes."""
-    return round(number, 2 - math.floor(math.log10(number))) if number else 0
+    rounded = round(number, 2 - math.floor(math.log10(number))) if number else 0
+    return f"≈{SPACE}{count(rounded)}"
 
 
 def charts(now: Snapshot) -> str:
@@ -181,7 +190,7 @@ def failures(now: Snapshot) -> str:
     rows = "\n".join(map(_failure, now.failures))
     more = ""
     if now.failed > len(now.failures):
-        told = f"{count(now.failed)} failed altogether; the last {FAILURES} are here."
+        told = f"{_tally(now.failed)} failed altogether; the last {FAILURES} are here."
         more = f'<p class="more">{told}</p>'
     return f'<ol class="failures">\n{rows}\n</ol>{more}'
 

@@ -7,8 +7,6 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 import pytest
 
-from imagegen.database import connect, read_tables
-from imagegen.page.data import Snapshot, read_snapshot
 from imagegen.sandbox import Fault, Sandbox
 from tests.integration.test_migrations import load_glisk
 from tests.proxy import Proxy
@@ -26,11 +24,6 @@ def get(program: Program, path: str = "/") -> httpx.Response:
 
 def read(program: Program, path: str = "/") -> Read:
     return Read(get(program, path).raise_for_status().text)
-
-
-def snapshot(site: Site) -> Snapshot:
-    with connect(site.database_url) as connection:
-        return read_snapshot(connection, read_tables(connection))
 
 
 def test_the_page_shows_images_and_failures_with_their_reasons(
@@ -149,52 +142,6 @@ def test_a_connection_that_lay_idle_too_long_is_replaced_unnoticed(site: Site) -
                WHERE pid <> pg_backend_pid() AND datname = current_database()"""
         )
         assert get(program).status_code == 200
-
-
-def test_the_figures_are_those_of_the_tables(site: Site) -> None:
-    site.mint(*["a lighthouse"] * 10)
-    site.query("UPDATE tokens_s0 SET status = 'failed' WHERE token_id = 1")
-    site.query("UPDATE tokens_s0 SET status = 'uploading', image_url = 'x' WHERE token_id < 3")
-    site.query("UPDATE tokens_s0 SET status = 'revealed' WHERE token_id = 3")
-    site.query("UPDATE tokens_s0 SET status = 'failed' WHERE token_id = 4")
-    site.query("UPDATE tokens_s0 SET generate_after = now() + interval '1 h' WHERE token_id = 10")
-
-    now = snapshot(site)
-
-    assert (now.waiting, now.paused, now.generating, now.failed) == (6, 1, 0, 1)
-    assert (now.done, now.tokens, now.tokens_estimated) == (3, 10, False)
-    assert now.oldest_waiting_seconds is not None
-    assert [(failure.token_id, failure.kind) for failure in now.failures] == [(4, None)]
-    assert len(now.buckets) == 36
-
-
-def test_a_large_table_is_estimated_and_not_counted(site: Site) -> None:
-    site.mint("a lighthouse")
-    site.query("UPDATE pg_class SET reltuples = 1000000 WHERE relname = 'tokens_s0'")
-
-    now = snapshot(site)
-
-    assert (now.waiting, now.tokens, now.tokens_estimated) == (1, 1_000_000, True)
-
-
-def test_the_hours_are_cut_into_ten_minutes_with_the_times_of_their_images(site: Site) -> None:
-    site.query(
-        """INSERT INTO generations (token_id, attempt, prompt, model, seed, lease_until, opened_at,
-               closed_at, state, image_url)
-           SELECT n, 1, 'a lighthouse', 'a/b', n, now(), at - n * interval '1 s', at,
-               CASE WHEN n <= 100 THEN 'succeeded' ELSE 'failed' END,
-               CASE WHEN n <= 100 THEN 'https://replicate.delivery/x' END
-           FROM (SELECT n, now() - interval '9 hours' * (mod(n, 7) = 0)::integer AS at
-                 FROM generate_series(1, 110) n) numbered"""
-    )
-
-    now = snapshot(site)
-
-    assert (now.total.images, now.total.failed) == (86, 9)
-    assert now.buckets[-1].images + now.buckets[-2].images == 86
-    assert now.total.p50_seconds == pytest.approx(50.5, abs=1)
-    assert now.total.p95_seconds == pytest.approx(95, abs=2)
-    assert len(now.pictures) == 24
 
 
 def test_the_page_works_on_the_users_own_tables(empty_site: Site, sandbox: Sandbox) -> None:

@@ -70,7 +70,6 @@ def snapshot(**known: Any) -> Snapshot:
         "generating": 0,
         "failed": 0,
         "tokens": 0,
-        "tokens_estimated": False,
         "unfetched": 0,
         "oldest_unfetched_seconds": None,
         "held": {},

@@ -146,10 +146,19 @@ def test_the_figures_tell_what_waits_is_at_work_is_done_and_has_failed() -> None
     assert "Failed 5 why" in told
 
 
-def test_an_estimate_looks_like_one() -> None:
-    told = page(snapshot(tokens=1_234_567, tokens_estimated=True)).text
+def test_an_estimate_looks_like_one_and_stays_in_one_line() -> None:
+    shown = whole_page(view(snapshot(tokens=1_234_567, waiting=200_400, failed=100_000)))
 
-    assert "Done ≈ 1,230,000" in told
+    assert "Done ≈ 934,000" in Read(shown).text
+    assert "Waiting ≈ 200,000" in Read(shown).text
+    assert "Failed 100,000" in Read(shown).text
+    assert f"≈{words.SPACE}934,000" in shown
+
+
+def test_a_backlog_of_images_is_counted_only_so_far() -> None:
+    told = page(snapshot(tokens=5000, unfetched=1001, oldest_unfetched_seconds=9000.0)).text
+
+    assert "more than 1,000 not fetched yet, the oldest for 2 h" in told
 
 
 def test_the_workers_are_told_with_what_they_do() -> None:
