@@ -7,12 +7,13 @@ from dataclasses import asdict
 
 import click
 
-from tests.benchmarks import claims, idle, latency, load, start, system
+from tests.benchmarks import claims, idle, latency, load, page, start, system
 from tests.benchmarks.claims import Claims
 from tests.benchmarks.figures import Figure, table
 from tests.benchmarks.idle import Idle
 from tests.benchmarks.latency import Latency
 from tests.benchmarks.load import Load
+from tests.benchmarks.page import Looks
 from tests.benchmarks.start import Start
 
 
@@ -25,7 +26,7 @@ from tests.benchmarks.start import Start
 @click.option("--mints", default=100, show_default=True, help="Single mints into an idle system.")
 @click.option("--idle-seconds", default=20.0, show_default=True, help="How long to watch idleness.")
 @click.option("--claims/--no-claims", "with_claims", default=True, show_default=True,
-              help="Measure claims among a million finished tokens.")  # fmt: skip
+              help="Measure claims and the page among a million finished tokens.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="The figures as JSON instead of a table.")
 def main(
     *,
@@ -63,7 +64,10 @@ def main(
         figures = [*of_load(burst), *of_latency(single), *of_idle(rest), *figures]
         if with_claims:
             tell("claiming among a million finished tokens")
-            figures += of_claims(*claims.measure(server, place))
+            few, many = claims.measure(server, place)
+            figures += of_claims(few, many)
+            tell("looking at them")
+            figures += of_looks(page.measure(many.database_url), many.finished)
     click.echo(as_json_text(figures) if as_json else table(figures))
 
 
@@ -106,6 +110,11 @@ def of_claims(few: Claims, many: Claims) -> Iterator[Figure]:
         yield Figure(f"claim, 20 waiting, {each.finished:,} finished", each.waiting, "ms")
     yield Figure("claim, empty queue, many ÷ few", many.empty / few.empty, "", at_most=1.5)
     yield Figure("claim, 20 waiting, many ÷ few", many.waiting / few.waiting, "", at_most=1.5)
+
+
+def of_looks(looks: Looks, tokens: int) -> Iterator[Figure]:
+    yield Figure(f"status page, {tokens:,} tokens", looks.page, "ms", at_most=200)
+    yield Figure(f"/metrics, {tokens:,} tokens", looks.metrics, "ms", at_most=200)
 
 
 if __name__ == "__main__":

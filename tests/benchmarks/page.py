@@ -1,0 +1,51 @@
+"""What the status page and /metrics cost where there are many tokens."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from prometheus_client import CollectorRegistry, generate_latest
+
+from imagegen.collector import DatabaseCollector
+from imagegen.page.answers import Page
+from imagegen.sandbox import DEFAULT_TOKEN
+from imagegen.settings import load
+
+LOOKS = 20
+NAME = "imagegen-benchmark:exporter.1"
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Milliseconds until the whole answer is there, median."""
+
+    page: float
+    metrics: float
+
+
+def measure(database_url: str) -> Looks:
+    settings = load({"DATABASE_URL": database_url, "REPLICATE_API_TOKEN": DEFAULT_TOKEN}, {})
+    database = DatabaseCollector(settings, NAME)
+    page = Page(settings, NAME, CollectorRegistry(), database)
+    registry = CollectorRegistry()
+    registry.register(database)
+
+    def look_at_page() -> None:
+        assert page.answer("/").status == HTTPStatus.OK
+
+    def scrape() -> None:
+        assert b"imagegen_tokens{" in generate_latest(registry)
+
+    return Looks(_milliseconds(look_at_page), _milliseconds(scrape))
+
+
+def _milliseconds(look: Callable[[], None]) -> float:
+    look()  # the first one connects
+    taken = []
+    for _ in range(LOOKS):
+        began = time.perf_counter()
+        look()
+        taken.append(1000 * (time.perf_counter() - began))
+    return statistics.median(taken)
