@@ -15,9 +15,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.samples import Sample
 
-from imagegen.collector import NO_ANSWER, DatabaseCollector, read_known
+from imagegen.collector import NO_ANSWER, DatabaseCollector, look_at_tables
 from imagegen.logs import log
 from imagegen.page.answers import Page
+from imagegen.reasons import Reason
 from imagegen.settings import Settings
 
 # Whoever asks whether all is well gives up after a few seconds himself.
@@ -70,17 +71,24 @@ class Server(ThreadingHTTPServer):
             log.warning("exporter.request.failed", exc_info=True)
 
     def unready(self) -> list[str]:
-        """Why no token would be turned into an image now; empty when all is well."""
+        """Why tokens do not become images, until somebody or something mends it; empty when all
+        is well.
+
+        One closed gate is enough: what closes it holds for the account and the network of all
+        workers, and an open gate beside it is one that nobody has asked through since. A throttle
+        is no reason, for it passes by itself, and tokens become images as fast as Replicate lets
+        them.
+        """
         why = []
         try:
-            self.database.ask(read_known, READY_PATIENCE_SECONDS)
+            self.database.ask(look_at_tables, READY_PATIENCE_SECONDS)
         except NO_ANSWER as error:
-            why.append("database: " + str(error).partition("\n")[0])
+            why.append(f"database: {self.page.told(error)}")
         if not sum(sample.value for sample in self._samples("imagegen_workers")):
             why.append("no worker is alive")
         for sample in self._samples("imagegen_gate_closed"):
-            if sample.value:
-                slot, reason = sample.labels["slot"], sample.labels["reason"]
+            slot, reason = sample.labels["slot"], sample.labels["reason"]
+            if sample.value and reason != Reason.THROTTLED:
                 why.append(f"the gate of {slot} is closed: {reason}")
         return why
 

@@ -85,7 +85,7 @@ class Page:
         try:
             snapshot = self._ask(read_snapshot)
         except NO_ANSWER as error:
-            trouble = self._told(error)
+            trouble = self.told(error)
         view = self._view(snapshot, trouble)
         shown = snapshot.pictures if snapshot else []
         return Answer(
@@ -118,7 +118,7 @@ class Page:
         try:
             details = self._ask(lambda connection, _: read_details(connection, generation_id))
         except NO_ANSWER as error:
-            why = f"The database does not answer: {self._told(error)}."
+            why = f"The database does not answer: {self.told(error)}."
             return _about_no_image(HTTPStatus.SERVICE_UNAVAILABLE, why)
         if details is None:
             return _about_no_image(HTTPStatus.NOT_FOUND, NO_IMAGE)
@@ -136,7 +136,7 @@ class Page:
         try:
             path = self._ask(lambda connection, _: read_path(connection, generation_id))
         except NO_ANSWER as error:
-            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{self._told(error)}\n".encode())
+            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{self.told(error)}\n".encode())
         image = read_image(folder, path) if path else None
         if image is None:
             return NOT_FOUND
@@ -149,7 +149,8 @@ class Page:
         """Raises one of NO_ANSWER, a TimeoutError when patience is at its end."""
         return self._database.ask(question, PATIENCE_SECONDS)
 
-    def _told(self, error: Exception) -> str:
+    def told(self, error: Exception) -> str:
+        """Why the database gave no answer, in one line without a secret."""
         return self._redact(str(error).partition("\n")[0])
 
 
