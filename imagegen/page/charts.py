@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from imagegen.page.data import BUCKET_SECONDS, Bucket
 from imagegen.page.words import clock, count, duration, text
 
 # In pixels, from the top.
-TOP = 18.0  # room for the label of the highest value
+TOP = 10.0  # half of the label of the highest value is above its line
 BASE = 126.0
 HEIGHT = 148
 LEAST = 2.0  # what is not nothing is seen
+LABEL = 14.0  # from one label to the next
 # In parts of a bucket.
 BAR = 0.7
 HOUR_SECONDS = 3600
@@ -19,6 +21,15 @@ OUTLIER = 4.0
 # An hour's label is left out where it would stick out at the side.
 LABEL_PERCENT = 4.0
 STEPS = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A line of the scale, with what it stands for."""
+
+    y: float
+    label: str
+    kind: str = "usual"
 
 
 def images_chart(buckets: Sequence[Bucket]) -> str:
@@ -37,14 +48,15 @@ def images_chart(buckets: Sequence[Bucket]) -> str:
             bars += _bar("bad", place, len(buckets), line + 1, max(bucket.failed * scale, LEAST))
         told = f"{count(bucket.images)} images, {count(bucket.failed)} failed"
         marks.append(_marked(place, buckets, told, bars))
-    grid = _grid(TOP, count(up)) if up else ""
-    axis = f'<line class="axis" x1="0" x2="100%" y1="{line:.1f}" y2="{line:.1f}"/>'
+    scale_marks = [Mark(TOP, count(up))] if up else []
+    if down:
+        scale_marks.append(Mark(line + max(down * scale, LEAST), count(down), "bad"))
     about = (
-        f"Images and failed attempts in each {BUCKET_SECONDS // 60} minutes of the last"
+        f"Images and failures in each {BUCKET_SECONDS // 60} minutes of the last"
         f" {len(buckets) * BUCKET_SECONDS // HOUR_SECONDS} hours, at most {count(up)} images"
         f" and {count(down)} failures."
     )
-    return _svg(about, [*marks, grid, axis, *_hours(buckets)])
+    return _chart(about, scale_marks, [*marks, _line("axis", line), *_hours(buckets)])
 
 
 def seconds_chart(buckets: Sequence[Bucket], usual_seconds: float) -> str:
@@ -65,10 +77,9 @@ def seconds_chart(buckets: Sequence[Bucket], usual_seconds: float) -> str:
         bars += _bar("median", place, len(buckets), median - 1.5, 3)
         told = f"median {duration(bucket.p50_seconds)}, 95 % {duration(bucket.p95_seconds)}"
         marks.append(_marked(place, buckets, told, bars))
-    grids = [_grid(TOP, f"{most:g} s"), _grid((TOP + BASE) / 2, f"{most / 2:g} s")]
-    axis = f'<line class="axis" x1="0" x2="100%" y1="{BASE:g}" y2="{BASE:g}"/>'
+    scale_marks = [Mark(TOP, f"{most:g} s"), Mark((TOP + BASE) / 2, f"{most / 2:g} s")]
     about = "Time from a claim to its image: the median, and what 95 of 100 stay below."
-    return _svg(about, [*marks, *grids, axis, *_hours(buckets)])
+    return _chart(about, scale_marks, [*marks, _line("axis", BASE), *_hours(buckets)])
 
 
 def nice(most: float) -> float:
@@ -79,11 +90,23 @@ def nice(most: float) -> float:
     return next(step * power for step in STEPS if step * power >= most)
 
 
-def _svg(about: str, parts: list[str]) -> str:
+def _chart(about: str, scale: Sequence[Mark], parts: Sequence[str]) -> str:
+    """The scale has its place beside the bars, and its lines are behind them."""
+    wide = max((len(mark.label) for mark in scale), default=0)
+    labels, lowest = "", -math.inf
+    for mark in scale:
+        lowest = max(mark.y, lowest + LABEL)
+        labels += f'<text class="{mark.kind}" x="100%" y="{lowest + 4:.1f}">{mark.label}</text>'
+    lines = "".join(_line("grid", mark.y) for mark in scale)
     return (
-        f'<svg class="chart" role="img" aria-label="{text(about)}" height="{HEIGHT}">'
-        f"{''.join(parts)}</svg>"
+        f'<div class="chart" role="img" aria-label="{text(about)}">'
+        f'<svg class="scale" width="{wide}ch" height="{HEIGHT}">{labels}</svg>'
+        f'<svg class="bars" height="{HEIGHT}">{lines}{"".join(parts)}</svg></div>'
     )
+
+
+def _line(kind: str, y: float) -> str:
+    return f'<line class="{kind}" x1="0" x2="100%" y1="{y:.1f}" y2="{y:.1f}"/>'
 
 
 def _bar(kind: str, place: int, places: int, top: float, tall: float) -> str:
@@ -101,11 +124,6 @@ def _marked(place: int, buckets: Sequence[Bucket], told: str, bars: str) -> str:
     left, width = place / len(buckets), 1 / len(buckets)
     ground = f'<rect class="ground" x="{left:.3%}" width="{width:.3%}" y="0" height="{HEIGHT}"/>'
     return f"<g><title>{when}: {told}</title>{ground}{bars}</g>"
-
-
-def _grid(y: float, label: str) -> str:
-    line = f'<line class="grid" x1="0" x2="100%" y1="{y:g}" y2="{y:g}"/>'
-    return f'{line}<text x="0" y="{y - 5:g}">{label}</text>'
 
 
 def _hours(buckets: Sequence[Bucket]) -> Iterator[str]:

@@ -159,11 +159,11 @@ def charts(now: Snapshot) -> str:
     total = now.total
     if not total.images and not total.failed:
         return f'<p class="empty">No image was made in the last {HOURS} hours.</p>'
-    made = f"{count(total.images)} images, {count(total.failed)} failed attempts"
+    made = f"{count(total.images)} images, {count(total.failed)} failed"
     figure = _chart(
         f"Images in each {BUCKET_SECONDS // 60} minutes",
         made, images_chart(now.buckets),
-        {"made": "images", "bad": "attempts that failed"},
+        {"made": "images", "bad": "failed"},
     )  # fmt: skip
     if total.p50_seconds is None or total.p95_seconds is None:
         return figure

@@ -161,6 +161,12 @@ def test_a_backlog_of_images_is_counted_only_so_far() -> None:
     assert "more than 1,000 not fetched yet, the oldest for 2 h" in told
 
 
+def test_failures_are_not_called_attempts_which_some_never_were() -> None:
+    total = Bucket(FIRST, 3, 2, 2.0, 3.0)
+
+    assert "3 images, 2 failed" in page(snapshot(total=total, buckets=[total])).text
+
+
 def test_the_workers_are_told_with_what_they_do() -> None:
     busy = Place("worker-0", True, busy=3, restarts={"SIGKILL": 2, "hung": 1})
     told = Read(whole_page(view(places=[busy, Place("worker-1", False, busy=0)], elsewhere=7))).text

@@ -22,6 +22,18 @@ def rectangles(chart: str, kind: str) -> list[dict[str, float]]:
     ]
 
 
+def scale(chart: str) -> ElementTree.Element:
+    return ElementTree.fromstring(chart)[0]
+
+
+def bars(chart: str) -> ElementTree.Element:
+    return ElementTree.fromstring(chart)[1]
+
+
+def heights_of_lines(chart: str) -> list[float]:
+    return [float(item.attrib["y1"]) for item in bars(chart).iter("line")]
+
+
 def labels(chart: str) -> list[str]:
     return [item.text or "" for item in ElementTree.fromstring(chart).iter("text")]
 
@@ -39,7 +51,31 @@ def test_images_stand_on_the_line_and_failures_hang_from_it() -> None:
     assert failed["y"] > line
     assert failed["x"] == last["x"] > 97
     assert failed["height"] == pytest.approx(first["height"] / 5, abs=TOLERANCE)
-    assert labels(chart)[0] == "10"
+
+
+def test_both_directions_have_a_scale() -> None:
+    chart = charts.images_chart(buckets(b0=Bucket(FIRST, images=10), b1=Bucket(FIRST, failed=4)))
+
+    assert labels(chart)[:2] == ["10", "4"]
+    (failed,), (_, lowest, _) = rectangles(chart, "bad"), heights_of_lines(chart)
+    assert lowest == pytest.approx(failed["y"] + failed["height"] - 1, abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("images", [1, 10, 9000])
+def test_no_label_is_printed_over_another(images: int) -> None:
+    chart = charts.images_chart(buckets(b0=Bucket(FIRST, images=images, failed=1)))
+    high, low = [float(item.attrib["y"]) for item in scale(chart).iter("text")]
+
+    assert low - high >= 12
+
+
+def test_labels_are_beside_the_bars_and_lines_are_behind_them() -> None:
+    filled = buckets(b0=Bucket(FIRST, images=9, p50_seconds=2.0, p95_seconds=3.5))
+    chart = charts.seconds_chart(filled, 3.5)
+    drawn = [item.attrib.get("class") for item in bars(chart).iter()]
+
+    assert [item.text for item in scale(chart).iter("text")] == ["4 s", "2 s"]
+    assert max(place for place, kind in enumerate(drawn) if kind == "grid") < drawn.index("range")
 
 
 def test_a_single_failure_among_thousands_is_seen() -> None:
