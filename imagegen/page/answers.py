@@ -105,7 +105,7 @@ class Page:
         return sections.View(
             snapshot=snapshot,
             trouble=trouble,
-            places=read_places(self._shared, self._settings.procs, self._supervisor, held),
+            places=read_places(self._shared, self._supervisor, held),
             elsewhere=held_elsewhere(held or {}, self._supervisor),
             slots=self._settings.slots,
             copies=self._copies,

@@ -56,11 +56,12 @@ def state(view: View) -> str:
     """How it goes, in a few words."""
     if view.snapshot is None:
         return "the database does not answer"
-    if not any(place.alive for place in view.places):
+    if not any(place.alive or place.starting for place in view.places):
         return "no worker is running"
     numbers = {"waiting": view.snapshot.waiting, "at work": view.snapshot.generating}
     told = [f"{_tally(number)} {word}" for word, number in numbers.items() if number]
-    if all(place.closed for place in view.places if place.alive):
+    # One is enough: with little to do, nobody has asked through the others since.
+    if any(place.closed for place in view.places):
         told.insert(0, "gate closed")
     return ", ".join(told) or "nothing waits"
 
@@ -87,7 +88,7 @@ def problems(view: View) -> str:
             f"{text(why, MESSAGE_CHARACTERS)}. Workers wait for the database, and go on"
             " by themselves when it is back."
         )
-    if missing := [place.slot for place in view.places if not place.alive]:
+    if missing := [place.slot for place in view.places if not (place.alive or place.starting)]:
         verb = "is" if len(missing) == 1 else "are"
         wrong.append(f"{_listed(missing)} {verb} not running: the log says why.")
     closed: dict[str, list[str]] = {}
@@ -220,11 +221,15 @@ def workers(view: View) -> str:
 
 
 def _row(place: Place, slots: int) -> str:
-    told = "running" if place.alive else '<span class="bad">not running</span>'
-    if place.alive and place.closed:
+    told = '<span class="bad">not running</span>'
+    if place.alive or place.starting:
+        told = "running" if place.alive else "starting"
+    if place.closed:
         told = f'<span class="odd">waits: {text(", ".join(map(reason, place.closed)))}</span>'
     busy = "unknown" if place.busy is None else f"{place.busy} of {slots}"
-    causes = ", ".join(f"{cause} {count(times)}" for cause, times in sorted(place.restarts.items()))
+    causes = ", ".join(
+        f"{cause}{SPACE}{count(times)}" for cause, times in sorted(place.restarts.items())
+    )
     restarts = f"{count(sum(place.restarts.values()))}<small>{text(causes)}</small>"
     return (
         f'<tr><th scope="row">{text(place.slot)}</th><td>{told}</td>'

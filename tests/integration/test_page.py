@@ -1,5 +1,6 @@
 """The status page of a running imagegen, as a browser gets it."""
 
+import signal
 import time
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
@@ -142,6 +143,24 @@ def test_a_connection_that_lay_idle_too_long_is_replaced_unnoticed(site: Site) -
                WHERE pid <> pg_backend_pid() AND datname = current_database()"""
         )
         assert get(program).status_code == 200
+
+
+def test_a_worker_that_was_removed_on_purpose_is_not_missed(site: Site) -> None:
+    with site.supervisor(procs=2) as program:
+        program.kill(program.worker_pids()["worker-1"])
+        program.wait_for_event("worker.started", 3)
+        program.process.send_signal(signal.SIGTTOU)
+        wait_for("the end of one", lambda: len(program.children()) == 2)
+
+        page = wait_for("it to be told", lambda: without_worker_1(read(program)))
+        rows = site.run("status", "--metrics-port", str(urlsplit(program.metrics_url()).port))
+
+    assert "not running" not in page.text
+    assert "worker-1" not in rows.stdout
+
+
+def without_worker_1(page: Read) -> Read | None:
+    return None if "worker-1" in page.text else page
 
 
 def test_the_page_works_on_the_users_own_tables(empty_site: Site, sandbox: Sandbox) -> None:

@@ -33,6 +33,8 @@ HOSTILE = [
     "]]> --> <!-- <svg/onload=alert(1)>",
 ]
 DETECTED = {"waiting": 3, "oldest_waiting_seconds": 12.0}
+REFUSED = Place("worker-0", True, ("no_credit",))
+STARTING = Place("worker-0", False, starting=True)
 
 
 def page(now: Snapshot | None = None) -> Read:
@@ -117,9 +119,14 @@ def test_a_failure_from_before_there_were_generations_is_shown_without_a_reason(
         (view(snapshot(**DETECTED, generating=1200)), "3 waiting, 1,200 at work"),
         (view(snapshot(**DETECTED), places=[]), "no worker is running"),
         (
-            view(snapshot(**DETECTED), places=[Place("worker-0", True, ("no_credit",))]),
+            view(snapshot(**DETECTED), places=[REFUSED]),
             "gate closed, 3 waiting",
         ),
+        (
+            view(snapshot(**DETECTED), places=[REFUSED, Place("worker-1", True)]),
+            "gate closed, 3 waiting",
+        ),
+        (view(snapshot(**DETECTED), places=[STARTING]), "3 waiting"),
         (replace(view(), snapshot=None, trouble="refused"), "the database does not answer"),
     ],
 )
@@ -175,6 +182,13 @@ def test_the_workers_are_told_with_what_they_do() -> None:
     assert "worker-1 not running 0 of 10 0" in told
     assert "worker-1 is not running: the log says why." in told
     assert "10 slots here; 7 at work elsewhere" in told
+
+
+def test_a_worker_that_is_just_being_replaced_is_no_problem() -> None:
+    told = Read(whole_page(view(places=[STARTING, Place("worker-1", True, busy=0)]))).text
+
+    assert "worker-0 starting" in told
+    assert "not running" not in told
 
 
 def test_the_page_comes_anew_by_itself_unless_it_is_paused() -> None:

@@ -47,8 +47,8 @@ def settings(**more: str) -> Settings:
     return load(environment | more, {})
 
 
-def page(database: answers.Database, **more: str) -> Page:
-    return Page(settings(**more), f"{OURS}:exporter.1", CollectorRegistry(), database)
+def page(database: answers.Database, shared: CollectorRegistry | None = None, **more: str) -> Page:
+    return Page(settings(**more), f"{OURS}:exporter.1", shared or CollectorRegistry(), database)
 
 
 @pytest.fixture
@@ -96,12 +96,14 @@ def test_a_database_that_hangs_delays_a_scrape_only_so_long(
 def test_a_page_without_a_database_says_why_and_shows_the_workers(
     error: Exception, told: str
 ) -> None:
-    answer = page(AwayDatabase(lambda: error)).answer("/")
+    shared = metrics(processes=1, wanted=2, is_open={"worker-1": 1})
+    answer = page(AwayDatabase(lambda: error), shared).answer("/")
     read = Read(answer.body.decode())
 
     assert answer.status == HTTPStatus.SERVICE_UNAVAILABLE
     assert f"{told} Workers wait for the database" in read.text
     assert "worker-0 not running unknown 0" in read.text
+    assert "worker-1 running unknown 0" in read.text
     assert PASSWORD not in answer.body.decode()
 
 
@@ -146,35 +148,59 @@ def test_nothing_is_read_outside_the_folder_nor_what_is_no_image(tmp_path: Path)
         assert read_image(folder, path) is None, path
 
 
-@pytest.fixture
-def registry() -> CollectorRegistry:
-    """Two workers, the first of which is refused; a third one that was retired."""
+def metrics(processes: int, wanted: int, is_open: dict[str, int]) -> CollectorRegistry:
+    """What a supervisor tells of its workers: how many live, how many should, and the gates of
+    those that have begun."""
     shared = CollectorRegistry()
-    is_open = Gauge("imagegen_gate_open", "", ["slot"], registry=shared)
-    closed = Gauge("imagegen_gate_closed", "", ["slot", "reason"], registry=shared)
-    restarts = Counter("imagegen_worker_restarts", "", ["slot", "cause"], registry=shared)
-    is_open.labels("worker-0").set(0)
-    is_open.labels("worker-1").set(1)
-    closed.labels("worker-0", "no_credit").set(1)
-    closed.labels("worker-0", "throttled").set(0)
-    restarts.labels("worker-10", "hung").inc()
-    restarts.labels("worker-1", "SIGKILL").inc(2)
+    Gauge("imagegen_workers", "", registry=shared).set(processes)
+    Gauge("imagegen_workers_wanted", "", registry=shared).set(wanted)
+    gates = Gauge("imagegen_gate_open", "", ["slot"], registry=shared)
+    for slot, value in is_open.items():
+        gates.labels(slot).set(value)
     return shared
 
 
-def test_places_are_what_metrics_and_the_ledger_tell_of_them(registry: CollectorRegistry) -> None:
+def test_places_are_what_metrics_and_the_ledger_tell_of_them() -> None:
+    shared = metrics(processes=2, wanted=2, is_open={"worker-0": 0, "worker-1": 1})
+    closed = Gauge("imagegen_gate_closed", "", ["slot", "reason"], registry=shared)
+    restarts = Counter("imagegen_worker_restarts", "", ["slot", "cause"], registry=shared)
+    closed.labels("worker-0", "no_credit").set(1)
+    closed.labels("worker-0", "throttled").set(0)
+    restarts.labels("worker-1", "SIGKILL").inc(2)
     held = {f"{OURS}:worker-1.1": 2, f"{OURS}:worker-1.2": 1, "other:1-cd:worker-0.1": 5, "": 4}
 
-    assert read_places(registry, 2, OURS, held) == [
+    assert read_places(shared, OURS, held) == [
         Place("worker-0", True, ("no_credit",), 0),
         Place("worker-1", True, (), 3, {"SIGKILL": 2}),
-        Place("worker-10", False, (), 0, {"hung": 1}),
     ]
     assert held_elsewhere(held, OURS) == 5
 
 
-def test_a_place_that_no_process_has_filled_yet_is_there(registry: CollectorRegistry) -> None:
-    places = read_places(registry, 3, OURS, None)
+def test_a_place_that_was_given_up_is_none_however_often_it_was_filled_before() -> None:
+    shared = metrics(processes=1, wanted=1, is_open={"worker-0": 1})
+    restarts = Counter("imagegen_worker_restarts", "", ["slot", "cause"], registry=shared)
+    restarts.labels("worker-1", "hung").inc()
 
-    assert places[2] == Place("worker-2", False)
-    assert [place.busy for place in places] == [None] * 4
+    assert read_places(shared, OURS, {}) == [Place("worker-0", True, (), 0)]
+
+
+def test_a_worker_that_is_on_its_way_out_is_still_there() -> None:
+    shared = metrics(processes=2, wanted=1, is_open={"worker-0": 1, "worker-1": 1})
+
+    assert [place.slot for place in read_places(shared, OURS, {})] == ["worker-0", "worker-1"]
+
+
+def test_who_waits_to_be_started_again_is_missing_and_who_has_just_been_started_is_not() -> None:
+    began = {"worker-0": 1}
+
+    _, dead = read_places(metrics(processes=1, wanted=2, is_open=began), OURS, None)
+    _, new = read_places(metrics(processes=2, wanted=2, is_open=began), OURS, None)
+
+    assert dead == Place("worker-1", False)
+    assert new == Place("worker-1", False, starting=True)
+
+
+def test_one_that_drains_does_not_stand_in_for_one_that_died() -> None:
+    shared = metrics(processes=2, wanted=2, is_open={"worker-0": 1, "worker-2": 1})
+
+    assert Place("worker-1", False) in read_places(shared, OURS, None)
