@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 from urllib.parse import parse_qs
 
 from prometheus_client import CollectorRegistry
+from psycopg.errors import QueryCanceled
 
 from imagegen.collector import NO_ANSWER
 from imagegen.copies import CopyError, suffix
@@ -17,6 +18,7 @@ from imagegen.page import pictures, sections
 from imagegen.page.data import Snapshot, read_details, read_path, read_snapshot
 from imagegen.page.document import document, security_headers
 from imagegen.page.places import held_elsewhere, read_places
+from imagegen.page.sections import Trouble
 from imagegen.page.words import text
 from imagegen.settings import Settings
 
@@ -81,15 +83,13 @@ class Page:
         return NOT_FOUND
 
     def _status(self, *, refreshes: bool) -> Answer:
-        snapshot, trouble = None, ""
-        try:
-            snapshot = self._ask(read_snapshot)
-        except NO_ANSWER as error:
-            trouble = self.told(error)
-        view = self._view(snapshot, trouble)
-        shown = snapshot.pictures if snapshot else []
+        now = self._now()
+        view = self._view(now)
+        status, shown = HTTPStatus.SERVICE_UNAVAILABLE, []
+        if isinstance(now, Snapshot):
+            status, shown = HTTPStatus.OK, now.pictures
         return Answer(
-            HTTPStatus.OK if snapshot else HTTPStatus.SERVICE_UNAVAILABLE,
+            status,
             document(
                 sections.state(view),
                 sections.header(view, refreshes=refreshes),
@@ -100,11 +100,18 @@ class Page:
             security_headers(pictures.origins(shown, copies=self._copies)),
         )
 
-    def _view(self, snapshot: Snapshot | None, trouble: str) -> sections.View:
-        held = snapshot.held if snapshot else None
+    def _now(self) -> Snapshot | Trouble:
+        try:
+            return self._ask(read_snapshot)
+        except QueryCanceled:
+            return sections.TOO_SLOW
+        except NO_ANSWER as error:
+            return sections.away(self.told(error))
+
+    def _view(self, now: Snapshot | Trouble) -> sections.View:
+        held = now.held if isinstance(now, Snapshot) else None
         return sections.View(
-            snapshot=snapshot,
-            trouble=trouble,
+            now=now,
             places=read_places(self._shared, self._supervisor, held),
             elsewhere=held_elsewhere(held or {}, self._supervisor),
             slots=self._settings.slots,

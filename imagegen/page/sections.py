@@ -12,6 +12,7 @@ from imagegen.page.data import (
     FAILURES,
     MESSAGE_CHARACTERS,
     PROMPT_CHARACTERS,
+    STATEMENT_TIMEOUT_MILLISECONDS,
     UNFETCHED_UP_TO,
     Failure,
     Snapshot,
@@ -24,6 +25,7 @@ from imagegen.page.words import (
     ago,
     clock,
     count,
+    cut,
     duration,
     moment,
     reason,
@@ -37,11 +39,33 @@ UNFETCHED_LONG_SECONDS = 2700.0
 
 
 @dataclass(frozen=True)
+class Trouble:
+    """Why the database has told nothing, in a few words and in all of them."""
+
+    state: str
+    told: str
+
+
+TOO_SLOW = Trouble(
+    "the database is too slow",
+    f"It answers, but counting took longer than {STATEMENT_TIMEOUT_MILLISECONDS / 1000:g} s."
+    " Workers go on meanwhile. After a restore or an upgrade of PostgreSQL it may want ANALYZE.",
+)
+
+
+def away(why: str) -> Trouble:
+    return Trouble(
+        "the database does not answer",
+        f"{cut(why[:1].upper() + why[1:], MESSAGE_CHARACTERS)}. Workers wait for the database,"
+        " and go on by themselves when it is back.",
+    )
+
+
+@dataclass(frozen=True)
 class View:
     """All that the status page shows."""
 
-    snapshot: Snapshot | None  # None while the database is away
-    trouble: str  # why there is no snapshot
+    now: Snapshot | Trouble
     places: list[Place]
     elsewhere: int  # tokens at work with other supervisors
     slots: int  # of each worker
@@ -54,11 +78,11 @@ class View:
 
 def state(view: View) -> str:
     """How it goes, in a few words."""
-    if view.snapshot is None:
-        return "the database does not answer"
+    if isinstance(view.now, Trouble):
+        return view.now.state
     if not any(place.alive or place.starting for place in view.places):
         return "no worker is running"
-    numbers = {"waiting": view.snapshot.waiting, "at work": view.snapshot.generating}
+    numbers = {"waiting": view.now.waiting, "at work": view.now.generating}
     told = [f"{_tally(number)} {word}" for word, number in numbers.items() if number]
     # One is enough: with little to do, nobody has asked through the others since.
     if any(place.closed for place in view.places):
@@ -69,7 +93,7 @@ def state(view: View) -> str:
 def header(view: View, *, refreshes: bool) -> str:
     """How it goes, how fresh that is, and what is wrong."""
     told = state(view)
-    at = f"{clock(view.snapshot.now)} UTC · " if view.snapshot else ""
+    at = f"{clock(view.now.now)} UTC · " if isinstance(view.now, Snapshot) else ""
     fresh = f'every {REFRESH_SECONDS} s · <a href="/?paused">Pause</a>'
     if not refreshes:
         fresh = 'paused · <a href="/">Go on</a>'
@@ -82,12 +106,8 @@ def header(view: View, *, refreshes: bool) -> str:
 def problems(view: View) -> str:
     """What is wrong, a line for each; nothing where all is well."""
     wrong = []
-    if view.snapshot is None:
-        why = view.trouble[:1].upper() + view.trouble[1:]
-        wrong.append(
-            f"{text(why, MESSAGE_CHARACTERS)}. Workers wait for the database, and go on"
-            " by themselves when it is back."
-        )
+    if isinstance(view.now, Trouble):
+        wrong.append(text(view.now.told))
     if missing := [place.slot for place in view.places if not (place.alive or place.starting)]:
         verb = "is" if len(missing) == 1 else "are"
         wrong.append(f"{_listed(missing)} {verb} not running: the log says why.")
@@ -245,9 +265,10 @@ def _listed(words: Iterable[str]) -> str:
 
 def main(view: View) -> str:
     """Everything between header and footer."""
-    now = view.snapshot
-    parts = {"workers": ("Workers", workers(view))}
-    if now is not None:
+    now = view.now
+    parts, first = {"workers": ("Workers", workers(view))}, ""
+    if isinstance(now, Snapshot):
+        first = figures(view, now)
         parts = {
             "trends": (f"The last {HOURS} hours, UTC", f'<div class="trends">{charts(now)}</div>'),
             "images": (wall_title(now.pictures), wall(now.pictures, copies=view.copies)),
@@ -258,4 +279,4 @@ def main(view: View) -> str:
         f'<h2 id="{name}-title">{title}</h2>\n{content}</section>'
         for name, (title, content) in parts.items()
     )
-    return (figures(view, now) if now else "") + sections
+    return first + sections

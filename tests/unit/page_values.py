@@ -83,8 +83,7 @@ def snapshot(**known: Any) -> Snapshot:
 
 def view(now: Snapshot | None = None, **known: Any) -> View:
     values: dict[str, Any] = {
-        "snapshot": now or snapshot(),
-        "trouble": "",
+        "now": now or snapshot(),
         "places": [Place("worker-0", True, busy=0), Place("worker-1", True, busy=0)],
         "elsewhere": 0,
         "slots": 10,

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from imagegen.page import pictures, words
+from imagegen.page import pictures, sections, words
 from imagegen.page.data import Bucket, Snapshot
 from imagegen.page.document import STYLE, document, security_headers
 from imagegen.page.places import Place
@@ -51,7 +51,7 @@ def pages_about(stranger: str) -> list[Read]:
         ),
         places=[Place(stranger, True, (stranger,), 0, {stranger: 2})],
     )
-    away = replace(shown, snapshot=None, trouble=stranger)
+    away = replace(shown, now=sections.away(stranger))
     large = details(picture=picture(prompt=stranger), model=stranger, prediction_id=stranger)
     image = document(stranger, "", pictures.large(large, copies=False), refreshes=False)
     return [Read(whole_page(shown)), Read(whole_page(away)), Read(image.decode())]
@@ -127,7 +127,8 @@ def test_a_failure_from_before_there_were_generations_is_shown_without_a_reason(
             "gate closed, 3 waiting",
         ),
         (view(snapshot(**DETECTED), places=[STARTING]), "3 waiting"),
-        (replace(view(), snapshot=None, trouble="refused"), "the database does not answer"),
+        (replace(view(), now=sections.away("refused")), "the database does not answer"),
+        (replace(view(), now=sections.TOO_SLOW), "the database is too slow"),
     ],
 )
 def test_the_title_tells_the_state(shown: View, title: str) -> None:

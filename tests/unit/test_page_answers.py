@@ -17,6 +17,7 @@ from imagegen.collector import DatabaseCollector
 from imagegen.database import Connection, NotMigratedError, Tables
 from imagegen.page import answers
 from imagegen.page.answers import Page, read_image
+from imagegen.page.data import STATEMENT_TIMEOUT_MILLISECONDS
 from imagegen.page.places import Place, held_elsewhere, read_places
 from imagegen.sandbox.pictures import picture as sandbox_picture
 from imagegen.settings import Settings, load
@@ -105,6 +106,21 @@ def test_a_page_without_a_database_says_why_and_shows_the_workers(
     assert "worker-0 not running unknown 0" in read.text
     assert "worker-1 running unknown 0" in read.text
     assert PASSWORD not in answer.body.decode()
+
+
+def test_a_database_that_counts_for_too_long_is_not_called_away() -> None:
+    error = psycopg.errors.QueryCanceled("canceling statement due to statement timeout")
+    answer = page(AwayDatabase(lambda: error)).answer("/")
+    read = Read(answer.body.decode())
+
+    assert answer.status == HTTPStatus.SERVICE_UNAVAILABLE
+    assert "<title>imagegen: the database is too slow</title>" in answer.body.decode()
+    assert "It answers, but counting took longer than 1.5 s." in read.text
+    assert "does not answer" not in read.text
+
+
+def test_a_slow_statement_ends_before_patience_does() -> None:
+    assert STATEMENT_TIMEOUT_MILLISECONDS < 1000 * answers.PATIENCE_SECONDS
 
 
 @pytest.mark.parametrize(
