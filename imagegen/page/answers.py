@@ -16,7 +16,7 @@ from imagegen.database import Connection, Tables
 from imagegen.logs import Redactor
 from imagegen.page import pictures, sections
 from imagegen.page.data import Snapshot, read_details, read_path, read_snapshot
-from imagegen.page.document import document, security_headers
+from imagegen.page.document import ICON, ICON_PATH, document, security_headers
 from imagegen.page.places import held_elsewhere, read_places
 from imagegen.page.sections import Trouble
 from imagegen.page.words import text
@@ -32,8 +32,8 @@ MEDIA_TYPES = {
     "webp": "image/webp",
     "avif": "image/avif",
 }
-# A copy never changes, and a page that comes anew every few seconds shows many.
-COPY_AGE_SECONDS = 86_400
+# An image never changes, and a page that comes anew twice a minute shows many.
+IMAGE_AGE_SECONDS = 86_400
 # So long a page waits for the database, which may hang for longer than anybody waits for a page.
 PATIENCE_SECONDS = 2.0
 LARGEST_ID = 2**63 - 1
@@ -74,17 +74,20 @@ class Page:
         """What a path with its query brings."""
         path, _, query = target.partition("?")
         asked = parse_qs(query, keep_blank_values=True)
+        home = pictures.PAUSED if "paused" in asked else pictures.HOME
         if path == "/" and "image" in asked:
-            return self._large(_number(asked["image"][-1]))
+            return self._large(_number(asked["image"][-1]), home)
         if path == "/":
-            return self._status(refreshes="paused" not in asked)
+            return self._status(home)
+        if path == ICON_PATH:
+            return _forever(ICON, "image/svg+xml")
         if path.startswith("/images/"):
             return self._copy(_number(path.removeprefix("/images/")))
         return NOT_FOUND
 
-    def _status(self, *, refreshes: bool) -> Answer:
+    def _status(self, home: str) -> Answer:
         now = self._now()
-        view = self._view(now)
+        view = self._view(now, home)
         status, shown = HTTPStatus.SERVICE_UNAVAILABLE, []
         if isinstance(now, Snapshot):
             status, shown = HTTPStatus.OK, now.pictures
@@ -92,9 +95,9 @@ class Page:
             status,
             document(
                 sections.state(view),
-                sections.header(view, refreshes=refreshes),
+                sections.header(view),
                 sections.main(view),
-                refreshes=refreshes,
+                refreshes=view.refreshes,
             ),
             HTML,
             security_headers(pictures.origins(shown, copies=self._copies)),
@@ -108,7 +111,7 @@ class Page:
         except NO_ANSWER as error:
             return sections.away(self.told(error))
 
-    def _view(self, now: Snapshot | Trouble) -> sections.View:
+    def _view(self, now: Snapshot | Trouble, home: str) -> sections.View:
         held = now.held if isinstance(now, Snapshot) else None
         return sections.View(
             now=now,
@@ -116,24 +119,24 @@ class Page:
             elsewhere=held_elsewhere(held or {}, self._supervisor),
             slots=self._settings.slots,
             copies=self._copies,
+            home=home,
         )
 
-    def _large(self, generation_id: int | None) -> Answer:
+    def _large(self, generation_id: int | None, home: str) -> Answer:
         """One image; it stays until the reader leaves it."""
         if generation_id is None:
-            return _about_no_image(HTTPStatus.NOT_FOUND, NO_IMAGE)
+            return _about_no_image(HTTPStatus.NOT_FOUND, NO_IMAGE, home)
         try:
             details = self._ask(lambda connection, _: read_details(connection, generation_id))
         except NO_ANSWER as error:
             why = f"The database does not answer: {self.told(error)}."
-            return _about_no_image(HTTPStatus.SERVICE_UNAVAILABLE, why)
+            return _about_no_image(HTTPStatus.SERVICE_UNAVAILABLE, why, home)
         if details is None:
-            return _about_no_image(HTTPStatus.NOT_FOUND, NO_IMAGE)
+            return _about_no_image(HTTPStatus.NOT_FOUND, NO_IMAGE, home)
         origins = pictures.origins([details.picture], copies=self._copies)
-        body = pictures.large(details, copies=self._copies)
-        return _about_image(
-            HTTPStatus.OK, f"image of token {details.picture.token_id}", body, origins
-        )
+        body = pictures.large(details, copies=self._copies, home=home)
+        title = f"image of token {details.picture.token_id}"
+        return _about_image(HTTPStatus.OK, title, body, home, origins)
 
     def _copy(self, generation_id: int | None) -> Answer:
         """A kept copy of an image."""
@@ -147,10 +150,7 @@ class Page:
         image = read_image(folder, path) if path else None
         if image is None:
             return NOT_FOUND
-        headers = security_headers([]) | {
-            "Cache-Control": f"private, max-age={COPY_AGE_SECONDS}, immutable"
-        }
-        return Answer(HTTPStatus.OK, image[0], image[1], headers)
+        return _forever(*image)
 
     def _ask(self, question: Callable[[Connection, Tables], T]) -> T:
         """Raises one of NO_ANSWER, a TimeoutError when patience is at its end."""
@@ -161,12 +161,23 @@ class Page:
         return self._redact(str(error).partition("\n")[0])
 
 
-def _about_no_image(status: HTTPStatus, why: str) -> Answer:
-    return _about_image(status, "no image", f'<p class="empty">{text(why)}</p>', [])
+def _forever(image: bytes, content_type: str) -> Answer:
+    """An image that a browser need not ask for again."""
+    headers = security_headers([]) | {
+        "Cache-Control": f"private, max-age={IMAGE_AGE_SECONDS}, immutable"
+    }
+    return Answer(HTTPStatus.OK, image, content_type, headers)
 
 
-def _about_image(status: HTTPStatus, title: str, main: str, origins: list[str]) -> Answer:
-    header = f'<p class="mark"><a href="/">imagegen</a></p>\n<h1>{text(title.capitalize())}</h1>'
+def _about_no_image(status: HTTPStatus, why: str, home: str) -> Answer:
+    return _about_image(status, "no image", f'<p class="empty">{text(why)}</p>', home, [])
+
+
+def _about_image(
+    status: HTTPStatus, title: str, main: str, home: str, origins: list[str]
+) -> Answer:
+    mark = f'<p class="mark"><a href="{home}">imagegen</a></p>'
+    header = f"{mark}\n<h1>{text(title.capitalize())}</h1>"
     body = document(title, header, main, refreshes=False)
     return Answer(status, body, HTML, security_headers(origins))
 

@@ -9,7 +9,15 @@ from imagegen.page.words import text
 
 STYLE = files("imagegen.page").joinpath("page.css").read_text(encoding="utf-8")
 STYLE_HASH = "sha256-" + base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-REFRESH_SECONDS = 15
+# Each refresh takes the keyboard's focus back to the top: time enough to walk through the images.
+REFRESH_SECONDS = 30
+ICON_PATH = "/favicon.ico"  # where a browser looks that was not told
+# A sun over mountains.
+ICON = (
+    b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">'
+    b'<rect width="16" height="16" rx="3" fill="#2f7a6b"/><g fill="#f6f4ef">'
+    b'<circle cx="11" cy="5" r="2"/><path d="M2 13l4-7 3 5 2-3 3 5z"/></g></svg>'
+)
 
 
 def security_headers(image_origins: Iterable[str]) -> dict[str, str]:
@@ -41,6 +49,7 @@ def document(title: str, header: str, main: str, *, refreshes: bool) -> bytes:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 {refresh}<title>imagegen: {text(title)}</title>
+<link rel="icon" href="{ICON_PATH}" type="image/svg+xml">
 <style>{STYLE}</style>
 </head>
 <body>

@@ -18,7 +18,7 @@ from imagegen.page.data import (
     Snapshot,
 )
 from imagegen.page.document import REFRESH_SECONDS
-from imagegen.page.pictures import wall, wall_title
+from imagegen.page.pictures import HOME, PAUSED, wall, wall_title
 from imagegen.page.places import Place
 from imagegen.page.words import (
     SPACE,
@@ -34,6 +34,8 @@ from imagegen.page.words import (
 )
 
 HOURS = BUCKETS * BUCKET_SECONDS // 3600
+# What is longer is too wide for its place on a phone.
+LONG_CHARACTERS = 7
 # Then a quarter of an hour is left to take an image on before Replicate deletes it.
 UNFETCHED_LONG_SECONDS = 2700.0
 
@@ -70,6 +72,11 @@ class View:
     elsewhere: int  # tokens at work with other supervisors
     slots: int  # of each worker
     copies: bool  # kept copies of images are served
+    home: str  # the page that images lead back to: pictures.HOME or PAUSED
+
+    @property
+    def refreshes(self) -> bool:
+        return self.home == HOME
 
     @property
     def capacity(self) -> int:
@@ -90,13 +97,13 @@ def state(view: View) -> str:
     return ", ".join(told) or "nothing waits"
 
 
-def header(view: View, *, refreshes: bool) -> str:
+def header(view: View) -> str:
     """How it goes, how fresh that is, and what is wrong."""
     told = state(view)
     at = f"{clock(view.now.now)} UTC · " if isinstance(view.now, Snapshot) else ""
-    fresh = f'every {REFRESH_SECONDS} s · <a href="/?paused">Pause</a>'
-    if not refreshes:
-        fresh = 'paused · <a href="/">Go on</a>'
+    fresh = f'paused · <a href="{HOME}">Go on</a>'
+    if view.refreshes:
+        fresh = f'refreshes every {REFRESH_SECONDS} s · <a href="{PAUSED}">Pause</a>'
     return (
         f'<p class="mark"><span>imagegen</span><span class="fresh">{at}{fresh}</span></p>\n'
         f"<h1>{text(told[0].upper() + told[1:])}</h1>\n{problems(view)}"
@@ -139,7 +146,8 @@ def figures(view: View, now: Snapshot) -> str:
 
 
 def _figure(label: str, number: str, note: str, attribute: str = "") -> str:
-    return f"<div><dt>{label}</dt><dd{attribute}>{number}<small>{note}</small></dd></div>"
+    shown = f'<span class="long">{number}</span>' if len(number) > LONG_CHARACTERS else number
+    return f"<div><dt>{label}</dt><dd{attribute}>{shown}<small>{note}</small></dd></div>"
 
 
 def _about_waiting(now: Snapshot) -> str:
@@ -221,7 +229,7 @@ def _failure(failed: Failure) -> str:
     message = f'<p class="message" dir="auto">{text(failed.message, MESSAGE_CHARACTERS)}</p>'
     prompt = '<p class="prompt none">no prompt</p>'
     if failed.prompt and failed.prompt.strip():
-        prompt = f'<p class="prompt"><bdi>{text(failed.prompt, PROMPT_CHARACTERS)}</bdi></p>'
+        prompt = f'<p class="prompt" dir="auto">{text(failed.prompt, PROMPT_CHARACTERS)}</p>'
     return (
         f'<li><p class="who"><b>#{failed.token_id}</b> <span>{attempts}</span>'
         f" {moment(failed.closed_at, ago(failed.age_seconds))}</p>"
@@ -271,7 +279,10 @@ def main(view: View) -> str:
         first = figures(view, now)
         parts = {
             "trends": (f"The last {HOURS} hours, UTC", f'<div class="trends">{charts(now)}</div>'),
-            "images": (wall_title(now.pictures), wall(now.pictures, copies=view.copies)),
+            "images": (
+                wall_title(now.pictures),
+                wall(now.pictures, copies=view.copies, home=view.home),
+            ),
             "failures": ("Failed tokens", failures(now)),
         } | parts
     sections = "\n".join(

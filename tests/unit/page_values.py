@@ -3,7 +3,7 @@
 from html.parser import HTMLParser
 from typing import Any
 
-from imagegen.page import sections
+from imagegen.page import pictures, sections
 from imagegen.page.data import BUCKET_SECONDS, BUCKETS, Bucket, Details, Failure, Picture, Snapshot
 from imagegen.page.document import document
 from imagegen.page.places import Place
@@ -88,14 +88,14 @@ def view(now: Snapshot | None = None, **known: Any) -> View:
         "elsewhere": 0,
         "slots": 10,
         "copies": False,
+        "home": pictures.HOME,
     }
     return View(**(values | known))
 
 
-def whole_page(shown: View, *, refreshes: bool = True) -> str:
-    header = sections.header(shown, refreshes=refreshes)
-    state = sections.state(shown)
-    return document(state, header, sections.main(shown), refreshes=refreshes).decode()
+def whole_page(shown: View) -> str:
+    header, state = sections.header(shown), sections.state(shown)
+    return document(state, header, sections.main(shown), refreshes=shown.refreshes).decode()
 
 
 class Read(HTMLParser):

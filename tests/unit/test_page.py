@@ -9,7 +9,14 @@ import pytest
 
 from imagegen.page import pictures, sections, words
 from imagegen.page.data import Bucket, Snapshot
-from imagegen.page.document import STYLE, document, security_headers
+from imagegen.page.document import (
+    ICON_PATH,
+    REFRESH_SECONDS,
+    STYLE,
+    document,
+    security_headers,
+)
+from imagegen.page.pictures import HOME, PAUSED
 from imagegen.page.places import Place
 from imagegen.page.sections import View, state
 from imagegen.reasons import Kind, Reason
@@ -53,7 +60,8 @@ def pages_about(stranger: str) -> list[Read]:
     )
     away = replace(shown, now=sections.away(stranger))
     large = details(picture=picture(prompt=stranger), model=stranger, prediction_id=stranger)
-    image = document(stranger, "", pictures.large(large, copies=False), refreshes=False)
+    body = pictures.large(large, copies=False, home=pictures.HOME)
+    image = document(stranger, "", body, refreshes=False)
     return [Read(whole_page(shown)), Read(whole_page(away)), Read(image.decode())]
 
 
@@ -196,19 +204,61 @@ def test_the_page_comes_anew_by_itself_unless_it_is_paused() -> None:
     def refreshes(read: Read) -> bool:
         return any(meta.get("http-equiv") == "refresh" for meta in read.all("meta"))
 
-    running, paused = Read(whole_page(view())), Read(whole_page(view(), refreshes=False))
+    running, paused = Read(whole_page(view())), Read(whole_page(view(home=PAUSED)))
 
     assert refreshes(running)
+    assert f"refreshes every {REFRESH_SECONDS} s" in running.text
     assert not refreshes(paused)
-    assert "/?paused" in [link["href"] for link in running.all("a")]
-    assert "/" in [link["href"] for link in paused.all("a")]
+    assert "/?paused" in links(running)
+    assert "/" in links(paused)
 
 
-def test_an_image_that_replicate_has_deleted_is_expired() -> None:
-    shown = page(snapshot(pictures=[picture(age_seconds=3601.0)]))
+def test_a_keyboard_gets_through_all_images_before_the_page_comes_anew() -> None:
+    assert REFRESH_SECONDS >= 30
 
-    assert not shown.all("img")
-    assert "expired" in shown.text
+
+def links(read: Read) -> list[str | None]:
+    return [link["href"] for link in read.all("a")]
+
+
+@pytest.mark.parametrize(("home", "image"), [(HOME, "/?image="), (PAUSED, "/?paused&image=")])
+def test_images_lead_back_to_the_page_as_it_was_paused_or_not(home: str, image: str) -> None:
+    seen = [picture(), picture(generation_id=6, age_seconds=3601.0)]
+    page_links = links(Read(whole_page(view(snapshot(pictures=seen), home=home))))
+    large = pictures.large(details(newer=8, older=6), copies=False, home=home)
+
+    assert {f"{image}7", f"{image}6"} <= {*page_links}
+    assert [link for link in links(Read(large)) if str(link).startswith("/")] == [
+        f"{image}8", home, f"{image}6",
+    ]  # fmt: skip
+
+
+def test_images_that_replicate_has_deleted_are_told_by_their_prompts_and_how_to_keep_them() -> None:
+    gone = picture(generation_id=6, token_id=41, prompt="a ship", age_seconds=3601.0)
+    shown = page(snapshot(pictures=[picture(), gone]))
+
+    assert len(shown.all("img")) == 1
+    assert "1 image is gone" in shown.text
+    assert "IMAGEGEN_KEEP_IMAGES" in shown.text
+    assert "#41 a ship 60 min" in shown.text
+
+
+def test_who_keeps_copies_is_not_told_to() -> None:
+    shown = Read(whole_page(view(snapshot(pictures=[picture(age_seconds=3601.0)]), copies=True)))
+
+    assert "no copy was kept" in shown.text
+    assert "IMAGEGEN_KEEP_IMAGES" not in shown.text
+
+
+def test_a_prompt_runs_in_its_own_direction() -> None:
+    hebrew = "שלום עולם"
+    seen = [picture(prompt=hebrew, fallback=True), picture(prompt=hebrew, age_seconds=3601.0)]
+    shown = page(snapshot(failed=1, pictures=seen, failures=[failure(prompt=hebrew)]))
+
+    prompts = [element for _, element in shown.elements if element.get("class") == "prompt"]
+    assert [prompt.get("dir") for prompt in prompts] == ["auto"] * 3
+    # The browser passes over what has a direction of its own.
+    assert [word["dir"] for word in shown.all("i")] == ["ltr"]
 
 
 def test_a_kept_copy_is_shown_however_old_it_is() -> None:
@@ -239,7 +289,8 @@ def test_a_kept_copy_is_shown_however_old_it_is() -> None:
 def test_images_come_from_their_own_origin_or_not_at_all(url: str, found: str | None) -> None:
     assert pictures.origin(url) == found
     assert pictures.origins([picture(url=url)], copies=False) == ([found] if found else [])
-    assert bool(Read(pictures.wall([picture(url=url)], copies=False)).all("img")) == bool(found)
+    wall = Read(pictures.wall([picture(url=url)], copies=False, home=HOME))
+    assert bool(wall.all("img")) == bool(found)
 
 
 def test_the_policy_allows_this_style_and_these_images_and_nothing_else() -> None:
@@ -264,9 +315,8 @@ def test_nothing_on_the_page_needs_what_the_policy_forbids() -> None:
 
     names = {name for _, attributes in shown.elements for name in attributes}
     assert "style" not in names
-    assert {"script", "link", "iframe", "object", "form"}.isdisjoint(
-        tag for tag, _ in shown.elements
-    )
+    assert {"script", "iframe", "object", "form"}.isdisjoint(tag for tag, _ in shown.elements)
+    assert [link["href"] for link in shown.all("link")] == [ICON_PATH]  # img-src 'self'
     assert "url(" not in STYLE
     assert "@import" not in STYLE
 

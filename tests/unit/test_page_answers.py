@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import TypeVar
+from xml.etree import ElementTree
 
 import psycopg
 import pytest
@@ -18,6 +19,7 @@ from imagegen.database import Connection, NotMigratedError, Tables
 from imagegen.page import answers
 from imagegen.page.answers import Page, read_image
 from imagegen.page.data import STATEMENT_TIMEOUT_MILLISECONDS
+from imagegen.page.document import ICON_PATH
 from imagegen.page.places import Place, held_elsewhere, read_places
 from imagegen.sandbox.pictures import picture as sandbox_picture
 from imagegen.settings import Settings, load
@@ -121,6 +123,21 @@ def test_a_database_that_counts_for_too_long_is_not_called_away() -> None:
 
 def test_a_slow_statement_ends_before_patience_does() -> None:
     assert STATEMENT_TIMEOUT_MILLISECONDS < 1000 * answers.PATIENCE_SECONDS
+
+
+def test_the_icon_is_there_and_need_not_be_asked_for_again() -> None:
+    shown = page(AwayDatabase(AssertionError))
+    icon = shown.answer(ICON_PATH)
+
+    assert (icon.status, icon.content_type) == (HTTPStatus.OK, "image/svg+xml")
+    assert ElementTree.fromstring(icon.body).tag == "{http://www.w3.org/2000/svg}svg"
+    assert "immutable" in icon.headers["Cache-Control"]
+
+
+def test_an_image_that_is_not_there_leads_back_to_a_page_that_stays_paused() -> None:
+    answer = page(AwayDatabase(AssertionError)).answer("/?paused&image=x")
+
+    assert "/?paused" in [link["href"] for link in Read(answer.body.decode()).all("a")]
 
 
 @pytest.mark.parametrize(
