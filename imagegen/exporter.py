@@ -12,11 +12,11 @@ from types import MappingProxyType
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.samples import Sample
 
 from imagegen.collector import NO_ANSWER, DatabaseCollector, look_at_tables
 from imagegen.logs import log
+from imagegen.metric_files import FilesCollector
 from imagegen.page.answers import Page
 from imagegen.reasons import Reason
 from imagegen.settings import Settings
@@ -32,7 +32,7 @@ def serve(
     """Serve on a socket that listens already, until a signal ends the process; `beat` tells the
     watchdog that it still does."""
     registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    registry.register(FilesCollector())
     database = DatabaseCollector(settings, name)
     page = Page(settings, name, registry, database)
     Server(listening, registry, database, page, beat).serve_forever()

@@ -8,14 +8,17 @@ import fcntl
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
-from prometheus_client import values
-from prometheus_client.multiprocess import mark_process_dead
+from prometheus_client import Metric, values
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
 
 PREFIX = "imagegen-metrics-"
 LOCK = "lock"
+FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # the library's
 
 _process = "supervisor"
 _lock: IO[bytes] | None = None
@@ -30,7 +33,7 @@ def share() -> Path:
     _lock = (folder / f".{LOCK}").open("wb")
     fcntl.flock(_lock, fcntl.LOCK_EX)
     (folder / f".{LOCK}").rename(folder / LOCK)
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    os.environ[FOLDER_VARIABLE] = str(folder)
     values.ValueClass = values.MultiProcessValue(lambda: _process)  # type: ignore[no-untyped-call]
     return folder
 
@@ -39,6 +42,23 @@ def become(process: str) -> None:
     """From now on this process counts as `process` (after a fork)."""
     global _process  # noqa: PLW0603 (prometheus_client asks for it through a function)
     _process = process
+
+
+class FilesCollector(Collector):
+    """What all processes of this supervisor have counted."""
+
+    def collect(self) -> Iterable[Metric]:
+        """A file that a process has just opened is empty, which the library takes for broken."""
+        files = Path(os.environ[FOLDER_VARIABLE]).glob("*.db")
+        begun = [str(file) for file in files if _has_begun(file)]
+        return MultiProcessCollector.merge(begun)  # type: ignore[no-untyped-call, no-any-return]
+
+
+def _has_begun(file: Path) -> bool:
+    try:
+        return file.stat().st_size > 0
+    except FileNotFoundError:  # the gauges of a process that has ended just now
+        return False
 
 
 def forget_gauges(process: str) -> None:

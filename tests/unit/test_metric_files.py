@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client.mmap_dict import MmapedDict, mmap_key
 
 from imagegen import metric_files
 
@@ -98,3 +99,18 @@ def test_a_folder_that_is_not_ours_stays(temporary: Path) -> None:
 
 def test_removing_a_folder_that_is_gone_is_no_error(temporary: Path) -> None:
     metric_files.remove(temporary / "imagegen-metrics-1-gone")
+
+
+def test_a_scrape_passes_over_what_a_process_has_just_opened_or_taken_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(metric_files.FOLDER_VARIABLE, str(tmp_path))
+    counts = MmapedDict(str(tmp_path / "counter_worker-0.db"))  # type: ignore[no-untyped-call]
+    counts.write_value(mmap_key("images", "images_total", [], [], "Images."), 7.0, 0.0)  # type: ignore[no-untyped-call]
+    counts.close()  # type: ignore[no-untyped-call]
+    (tmp_path / "gauge_livesum_worker-0.db").touch()
+    (tmp_path / "gauge_livesum_worker-1.db").symlink_to(tmp_path / "gone")
+
+    (metric,) = metric_files.FilesCollector().collect()
+
+    assert [sample.value for sample in metric.samples] == [7.0]
