@@ -107,9 +107,11 @@ def check_revision(connection: Connection) -> str:
     if revision is None:
         raise NotMigratedError("the database is not migrated: run `imagegen db upgrade`")
     if revision != needed:
+        mend = "run `imagegen db upgrade`"
+        if revision > needed:  # which this imagegen can take neither up nor down
+            mend = "install the imagegen that it belongs to"
         raise NotMigratedError(
-            f"the database is at revision {revision}, imagegen needs {needed}:"
-            " run `imagegen db upgrade`, or the imagegen that it belongs to"
+            f"the database is at revision {revision}, imagegen needs {needed}: {mend}"
         )
     return revision
 

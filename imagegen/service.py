@@ -1,14 +1,18 @@
 """What `imagegen supervise` and `imagegen worker` are made of, put together."""
 
+import errno
 import os
 import secrets
 import signal
 import socket
+import ssl
+from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from imagegen import database, logs, metric_files
+from imagegen import database, logs, metric_files, privileges
 from imagegen.logs import log
 from imagegen.settings import CONFIGURATION, Settings
 
@@ -17,8 +21,17 @@ if TYPE_CHECKING:
     from imagegen.worker import Worker
 
 
+NO_HOST = "name an address of this host in --metrics-host (IMAGEGEN_METRICS_HOST)"
+NO_PORT = "choose another --metrics-port (IMAGEGEN_METRICS_PORT; 0 takes a free one)"
+
+
 class CannotStartError(Exception):
     """Something that the program needs is not there; the message names it and the mend."""
+
+    def __init__(self, said: str, mend: str) -> None:
+        super().__init__(f"{said}: {mend}")
+        self.said = said
+        self.mend = mend
 
 
 def supervise(settings: Settings) -> int:
@@ -29,8 +42,8 @@ def supervise(settings: Settings) -> int:
     """
     _configure_logs(settings, "supervisor")
     _check_database(settings)
-    _check_certificates()
-    listening = _listen(settings.metrics_host, settings.metrics_port)
+    load_certificates()
+    listening = listen(settings.metrics_host, settings.metrics_port)
     host, port = listening.getsockname()[:2]
     log.info("exporter.listening", extra={"url": f"http://{host}:{port}/metrics"})
     folder = metric_files.share()
@@ -64,7 +77,7 @@ def _supervise(settings: Settings, listening: socket.socket) -> int:
 def work(settings: Settings) -> None:
     """Run one worker in the foreground, without a supervisor or an exporter."""
     _configure_logs(settings, "worker")
-    _check_certificates()
+    load_certificates()
     from imagegen.worker import Worker  # noqa: PLC0415
 
     _check_database(settings)
@@ -114,30 +127,52 @@ def _configure_logs(settings: Settings, worker: str) -> None:
 
 def _check_database(settings: Settings) -> None:
     with database.connect(settings.database_url) as connection:
+        if lacking := privileges.lacking(connection):
+            said = "; ".join(str(each) for each in lacking)
+            raise CannotStartError(said, " ".join(each.grant for each in lacking))
         database.check_revision(connection)
         database.read_tables(connection)
 
 
-def _check_certificates() -> None:
-    """The ones that OpenSSL is told to trust are read at import, where an error is a traceback."""
-    for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
-        path = os.environ.get(variable)
-        if path and not os.access(path, os.R_OK):
-            raise CannotStartError(f"{variable} names {path!r}, which cannot be read")
+def load_certificates() -> ssl.SSLContext:
+    """What TLS trusts here, as httpx makes it of OpenSSL's variables. Raises CannotStartError: a
+    mistake in them would be a traceback where the provider is imported."""
+    import httpx  # noqa: PLC0415
+
+    file, folders = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR", "")
+    for folder in folders.split(os.pathsep):
+        if folder and not (Path(folder).is_dir() and os.access(folder, os.R_OK | os.X_OK)):
+            said = f"SSL_CERT_DIR names {folder!r}, which is no folder that can be read"
+            raise CannotStartError(said, "unset it, or name a folder of certificates")
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:
+        if not file:
+            raise
+        is_other = isinstance(error, ssl.SSLError)
+        why = "holds no certificate" if is_other else f"cannot be read ({error.strerror})"
+        said = f"SSL_CERT_FILE names {file!r}, which {why}"
+        raise CannotStartError(said, "unset it, or name a file in PEM format") from None
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """The exporter's socket, made here so that a restarted exporter keeps the port."""
+def listen(host: str, port: int) -> socket.socket:
+    """The exporter's socket, made here so that a restarted exporter keeps the port. Raises
+    CannotStartError."""
+    said = f"cannot serve metrics on {host}:{port}"
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen()
+        with ExitStack() as undo:
+            listening = undo.enter_context(socket.socket(family, kind))
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+            listening.listen()
+            undo.pop_all()
+    except UnicodeError:  # a part of it is too long, or empty
+        raise CannotStartError(f"{said}: no host has such a name", NO_HOST) from None
     except OSError as error:
+        is_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
         raise CannotStartError(
-            f"cannot serve metrics on {host}:{port}: {error.strerror}:"
-            " choose another --metrics-port (0 takes a free one) or --metrics-host"
+            f"{said}: {error.strerror}", NO_HOST if is_host else NO_PORT
         ) from None
     return listening
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 import psycopg
@@ -82,6 +83,13 @@ class Site:
     def upgrade(self) -> None:
         with ALEMBIC:
             schema.upgrade(self.database_url)
+
+    def log_in_as(self, user: str | None, password: str) -> None:
+        """Whom the database takes imagegen for from now on; None: the same user."""
+        parts = urlsplit(self.database_url)
+        location = parts.netloc.rpartition("@")[2]
+        netloc = f"{user or parts.username}:{password}@{location}"
+        self.database_url = parts._replace(netloc=netloc).geturl()
 
     def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         with self._connect() as connection:

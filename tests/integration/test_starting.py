@@ -1,20 +1,21 @@
 """What is wrong at the start is one clear line, before anything is forked, and tells no secret."""
 
-import os
 import socket
-from urllib.parse import urlsplit
+import uuid
+from pathlib import Path
 
 import pytest
 
+from imagegen.database import newest_revision
 from imagegen.sandbox import Sandbox
 from tests.running import Site, wait_for
 
 CANARY = "canary-8c1f-secret"
 
 
-def refused(site: Site, *arguments: str, code: int) -> str:
+def refused(site: Site, *arguments: str, code: int, command: str = "supervise") -> str:
     """The lines that a start which must fail says."""
-    done = site.run("supervise", *arguments)
+    done = site.run(command, *arguments)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     assert CANARY not in done.stdout + done.stderr
@@ -78,9 +79,7 @@ def test_a_database_that_is_down_is_told_in_one_line(site: Site) -> None:
 
 @pytest.mark.direct
 def test_a_wrong_password_is_told_in_one_line(site: Site) -> None:
-    parts = urlsplit(site.database_url)
-    location = parts.netloc.rpartition("@")[2]
-    site.database_url = parts._replace(netloc=f"{parts.username}:{CANARY}@{location}").geturl()
+    site.log_in_as(None, CANARY)
 
     assert "password authentication failed" in refused(site, code=1)
 
@@ -91,12 +90,74 @@ def test_a_database_that_is_not_migrated_is_told_with_the_mend(empty_site: Site)
     assert told == "imagegen: the database is not migrated: run `imagegen db upgrade`"
 
 
-def test_certificates_that_are_not_there_are_told_in_one_line(site: Site) -> None:
-    site.settings["SSL_CERT_FILE"] = "/nowhere/ca.pem"
+@pytest.mark.parametrize("command", ["supervise", "worker"])
+@pytest.mark.parametrize(
+    ("variable", "path", "told"),
+    [
+        ("SSL_CERT_FILE", "/nowhere/ca.pem", "cannot be read (No such file or directory)"),
+        ("SSL_CERT_FILE", "/etc", "cannot be read (Is a directory)"),
+        ("SSL_CERT_FILE", "/etc/passwd", "holds no certificate"),
+        ("SSL_CERT_DIR", "/nowhere", "is no folder that can be read"),
+    ],
+)
+def test_certificates_that_cannot_be_used_are_told_in_one_line(
+    site: Site, command: str, variable: str, path: str, told: str
+) -> None:
+    site.settings[variable] = path
 
-    told = refused(site, code=1)
+    line = refused(site, command=command, code=1)
 
-    assert told == "imagegen: SSL_CERT_FILE names '/nowhere/ca.pem', which cannot be read"
+    assert line.startswith(f"imagegen: {variable} names '{path}', which {told}: unset it, or name")
+    assert len(line.splitlines()) == 1
+
+
+def test_folders_of_certificates_may_be_several(site: Site, tmp_path: Path) -> None:
+    site.settings["SSL_CERT_DIR"] = f"{tmp_path}:{tmp_path}"
+
+    with site.program("worker") as program:
+        program.wait_for_event("worker.started")
+
+
+@pytest.mark.direct
+@pytest.mark.parametrize("command", ["supervise", "worker"])
+def test_a_role_that_may_only_read_is_told_with_the_grants_that_it_lacks(
+    site: Site, command: str
+) -> None:
+    role = f"reader_{uuid.uuid4().hex}"
+    site.query(f"CREATE ROLE {role} LOGIN PASSWORD '{CANARY}'")
+    site.query(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
+    site.log_in_as(role, CANARY)
+
+    assert refused(site, command=command, code=1) == (
+        f"imagegen: {role} may not UPDATE on tokens_s0;"
+        f" {role} may not INSERT, UPDATE on generations:"
+        f" GRANT UPDATE ON tokens_s0 TO {role};"
+        f" GRANT INSERT, UPDATE ON generations TO {role};"
+    )
+
+
+@pytest.mark.parametrize("command", [("supervise",), ("db", "check")])
+def test_a_database_that_is_too_new_is_told_with_the_mend(
+    site: Site, command: tuple[str, ...]
+) -> None:
+    site.query("UPDATE imagegen_alembic_version SET version_num = '0099'")
+
+    done = site.run(*command)
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"imagegen: the database is at revision 0099, imagegen needs {newest_revision()}:"
+        " install the imagegen that it belongs to\n"
+    )
+
+
+def test_a_metrics_host_that_can_be_none_is_told_with_the_mend(site: Site) -> None:
+    told = refused(site, "--metrics-host", "a" * 70, code=1)
+
+    assert told.endswith(
+        "no host has such a name: name an address of this host in --metrics-host"
+        " (IMAGEGEN_METRICS_HOST)"
+    )
 
 
 def test_a_metrics_port_in_use_is_told_with_the_mend(site: Site) -> None:
@@ -115,11 +176,9 @@ def test_a_metrics_port_in_use_is_told_with_the_mend(site: Site) -> None:
 def test_secrets_stay_out_of_the_log_and_the_metrics_while_everything_fails(
     site: Site, sandbox: Sandbox
 ) -> None:
-    site.query(f"CREATE ROLE canary_{os.getpid()} LOGIN SUPERUSER PASSWORD '{CANARY}'")
-    parts = urlsplit(site.database_url)
-    location = parts.netloc.rpartition("@")[2]
-    user = f"canary_{os.getpid()}"
-    site.database_url = parts._replace(netloc=f"{user}:{CANARY}@{location}").geturl()
+    user = f"canary_{uuid.uuid4().hex}"
+    site.query(f"CREATE ROLE {user} LOGIN SUPERUSER PASSWORD '{CANARY}'")
+    site.log_in_as(user, CANARY)
     site.settings |= {"REPLICATE_API_TOKEN": f"{CANARY}-token", "IMAGEGEN_LOG_LEVEL": "debug"}
     site.mint("a picture", None)
 
