@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from imagegen.sandbox.postgres import forget_libpq_variables
 from tests import postgres
 from tests.pooler import PgBouncer, through_pooler
 
@@ -14,6 +15,10 @@ pytest_plugins = ["tests.sites"]
 MARKERS_BY_FOLDER = {"integration": pytest.mark.integration, "drills": pytest.mark.drill}
 TESTS = Path(__file__).parent
 POSTGRES_CHOICE = pytest.StashKey[postgres.PostgresChoice]()
+
+
+def pytest_configure() -> None:
+    forget_libpq_variables()
 
 
 def pytest_report_header(config: pytest.Config) -> str:

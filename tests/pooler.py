@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from imagegen.process import dies_with_this_process
-from imagegen.sandbox.postgres import UNPRIVILEGED_USER
+from imagegen.sandbox.postgres_programs import UNPRIVILEGED_USER
 from tests.running import wait_for
 
 VARIABLE = "IMAGEGEN_TEST_PGBOUNCER"

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from imagegen.sandbox.postgres import (
+from imagegen.sandbox.postgres import EmbeddedPostgres, create_database, drop_database
+from imagegen.sandbox.postgres_programs import (
     VERSION_FOLDER,
-    EmbeddedPostgres,
     EmbeddedPostgresError,
-    create_database,
-    drop_database,
     find_package,
 )
 

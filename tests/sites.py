@@ -1,5 +1,7 @@
 """Fixtures of integration tests and drills: a migrated database, the sandbox, a way to both."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,3 +27,12 @@ def empty_site(database_url: str, sandbox: Sandbox, tmp_path: Path) -> Site:
 def site(empty_site: Site) -> Site:
     empty_site.upgrade()
     return empty_site
+
+
+@pytest.fixture
+def folder_for_all() -> Iterator[Path]:
+    """A folder that everybody can reach; pytest's tmp_path is for its owner only."""
+    folder = Path(tempfile.mkdtemp(prefix="imagegen-test-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)

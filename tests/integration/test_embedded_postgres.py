@@ -8,7 +8,6 @@ import socket
 import stat
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,12 +15,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from imagegen.sandbox.postgres import (
-    PACKAGE,
-    EmbeddedPostgres,
-    EmbeddedPostgresError,
-    find_package,
-)
+from imagegen.sandbox import postgres
+from imagegen.sandbox.postgres import EmbeddedPostgres
+from imagegen.sandbox.postgres_programs import PACKAGE, EmbeddedPostgresError, find_package
 
 CHECKOUT = Path(__file__).parents[2]
 DEADLINE_SECONDS = 30.0  # a stop takes 0.02 s; a loaded machine must not fail the test
@@ -62,15 +58,6 @@ with EmbeddedPostgres(durable=False) as server, psycopg.connect(server.url) as c
 def server() -> Iterator[EmbeddedPostgres]:
     with EmbeddedPostgres(durable=False) as server:
         yield server
-
-
-@pytest.fixture
-def folder_for_all() -> Iterator[Path]:
-    """A folder that everybody can reach; pytest's tmp_path is for its owner only."""
-    folder = Path(tempfile.mkdtemp(prefix="imagegen-test-"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
 
 
 def answer(url: str, query: str) -> tuple[object, ...] | None:
@@ -188,6 +175,28 @@ def test_a_failed_start_shows_the_end_of_the_log() -> None:
         ):
             pass
     assert not server.folder.exists()
+
+
+def test_a_server_that_lets_nobody_in_is_told_with_what_it_said(
+    folder_for_all: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with EmbeddedPostgres(folder_for_all / "kept") as server:
+        (server.folder / "password").write_text("another")
+    monkeypatch.setattr(postgres, "START_SECONDS", 0.0)
+    with pytest.raises(EmbeddedPostgresError, match="runs and cannot be used: connection failed"):
+        server.start()
+
+
+def test_no_variable_of_libpq_keeps_the_owner_or_its_children_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PGSSLMODE", "require")
+    monkeypatch.setenv("PGHOSTADDR", "192.0.2.1")
+    monkeypatch.setenv("PGSERVICE", "nowhere")
+    with EmbeddedPostgres(durable=False) as server:
+        child = [sys.executable, "-c", "import psycopg, sys; psycopg.connect(sys.argv[1]).close()"]
+        assert answer(server.url, "SELECT 7") == (7,)
+        assert subprocess.run([*child, server.url], check=False).returncode == 0
 
 
 def test_missing_binaries_are_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
