@@ -1,21 +1,24 @@
 """`imagegen demo`."""
 
 import os
-import shutil
-import signal
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
-from imagegen.cli.options import misconfigured
+from imagegen.cli.options import failed, misconfigured
+from imagegen.cli.tables import Column, cut, harmless, table, terminal_width
 from imagegen.settings import read
 
 if TYPE_CHECKING:
-    from imagegen.sandbox.demo import Demo, Ending
+    from imagegen.sandbox.demo import Demo, Ending, Progress
 
 COLOURS = {"uploading": "green", "failed": "red"}
+BAR_PART = 5  # of the terminal's width; more of it is for what is said beside the bar
+# A narrower terminal has no room for how long it took.
+ROOMY_WIDTH = 60
 
 
 @click.command()
@@ -32,78 +35,119 @@ def demo(*, folder: Path, live: bool) -> None:
 
     Example: imagegen demo
     """
+    # First of all: whatever is imported or started, no key that is pressed may break it off.
+    from imagegen.sandbox.interrupts import Interrupts  # noqa: PLC0415
+
+    interrupts = Interrupts()
     from imagegen.sandbox.demo import Demo, DemoError  # noqa: PLC0415
     from imagegen.sandbox.postgres_programs import EmbeddedPostgresError  # noqa: PLC0415
 
-    # Set, because a shell starts background jobs with Ctrl-C ignored; SIGTERM cleans up as well.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, _interrupt)
     live_environment = _live_environment() if live else None
     try:
-        with Demo(folder, live_environment) as running:
+        with Demo(folder, live_environment) as running, interrupts.heard():
             endings = _watch(running)
-            sheet = _write_contact_sheet(folder, endings)
+            sheet = _write_contact_sheet(running, endings)
     except KeyboardInterrupt:
-        raise click.ClickException("interrupted; nothing is left running") from None
+        raise failed("interrupted; nothing is left running") from None
     except (DemoError, EmbeddedPostgresError) as error:
-        raise click.ClickException(str(error)) from None
-    _print_table(endings)
+        raise failed(str(error)) from None
+    for line in endings_table(endings, terminal_width()):
+        click.echo(line)
     click.echo(f"\nThe images: {sheet.absolute()}")
     if not live and not all(ending.as_expected for ending in endings):
-        raise click.ClickException("not every token ended as it should have")
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+        raise failed("not every token ended as it should have")
 
 
 def _live_environment() -> dict[str, str]:
-    _, wrong = read(os.environ, {}, ["replicate_api_token", "replicate_base_url"])
+    from imagegen.sandbox.main_job import LIVE_SETTINGS, live_settings  # noqa: PLC0415
+    from imagegen.service import CannotStartError, load_certificates  # noqa: PLC0415
+
+    _, wrong = read(os.environ, {}, LIVE_SETTINGS)
     if wrong:
         raise misconfigured(wrong)
-    return {name: value for name, value in os.environ.items() if name.startswith("REPLICATE_")}
+    try:
+        load_certificates()
+    except CannotStartError as error:
+        raise failed(str(error)) from None
+    return live_settings(os.environ)
 
 
 def _watch(running: "Demo") -> "list[Ending]":
-    from imagegen.sandbox.cast import CAST  # noqa: PLC0415
-
-    click.echo(f"PostgreSQL        {running.database_url.rpartition('@')[2]}")
+    address = urlsplit(running.database_url)
+    click.echo(f"PostgreSQL        {address.hostname}:{address.port}{address.path}")
     click.echo(f"Replicate's API   {running.provider_url}")
     click.echo(f"imagegen          supervise --procs 2, its log: {running.log_file}\n")
-    statuses: dict[str, int] = {}
-
-    def told(_: int | None) -> str:
-        return ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
-
-    with click.progressbar(length=len(CAST), label="Tokens", item_show_func=told) as bar:
-        for statuses in running.run():
-            bar.update(statuses.get("uploading", 0) + statuses.get("failed", 0) - bar.pos)
-            bar.render_progress()
-    click.echo()
+    width = terminal_width()
+    if width is None:
+        tell_refusals(running.run())
+    else:
+        _show_bar(running.run(), width)
+        click.echo("\n")
     return running.endings()
 
 
-def _write_contact_sheet(folder: Path, endings: "list[Ending]") -> Path:
+def _show_bar(steps: "Iterable[Progress]", width: int) -> None:
+    """In one line, a column short of the edge: one that wraps cannot be written over."""
+    from imagegen.sandbox.cast import CAST  # noqa: PLC0415
+
+    bar_width = width // BAR_PART
+    room = width - 1 - len("Tokens  []  ") - bar_width
+
+    def told(step: "Progress | None") -> str:
+        return cut(harmless(in_words(step)), room) if step else ""
+
+    with click.progressbar(
+        length=len(CAST), label="Tokens", width=bar_width,
+        show_eta=False, show_percent=False, item_show_func=told,
+    ) as bar:  # fmt: skip
+        for step in steps:
+            bar.update(step.ended - bar.pos, step)
+            bar.render_progress()
+
+
+def in_words(step: "Progress") -> str:
+    if step.refusal:
+        return step.refusal
+    return ", ".join(f"{count} {status}" for status, count in sorted(step.statuses.items()))
+
+
+def tell_refusals(steps: "Iterable[Progress]") -> None:
+    """A line for each, where there is no terminal for a bar."""
+    told = None
+    for step in steps:
+        if step.refusal and step.refusal != told:
+            click.echo(f"Replicate refuses: {harmless(step.refusal)}")
+            told = step.refusal
+
+
+def _write_contact_sheet(running: "Demo", endings: "list[Ending]") -> Path:
     from imagegen.sandbox.contact_sheet import contact_sheet  # noqa: PLC0415
     from imagegen.sandbox.demo import fetch_image  # noqa: PLC0415
 
     images = [fetch_image(ending.image_url) if ending.image_url else None for ending in endings]
-    sheet = folder / "contact-sheet.html"
-    sheet.write_text(contact_sheet(zip(endings, images, strict=True)), encoding="utf-8")
-    return sheet
+    page = contact_sheet(zip(endings, images, strict=True))
+    return running.write("contact-sheet.html", page)
 
 
-def _print_table(endings: "list[Ending]") -> None:
+def endings_table(endings: "list[Ending]", width: int | None) -> Iterator[str]:
     from imagegen.sandbox.contact_sheet import story  # noqa: PLC0415
 
-    width = shutil.get_terminal_size((100, 24)).columns
-    click.secho("token  author    status     attempts  seconds  what happened", bold=True)
-    for ending in endings:
-        status = click.style(f"{ending.status:<9}", fg=COLOURS.get(ending.status))
-        told = ending.error or story(ending) or " ".join(ending.role.prompt.split())
-        room = max(width - 50, 20)
-        told = told if len(told) <= room else f"{told[: room - 1]}…"
-        click.echo(
-            f"{ending.token_id:>5}  {ending.role.author:<8}  {status}  {ending.attempts:>8}"
-            f"  {ending.seconds:>7.1f}  {told}"
-        )
+    roomy = width is None or width >= ROOMY_WIDTH
+    columns = [
+        Column("token", right=True),
+        Column("author"),
+        Column("status", colours=COLOURS),
+        *([Column("seconds", right=True)] if roomy else []),
+        Column("what happened", gives_way=True),
+    ]
+    rows = [
+        [
+            str(each.token_id),
+            each.role.author,
+            each.status,
+            *([f"{each.seconds:.1f}"] if roomy else []),
+            each.error or story(each) or each.role.prompt,
+        ]
+        for each in endings
+    ]
+    return table(columns, rows, width)

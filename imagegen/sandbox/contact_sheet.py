@@ -72,7 +72,7 @@ def story(ending: Ending) -> str:
     if ending.status != "uploading":
         return ""
     if ending.prompts_sent and ending.prompts_sent[0] != ending.prompts_sent[-1]:
-        return "refused for its content; the fallback prompt was used"
+        return "censored; the fallback prompt was used"
     if ending.attempts > 1:
         return f"attempt {ending.attempts}, after {ending.attempts - 1} that failed"
     return ""

@@ -2,9 +2,6 @@
 
 import contextlib
 import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,25 +12,34 @@ import psycopg
 
 from imagegen import schema
 from imagegen.database import Connection
-from imagegen.process import dies_with_this_process
 from imagegen.sandbox.cast import CAST, FAULTS, Role
+from imagegen.sandbox.main_job import MainJob, without_settings
 from imagegen.sandbox.postgres import EmbeddedPostgres
 from imagegen.sandbox.server import DEFAULT_TOKEN, Sandbox
 
-PROCS = 2
 # A model of 1.2 s: slow enough to watch, near to what the real ones take.
 LATENCY_SECONDS = 1.2
 MINT_EVERY_SECONDS = 0.15
 LOOK_EVERY_SECONDS = 0.1
 PATIENCE_SECONDS = 300.0
-STOP_SECONDS = 30.0
-LOG_TAIL_LINES = 15
 # An image of the demo is some 50 kB; what Replicate sends is far below this.
 IMAGE_BYTES = 20 * 1024 * 1024
 
 
 class DemoError(Exception):
     """The demo cannot go on; the message says why."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the demo is."""
+
+    statuses: dict[str, int]  # how many tokens are in each
+    refusal: str | None  # why Replicate is not asked for anything new now
+
+    @property
+    def ended(self) -> int:
+        return self.statuses.get("uploading", 0) + self.statuses.get("failed", 0)
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,7 @@ class Demo:
 
     def __enter__(self) -> "Demo":
         with contextlib.ExitStack() as stack:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self._make_folder()
             self._postgres = stack.enter_context(EmbeddedPostgres())
             self.database_url = self._postgres.url
             schema.upgrade(self.database_url)
@@ -74,32 +80,31 @@ class Demo:
             if provider is None:
                 provider = _sandbox_environment(stack)
             self.provider_url = provider.get("REPLICATE_BASE_URL", "https://api.replicate.com")
-            self._supervisor = self._supervise(provider)
-            stack.callback(self._stop_supervisor)
+            own = {"DATABASE_URL": self.database_url, "IMAGEGEN_METRICS_PORT": "0"}
+            self._main_job = MainJob(without_settings(os.environ) | provider | own, self.log_file)
+            stack.callback(self._main_job.stop)
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Whoever presses Ctrl-C twice shall not leave half of it running.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._stack.close()
 
-    def run(self) -> Iterator[dict[str, int]]:
+    def run(self) -> Iterator[Progress]:
         """Mint the tokens one after the other, and wait until none waits or is at work.
 
-        Yields, many times, how many tokens are in each status.
+        Yields, many times, how far it is.
         """
         deadline = time.monotonic() + PATIENCE_SECONDS
         with psycopg.connect(self.database_url, autocommit=True) as connection:
             for token_id, role in enumerate(CAST, 1):
                 _mint(connection, token_id, role)
-                yield _statuses(connection)
+                yield self._progress(connection)
                 time.sleep(MINT_EVERY_SECONDS)
-            while (statuses := _statuses(connection)).keys() & {"detected", "generating"}:
-                yield statuses
-                self._check(deadline)
+            while (progress := self._progress(connection)).ended < len(CAST):
+                yield progress
+                self._check(progress, deadline)
                 time.sleep(LOOK_EVERY_SECONDS)
-            yield statuses
+            yield progress
 
     def endings(self) -> list[Ending]:
         with psycopg.connect(self.database_url) as connection:
@@ -117,35 +122,38 @@ class Demo:
             for token_id, status, attempts, seconds, prompts, error, url in rows
         ]  # fmt: skip
 
-    def _supervise(self, provider: dict[str, str]) -> "subprocess.Popen[bytes]":
-        environment = dict(os.environ) | provider
-        environment |= {"DATABASE_URL": self.database_url, "IMAGEGEN_METRICS_PORT": "0"}
-        command = [sys.executable, "-m", "imagegen", "supervise", "--procs", str(PROCS)]
-        with self.log_file.open("wb") as log:
-            return subprocess.Popen(  # noqa: S603 (our own program)
-                command,
-                stdin=subprocess.DEVNULL,
-                stderr=log,
-                env=environment,
-                preexec_fn=dies_with_this_process(signal.SIGTERM),  # noqa: PLW1509
-            )
-
-    def _stop_supervisor(self) -> None:
-        self._supervisor.terminate()
+    def write(self, name: str, text: str) -> Path:
+        """A file in the demo's folder. Raises DemoError."""
         try:
-            self._supervisor.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._supervisor.kill()
-            self._supervisor.wait()
+            (self.folder / name).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise self._cannot_write(error) from None
+        return self.folder / name
 
-    def _check(self, deadline: float) -> None:
-        if self._supervisor.poll() is not None:
-            tail = self.log_file.read_text().splitlines()[-LOG_TAIL_LINES:]
+    def _make_folder(self) -> None:
+        """Before anything is started, for it may be out of reach."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.log_file.open("wb").close()
+        except OSError as error:
+            raise self._cannot_write(error) from None
+
+    def _cannot_write(self, error: OSError) -> DemoError:
+        folder = self.folder.absolute()
+        return DemoError(f"cannot write to {folder}: {error.strerror}: choose another --folder")
+
+    def _progress(self, connection: Connection) -> Progress:
+        return Progress(_statuses(connection), self._main_job.refusal())
+
+    def _check(self, progress: Progress, deadline: float) -> None:
+        if self._main_job.has_ended:
+            tail = self._main_job.end_of_log()
             raise DemoError(
                 "\n  ".join(["imagegen supervise has ended; the end of its log:", *tail])
             )
         if time.monotonic() > deadline:
-            raise DemoError(f"not done after {PATIENCE_SECONDS:.0f} s; see {self.log_file}")
+            why = f", refused: {progress.refusal}" if progress.refusal else ""
+            raise DemoError(f"not done after {PATIENCE_SECONDS:.0f} s{why}; see {self.log_file}")
 
 
 def _mint(connection: Connection, token_id: int, role: Role) -> None:
