@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections import Counter
 
 import click
@@ -11,6 +12,7 @@ from imagegen.cli.tables import harmless
 
 COLOURS = {"ok": "green", "warning": "yellow", "wrong": "red"}
 CHECK_WIDTH = 12
+WAITING = "waiting for "
 
 
 @click.command()
@@ -29,7 +31,8 @@ def doctor(*, as_json: bool, **options: str | None) -> None:
 
     levels: Counter[str] = Counter(dict.fromkeys(COLOURS, 0))
     found = []
-    for finding in examine(os.environ, options):
+    for finding in examine(os.environ, options, _show_waiting):
+        _wipe()
         levels[finding.level] += 1
         found.append(vars(finding))
         if not as_json:
@@ -43,6 +46,18 @@ def doctor(*, as_json: bool, **options: str | None) -> None:
         warnings = _counted(levels["warning"], "warning")
         click.echo(f"\n{levels['ok']} ok, {warnings}, {levels['wrong']} wrong")
     raise SystemExit(1 if levels["wrong"] else 0)
+
+
+def _show_waiting(check: str) -> None:
+    """On a terminal; the next finding takes its place."""
+    if sys.stderr.isatty():
+        _wipe()
+        click.echo(f"{WAITING}{check}", nl=False, err=True)
+
+
+def _wipe() -> None:
+    if sys.stderr.isatty():
+        click.echo(f"\r{'':{len(WAITING) + CHECK_WIDTH}}\r", nl=False, err=True)
 
 
 def _counted(number: int, word: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 
-from imagegen import database
+from imagegen import database, privileges
 from imagegen.database import Connection, NotMigratedError
 from imagegen.doctor.findings import NTP, Findings, ok, warning, wrong
 from imagegen.settings import Settings
@@ -19,17 +19,18 @@ SKEW_SECONDS = 2.0
 # Half of what imagegen allows between PostgreSQL's clock and Replicate's when it looks for a
 # prediction that may have been made, where Replicate's answers do not tell the time.
 SKEW_WRONG_SECONDS = 60.0
-PRIVILEGES = {
-    database.VERSION_TABLE: ("SELECT",),
-    "tokens_s0": ("SELECT", "UPDATE"),
-    "authors": ("SELECT",),
-    "generations": ("SELECT", "INSERT", "UPDATE"),
-}
-# What the messages of a connection that failed have in them, and the mend.
+NAME_CA = "name its CA in DATABASE_URL (sslrootcert=…), or do with sslmode=require"
+# What the messages of a connection that failed have in them, and the mend; the first that fits.
 MENDS = {
+    "root certificate": NAME_CA,
+    "certificate verify failed": NAME_CA,
+    "does not match host name": "put the host of its certificate into DATABASE_URL",
+    "does not support SSL": "set ssl = on in postgresql.conf, or sslmode=prefer in DATABASE_URL",
+    "invalid response": "put the host and port of a PostgreSQL into DATABASE_URL",
+    "sslmode": "take another sslmode in DATABASE_URL: disable, prefer, require or verify-full",
     "password authentication failed": "put the right user and password into DATABASE_URL",
     "does not exist": "create it (createdb, createuser), or name another one in DATABASE_URL",
-    "pg_hba.conf": "let this host in: an entry in the server's pg_hba.conf",
+    "pg_hba.conf": "let this host in: the server's pg_hba.conf; hostssl wants sslmode=require",
     "resolve": "put the right host into DATABASE_URL, or mend this host's name server",
     "refused": "start PostgreSQL, or put the right host and port into DATABASE_URL",
     "timeout": "let this host reach PostgreSQL (firewall, route), or correct DATABASE_URL",
@@ -113,15 +114,14 @@ def _pooler(connection: Connection) -> Findings:
 
 
 def _schema(connection: Connection) -> Findings:
-    lacking = list(_lacking_privileges(connection))
-    yield from lacking
+    with bounded(connection):
+        lacking = privileges.lacking(connection)
+    for each in lacking:
+        yield wrong("permissions", str(each), each.grant)
     try:
         revision = database.check_revision(connection)
     except NotMigratedError as error:
-        said = str(error).partition(":")[0]
-        found = database.current_revision(connection)
-        is_newer = found is not None and found > database.newest_revision()
-        mend = "install the imagegen that it belongs to" if is_newer else "imagegen db upgrade"
+        said, _, mend = str(error).partition(": ")
         yield wrong("migrations", said, mend)
         yield warning("tables", "not checked at another revision")
         return
@@ -129,21 +129,6 @@ def _schema(connection: Connection) -> Findings:
     if not lacking:
         yield ok("permissions", "imagegen may do with the tables what it must")
     yield from _tables(connection, told=bool(lacking))
-
-
-def _lacking_privileges(connection: Connection) -> Findings:
-    """Of the tables that are there."""
-    for table, needed in PRIVILEGES.items():
-        ((role, lacking),) = _ask(
-            connection,
-            """SELECT quote_ident(current_user), coalesce(string_agg(p, ', '), '')
-               FROM unnest(%s::text[]) p
-               WHERE NOT has_any_column_privilege(current_user, to_regclass(%s), p)""",
-            [list(needed), table],
-        )
-        if lacking:
-            mend = f"GRANT {lacking} ON {table} TO {role};"
-            yield wrong("permissions", f"{role} may not {lacking} on {table}", mend)
 
 
 def _tables(connection: Connection, *, told: bool) -> Findings:

@@ -10,9 +10,10 @@ from imagegen.checks import url_secrets
 from imagegen.doctor import host, provider
 from imagegen.doctor.database import check_database
 from imagegen.doctor.findings import Finding, Findings, ok, warning, wrong
+from imagegen.doctor.leftovers import check_leftovers
 from imagegen.doctor.model import check_model
 from imagegen.logs import Redactor
-from imagegen.settings import Settings, all_settings, read
+from imagegen.settings import Settings, all_settings, option_name, read
 
 # Connecting gives up after 5 s and a statement after 10 s: this is for what has no end of its own,
 # as a look-up of a name.
@@ -28,6 +29,7 @@ class Check:
 
 MODEL = ("replicate_base_url", "replicate_api_token", "model", "model_input", "marker_input")
 CHECKS = (
+    Check("certificates", provider.check_certificates),
     Check("database", check_database, ("database_url",)),
     Check("replicate", provider.check_provider, ("replicate_base_url", "replicate_api_token")),
     Check("model", check_model, MODEL),
@@ -36,26 +38,36 @@ CHECKS = (
     Check("tmpdir", host.check_temporary_folder, ("procs",)),
     Check("images", host.check_images_folder, ("keep_images",)),
     Check("files", host.check_open_files, ("slots",)),
-    Check("leftovers", host.check_leftovers),
+    Check("leftovers", check_leftovers),
     Check("time zone", host.check_time_zone),
 )
 
 
-def examine(environment: Mapping[str, str], options: Mapping[str, str | None]) -> Findings:
-    """Everything that there is to find, without a secret in it; takes 20 s at most."""
+def examine(
+    environment: Mapping[str, str],
+    options: Mapping[str, str | None],
+    waits_for: Callable[[str], None] = lambda check: None,
+) -> Findings:
+    """Everything that there is to find, without a secret in it; takes 20 s at most. `waits_for`
+    is told of each check that has not ended when it is its turn."""
     values, lines = read(environment, options, [item.name for item in all_settings()])
     token, url = values.get("replicate_api_token"), values.get("database_url")
     redact = Redactor([token or "", *url_secrets(url or "")])
-    for finding in _examine(values, lines):
+    for finding in _examine(values, lines, _unusable(values, options), waits_for):
         yield replace(
             finding, said=redact(finding.said), mend=finding.mend and redact(finding.mend)
         )
 
 
-def _examine(values: dict[str, Any], lines: list[str]) -> Findings:
-    unusable = _unusable(values)
-    for line, variable in zip(lines, unusable.values(), strict=True):
-        yield wrong("settings", line, f"export {variable}=…")
+def _examine(
+    values: dict[str, Any],
+    lines: list[str],
+    unusable: dict[str, str],
+    waits_for: Callable[[str], None],
+) -> Findings:
+    for line, source in zip(lines, unusable.values(), strict=True):
+        mend = f"give another {source}" if source.startswith("--") else f"export {source}=…"
+        yield wrong("settings", line, mend)
     if not unusable:
         yield ok("settings", "each one is set, or has a default, and is as it must be")
     nothing: dict[str, Any] = dict.fromkeys(unusable)  # no check that is made needs them
@@ -63,20 +75,24 @@ def _examine(values: dict[str, Any], lines: list[str]) -> Findings:
     running = [_Running(check, settings) for check in CHECKS if not unusable.keys() & check.needs]
     deadline = time.monotonic() + CHECK_SECONDS
     for each in running:
+        if each.is_alive():
+            waits_for(each.name)
         yield from each.findings(deadline)
     for check in CHECKS:
         if lacks := [unusable[name] for name in check.needs if name in unusable]:
             yield warning(check.name, f"not checked without {' and '.join(lacks)}")
 
 
-def _unusable(values: dict[str, Any]) -> dict[str, str]:
-    """The settings that are missing or wrong, by their names, with their variables."""
+def _unusable(values: dict[str, Any], options: Mapping[str, str | None]) -> dict[str, str]:
+    """The settings that are missing or wrong, by their names, with their variables, or with the
+    options by which they were given."""
     found = {}
     for item in all_settings():
         about = item.metadata
         required = about["default"] is None and not about["optional"]
         if item.name not in values or (required and values[item.name] is None):
-            found[item.name] = about["variable"]
+            is_option = options.get(item.name) is not None
+            found[item.name] = option_name(item) if is_option else about["variable"]
     return found
 
 
@@ -84,7 +100,7 @@ class _Running(threading.Thread):
     """A check under way. One that hangs ends with the program."""
 
     def __init__(self, check: Check, settings: Settings) -> None:
-        super().__init__(daemon=True)
+        super().__init__(name=check.name, daemon=True)
         self._check = check
         self._settings = settings
         self._found: list[Finding] = []

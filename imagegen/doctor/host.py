@@ -1,17 +1,14 @@
-"""This host: ports, folders, limits, and what a killed program left."""
+"""This host: ports, folders, limits."""
 
-import contextlib
 import os
 import resource
 import shutil
-import socket
-import subprocess
 import tempfile
-import time
 from datetime import datetime
 from pathlib import Path
 
 from imagegen.doctor.findings import Findings, ok, warning, wrong
+from imagegen.service import CannotStartError, listen
 from imagegen.settings import Settings
 from imagegen.status import NoSupervisorError, read_workers
 
@@ -29,10 +26,6 @@ IMAGES_LEAST_BYTES = 50 * MEGABYTE
 FILES_PER_SLOT = 3
 # Of a worker besides: the pool, the listener, pipes, metrics, logs.
 OTHER_FILES = 40
-EMBEDDED_FOLDERS = "imagegen-postgres-*"
-# An embedded PostgreSQL takes about a second to start.
-STARTED_SECONDS = 60.0
-PS_SECONDS = 5.0
 # A picture wants to be told about in more than a word or two.
 FEWEST_WORDS = 3
 
@@ -58,19 +51,15 @@ def check_metrics_port(settings: Settings) -> Findings:
     host, port = settings.metrics_host, settings.metrics_port
     where = f"{host}:{port}"
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind) as listening:
-            # As the supervisor does, which need not wait for the last one's connections to fade.
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind(address)
-    except OSError as error:
+        listen(host, port).close()
+    except CannotStartError as error:
         try:
-            workers = read_workers(host, port)
-        except NoSupervisorError:
-            mend = "choose another --metrics-port (0 takes a free one) or --metrics-host"
-            yield wrong("metrics", f"cannot be served on {where}: {error.strerror}", mend)
+            workers = len(read_workers(host, port))
+        except (NoSupervisorError, UnicodeError):  # the latter: no host has such a name
+            yield wrong("metrics", error.said, error.mend)
         else:
-            yield ok("metrics", f"a supervisor serves them on {where}, with {len(workers)} workers")
+            counted = f"{workers} worker" if workers == 1 else f"{workers} workers"
+            yield ok("metrics", f"a supervisor serves them on {where}, with {counted}")
     else:
         yield ok("metrics", f"{where} is free" if port else "a free port is taken at each start")
 
@@ -78,7 +67,7 @@ def check_metrics_port(settings: Settings) -> Findings:
 def check_temporary_folder(settings: Settings) -> Findings:
     """Where the supervisor keeps its counts."""
     mend = "export TMPDIR=…, a folder that can be written to"
-    given, folder = os.environ.get("TMPDIR"), _temporary_folder()
+    given, folder = os.environ.get("TMPDIR"), temporary_folder()
     if folder is None:
         yield wrong("tmpdir", "no folder for temporary files can be written to", mend)
         return
@@ -128,56 +117,13 @@ def check_open_files(settings: Settings) -> Findings:
         yield ok("files", said)
 
 
-def check_leftovers(settings: Settings) -> Findings:
-    """Folders and servers of an `imagegen demo` that was killed."""
-    found = list(_leftovers())
-    yield from found
-    if not found:
-        yield ok("leftovers", "no imagegen demo has left anything behind")
-
-
-def _leftovers() -> Findings:
-    folder = _temporary_folder()
-    for left in sorted(folder.glob(EMBEDDED_FOLDERS)) if folder else []:
-        with contextlib.suppress(OSError):  # somebody else's, or gone meanwhile
-            pid = _server_in(left)
-            if pid is None and time.time() - left.stat().st_mtime > STARTED_SECONDS:
-                yield warning("leftovers", f"{left} is of a killed imagegen demo", f"rm -r {left}")
-            elif pid is not None and _is_orphan(pid):
-                said = f"PostgreSQL, pid {pid}, runs in {left} without its imagegen demo"
-                yield warning("leftovers", said, f"kill -INT {pid} && rm -r {left}")
-
-
-def _server_in(folder: Path) -> int | None:
-    """The pid of the PostgreSQL that lives on the folder's data."""
-    pid_file = folder / "data" / "postmaster.pid"
-    if not pid_file.exists():
-        return None
-    pid = int(pid_file.read_text().split()[0])
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        pass  # it lives, as another user
-    return pid
-
-
-def _is_orphan(pid: int) -> bool:
-    command = ["ps", "-o", "ppid=", "-p", str(pid)]
-    asked = subprocess.run(  # noqa: S603 (a number is all that varies)
-        command, capture_output=True, text=True, check=False, timeout=PS_SECONDS
-    )
-    return asked.stdout.strip() == "1"
-
-
 def check_time_zone(settings: Settings) -> Findings:
     """It is of no account, and asked about again and again."""
     zone = datetime.now().astimezone().tzname()
     yield ok("time zone", f"this host's is {zone}, which changes nothing: imagegen computes in UTC")
 
 
-def _temporary_folder() -> Path | None:
+def temporary_folder() -> Path | None:
     """None where none can be written to."""
     try:
         return Path(tempfile.gettempdir())

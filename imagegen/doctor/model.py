@@ -6,8 +6,8 @@ from typing import Any
 from urllib.parse import quote
 
 from imagegen.checks import VERSION
-from imagegen.doctor.findings import Findings, ok, warning, wrong
-from imagegen.doctor.provider import NoAnswerError, ask
+from imagegen.doctor.findings import Findings, Level, ok, warning, wrong
+from imagegen.doctor.provider import ACCOUNT_PATH, NoAnswerError, ask, judge_account
 from imagegen.settings import Settings
 
 TYPES: dict[str, tuple[type, ...]] = {
@@ -66,6 +66,10 @@ def check_model(settings: Settings) -> Findings:
         return
     path = f"/v1/models/{quote(name)}"
     try:
+        account = judge_account(ask(settings, ACCOUNT_PATH))
+        if account.level is not Level.OK:  # what it says of models would mean nothing
+            yield warning("model", f"not checked: {account.said}")
+            return
         model = ask(settings, path)
         pinned = ask(settings, f"{path}/versions/{version}") if version else None
     except NoAnswerError as error:

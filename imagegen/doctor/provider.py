@@ -1,6 +1,7 @@
 """Replicate's API: whether this host gets there, and whether the token opens it."""
 
 import json
+import os
 import socket
 import ssl
 import time
@@ -16,6 +17,7 @@ from imagegen.checks import LOOPBACK
 from imagegen.deadline import Deadline
 from imagegen.doctor.findings import NTP, Finding, Findings, Level, ok, warning, wrong
 from imagegen.replies import sent_at
+from imagegen.service import CannotStartError, load_certificates
 from imagegen.settings import Settings
 
 CONNECT_SECONDS = 5.0
@@ -26,6 +28,9 @@ TOKENS_PAGE = "https://replicate.com/account/api-tokens"
 # Answers tell the second, and take some.
 SKEW_SECONDS = 10.0
 STATUS_PAGE = "https://www.replicatestatus.com"
+ACCOUNT_PATH = "/v1/account"
+# OpenSSL's; httpx takes the first that is set.
+CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,24 @@ class NoAnswerError(Exception):
     """There is no answer; the message says why."""
 
 
+def check_certificates(settings: Settings) -> Findings:
+    """As the supervisor looks at them before it starts."""
+    try:
+        load_certificates()
+    except CannotStartError as error:
+        yield wrong("certificates", error.said, error.mend)
+        return
+    given = [name for name in CERTIFICATES if os.environ.get(name)]
+    yield ok("certificates", f"TLS trusts those of {given[0] if given else 'Mozilla (certifi)'}")
+
+
 def check_provider(settings: Settings) -> Findings:
     """The way there, then the token."""
+    try:
+        tls = load_certificates()
+    except CannotStartError:
+        yield warning("replicate", "not checked without certificates")
+        return
     parts = urlsplit(settings.replicate_base_url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     if parts.scheme in getproxies() and host not in LOOPBACK and not proxy_bypass(host):
@@ -49,7 +70,7 @@ def check_provider(settings: Settings) -> Findings:
             f"{parts.scheme.upper()}_PROXY is set and not used: imagegen connects by itself",
             f"let this host reach {host}:{port}, or name a reverse proxy in REPLICATE_BASE_URL",
         )
-    way = _way(host, port, is_tls=parts.scheme == "https")
+    way = _way(host, port, tls if parts.scheme == "https" else None)
     yield way
     if way.level is Level.OK:
         yield from _credentials(settings)
@@ -57,13 +78,13 @@ def check_provider(settings: Settings) -> Findings:
         yield warning("credentials", "not checked: Replicate cannot be asked")
 
 
-def _way(host: str, port: int, *, is_tls: bool) -> Finding:
+def _way(host: str, port: int, tls: ssl.SSLContext | None) -> Finding:
     began = time.monotonic()
     try:
         socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter: no host has such a name
         mend = "put the right host into REPLICATE_BASE_URL, or mend this host's name server"
-        return wrong("replicate", f"no address is known of {host}: {error.strerror}", mend)
+        return wrong("replicate", f"no address is known of {host}: {error}", mend)
     try:
         connection = socket.create_connection((host, port), CONNECT_SECONDS)
     except OSError as error:
@@ -71,31 +92,39 @@ def _way(host: str, port: int, *, is_tls: bool) -> Finding:
         return wrong("replicate", f"cannot connect to {host}:{port}: {error}", mend)
     spoken = "HTTP"
     with connection:
-        if is_tls:
+        if tls is not None:
             try:
-                with _tls().wrap_socket(connection, server_hostname=host) as encrypted:
+                with tls.wrap_socket(connection, server_hostname=host) as encrypted:
                     spoken = encrypted.version() or "TLS"
             except OSError as error:
-                mend = "name the CA of your proxy in SSL_CERT_FILE, or set this host's clock"
-                return wrong("replicate", f"no TLS with {host}:{port}: {error}", mend)
+                return wrong("replicate", f"no TLS with {host}:{port}: {error}", _tls_mend(error))
     answer_seconds = time.monotonic() - began
     return ok("replicate", f"{host}:{port} speaks {spoken}, after {answer_seconds * 1000:.0f} ms")
 
 
+def _tls_mend(error: OSError) -> str:
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return "put the right port into REPLICATE_BASE_URL: what listens there has no TLS"
+    if "mismatch" in error.verify_message:
+        return "put the host that its certificate is for into REPLICATE_BASE_URL"
+    return "name the CA of your proxy in SSL_CERT_FILE, or set this host's clock"
+
+
 def _credentials(settings: Settings) -> Findings:
     try:
-        answer = ask(settings, "/v1/account")
+        answer = ask(settings, ACCOUNT_PATH)
     except NoAnswerError as error:
         yield wrong("credentials", f"no answer: {error}", f"try again; see {STATUS_PAGE}")
         return
-    yield _of_account(answer)
+    yield judge_account(answer)
     if abs(answer.ahead_seconds) > SKEW_SECONDS:
         way = "behind" if answer.ahead_seconds > 0 else "ahead of"
         said = f"this host's clock is {abs(answer.ahead_seconds):.0f} s {way} Replicate's"
         yield warning("clock", said, NTP)
 
 
-def _of_account(answer: Answer) -> Finding:
+def judge_account(answer: Answer) -> Finding:
+    """Whether it is Replicate that answers, and takes the token."""
     match answer.status:
         case 200 if "username" in answer.body:
             return ok("credentials", f"the token is good, of account {answer.body['username']}")
@@ -119,14 +148,18 @@ def ask(settings: Settings, path: str) -> Answer:
     content = bytearray()
     try:
         with (
-            httpx.Client(transport=deadline.transport(_tls()), timeout=timeout) as client,
+            httpx.Client(
+                transport=deadline.transport(load_certificates()), timeout=timeout
+            ) as client,
             client.stream("GET", settings.replicate_base_url + path, headers=headers) as response,
         ):
             for chunk in response.iter_bytes():
                 content += chunk
                 if len(content) > ANSWER_BYTES:
                     raise NoAnswerError("it goes on for ever")
-    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+    except CannotStartError as error:
+        raise NoAnswerError(error.said) from None
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
         raise NoAnswerError(f"{type(error).__name__}: {error}".rstrip(": ")) from None
     try:
         body = json.loads(content)
@@ -138,10 +171,3 @@ def ask(settings: Settings, path: str) -> Answer:
         body if isinstance(body, dict) else {},
         ahead_seconds=there.timestamp() - time.time() if there else 0.0,
     )
-
-
-def _tls() -> ssl.SSLContext:
-    """As the workers have it. Raises OSError where SSL_CERT_FILE cannot be read."""
-    from imagegen.provider import TLS  # noqa: PLC0415
-
-    return TLS

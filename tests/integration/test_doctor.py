@@ -1,212 +1,22 @@
-"""`imagegen doctor` names what is wrong, with the mend, whatever else is wrong."""
+"""`imagegen doctor` checks everything, says what it does not check, and ends soon."""
 
-import json
 import os
-import socket
+import sys
 import time
-import uuid
-from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
 from urllib.parse import urlsplit
 
-import pytest
-
 from imagegen.sandbox import Fault, Sandbox
-from tests.integration.test_migrations import GLISK_SCHEMA
+from tests.integration.test_demo import written_to_terminal
+from tests.integration.test_doctor_mistakes import CANARY, a_socket, findings
 from tests.pooler import through_pooler
 from tests.running import Site
 
-CANARY = "canary-51d7-secret"
 CHECKS = {
-    "settings", "database", "clock", "wake-up", "migrations", "permissions", "tables", "replicate",
-    "credentials", "model", "inputs", "prompts", "metrics", "tmpdir", "images", "files",
-    "leftovers", "time zone",
+    "settings", "certificates", "database", "clock", "wake-up", "migrations", "permissions",
+    "tables", "replicate", "credentials", "model", "inputs", "prompts", "metrics", "tmpdir",
+    "images", "files", "leftovers", "time zone",
 }  # fmt: skip
-# Something that is wrong with a site until the stack is closed.
-Mistake = Callable[[Site, Sandbox, ExitStack], None]
-
-
-def findings(site: Site, code: int) -> list[dict[str, Any]]:
-    done = site.run("doctor", "--json")
-    assert (done.returncode, done.stderr) == (code, "")
-    assert CANARY not in done.stdout
-    found: list[dict[str, Any]] = json.loads(done.stdout)["findings"]
-    return found
-
-
-def a_socket(stack: ExitStack, *, listens: bool) -> int:
-    """The port of a socket that answers nothing."""
-    made = stack.enter_context(socket.socket())
-    made.bind(("127.0.0.1", 0))
-    if listens:
-        made.listen()
-    return int(made.getsockname()[1])
-
-
-def log_in_as(site: Site, user: str | None, password: str) -> None:
-    parts = urlsplit(site.database_url)
-    location = parts.netloc.rpartition("@")[2]
-    netloc = f"{user or parts.username}:{password}@{location}"
-    site.database_url = parts._replace(netloc=netloc).geturl()
-
-
-def database_down(site: Site, _: Sandbox, stack: ExitStack) -> None:
-    site.database_url = f"postgresql://me:{CANARY}@127.0.0.1:{a_socket(stack, listens=False)}/db"
-
-
-def wrong_password(site: Site, *_: object) -> None:
-    log_in_as(site, None, CANARY)
-
-
-def not_migrated(site: Site, *_: object) -> None:
-    assert site.run("db", "downgrade").returncode == 0
-
-
-def an_older_revision(site: Site, *_: object) -> None:
-    site.query("UPDATE imagegen_alembic_version SET version_num = '0001'")
-
-
-def a_newer_revision(site: Site, *_: object) -> None:
-    site.query("UPDATE imagegen_alembic_version SET version_num = '9999'")
-
-
-def a_role_without_update(site: Site, *_: object) -> None:
-    role = f"doctor_{uuid.uuid4().hex}"
-    site.query(f"CREATE ROLE {role} LOGIN PASSWORD '{CANARY}'")
-    site.query(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
-    site.query(f"GRANT INSERT, UPDATE ON generations TO {role}")
-    log_in_as(site, role, CANARY)
-
-
-def a_column_that_was_dropped(site: Site, *_: object) -> None:
-    site.query("ALTER TABLE authors DROP COLUMN prompt_text")
-
-
-def a_status_that_is_missing(site: Site, *_: object) -> None:
-    assert site.run("db", "downgrade").returncode == 0
-    site.query(GLISK_SCHEMA.read_text())
-    site.upgrade()
-    site.query("ALTER TYPE tokenstatus RENAME VALUE 'UPLOADING' TO 'UPLOADED'")
-
-
-def a_database_that_is_read_only(site: Site, *_: object) -> None:
-    name = urlsplit(site.database_url).path.removeprefix("/")
-    site.query(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-
-
-def another_clock(site: Site, *_: object) -> None:
-    name = urlsplit(site.database_url).path.removeprefix("/")
-    site.query(
-        """CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql
-           AS $$ SELECT pg_catalog.clock_timestamp() + interval '5 min' $$"""
-    )
-    site.query(f"ALTER DATABASE {name} SET search_path = public, pg_catalog")
-
-
-def wrong_token(site: Site, *_: object) -> None:
-    site.settings["REPLICATE_API_TOKEN"] = CANARY
-
-
-def replicate_away(_: Site, sandbox: Sandbox, __: ExitStack) -> None:
-    sandbox.stop()
-
-
-def unknown_host(site: Site, *_: object) -> None:
-    site.settings["REPLICATE_BASE_URL"] = "https://replicate.invalid"
-
-
-def no_tls(site: Site, sandbox: Sandbox, _: ExitStack) -> None:
-    site.settings["REPLICATE_BASE_URL"] = sandbox.url.replace("http:", "https:")
-
-
-def unknown_model(_: Site, sandbox: Sandbox, __: ExitStack) -> None:
-    sandbox.faults.add(Fault.answers(404, operation="model"))
-
-
-def unknown_version(site: Site, sandbox: Sandbox, _: ExitStack) -> None:
-    site.settings["REPLICATE_MODEL_VERSION"] = f"black-forest-labs/flux-schnell:{'f' * 64}"
-    sandbox.faults.add(Fault.answers(404, operation="version"))
-
-
-def unknown_input(site: Site, *_: object) -> None:
-    site.settings["IMAGEGEN_MODEL_INPUT"] = '{"aspect_ration": "1:1"}'
-
-
-def value_outside_the_choices(site: Site, *_: object) -> None:
-    site.settings["IMAGEGEN_MODEL_INPUT"] = '{"aspect_ratio": "7:5"}'
-
-
-def unknown_marker(site: Site, *_: object) -> None:
-    site.settings["IMAGEGEN_MARKER_INPUT"] = "noise"
-
-
-def metrics_port_taken(site: Site, sandbox: Sandbox, _: ExitStack) -> None:
-    site.settings["IMAGEGEN_METRICS_PORT"] = str(sandbox.port)
-
-
-def no_folder_for_images(site: Site, *_: object) -> None:
-    site.settings["IMAGEGEN_KEEP_IMAGES"] = str(site.folder / "nowhere")
-
-
-def tmpdir_not_writable(site: Site, *_: object) -> None:
-    site.settings["TMPDIR"] = "/proc"  # root itself can make no file there
-
-
-MISTAKES: list[tuple[Mistake, str, str, str]] = [
-    (database_down, "database", "Connection refused", "start PostgreSQL"),
-    (wrong_password, "database", "password authentication failed", "right user and password"),
-    (not_migrated, "migrations", "the database is not migrated", "imagegen db upgrade"),
-    (an_older_revision, "migrations", "is at revision 0001", "imagegen db upgrade"),
-    (a_newer_revision, "migrations", "is at revision 9999", "install the imagegen that"),
-    (a_role_without_update, "permissions", " may not UPDATE on tokens_s0", "GRANT UPDATE ON tok"),
-    (a_column_that_was_dropped, "tables", "column a.prompt_text does not exist", "undo what"),
-    (a_status_that_is_missing, "tables", "of type tokenstatus, lacks uploading", "ADD VALUE"),
-    (a_database_that_is_read_only, "database", "default_transaction_read_only", "= off"),
-    (another_clock, "clock", "PostgreSQL's clock is 300.0 s ahead of this host's", "NTP"),
-    (wrong_token, "credentials", "Replicate refuses the token (HTTP 401)", "REPLICATE_API_TOKEN"),
-    (replicate_away, "replicate", "Connection refused", "REPLICATE_BASE_URL"),
-    (unknown_host, "replicate", "no address is known of replicate.invalid", "name server"),
-    (no_tls, "replicate", "no TLS with 127.0.0.1:", "SSL_CERT_FILE"),
-    (unknown_model, "model", "knows no model black-forest-labs/flux-schnell", "REPLICATE_MODEL_V"),
-    (unknown_version, "model", "flux-schnell has no version ffff", "REPLICATE_MODEL_VERSION=black"),
-    (unknown_input, "inputs", "the model has no input aspect_ration", "aspect_ratio, disable"),
-    (value_outside_the_choices, "inputs", "aspect_ratio must be one of 1:1, 16:9", "put it right"),
-    (unknown_marker, "inputs", "the model has no input noise", "IMAGEGEN_MARKER_INPUT=seed"),
-    (metrics_port_taken, "metrics", "Address already in use", "choose another --metrics-port"),
-    (no_folder_for_images, "settings", "IMAGEGEN_KEEP_IMAGES must be a folder that is", "export"),
-    (tmpdir_not_writable, "tmpdir", "TMPDIR, /proc, cannot be written to", "export TMPDIR="),
-]  # fmt: skip
-# A pooler logs in by itself, and keeps sessions from before.
-DIRECT = {wrong_password, a_role_without_update, a_database_that_is_read_only,
-          another_clock}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("mistake", "told"),
-    [
-        pytest.param(
-            mistake, told, id=mistake.__name__,
-            marks=[pytest.mark.direct] if mistake in DIRECT else [],
-        )
-        for mistake, *told in MISTAKES
-    ],
-)  # fmt: skip
-def test_a_mistake_is_named_with_its_mend_and_nothing_else_is_wrong(
-    site: Site, sandbox: Sandbox, mistake: Mistake, told: list[str]
-) -> None:
-    with ExitStack() as stack:
-        mistake(site, sandbox, stack)
-
-        found = findings(site, code=1)
-
-    (wrong,) = [finding for finding in found if finding["level"] == "wrong"]
-    check, said, mend = told
-    assert wrong["check"] == check
-    assert said in wrong["said"]
-    assert mend in wrong["mend"]
-    others = {finding["check"] for finding in found}
-    assert others >= {"settings", "database", "replicate", "model", "metrics", "tmpdir"}
 
 
 def test_where_all_is_well_every_check_says_so_and_a_pooler_is_a_hint(site: Site) -> None:
@@ -255,6 +65,21 @@ def test_what_needs_a_setting_that_is_missing_is_said_not_to_be_checked(site: Si
         "DATABASE_URL",
         "REPLICATE_API_TOKEN",
     ]
+
+
+def test_on_a_terminal_it_shows_what_it_waits_for_and_takes_it_away_again(
+    site: Site, sandbox: Sandbox
+) -> None:
+    sandbox.faults.add(Fault.late(1.0, operation="account"))
+
+    command = [sys.executable, "-m", "imagegen", "doctor"]
+    code, written = written_to_terminal(command, site.environment)
+
+    assert code == 0
+    assert "waiting for replicate" in written
+    # What comes after a carriage return is written over what stood there.
+    last = [line.rstrip("\r").rpartition("\r")[2] for line in written.split("\n")]
+    assert not any("waiting" in line for line in last)
 
 
 def test_a_supervisor_that_runs_already_is_no_mistake(site: Site) -> None:

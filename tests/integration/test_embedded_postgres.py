@@ -15,6 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from imagegen.doctor import leftovers
 from imagegen.sandbox import postgres
 from imagegen.sandbox.postgres import EmbeddedPostgres
 from imagegen.sandbox.postgres_programs import PACKAGE, EmbeddedPostgresError, find_package
@@ -103,6 +104,12 @@ def test_the_url_leads_to_a_database_in_utc_and_utf8(server: EmbeddedPostgres) -
         " current_setting('server_encoding')",
     )
     assert found == ("imagegen", "imagegen", "UTC", "UTF8")
+
+
+def test_the_doctor_knows_a_server_by_the_folder_of_its_data(server: EmbeddedPostgres) -> None:
+    found = leftovers.server_in(server.folder)
+
+    assert found == leftovers.Server(pid=server.pid or 0, parent=os.getpid())
 
 
 def test_a_wrong_password_is_refused(server: EmbeddedPostgres) -> None:

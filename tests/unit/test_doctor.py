@@ -1,20 +1,19 @@
-"""What the doctor makes of a model, of this host, and of checks that break or hang."""
+"""What the doctor makes of a model, of the way to Replicate, and of checks that break or hang."""
 
+import contextlib
 import json
-import os
 import re
-import resource
-import shutil
-import subprocess
-import tempfile
+import socket
+import ssl
 import threading
 import time
+from collections.abc import Callable, Iterator
 from email.utils import formatdate
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import trustme
 
 from imagegen.doctor import Finding, Level, examination, examine, host
 from imagegen.doctor.findings import Findings, ok
@@ -136,11 +135,68 @@ def test_a_host_whose_clock_differs_from_replicates_is_told() -> None:
     assert clock.mend == "set the clocks by NTP: timedatectl set-ntp true"
 
 
+# The way to Replicate.
+
+
+@pytest.mark.parametrize("name", ["a" * 70, "replicate.invalid"])
+def test_a_host_that_there_is_not_is_told_with_the_mend(name: str) -> None:
+    given = settings(REPLICATE_BASE_URL=f"https://{name}")
+    (way, _), (model,) = check_provider(given), check_model(given)
+
+    assert way.said.startswith(f"no address is known of {name}: ")
+    assert way.mend is not None
+    assert way.mend.startswith("put the right host into REPLICATE_BASE_URL")
+    assert model.level is Level.WARNING
+
+
+@contextlib.contextmanager
+def speaking_tls(authority: trustme.CA, name: str) -> Iterator[int]:
+    """The port of a server whose certificate is for this name."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(context)
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def greet() -> None:
+        connection, _ = listening.accept()
+        with connection, contextlib.suppress(OSError):
+            context.wrap_socket(connection, server_side=True)
+
+    thread = threading.Thread(target=greet)
+    thread.start()
+    with listening:
+        yield listening.getsockname()[1]
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("trusted", "name", "mend"),
+    [
+        (False, "127.0.0.1", "name the CA of your proxy in SSL_CERT_FILE, or set this host's"),
+        (True, "127.0.0.2", "put the host that its certificate is for into REPLICATE_BASE_URL"),
+    ],
+)
+def test_a_certificate_that_does_not_fit_is_told_with_the_mend(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trusted: bool, name: str, mend: str
+) -> None:
+    authority = trustme.CA()
+    known = authority if trusted else trustme.CA()
+    known.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+
+    with speaking_tls(authority, name) as port:
+        way, *_ = check_provider(settings(REPLICATE_BASE_URL=f"https://127.0.0.1:{port}"))
+
+    assert "certificate verify failed" in way.said
+    assert way.mend is not None
+    assert way.mend.startswith(mend)
+
+
 # The model's version.
 
 
-def answered(answer: tuple[int, object], model: str) -> list[Finding]:
-    status, body = answer
+def answered(answer: tuple[int, dict[str, object]], model: str) -> list[Finding]:
+    """What is made of an answer that is given to each question, that of the account as well."""
+    status, body = answer[0], {"username": "somebody"} | answer[1]
     with canned(with_body(json.dumps(body).encode(), status)) as server:
         found = check_model(settings(REPLICATE_BASE_URL=server.url, REPLICATE_MODEL_VERSION=model))
         return list(found)
@@ -149,8 +205,8 @@ def answered(answer: tuple[int, object], model: str) -> list[Finding]:
 @pytest.mark.parametrize(
     ("answer", "model", "told"),
     [
-        ((404, {}), "a/b", (Level.WRONG, "Replicate knows no model a/b")),
-        ((401, {}), "a/b", (Level.WARNING, "not checked: HTTP 401")),
+        ((404, {}), "a/b", (Level.WARNING, "not checked: what answers there is not Replicate's")),
+        ((401, {}), "a/b", (Level.WARNING, "not checked: Replicate refuses the token (HTTP 401)")),
         ((200, {}), "f" * 64, (Level.WARNING, "not checked: Replicate tells nothing of a")),
         ((200, {"is_official": False}), "a/b", (Level.WRONG, "a/b is no official model: it")),
         ((200, {"is_official": True}), "a/b", (Level.OK, "a/b is there")),
@@ -158,102 +214,25 @@ def answered(answer: tuple[int, object], model: str) -> list[Finding]:
     ],
 )
 def test_what_replicate_says_of_a_model_is_told(
-    answer: tuple[int, object], model: str, told: tuple[Level, str]
+    answer: tuple[int, dict[str, object]], model: str, told: tuple[Level, str]
 ) -> None:
     first = answered(answer, model)[0]
 
     assert (first.level, first.check, first.said[: len(told[1])]) == (told[0], "model", told[1])
 
 
-# This host.
-
-
-def test_too_low_a_limit_of_open_files_is_told_with_the_mend(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 64))
-
-    (found,) = host.check_open_files(settings(WORKER_BATCH_SIZE="20"))
-
-    assert found.level is Level.WRONG
-    assert found.said == "a process may open 64 files, a worker of 20 slots needs 100"
-    assert found.mend == "ulimit -n 100, or LimitNOFILE=100 in the service"
-
-
-@pytest.mark.parametrize(
-    ("free", "level"), [(2**30, Level.OK), (2**29, Level.WARNING), (2**20, Level.WRONG)]
-)
-def test_a_folder_for_images_that_fills_up_is_told(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: int, level: Level
-) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
-
-    (found,) = host.check_images_folder(settings(IMAGEGEN_KEEP_IMAGES=str(tmp_path)))
-
-    assert found.level is level
-
-
-def test_a_folder_for_images_that_has_gone_is_told(tmp_path: Path) -> None:
-    given = settings(IMAGEGEN_KEEP_IMAGES=str(tmp_path))
-    tmp_path.rmdir()
-
-    (found,) = host.check_images_folder(given)
-
-    assert found.said == f"{tmp_path} cannot be written to: No such file or directory"
-
-
-def test_no_room_for_the_metrics_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2**20))
-
-    (found,) = host.check_temporary_folder(settings())
-
-    assert found.level is Level.WRONG
-    assert found.said.endswith(" has 1 MB left, the metrics need 4 MB")
-
-
-def test_a_host_without_any_temporary_folder_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def none() -> str:
-        raise FileNotFoundError
-
-    monkeypatch.setattr(tempfile, "gettempdir", none)
-
-    (found,) = host.check_temporary_folder(settings())
-
-    assert found.level is Level.WRONG
-    assert levels(host.check_leftovers(settings())) == [(Level.OK, "leftovers")]
-
-
-@pytest.mark.parametrize(
-    ("parent", "is_left"), [("    1\n", True), (" 4711\n", False), ("", False)]
-)
-def test_a_server_whose_demo_was_killed_is_told_with_its_pid(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, parent: str, is_left: bool
-) -> None:
-    pid, left = os.getpid(), tmp_path / "imagegen-postgres-abc"  # any process that lives
-    (left / "data").mkdir(parents=True)
-    (left / "data" / "postmaster.pid").write_text(f"{pid}\n/data\n")
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: SimpleNamespace(stdout=parent))
-
-    (found,) = host.check_leftovers(settings())
-
-    assert found.mend == (f"kill -INT {pid} && rm -r {left}" if is_left else None)
-
-
-def test_a_fallback_prompt_of_a_word_is_told() -> None:
-    found = list(host.check_prompts(settings(FALLBACK_CENSORED_PROMPT="art")))
-
-    assert found[0].level is Level.WARNING
-
-
 # Checks that break or hang.
 
 
-def only(monkeypatch: pytest.MonkeyPatch, *checks: examination.Check) -> list[Finding]:
+def only(
+    monkeypatch: pytest.MonkeyPatch,
+    *checks: examination.Check,
+    waits_for: Callable[[str], None] = lambda _: None,
+) -> list[Finding]:
     """What is found by these checks alone."""
     monkeypatch.setattr(examination, "CHECKS", checks)
     environment = {"DATABASE_URL": "postgresql://host/db", "REPLICATE_API_TOKEN": "canary"}
-    return list(examine(environment, {}))[1:]
+    return list(examine(environment, {}, waits_for))[1:]
 
 
 def breaks(_: Settings) -> Findings:
@@ -275,7 +254,9 @@ def test_a_check_that_breaks_is_a_finding_and_tells_no_secret(
     assert broken.said == "the check broke: RuntimeError: of [hidden] and others"
 
 
-def test_a_check_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_that_hangs_is_named_while_it_is_waited_for_and_not_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     released = threading.Event()
 
     def hangs(_: Settings) -> Findings:
@@ -283,12 +264,21 @@ def test_a_check_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -
         released.wait()
 
     monkeypatch.setattr(examination, "CHECK_SECONDS", 0.1)
+    waited_for: list[str] = []
     first, hanging, last = only(
         monkeypatch,
         examination.Check("hanging", hangs),
         examination.Check("last", host.check_time_zone),
+        waits_for=waited_for.append,
     )
     released.set()
 
     assert (first.check, hanging.check, last.check) == ("first", "hanging", "time zone")
     assert hanging.said == "no end of the check after 0 s"
+    assert waited_for[0] == "hanging"
+
+
+def test_a_wrong_option_is_mended_by_the_option() -> None:
+    found = examine({"IMAGEGEN_LEASE_SECONDS": "20"}, {"lease_seconds": "0"})
+
+    assert [each.mend for each in found if "lease" in each.said] == ["give another --lease"]
