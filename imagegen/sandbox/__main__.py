@@ -10,7 +10,10 @@ STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 
 @click.command()
-@click.option("--port", default=0, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, show_default=True,
+    help="0 takes a free one.",
+)  # fmt: skip
 @click.option("--latency", default=1.0, show_default=True, help="Seconds that a prediction takes.")
 @click.option("--token", default=DEFAULT_TOKEN, show_default=True, help="The API token to accept.")
 @click.option("--model", "models", multiple=True, help="A model that there is; else all are.")
@@ -36,6 +39,12 @@ def main(
         creates_per_minute=creates_per_minute,
         burst=burst,
     )
+    try:
+        sandbox.start()
+    except OSError as error:
+        raise click.ClickException(
+            f"cannot listen on {sandbox.url}: {error.strerror}: choose another --port"
+        ) from None
     with sandbox:
         click.echo(sandbox.url)
         signal.sigwait(STOP_SIGNALS)

@@ -144,3 +144,16 @@ def test_a_sandbox_in_its_own_process_is_read_and_spoiled_from_outside(
         process.kill()
         out, errors = process.communicate()
     assert (out, errors) == ("", "")
+
+
+def test_a_port_that_is_taken_or_none_is_told_in_one_line(sandbox: Sandbox) -> None:
+    def told(port: int) -> str:
+        command = [sys.executable, "-m", "imagegen.sandbox", "--port", str(port)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+        assert done.returncode != 0
+        return done.stderr.splitlines()[-1]
+
+    assert told(sandbox.port) == (
+        f"Error: cannot listen on {sandbox.url}: Address already in use: choose another --port"
+    )
+    assert "99999 is not in the range 0<=x<=65535" in told(99999)
