@@ -85,16 +85,19 @@ class Gate:
     def goes_ahead(self, generation_id: int) -> None:
         """A new token was claimed: it is the probe if the gate was closed when it asked."""
         with self._lock:
-            self._pace.spend()
             if self._offers_probe:
-                self._offers_probe, self._probe = False, generation_id
-                self._next_try = math.inf
+                self._send_probe(generation_id)
+            else:
+                self._pace.spend()
 
-    def goes_too(self) -> Turn:
+    def goes_too(self, generation_id: int) -> Turn:
         """A generation that was claimed before wants to ask as well: a fallback, or an adopted
-        one. Where it may, it is counted."""
+        one. Where it may, it is counted, and where nothing else may, it is the probe."""
         with self._lock:
             if not self._is_open():
+                if time.monotonic() >= self._next_try:
+                    self._send_probe(generation_id)
+                    return Turn(0.0)
                 left_seconds = self._next_try - time.monotonic()
                 wait_seconds = min(max(left_seconds, FIRST_DELAY_SECONDS), MAX_DELAY_SECONDS)
                 throttled = self._reason is Reason.THROTTLED
@@ -167,6 +170,10 @@ class Gate:
                 log.info("gate.opened", extra=extra)
             else:
                 log.warning("gate.closed", extra=extra)
+
+    def _send_probe(self, generation_id: int) -> None:
+        self._pace.spend()
+        self._offers_probe, self._probe, self._next_try = False, generation_id, math.inf
 
     def _is_open(self) -> bool:
         if self._reason is Reason.THROTTLED and time.monotonic() >= self._next_try:

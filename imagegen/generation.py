@@ -99,17 +99,19 @@ class Recipe:
         try:
             while following is not None:
                 claim = following
-                following = self._generate(claim)
+                following = self._generate(claim, has_turn=claim is first and not claim.adopted)
         except LostLeaseError:
             metrics.LOST_LEASES.inc()
             log.warning("generation.lease.lost", extra=about(claim))
         except HandingOverError:
             log.info("generation.handed_over", extra=about(claim))
         finally:
-            self._gate.came_back(first.generation_id)
+            for each in (first, claim):
+                self._gate.came_back(each.generation_id)
 
-    def _generate(self, claim: Claim) -> Claim | None:
-        """One generation. Returns the one that follows at once, if any: the fallback prompt."""
+    def _generate(self, claim: Claim, *, has_turn: bool) -> Claim | None:
+        """One generation, which `has_turn` where it was claimed for one. Returns the one that
+        follows at once, if any: the fallback prompt."""
         crash.point("claimed")
         if claim.prediction_id:
             return self._watch(claim, claim.prediction_id)
@@ -124,11 +126,11 @@ class Recipe:
             )
         except prompts.InvalidPromptError as problem:
             return self._close.fail(claim, Failed(Kind.INVALID_PROMPT, str(problem)))
-        return self._request(claim, prompt)
+        return self._request(claim, prompt, has_turn=has_turn)
 
-    def _request(self, claim: Claim, prompt: str) -> Claim | None:
-        if claim.adopted or claim.fallback:
-            turn = self._wait_for_turn()
+    def _request(self, claim: Claim, prompt: str, *, has_turn: bool) -> Claim | None:
+        if not has_turn:
+            turn = self._wait_for_turn(claim)
             if turn.reason and claim.opened_seconds_ago > self._options.give_up_after_seconds:
                 refused = Refused(turn.reason, "the gate did not open in time")
                 return self._close.refuse(claim, refused, Delay(turn.wait_seconds))
@@ -174,9 +176,10 @@ class Recipe:
                 log.warning("prediction.create.unknown", extra=about(claim, error=message))
                 return self._find(claim)
 
-    def _wait_for_turn(self) -> Turn:
+    def _wait_for_turn(self, claim: Claim) -> Turn:
         """Wait as shortly as for the budget of other requests; what takes longer is told."""
-        while 0.0 < (turn := self._gate.goes_too()).wait_seconds < SHORT_WAIT_SECONDS:
+        generation_id = claim.generation_id
+        while 0.0 < (turn := self._gate.goes_too(generation_id)).wait_seconds < SHORT_WAIT_SECONDS:
             if self._handing_over.wait(turn.wait_seconds):
                 raise HandingOverError
         return turn

@@ -254,6 +254,20 @@ def test_a_censored_prompt_is_sent_once_though_its_fallback_is_throttled(site: S
         assert len(narrow.ledger.created()) == 7
 
 
+def test_a_lone_fallback_that_is_refused_tries_again_by_itself(
+    site: Site, sandbox: Sandbox
+) -> None:
+    sandbox.faults.add(Fault.censors("a scandal"), Fault.answers(402, prompt="flowers", times=3))
+    site.settings["FALLBACK_CENSORED_PROMPT"] = "flowers"
+    site.mint("a scandal")
+    with site.supervisor() as program:
+        assert site.wait_until_done() == {"uploading": 1}
+        assert program.events("gate.opened")
+
+    judge(site, sandbox)
+    assert len(sandbox.predictions.about("a scandal")) == 1
+
+
 def test_what_replicate_accepts_and_is_too_busy_for_burns_no_token(
     site: Site, sandbox: Sandbox
 ) -> None:

@@ -382,7 +382,7 @@ def test_an_open_gate_lets_go_at_the_pace_and_tells_when_the_next_may(clock: Clo
 
 def test_a_fallback_takes_its_turn_from_the_next_token(clock: Clock) -> None:
     gate = Gate("worker-0", CreatePace(2.0 / pacing.SHARE))
-    assert gate.goes_too() == Turn(0.0)
+    assert gate.goes_too(ANOTHER) == Turn(0.0)
     clock.passes(0.3)
 
     assert gate.allows(FREE) == 0
@@ -392,22 +392,36 @@ def test_a_fallback_waits_for_the_pace_like_a_new_token(clock: Clock) -> None:
     gate = Gate("worker-0", CreatePace(2.0 / pacing.SHARE))
     gate.goes_ahead(ANOTHER)
 
-    turn = gate.goes_too()
+    turn = gate.goes_too(ANOTHER)
     clock.passes(turn.wait_seconds)
 
     assert turn.reason is None
     assert turn.wait_seconds == pytest.approx(0.4)
-    assert gate.goes_too() == Turn(0.0)
+    assert gate.goes_too(ANOTHER) == Turn(0.0)
+
+
+def test_a_fallback_is_the_probe_where_its_time_has_come_and_no_other_one_is_out(
+    clock: Clock,
+) -> None:
+    gate = open_gate()
+    gate.close(refused(), PROBE)
+    clock.passes(1.0)
+
+    assert gate.goes_too(ANOTHER) == Turn(0.0)
+    assert gate.goes_too(PROBE).reason is Reason.UNREACHABLE  # one at a time
+    assert gate.allows(FREE) == 0
+    gate.open()
+    assert gate.allows(FREE) == FREE
 
 
 def test_a_fallback_does_not_ask_while_the_gate_is_closed(clock: Clock) -> None:
     gate = open_gate()
     gate.close(Refused(Reason.NO_CREDIT, "no"), ANOTHER)
-    assert gate.goes_too() == Turn(1.0, Reason.NO_CREDIT)
+    assert gate.goes_too(ANOTHER) == Turn(1.0, Reason.NO_CREDIT)
 
     gate = open_gate()
     gate.close(throttled(5.0), ANOTHER)
-    assert gate.goes_too() == Turn(5.0)
+    assert gate.goes_too(ANOTHER) == Turn(5.0)
 
 
 # The daily limit.
