@@ -9,7 +9,6 @@ import pytest
 from imagegen.sandbox import Fault, Sandbox
 from imagegen.sandbox.postgres import EmbeddedPostgres
 from tests.judge import judge
-from tests.pooler import way_to
 from tests.running import Program, Site, wait_for
 
 
@@ -137,30 +136,26 @@ def own_postgres() -> Iterator[EmbeddedPostgres]:
         yield server
 
 
+@pytest.mark.direct  # through a pooler the schedule crashes it too
 def test_a_database_that_crashes_is_waited_for_and_nothing_is_lost(
     own_postgres: EmbeddedPostgres, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     sandbox.latency_seconds = 0.5
-    with way_to(own_postgres.url) as database_url:
-        site = Site(database_url, sandbox.url, tmp_path)
-        site.upgrade()
-        mint(site, 80)
-        survive_crashes(site, sandbox, own_postgres)
-        judge(site, sandbox)
-        assert site.statuses() == {"uploading": 80}
+    site = Site(own_postgres.url, sandbox.url, tmp_path)
+    site.upgrade()
+    mint(site, 80)
 
-
-def survive_crashes(site: Site, sandbox: Sandbox, own_postgres: EmbeddedPostgres) -> None:
     with site.supervisor() as program:
         for crashes, paid in enumerate((10, 30, 50), 1):
             wait_until_paid(sandbox, paid)
             own_postgres.crash()
             program.wait_for_event("database.unavailable", 2 * crashes)
             own_postgres.start()
-            site.wait_until_reachable()
             program.wait_for_event("database.available", 2 * crashes)
         site.wait_until_done()
         assert program.process.poll() is None
         log = program.log.read_text()
 
     assert "Traceback" not in log
+    judge(site, sandbox)
+    assert site.statuses() == {"uploading": 80}
