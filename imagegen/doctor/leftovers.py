@@ -54,10 +54,25 @@ def server_in(folder: Path) -> Server | None:
         pid = int((data / "postmaster.pid").read_text().split()[0])
     except (FileNotFoundError, ValueError, IndexError):  # it is made empty, then filled
         return None
+    parent, arguments = parent_and_arguments(pid)
+    is_server = f"/postgres -D {data} " in f"{arguments} "
+    return Server(pid, parent) if is_server else None
+
+
+def parent_and_arguments(pid: int) -> tuple[int, str]:
+    """Of a process; 0 and nothing where there is none. From Linux's /proc, because a small Debian
+    has no ps."""
+    process = Path(f"/proc/{pid}")
+    if Path("/proc/self").exists():
+        try:
+            arguments = (process / "cmdline").read_bytes().decode(errors="replace")
+            parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
+        except (FileNotFoundError, ProcessLookupError):
+            return 0, ""
+        return int(parent), arguments.replace("\0", " ")
     command = ["ps", "-ww", "-o", "ppid=", "-o", "args=", "-p", str(pid)]
     asked = subprocess.run(  # noqa: S603 (a number is all that varies)
         command, capture_output=True, text=True, check=False, timeout=PS_SECONDS
     )
     parent, _, arguments = asked.stdout.strip().partition(" ")
-    is_server = f"/postgres -D {data} " in arguments
-    return Server(pid, int(parent)) if is_server else None
+    return int(parent or 0), arguments

@@ -4,7 +4,6 @@ import os
 import resource
 import shutil
 import socket
-import subprocess
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -105,13 +104,16 @@ def mends() -> list[str | None]:
     return [found.mend for found in leftovers.check_leftovers(settings())]
 
 
-@pytest.mark.parametrize(("parent", "is_left"), [("    1", True), (" 4711", False)])
+def process_is(monkeypatch: pytest.MonkeyPatch, parent: int, arguments: str) -> None:
+    monkeypatch.setattr(leftovers, "parent_and_arguments", lambda pid: (parent, arguments))
+
+
+@pytest.mark.parametrize(("parent", "is_left"), [(1, True), (4711, False)])
 def test_a_server_whose_demo_was_killed_is_told_with_its_pid(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, parent: str, is_left: bool
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, parent: int, is_left: bool
 ) -> None:
     left = leftover(tmp_path, monkeypatch, "4712\n/data\n")
-    said = f"{parent} /venv/bin/postgres -D {left}/data --port=15000\n"
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: SimpleNamespace(stdout=said))
+    process_is(monkeypatch, parent, f"/venv/bin/postgres -D {left}/data --port=15000")
 
     assert mends() == [f"kill -INT 4712 && rm -r {left}" if is_left else None]
 
@@ -128,10 +130,15 @@ def test_another_server_that_has_the_pid_of_a_dead_one_is_not_to_be_killed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     left = leftover(tmp_path, monkeypatch, "4712\n/data\n")
-    said = "    1 /usr/bin/postgres -D /var/lib/postgresql/data \n"
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: SimpleNamespace(stdout=said))
+    process_is(monkeypatch, 1, "/usr/bin/postgres -D /var/lib/postgresql/data")
 
     assert mends() == [f"rm -r {left}"]
+
+
+def test_a_process_is_known_by_its_parent_and_its_arguments() -> None:
+    assert leftovers.parent_and_arguments(os.getpid())[0] == os.getppid()
+    assert "python" in leftovers.parent_and_arguments(os.getpid())[1]
+    assert leftovers.parent_and_arguments(2**22 + 1) == (0, "")  # beyond Linux's last pid
 
 
 @pytest.mark.parametrize("pid_file", ["", "\n", "no number\n"])
