@@ -10,7 +10,7 @@ from imagegen.sandbox.postgres import forget_libpq_variables
 from tests import postgres
 from tests.pooler import PgBouncer, through_pooler
 
-pytest_plugins = ["tests.sites"]
+pytest_plugins = ["tests.sites", "tests.queues"]
 
 MARKERS_BY_FOLDER = {"integration": pytest.mark.integration, "drills": pytest.mark.drill}
 TESTS = Path(__file__).parent

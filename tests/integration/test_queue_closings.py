@@ -1,0 +1,244 @@
+"""What the queue promises when generations end: images, failures, refusals and the daily limit."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from imagegen.queue import Claim, Closed, DailyLimitError, Image, Queue
+from tests.queues import MakeQueue, accepted_claim, claim, claim_one, token
+from tests.running import Site
+
+
+def test_an_image_hands_the_token_on(site: Site, make_queue: MakeQueue) -> None:
+    site.mint("a prompt")
+    queue = make_queue()
+    requested = queue.record_request(claim_one(queue), "a prompt")
+    assert requested
+    accepted = queue.record_prediction(requested, "a" * 26)
+    assert accepted
+
+    closed = queue.close_succeeded(accepted, Image("https://example.com/1.png", 0.7, 1))
+
+    assert closed and not closed.waits_again
+    assert token(site) == ("uploading", 1, None, "https://example.com/1.png")
+    ledger = "SELECT state, prediction_id, image_url, predict_seconds FROM generations"
+    assert site.query(ledger) == [("succeeded", "a" * 26, "https://example.com/1.png", 0.7)]
+
+
+def test_the_third_failed_attempt_fails_the_token(site: Site, make_queue: MakeQueue) -> None:
+    site.mint("a prompt")
+    queue = make_queue()
+
+    def fail() -> bool:
+        failed = queue.close_failed(
+            accepted_claim(queue), "transient", "oh no", max_attempts=3, again_seconds=0
+        )
+        assert failed
+        return failed.waits_again
+
+    assert [fail(), fail(), fail()] == [True, True, False]
+    assert token(site) == ("failed", 3, "oh no", None)
+
+
+def test_a_refusal_costs_no_attempt_and_keeps_the_token_back(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("a prompt")
+    queue = make_queue()
+
+    assert queue.close_refused(
+        claim_one(queue), "throttled", "slow down", again_seconds=60, blames=False
+    )
+
+    assert token(site) == ("detected", 0, "slow down", None)
+    assert claim(queue) == []
+
+
+def refuse(queue: Queue, site: Site, *, blames: bool = False) -> Closed:
+    """Claim the token, whatever time it is to be left alone, and be refused."""
+    site.query("UPDATE tokens_s0 SET generate_after = NULL")
+    closed = queue.close_refused(claim_one(queue), "unavailable", "no", 1.0, blames=blames)
+    assert closed
+    return closed
+
+
+def kept_back_seconds(site: Site) -> float:
+    row = site.query("SELECT extract(epoch FROM generate_after - now())::float FROM tokens_s0")
+    return float(row[0][0])
+
+
+def test_a_token_that_alone_is_refused_makes_way_for_ever_longer(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("a prompt")
+    queue = make_queue()
+    kept_back = []
+    for _ in range(4):
+        refuse(queue, site, blames=True)
+        kept_back.append(kept_back_seconds(site))
+
+    assert kept_back == [pytest.approx(seconds, abs=0.5) for seconds in (2, 4, 8, 16)]
+
+
+def test_a_token_that_is_refused_with_all_others_waits_no_longer_than_they(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("a prompt")
+    queue = make_queue()
+    for _ in range(4):
+        refuse(queue, site)
+
+    assert kept_back_seconds(site) == pytest.approx(1.0, abs=0.5)
+
+
+def test_a_token_that_was_refused_for_too_long_fails_with_the_last_reason(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("a prompt")
+    queue = make_queue(give_up_after_seconds=3600.0)
+    refuse(queue, site)
+    site.query("UPDATE generations SET refused_since = refused_since - interval '59 minutes'")
+    assert not refuse(queue, site).failed
+    site.query("UPDATE generations SET refused_since = refused_since - interval '1 minute'")
+
+    assert refuse(queue, site).failed
+    assert token(site) == ("failed", 0, "no", None)
+
+
+@pytest.mark.parametrize(
+    "between", ["an operator's reset", "an attempt that failed", "a weekend without imagegen"]
+)
+def test_the_time_to_give_up_begins_anew_after(
+    between: str, site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("a prompt")
+    queue = make_queue(give_up_after_seconds=3600.0)
+    refuse(queue, site)
+    site.query("UPDATE generations SET refused_since = refused_since - interval '2 hours'")
+    if between == "a weekend without imagegen":
+        site.query("UPDATE generations SET closed_at = closed_at - interval '2 hours'")
+    elif between == "an operator's reset":
+        site.query("UPDATE tokens_s0 SET generation_error = NULL, generation_attempts = 0")
+    else:
+        site.query("UPDATE tokens_s0 SET generate_after = NULL")
+        claimed = accepted_claim(queue)
+        assert queue.close_failed(claimed, "transient", "oh", max_attempts=3, again_seconds=0)
+
+    assert not refuse(queue, site).failed
+    assert not refuse(queue, site).failed
+
+
+def test_a_fallback_that_was_refused_at_the_door_is_what_its_token_goes_on_with(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("a prompt")
+    queue = make_queue()
+    fallback = queue.close_censored(accepted_claim(queue), "content_policy", "nsfw", "flowers")
+    assert fallback
+    assert queue.record_request(fallback, "flowers")
+    assert queue.close_refused(fallback, "throttled", "no", 0, blames=False)
+
+    again = claim_one(queue)
+    refused = queue.close_refused(again, "throttled", "no", 0, blames=False)
+
+    assert (again.fallback, again.prompt, again.attempt) == (True, "flowers", fallback.attempt)
+    assert again.seed != fallback.seed
+    assert refused
+    assert site.query("SELECT max(refusals) FROM generations") == [(2,)]
+    site.query("UPDATE tokens_s0 SET generation_error = NULL, generation_attempts = 0")
+    assert not claim_one(queue).fallback
+
+
+def test_a_request_that_was_surely_refused_uses_up_no_daily_limit(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("one")
+    queue = make_queue(daily_limit=1)
+    requested = queue.record_request(claim_one(queue), "one")
+    assert requested
+
+    assert queue.close_failed(requested, "permanent", "no", max_attempts=0, again_seconds=0)
+
+    assert queue.left_today() == 1
+
+
+def test_the_daily_limit_counts_what_left_and_was_not_refused(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("one", "two", "three")
+    queue = make_queue(daily_limit=2)
+    first, second, third = claim(queue)
+    assert queue.left_today() == 2
+    assert queue.record_request(first, "one")
+    assert queue.record_request(second, "two")
+    assert queue.left_today() == 0
+    with pytest.raises(DailyLimitError):
+        queue.record_request(third, "three")
+
+    assert queue.close_refused(first, "throttled", "no", 0, blames=False)
+    assert queue.left_today() == 1
+    assert queue.record_request(third, "three")
+
+
+def test_after_a_day_the_daily_limit_leaves_room_again(site: Site, make_queue: MakeQueue) -> None:
+    site.mint("one")
+    queue = make_queue(daily_limit=1)
+    assert queue.record_request(claim_one(queue), "one")
+    site.query("UPDATE generations SET requested_at = now() - interval '24 hours 1 second'")
+
+    assert queue.left_today() == 1
+
+
+def test_however_many_ask_at_once_the_daily_limit_holds(site: Site, make_queue: MakeQueue) -> None:
+    site.mint(*[f"prompt {number}" for number in range(12)])
+    queues = [make_queue(f"worker-{number}", daily_limit=5) for number in range(4)]
+    claims = [(queue, each) for queue in queues for each in claim(queue, 3)]
+
+    def ask(queue: Queue, claimed: Claim) -> bool:
+        try:
+            return queue.record_request(claimed, "a prompt") is not None
+        except DailyLimitError:
+            return False
+
+    with ThreadPoolExecutor(12) as threads:
+        passed = list(threads.map(lambda each: ask(*each), claims))
+
+    assert len(claims) == 12
+    assert sum(passed) == 5
+
+
+def test_a_claim_tells_why_the_attempt_before_failed(site: Site, make_queue: MakeQueue) -> None:
+    site.mint("a prompt")
+    queue = make_queue()
+    first = accepted_claim(queue)
+    assert first.previous_kind is None
+    assert queue.close_failed(first, "stubborn", "oh", max_attempts=3, again_seconds=0)
+    refuse(queue, site)
+    site.query("UPDATE tokens_s0 SET generate_after = NULL")
+
+    assert claim_one(queue).previous_kind == "stubborn"
+
+
+def test_a_censored_prompt_is_followed_by_the_fallback_in_the_same_attempt(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("a prompt")
+    queue = make_queue()
+
+    fallback = queue.close_censored(accepted_claim(queue), "content_policy", "NSFW", "flowers")
+
+    assert fallback
+    assert (fallback.attempt, fallback.fallback, fallback.prompt) == (1, True, "flowers")
+    assert not fallback.requested_at
+    rows = site.query("SELECT attempt, fallback, state FROM generations ORDER BY id")
+    assert rows == [(1, False, "failed"), (1, True, "open")]
+    assert site.statuses() == {"generating": 1}
+
+
+def test_an_error_is_cut_to_1000_characters(site: Site, make_queue: MakeQueue) -> None:
+    site.mint("a prompt")
+    queue = make_queue()
+
+    queue.close_failed(claim_one(queue), "permanent", "x" * 2000, max_attempts=0, again_seconds=0)
+
+    assert token(site)[2] == "x" * 1000
