@@ -72,7 +72,7 @@ def test_a_database_that_hangs_delays_a_page_only_so_long(
     for target in ("/", "/?image=1", "/"):
         began = time.monotonic()
         answer = shown.answer(target)
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 5
         assert answer.status == HTTPStatus.SERVICE_UNAVAILABLE
         assert "no answer within 0.1 s." in Read(answer.body.decode()).text.lower()
 
@@ -84,7 +84,7 @@ def test_a_database_that_hangs_delays_a_scrape_only_so_long(
     began = time.monotonic()
 
     assert list(hanging.collect()) == []
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize(

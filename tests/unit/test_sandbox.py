@@ -127,7 +127,7 @@ def test_cancel_after_that_is_no_duration_is_refused(customer: Customer, text: s
 
 
 def test_inputs_and_outputs_are_removed_after_the_retention() -> None:
-    with Sandbox(latency_seconds=0.0, retention_seconds=0.2) as sandbox:
+    with Sandbox(latency_seconds=0.0, retention_seconds=1.0) as sandbox:
         customer = Customer(sandbox.url)
         with customer.http:
             prediction = customer.create()

@@ -80,7 +80,7 @@ def test_a_stop_breaks_off_what_hangs_at_once(sandbox: Sandbox, customer: Custom
         began = time.monotonic()
         sandbox.stop()
 
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 5
         assert isinstance(hanging.exception(), httpx.TransportError)
 
 
