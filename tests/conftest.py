@@ -32,6 +32,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         folder = item.path.relative_to(TESTS).parts[0]
         if folder in MARKERS_BY_FOLDER:
             item.add_marker(MARKERS_BY_FOLDER[folder])
+        if "postgres_server" in item.fixturenames:  # type: ignore[attr-defined]
+            item.add_marker(pytest.mark.database)
     if through_pooler():
         direct = [item for item in items if item.get_closest_marker("direct")]
         items[:] = [item for item in items if item not in direct]

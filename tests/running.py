@@ -23,16 +23,20 @@ from imagegen.sandbox import DEFAULT_TOKEN
 T = TypeVar("T")
 
 PATIENCE_SECONDS = 60.0
+# A look often starts a connection or reads all processes: that is not done all the time.
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.02, 0.15
 ALEMBIC = threading.Lock()  # its context is the whole process's
 
 
 def wait_for(what: str, look: Callable[[], T | None], seconds: float = PATIENCE_SECONDS) -> T:
     """What `look` returns as soon as it is true; fails loudly when it never is."""
     deadline = time.monotonic() + seconds
+    pause_seconds = FIRST_PAUSE_SECONDS
     while time.monotonic() < deadline:
         if found := look():
             return found
-        time.sleep(0.02)
+        time.sleep(pause_seconds)
+        pause_seconds = min(pause_seconds * 1.5, LONGEST_PAUSE_SECONDS)
     raise AssertionError(f"waited {seconds} s in vain for {what}")
 
 

@@ -75,7 +75,7 @@ def test_a_mint_at_no_time_that_has_been_leaves_the_json_valid(
 def test_on_a_narrow_terminal_each_worker_becomes_some_lines(site: Site) -> None:
     with supervised(site) as program:
         pids = program.worker_pids()
-        _, screen = on_a_terminal(site, "status", columns=40)
+        _, screen = on_a_terminal(site, "status", columns=32)
 
     lines = unstyle(screen).splitlines()
     assert ["worker    worker-0", f"pid       {pids['worker-0']}"] == lines[3:5]
