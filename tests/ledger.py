@@ -7,6 +7,7 @@ from psycopg import sql
 from tests.running import Site
 
 MODEL = "black-forest-labs/flux-schnell"
+HOSTILE = "\x1b]0;owned\x07\x1b[31mthe prediction\r\nfailed \u202eleftwards, for a reason"
 
 
 def record(site: Site, token_id: int = 1, **columns: object) -> None:

@@ -1,19 +1,16 @@
-"""`imagegen tokens` lists tokens and tells what became of each."""
+"""`imagegen tokens list` finds tokens; and what all of `imagegen tokens` refuse."""
 
 import json
-from typing import Any
 
 import pytest
 from click import unstyle
 
 from imagegen import database
-from imagegen.sandbox import Fault, Sandbox
 from tests.integration.test_migrations import GLISK_SCHEMA
-from tests.ledger import put, record, record_failed
+from tests.ledger import HOSTILE, put, record_failed
 from tests.running import Site
 from tests.terminal import on_a_terminal
 
-HOSTILE = "\x1b]0;owned\x07\x1b[31mthe prediction\r\nfailed \u202eleftwards, for a reason"
 WALLET = "0x00000000000000000000000000000000000000aB"
 
 
@@ -22,15 +19,6 @@ def listed(site: Site, *arguments: str) -> list[int]:
     done = site.run("tokens", "list", "--json", *arguments)
     assert done.returncode == 0, done.stderr
     return [token["token_id"] for token in json.loads(done.stdout)]
-
-
-def shown(site: Site, token_id: int) -> Any:
-    done = site.run("tokens", "show", str(token_id), "--json")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-# list
 
 
 def test_the_newest_tokens_come_first_and_no_more_than_the_limit(site: Site) -> None:
@@ -156,7 +144,7 @@ def test_a_token_whose_id_is_a_bigint_is_shown_and_gets_new_attempts(empty_site:
            SELECT gen_random_uuid(), 9999999999, id, 'FAILED', now() FROM author"""
     )
 
-    assert shown(site, 9999999999)["token"]["status"] == "failed"
+    assert "status      failed" in site.run("tokens", "show", "9999999999").stdout
     assert site.run("tokens", "retry", "9999999999").stdout == "1 token gets new attempts\n"
     assert listed(site, "--status", "detected") == [9999999999]
 
@@ -227,79 +215,7 @@ def test_no_token_at_all_is_said(site: Site) -> None:
     assert site.run("tokens", "list").stdout == "no token is like that\n"
 
 
-# show
-
-
-def test_the_whole_story_of_a_token_is_told(site: Site, sandbox: Sandbox) -> None:
-    sandbox.faults.add(Fault.censors("naughty"))
-    site.mint("a naughty picture")
-    with site.supervisor(procs=1) as program:
-        site.wait_until_done()
-        program.stop()
-
-    told = site.run("tokens", "show", "1").stdout
-    story = shown(site, 1)
-
-    censored, fallback = story["generations"]
-    assert [item["fallback"] for item in (censored, fallback)] == [False, True]
-    assert [item["state"] for item in (censored, fallback)] == ["failed", "succeeded"]
-    assert {item["prediction_id"] for item in (censored, fallback)} == {
-        entry.prediction_id for entry in sandbox.ledger.creates()
-    }
-    assert "status      uploading" in told
-    assert f"generation {censored['id']}, attempt 1, failed: content_policy" in told
-    assert "sent        a naughty picture" in told
-    assert f"generation {fallback['id']}, attempt 1, fallback prompt, succeeded" in told
-    assert f"sent        {fallback['prompt']}" in told
-    assert f"prediction  {fallback['prediction_id']}" in told
-    assert f"image       {story['token']['image_url']}" in told
-    assert f"requested   {fallback['requested_at'][:10]} " in told
-    assert f"worker      {fallback['worker']}" in told
-
-
-def test_a_story_obeys_no_prompt_either(site: Site) -> None:
-    put(site, "failed", 1, generation_error=HOSTILE, generate_after="infinity")
-    record(site, 1, state="open", prompt=HOSTILE, error_message=HOSTILE)
-
-    code, screen = on_a_terminal(site, "tokens", "show", "1")
-
-    assert code == 0
-    assert "not before  infinity" in screen
-    assert "held until" in screen
-    assert "\x1b]" not in screen
-    assert "\u202e" not in screen
-
-
-def test_a_story_of_a_thousand_refusals_ends_with_the_newest(site: Site) -> None:
-    put(site, "detected", 1)
-    site.query(
-        """INSERT INTO generations (token_id, attempt, model, seed, state, lease_until, closed_at)
-           SELECT 1, n, 'a/b', 1, 'refused', now(), now() FROM generate_series(1, 1000) n"""
-    )
-
-    story = shown(site, 1)
-
-    assert story["generations_left_out"] is True
-    assert [item["attempt"] for item in story["generations"]] == list(range(801, 1001))
-    assert "only the newest 200 generations follow" in site.run("tokens", "show", "1").stdout
-
-
-def test_what_was_paid_for_a_deleted_token_is_still_told(site: Site) -> None:
-    record(site, 5)
-
-    told = site.run("tokens", "show", "5")
-
-    assert told.returncode == 0
-    assert told.stdout.startswith("token 5\n  is not in tokens_s0 any more\n\ngeneration 1, ")
-
-
-def test_an_unknown_token_is_one_line_and_exit_code_1(site: Site) -> None:
-    told = site.run("tokens", "show", "99")
-
-    assert (told.returncode, told.stderr) == (1, "imagegen: there is no token 99\n")
-
-
-# usage
+# Bad usage.
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ def prediction(status: str, output: object = None, **more: Any) -> Prediction:
 
 
 STARTED = Answered(prediction("starting"))
+UNCLEAR = Unclear("ReadTimeout")
 DONE = Answered(prediction("succeeded", [AN_IMAGE]))
 CANCELED = Answered(prediction("canceled"))
 

@@ -4,61 +4,22 @@ import math
 
 import pytest
 
-from imagegen import gate as gates
-from imagegen import metrics, pacing
-from imagegen.gate import Delay, Gate, Turn
+from imagegen import metrics
+from imagegen.gate import Delay, Gate
 from imagegen.outcomes import Refused
 from imagegen.pacing import CreatePace
 from imagegen.reasons import Reason
+from tests.unit.gates import (
+    ANOTHER,
+    FREE,
+    PROBE,
+    Clock,
+    closes,
+    probe_is_refused,
+    probe_leaves,
+    refused,
+)
 from tests.unit.recipe import open_gate
-
-FREE = 10
-PROBE, ANOTHER = 7, 8  # generations
-
-
-class Clock:
-    """Stands in for the module's `time`."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def passes(self, seconds: float) -> None:
-        self.now += seconds
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(gates, "time", clock)
-    monkeypatch.setattr(pacing, "time", clock)
-    monkeypatch.setattr(gates, "JITTER", 0.0)
-    return clock
-
-
-def refused(wait_seconds: float | None = None) -> Refused:
-    return Refused(Reason.UNREACHABLE, "ConnectError", wait_seconds)
-
-
-def probe_leaves(gate: Gate) -> None:
-    """The gate offers a place, and a token is claimed for it."""
-    assert gate.allows(FREE) == 1
-    gate.goes_ahead(PROBE)
-
-
-def probe_is_refused(gate: Gate, clock: Clock, wait_seconds: float | None = None) -> float:
-    """The gate's time is up, one token goes ahead, and is refused too. For how long it closes."""
-    clock.passes(1000.0)
-    probe_leaves(gate)
-    return closes(gate, refused(wait_seconds), PROBE)
-
-
-def closes(gate: Gate, refused: Refused, generation_id: int = ANOTHER) -> float:
-    """For how long the gate closes."""
-    gate.close(refused, generation_id)
-    return gate.next_seconds()
 
 
 def test_an_open_gate_lets_as_many_go_as_there_are_free_slots(clock: Clock) -> None:
@@ -267,161 +228,6 @@ def test_the_refused_token_waits_longer_than_the_gate_so_that_another_one_tries(
 
     # The first one alone was refused while others passed: only its delay is its own, and grows.
     assert (first, others, probe) == (Delay(2.0, grows=True), Delay(1.0), Delay(4.0))
-
-
-# Replicate accepts, and cannot carry out.
-
-
-def ends_badly(gate: Gate, times: int = gates.BAD_ENDS, generation_id: int = ANOTHER) -> None:
-    for _ in range(times):
-        gate.ended_badly(Refused(Reason.UNAVAILABLE, "E003"), generation_id)
-
-
-def test_predictions_that_end_badly_time_and_again_close_the_gate(clock: Clock) -> None:
-    gate = open_gate()
-    ends_badly(gate, gates.BAD_ENDS - 1)
-    assert gate.allows(FREE) == FREE
-    gate.open()  # another one is accepted, which tells nothing of how it ends
-    ends_badly(gate, 1)
-
-    assert gate.allows(FREE) == 0
-
-
-def test_one_that_ends_well_in_between_keeps_it_open(clock: Clock) -> None:
-    gate = open_gate()
-    for _ in range(gates.BAD_ENDS):
-        ends_badly(gate, gates.BAD_ENDS - 1)
-        gate.ended_well()
-
-    assert gate.allows(FREE) == FREE
-
-
-def test_being_accepted_does_not_open_what_bad_ends_closed_but_a_good_end_does(
-    clock: Clock,
-) -> None:
-    gate = open_gate()
-    ends_badly(gate)
-    clock.passes(1.0)
-    probe_leaves(gate)
-    gate.open()
-    assert gate.allows(FREE) == 0  # until it is known what becomes of the probe
-    gate.ended_well()
-
-    assert gate.allows(FREE) == FREE
-
-
-def test_a_probe_that_ends_badly_keeps_it_closed_for_longer(clock: Clock) -> None:
-    gate = open_gate()
-    ends_badly(gate)
-    clock.passes(1.0)
-    probe_leaves(gate)
-    gate.open()
-    ends_badly(gate, 1, PROBE)
-
-    assert gate.next_seconds() == 2.0
-
-
-def test_a_good_end_does_not_open_what_a_refusal_closed(clock: Clock) -> None:
-    gate = open_gate()
-    gate.close(refused(), ANOTHER)
-    gate.ended_well()
-
-    assert gate.allows(FREE) == 0
-
-
-# Throttling.
-
-
-def throttled(wait_seconds: float | None = None) -> Refused:
-    return Refused(Reason.THROTTLED, "slow down", wait_seconds)
-
-
-def test_throttling_opens_by_itself_at_half_the_pace(clock: Clock) -> None:
-    pace = CreatePace(10.0)
-    gate = Gate("worker-0", pace)
-    before = pace.per_second
-
-    assert gate.close(throttled(5.0), ANOTHER) == Delay(5.0)
-    clock.passes(4.99)
-    assert gate.allows(FREE) == 0
-    clock.passes(0.02)
-    assert gate.allows(FREE) == 1  # no probe: the next may leave before its answer is there
-    assert pace.per_second <= before / 2
-
-
-def test_ten_slots_throttled_at_the_same_moment_halve_the_pace_once(clock: Clock) -> None:
-    pace = CreatePace(10.0)
-    gate = Gate("worker-0", pace)
-    before = pace.per_second
-    for _ in range(FREE):
-        gate.close(throttled(1.0), ANOTHER)
-
-    assert pace.per_second == before / 2
-
-
-def test_workers_that_were_throttled_together_do_not_come_back_together(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(gates, "JITTER", 0.2)
-    delays = {open_gate().close(throttled(5.0), ANOTHER).seconds for _ in range(20)}
-
-    assert len(delays) == 20
-    assert all(5.0 <= delay <= 6.0 for delay in delays)
-
-
-def test_an_open_gate_lets_go_at_the_pace_and_tells_when_the_next_may(clock: Clock) -> None:
-    gate = Gate("worker-0", CreatePace(2.0 / pacing.SHARE))
-    assert gate.allows(FREE) == 1
-    gate.goes_ahead(ANOTHER)
-
-    assert gate.allows(FREE) == 0
-    assert 0.0 < gate.next_seconds() <= 0.5
-    clock.passes(0.5)
-    assert gate.allows(FREE) == 1
-
-
-def test_a_fallback_takes_its_turn_from_the_next_token(clock: Clock) -> None:
-    gate = Gate("worker-0", CreatePace(2.0 / pacing.SHARE))
-    assert gate.goes_too(ANOTHER) == Turn(0.0)
-    clock.passes(0.3)
-
-    assert gate.allows(FREE) == 0
-
-
-def test_a_fallback_waits_for_the_pace_like_a_new_token(clock: Clock) -> None:
-    gate = Gate("worker-0", CreatePace(2.0 / pacing.SHARE))
-    gate.goes_ahead(ANOTHER)
-
-    turn = gate.goes_too(ANOTHER)
-    clock.passes(turn.wait_seconds)
-
-    assert turn.reason is None
-    assert turn.wait_seconds == pytest.approx(0.4)
-    assert gate.goes_too(ANOTHER) == Turn(0.0)
-
-
-def test_a_fallback_is_the_probe_where_its_time_has_come_and_no_other_one_is_out(
-    clock: Clock,
-) -> None:
-    gate = open_gate()
-    gate.close(refused(), PROBE)
-    clock.passes(1.0)
-
-    assert gate.goes_too(ANOTHER) == Turn(0.0)
-    assert gate.goes_too(PROBE).reason is Reason.UNREACHABLE  # one at a time
-    assert gate.allows(FREE) == 0
-    gate.open()
-    assert gate.allows(FREE) == FREE
-
-
-def test_a_fallback_does_not_ask_while_the_gate_is_closed(clock: Clock) -> None:
-    gate = open_gate()
-    gate.close(Refused(Reason.NO_CREDIT, "no"), ANOTHER)
-    assert gate.goes_too(ANOTHER) == Turn(1.0, Reason.NO_CREDIT)
-
-    gate = open_gate()
-    gate.close(throttled(5.0), ANOTHER)
-    assert gate.goes_too(ANOTHER) == Turn(5.0)
 
 
 # The daily limit.

@@ -4,7 +4,7 @@ import pytest
 
 from imagegen import pacing
 from imagegen.pacing import Budget, CreatePace
-from tests.unit.test_gate import Clock
+from tests.unit.gates import Clock
 
 
 @pytest.fixture
