@@ -45,16 +45,23 @@ class Deadline(httpcore.NetworkBackend):
         monotonic time: then its request raises HeldUpError."""
         self._of_thread.at = time.monotonic() + seconds
         self._of_thread.leaves_by = leaves_by
+        self._of_thread.has_written = False
+
+    @property
+    def has_written(self) -> bool:
+        """Whether the calling thread has written anything of its request."""
+        return bool(self._of_thread.has_written)
 
     def left(self, timeout: float | None) -> float:
         """The seconds that the calling thread has for one more step; 0 when its time is over."""
         left: float = max(self._of_thread.at - time.monotonic(), 0.0)
         return left if timeout is None else min(left, timeout)
 
-    def check_that_it_may_leave(self) -> None:
-        """Raises HeldUpError where it is too late for what is about to be written."""
+    def leaves(self) -> None:
+        """A part of the request is about to be written. Raises HeldUpError where it is too late."""
         if time.monotonic() > self._of_thread.leaves_by:
             raise HeldUpError("the request was held up for too long")
+        self._of_thread.has_written = True
 
     def connect_tcp(
         self,
@@ -85,7 +92,7 @@ class _Stream(httpcore.NetworkStream):
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         if not (left := self._deadline.left(timeout)):
             raise httpcore.WriteTimeout("the request took too long")
-        self._deadline.check_that_it_may_leave()
+        self._deadline.leaves()
         self._stream.write(buffer, left)
 
     def close(self) -> None:

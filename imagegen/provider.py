@@ -43,6 +43,17 @@ LONGEST_HOLD_SECONDS = 120.0
 LIST_PAGES = 500
 LIST_PATH = "/v1/predictions"
 
+# Where nothing has been written, with these nothing was sent.
+NEVER_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.LocalProtocolError,
+    httpx.UnsupportedProtocol,
+    httpx.InvalidURL,
+    UnicodeError,  # a host that is no name
+)
+
 VERSION_ONLY = re.compile(r"[0-9a-f]{64}")
 
 
@@ -198,19 +209,12 @@ class Provider:
                     if len(answer) > ANSWER_BYTES:
                         return Unclear(f"HTTP {response.status_code}, too long an answer")
                 return _Response(response.status_code, response.headers, bytes(answer))
-        except (
-            httpx.ConnectError,
-            httpx.ConnectTimeout,
-            httpx.PoolTimeout,
-            httpx.LocalProtocolError,
-            httpx.UnsupportedProtocol,
-            httpx.InvalidURL,
-            HeldUpError,
-            UnicodeError,  # a host that is no name
-        ) as error:
+        except HeldUpError as error:
             return NotSent(self._say(error))
-        except httpx.HTTPError as error:
-            return Unclear(self._say(error))
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+            # The same errors come of an answer: httpx reads where a redirect leads to.
+            surely_not_sent = isinstance(error, NEVER_SENT) and not self._deadline.has_written
+            return NotSent(self._say(error)) if surely_not_sent else Unclear(self._say(error))
 
     def _say(self, error: Exception) -> str:
         return self._redact(f"{type(error).__name__}: {error}".rstrip(": "))

@@ -168,8 +168,19 @@ def test_an_answer_that_drips_ends_at_the_total_deadline(sandbox: Sandbox, hasty
         b"HTTP/1.1 201 Created\r\ncontent-length: 20\r\n\r\n{",
         b"HTTP/1.1 201 Created\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
         b"",
+        with_body(b"", 302, "location: https:login"),
+        with_body(b"", 302, "location: https://xn--/"),
     ],
-    ids=["invalid UTF-8", "broken gzip", "not HTTP", "body cut short", "broken chunks", "nothing"],
+    ids=[
+        "invalid UTF-8",
+        "broken gzip",
+        "not HTTP",
+        "body cut short",
+        "broken chunks",
+        "nothing",
+        "a redirect without a host",
+        "a redirect to no name",
+    ],
 )
 def test_an_answer_that_no_proper_server_gives_is_unclear(answer: bytes) -> None:
     with canned(answer) as server, provider_of(server.url) as provider:
