@@ -5,18 +5,15 @@ content has one, with the fallback prompt.
 """
 
 import random
-import threading
-from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
 from urllib.parse import urlsplit
 
 from imagegen import crash, metrics
 from imagegen.copies import Copies, CopyError
-from imagegen.database import AWAY
 from imagegen.gate import Delay
 from imagegen.logs import log
 from imagegen.outcomes import Failed, Refused, Succeeded
+from imagegen.patience import Patience
 from imagegen.queue import Claim, Closed, Image, Queue
 from imagegen.reasons import Kind
 
@@ -26,7 +23,6 @@ FIRST_RETRY_SECONDS = 1.0
 RETRY_JITTER = 0.2
 # 20 s, 10 min: an outage that shows only in what becomes of predictions burns no token.
 OVERLOADED_RETRY_SECONDS = (20.0, 600.0)
-DATABASE_AGAIN_SECONDS = 0.5
 # A download of an image is tried so often; its token goes on without a copy then.
 COPY_TRIES = 3
 COPY_AGAIN_SECONDS = 1.0
@@ -44,16 +40,6 @@ CENSORED = {Kind.CONTENT_POLICY, Kind.HELD_BACK}
 # These were paid for, or perhaps were: what follows is a second payment, and never silent.
 PAID_FOR = {Kind.NO_OUTPUT, Kind.HELD_BACK, Kind.CANCELED, Kind.GONE, Kind.DATA_REMOVED}
 
-T = TypeVar("T")
-
-
-class LostLeaseError(Exception):
-    """Another worker holds the generation: drop the work, touch nothing (law 4)."""
-
-
-class HandingOverError(Exception):
-    """The worker stops; whoever adopts the generation goes on with it."""
-
 
 class Closer:
     """Closes generations for the recipe of one worker."""
@@ -65,18 +51,18 @@ class Closer:
         fallback_prompt: str,
         replace_lost: bool,
         copies: Copies | None,
-        handing_over: threading.Event,
+        patience: Patience,
     ) -> None:
         """`copies` keeps a copy of each image; None: none is kept."""
         self._queue = queue
         self._copies = copies
         self._fallback_prompt = fallback_prompt
         self._replace_lost = replace_lost
-        self._handing_over = handing_over
+        self._patience = patience
 
     def succeed(self, claim: Claim, image: Succeeded) -> Claim | None:
         kept = self._keep(claim, Image(image.image_url, image.predict_seconds, image.images))
-        closed = self.held(lambda: self._queue.close_succeeded(claim, kept))
+        closed = self._patience.held(lambda: self._queue.close_succeeded(claim, kept))
         crash.point("closed")
         metrics.GENERATIONS.labels("succeeded").inc()
         metrics.IMAGES.inc(image.images)
@@ -104,7 +90,7 @@ class Closer:
 
     def refuse(self, claim: Claim, refused: Refused, delay: Delay) -> Claim | None:
         """Replicate made no prediction: the token waits, uncharged (law 3), if not for ever."""
-        closed = self.held(
+        closed = self._patience.held(
             lambda: self._queue.close_refused(
                 claim, refused.reason, refused.message, delay.seconds, blames=delay.grows
             )
@@ -121,25 +107,8 @@ class Closer:
 
     def postpone(self, claim: Claim, again_seconds: float) -> Claim | None:
         """Hold no slot while there is nothing to do but wait."""
-        self.held(lambda: self._queue.postpone(claim, again_seconds))
+        self._patience.held(lambda: self._queue.postpone(claim, again_seconds))
         return None
-
-    def held(self, write: Callable[[], T | None]) -> T:
-        """The result of a fenced write. Raises LostLeaseError where it has none."""
-        result = self.patiently(write)
-        if result is None:
-            raise LostLeaseError
-        return result
-
-    def patiently(self, statement: Callable[[], T]) -> T:
-        """Carry out a statement, as soon as the database is there."""
-        while True:
-            try:
-                return statement()
-            except AWAY as error:
-                log.debug("database.waiting", extra={"error": str(error)})
-            if self._handing_over.wait(DATABASE_AGAIN_SECONDS):
-                raise HandingOverError
 
     def _keep(self, claim: Claim, image: Image) -> Image:
         """The image with its copy, where one is kept and can be had: a lost copy loses no token."""
@@ -153,13 +122,13 @@ class Closer:
             else:
                 metrics.COPIES.labels("kept").inc()
                 return replace(image, path=copy.path, sha256=copy.sha256)
-            if left and self._handing_over.wait(COPY_AGAIN_SECONDS):
-                raise HandingOverError
+            if left:
+                self._patience.pause(COPY_AGAIN_SECONDS)
         metrics.COPIES.labels("failed").inc()
         return image
 
     def _censor(self, claim: Claim, failed: Failed) -> Claim:
-        fallback = self.held(
+        fallback = self._patience.held(
             lambda: self._queue.close_censored(
                 claim, failed.kind, failed.message, self._fallback_prompt
             )
@@ -172,7 +141,7 @@ class Closer:
         return fallback
 
     def _fail(self, claim: Claim, failed: Failed, *, max_attempts: int) -> Claim | None:
-        closed = self.held(
+        closed = self._patience.held(
             lambda: self._queue.close_failed(
                 claim, failed.kind, failed.message,
                 max_attempts=max_attempts,

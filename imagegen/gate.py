@@ -10,6 +10,7 @@ from imagegen import metrics
 from imagegen.logs import log
 from imagegen.outcomes import Refused
 from imagegen.pacing import CreatePace
+from imagegen.queue import Left
 from imagegen.reasons import Reason
 
 # Delays while refusals go on: an outage of ten minutes costs each worker about 24 requests.
@@ -60,14 +61,14 @@ class Gate:
         self._probe: int | None = None  # its generation
         self._bad_ends = 0  # in a row
         self._by_result = False  # closed although Replicate accepts: what it accepts, it cannot do
-        self._left_today = math.inf  # what the daily limit leaves
+        self._left = Left()  # by the daily limit
         self._shown: set[Reason] = set()
         self._show()
 
     def allows(self, free: int) -> int:
         """How many new tokens may be claimed into `free` slots now."""
         with self._lock:
-            most = int(min(free, self._left_today))
+            most = int(min(free, self._left.for_new))
             if self._is_open():
                 return min(most, self._pace.ready())
             self._offers_probe = most > 0 and time.monotonic() >= self._next_try
@@ -76,7 +77,7 @@ class Gate:
     def next_seconds(self) -> float:
         """Until it may allow more; infinite where only an answer or a new day can tell."""
         with self._lock:
-            if self._left_today <= 0:
+            if self._left.for_new <= 0:
                 return math.inf
             if self._reason is None:
                 return self._pace.next_seconds()
@@ -159,12 +160,12 @@ class Gate:
         with self._lock:
             self._reopen()
 
-    def limit_today(self, left: float) -> None:
+    def limit_today(self, left: Left) -> None:
         """The daily limit leaves so many predictions; none closes the gate."""
         with self._lock:
-            was_closed, self._left_today = self._left_today <= 0, left
+            was_closed, self._left = self._left.today <= 0, left
             self._show()
-        if (left <= 0) != was_closed:
+        if (left.today <= 0) != was_closed:
             extra = {"reason": Reason.DAILY_LIMIT}
             if was_closed:
                 log.info("gate.opened", extra=extra)
@@ -215,7 +216,7 @@ class Gate:
     def _show(self) -> None:
         metrics.CREATE_PACE.set(self._pace.per_second * 60)
         closed = {self._reason} if self._reason else set()
-        if self._left_today <= 0:
+        if self._left.today <= 0:
             closed.add(Reason.DAILY_LIMIT)
         metrics.GATE_OPEN.labels(self._slot).set(0 if closed else 1)
         self._shown |= closed

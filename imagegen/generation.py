@@ -5,13 +5,12 @@ ends, and close the generation in one statement. An adopted generation enters wh
 predecessor left it: at the look, or at Replicate's list when nobody knows what became of the POST.
 """
 
-import threading
 import time
 from dataclasses import dataclass
 from typing import Any
 
 from imagegen import crash, metrics, outcomes, prompts
-from imagegen.closing import Closer, HandingOverError, LostLeaseError, about
+from imagegen.closing import Closer, about
 from imagegen.gate import Delay, Gate, Turn
 from imagegen.logs import log
 from imagegen.outcomes import (
@@ -23,6 +22,7 @@ from imagegen.outcomes import (
     Unknown,
     Unseen,
 )
+from imagegen.patience import HandingOverError, LostLeaseError, Patience
 from imagegen.polling import Pace
 from imagegen.provider import Provider
 from imagegen.queue import Claim, DailyLimitError, Queue
@@ -74,18 +74,19 @@ class Recipe:
         gate: Gate,
         closer: Closer,
         options: Options,
-        handing_over: threading.Event,
+        patience: Patience,
     ) -> None:
         self._queue = queue
         self._provider = provider
         self._gate = gate
         self._close = closer
         self._options = options
-        self._handing_over = handing_over
+        self._patience = patience
         self._reconciler = Reconciler(
             queue=queue,
             provider=provider,
             closer=closer,
+            patience=patience,
             marked=options.marker is not None,
             settle_seconds=options.settle_seconds,
             give_up_after_seconds=options.give_up_after_seconds,
@@ -149,7 +150,7 @@ class Recipe:
             return self._queue.record_request(claim, prompt)
 
         try:
-            claim = self._close.held(record)
+            claim = self._patience.held(record)
         except DailyLimitError:
             return self._close.postpone(claim, DAILY_LIMIT_AGAIN_SECONDS)
         if late:
@@ -180,8 +181,7 @@ class Recipe:
         """Wait as shortly as for the budget of other requests; what takes longer is told."""
         generation_id = claim.generation_id
         while 0.0 < (turn := self._gate.goes_too(generation_id)).wait_seconds < SHORT_WAIT_SECONDS:
-            if self._handing_over.wait(turn.wait_seconds):
-                raise HandingOverError
+            self._patience.pause(turn.wait_seconds)
         return turn
 
     def _find(self, claim: Claim) -> Claim | None:
@@ -199,7 +199,7 @@ class Recipe:
 
     def _accept(self, claim: Claim, prediction: Prediction) -> Claim | None:
         """Commit the id before anything else happens (law 1)."""
-        claim = self._close.held(lambda: self._queue.record_prediction(claim, prediction.id))
+        claim = self._patience.held(lambda: self._queue.record_prediction(claim, prediction.id))
         crash.point("identified")
         self._gate.open()
         metrics.ATTEMPTS.labels("fallback" if claim.fallback else "author").inc()
@@ -213,8 +213,7 @@ class Recipe:
         failed_looks = 0
         wait_seconds = 0.0 if claim.adopted else next(waits)
         while True:
-            if self._handing_over.wait(wait_seconds):
-                raise HandingOverError
+            self._patience.pause(wait_seconds)
             seen = self._look(self._provider.get(prediction_id))
             crash.point("looked")
             now = time.monotonic()

@@ -8,11 +8,11 @@ and the verb says so. Leases and backoffs run on PostgreSQL's clock.
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
-from psycopg import Cursor
+from psycopg import ClientCursor
 from psycopg.errors import UniqueViolation
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import BaseRowFactory, class_row, dict_row
 
 from imagegen.database import Pool, Tables
 from imagegen.statements import statements
@@ -23,9 +23,22 @@ ERROR_CHARACTERS = 1000
 OWN_DELAY_SECONDS = 2.0
 LONGEST_OWN_DELAY_SECONDS = 600.0
 
+# What waits for its turn comes before new tokens, also when its time is about to come: the pace
+# that it waits for lets one go at that very moment.
+TURN_AHEAD_SECONDS = 1.0
+
+# A row or a table that somebody holds is waited for so long at a time: others want the connection.
+# By the isolation that the statements are written for, whatever the database's default is.
+LOCK_MILLISECONDS = 200
+BRIEFLY = f"""SET LOCAL transaction_isolation = 'read committed';
+    SET LOCAL lock_timeout = {LOCK_MILLISECONDS}; """
+
 # How long one request may wait for its turn to be counted, and another one stand still in its own.
 LIMIT_LOCK_MILLISECONDS = 2000
 LIMIT_IDLE_MILLISECONDS = 5000
+
+
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
@@ -75,6 +88,14 @@ class Image:
     sha256: str | None = None
 
 
+@dataclass(frozen=True)
+class Left:
+    """How many predictions the daily limit leaves; infinite without a limit."""
+
+    today: float = math.inf
+    for_new: float = math.inf  # the others are for what was claimed and has not asked yet
+
+
 class DailyLimitError(Exception):
     """So many predictions were made in 24 hours that there may be no more."""
 
@@ -105,9 +126,8 @@ class Queue:
         """Up to `limit` generations: first those whose lease ran out, whoever left them, then up
         to `new_limit` tokens that wait, the oldest first. `busy` are the tokens at work here."""
         values = {"limit": limit, "new_limit": new_limit, "model": model, "busy": list(busy)}
-        with self._pool.connection() as connection:
-            cursor = connection.cursor(row_factory=class_row(Claim))
-            return cursor.execute(self._statements["claim"], self._held(values)).fetchall()
+        values |= {"ahead": TURN_AHEAD_SECONDS}
+        return self._ask("claim", values, class_row(Claim))
 
     def renew(self, token_ids: Collection[int]) -> None:
         """Hold the open generations of these tokens for another lease."""
@@ -134,12 +154,10 @@ class Queue:
             return None
         return replace(claim, **rows[0]) if rows else None
 
-    def left_today(self) -> float:
-        """How many predictions the daily limit leaves; infinite without a limit."""
+    def left_today(self) -> Left:
         if self._daily_limit is None:
-            return math.inf
-        with self._pool.connection() as connection:
-            return self._left(connection.cursor(row_factory=dict_row))
+            return Left()
+        return self._left(self._run("requested_today", {}))
 
     def close_succeeded(self, claim: Claim, image: Image) -> Closed | None:
         """The image is there: hand the token on. None: the lease is lost."""
@@ -171,9 +189,8 @@ class Queue:
         None: the lease is lost."""
         values = {**_retry(kind, message, 0.0), "prompt": prompt}
         values |= {"generation_id": claim.generation_id}
-        with self._pool.connection() as connection:
-            cursor = connection.cursor(row_factory=class_row(Claim))
-            return cursor.execute(self._statements["close_censored"], self._held(values)).fetchone()
+        fallbacks = self._ask("close_censored", values, class_row(Claim))
+        return fallbacks[0] if fallbacks else None
 
     def postpone(self, claim: Claim, again_seconds: float) -> Claim | None:
         """Let go of a generation, for anyone to adopt after a while. None: the lease is lost."""
@@ -212,20 +229,25 @@ class Queue:
         values = self._held({**values, "generation_id": claim.generation_id})
         with self._pool.connection() as connection, connection.transaction():
             cursor = connection.cursor(row_factory=dict_row)
+            cursor.execute("SET LOCAL transaction_isolation = 'read committed'")
             # Whoever stands still here lets the others go on after a while.
             cursor.execute(f"SET LOCAL lock_timeout = {LIMIT_LOCK_MILLISECONDS}")
             cursor.execute(
                 f"SET LOCAL idle_in_transaction_session_timeout = {LIMIT_IDLE_MILLISECONDS}"
             )
             cursor.execute(self._statements["lock_daily_limit"])
-            if self._left(cursor) <= 0:
+            if (
+                self._left(cursor.execute(self._statements["requested_today"]).fetchall()).today
+                <= 0
+            ):
                 raise DailyLimitError
             return cursor.execute(self._statements["record_request"], values).fetchall()
 
-    def _left(self, cursor: Cursor[dict[str, Any]]) -> float:
-        row = cursor.execute(self._statements["requested_today"]).fetchone()
-        assert row is not None and self._daily_limit is not None  # noqa: S101 (a count has a row)
-        return float(self._daily_limit - row["requested"])
+    def _left(self, rows: list[dict[str, Any]]) -> Left:
+        assert self._daily_limit is not None  # noqa: S101
+        # A limit that was lowered may be exceeded already.
+        today = max(self._daily_limit - rows[0]["requested"], 0)
+        return Left(today, max(today - rows[0]["unsent"], 0))
 
     def _close(self, name: str, claim: Claim, values: Mapping[str, Any]) -> Closed | None:
         rows = self._write(name, claim, values)
@@ -235,9 +257,20 @@ class Queue:
         return self._run(name, {**values, "generation_id": claim.generation_id})
 
     def _run(self, name: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return self._ask(name, values, dict_row)
+
+    def _ask(
+        self, name: str, values: Mapping[str, Any], row_factory: BaseRowFactory[Row]
+    ) -> list[Row]:
+        """Carry out one statement, and wait only briefly for what others hold."""
         with self._pool.connection() as connection:
-            cursor = connection.cursor(row_factory=dict_row)
-            return cursor.execute(self._statements[name], self._held(values)).fetchall()
+            # With its values written into it, it travels with the two settings: one round trip, and
+            # one transaction without BEGIN.
+            cursor = ClientCursor(connection, row_factory=row_factory)
+            cursor.execute(BRIEFLY + self._statements[name], self._held(values))
+            while cursor.nextset():
+                pass
+            return cursor.fetchall()
 
     def _held(self, values: Mapping[str, Any]) -> dict[str, Any]:
         return {**values, "worker": self._worker, "lease": self._lease_seconds}

@@ -14,6 +14,7 @@ from imagegen.gate import Delay
 from imagegen.logs import log
 from imagegen.matching import Absent, Found, Undecidable
 from imagegen.outcomes import Failed, Refused, Unseen
+from imagegen.patience import Patience
 from imagegen.provider import Provider
 from imagegen.queue import Claim, Queue
 from imagegen.reasons import Kind, Reason
@@ -45,6 +46,7 @@ class Reconciler:
         queue: Queue,
         provider: Provider,
         closer: Closer,
+        patience: Patience,
         marked: bool,
         settle_seconds: float,
         give_up_after_seconds: float,
@@ -53,6 +55,7 @@ class Reconciler:
         self._queue = queue
         self._provider = provider
         self._close = closer
+        self._patience = patience
         self._marked = marked
         self._settle_seconds = settle_seconds
         self._give_up_after_seconds = give_up_after_seconds
@@ -117,7 +120,7 @@ class Reconciler:
     def _known(self, listed: Listed) -> set[str]:
         """Which of these belong to a generation already."""
         ids = {item.id for item in listed.predictions}
-        return self._close.patiently(lambda: self._queue.known_predictions(ids))
+        return self._patience.with_database(lambda: self._queue.known_predictions(ids))
 
     def _list(self, since: datetime, seconds_ago: float) -> Listed | Rejected | NotSent | Unclear:
         """What was made since then, by either clock."""

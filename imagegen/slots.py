@@ -28,7 +28,7 @@ class Slots:
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="slot")
         self._lock = threading.Lock()
         self._busy: dict[Future[None], Claim] = {}
-        self._since: dict[Future[None], float] = {}  # monotonic
+        self._since: dict[int, float] = {}  # monotonic, by thread
         self._shown = busy
         self._shown.set(0)
 
@@ -43,21 +43,34 @@ class Slots:
             return [claim.token_id for claim in self._busy.values()]
 
     def longest_seconds(self) -> float:
-        """How long the slot that has been at work longest has been."""
+        """For how long the slot that has been at work longest has waited for nothing that has no
+        end of its own."""
         with self._lock:
             return time.monotonic() - min(self._since.values(), default=time.monotonic())
 
-    def start(self, claim: Claim) -> None:
-        future = self._threads.submit(self._run, claim)
+    def waits(self) -> None:
+        """The slot of this thread waits for something that may take for ever: it hangs not."""
         with self._lock:
-            self._busy[future], self._since[future] = claim, time.monotonic()
+            self._since[threading.get_ident()] = time.monotonic()
+
+    def start(self, claim: Claim) -> None:
+        future = self._threads.submit(self._work, claim)
+        with self._lock:
+            self._busy[future] = claim
             self._shown.set(len(self._busy))
         future.add_done_callback(self._done)
+
+    def _work(self, claim: Claim) -> None:
+        self.waits()  # its time begins
+        try:
+            self._run(claim)
+        finally:
+            with self._lock:
+                del self._since[threading.get_ident()]
 
     def _done(self, future: Future[None]) -> None:
         with self._lock:
             claim = self._busy.pop(future)
-            del self._since[future]
             self._shown.set(len(self._busy))
         if error := future.exception():
             # The outermost handler of a slot: the generation's lease runs out and it is adopted.

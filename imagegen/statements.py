@@ -9,6 +9,7 @@ def statements(tables: Tables) -> dict[str, str]:
     """Every statement by its verb, with the literals of the tables that are there."""
     words = {**tables.labels, "waited_seconds": tables.waited_seconds, "fence": FENCE}
     words |= {"requested_at": REQUESTED_AT}
+    words |= {"wanted": Template(WANTED).substitute(words)}
     words |= {"claimed": Template(CLAIMED).substitute(words)}
     words |= {"closed": Template(CLOSED).substitute(words)}
     return {name: Template(sql).substitute(words) for name, sql in STATEMENTS.items()}
@@ -25,6 +26,11 @@ CLOSED = """coalesce((SELECT status FROM token) = $detected, false) AS waits_aga
             extract(epoch FROM now() - opened_at)::float AS duration_seconds"""
 FENCE = "id = %(generation_id)s AND worker = %(worker)s AND state = 'open'"
 
+# Whether the token `t` still waits for what a generation `g` makes. A token that was deleted and
+# minted anew, for another author, does not. Generations of older versions have no author.
+WANTED = """coalesce(t.status IN ($detected, $generating)
+                AND coalesce(t.author_id::text = g.author_id, g.author_id IS NULL), false)"""
+
 # Where commits need not reach the disk (synchronous_commit), this one has to (law 1): PostgreSQL
 # may crash after the POST has left.
 DURABLY = """(current_setting('synchronous_commit') NOT IN ('off', 'local')
@@ -34,6 +40,7 @@ DURABLY = """(current_setting('synchronous_commit') NOT IN ('off', 'local')
 # longer tells of them.
 DOUBTED = """
         FROM generations p WHERE p.token_id = g.token_id AND p.state = 'refused'
+            AND coalesce(p.author_id = g.author_id, true)
             AND p.error_kind = 'unavailable' AND p.prediction_id IS NULL
             AND p.requested_at > now() - interval '1 hour'"""
 
@@ -62,15 +69,14 @@ def _closing(generation: str, token: str) -> str:
             RETURNING *
         ), token AS (
             UPDATE tokens_s0 t SET {token}
-            FROM closed WHERE t.token_id = closed.token_id
-                AND t.status IN ($detected, $generating)
+            FROM closed g WHERE t.token_id = g.token_id AND $wanted
             RETURNING t.status
         )
         SELECT $closed FROM closed"""
 
 
 # Given up: refused for so long. An operator's reset, which clears the error, begins anew.
-GIVEN_UP = "now() - closed.refused_since > make_interval(secs => %(give_up_after)s)"
+GIVEN_UP = "now() - g.refused_since > make_interval(secs => %(give_up_after)s)"
 
 
 # A token that was left alone for this part of the time to give up, and for longer than any delay of
@@ -98,7 +104,8 @@ FALLBACK_BEFORE = """CASE WHEN t.generation_error IS NOT NULL THEN (
                     FROM generations p WHERE p.token_id = t.token_id) END"""
 
 STATEMENTS = {
-    # Adopted first: they may be paid already. A token with an open generation in the way (an
+    # Adopted first: they may be paid already. And those that have not asked yet, because it was not
+    # their turn, take it before any new token. A token with an open generation in the way (an
     # operator's reset) is left to that generation.
     "claim": f"""
         WITH left_behind AS (
@@ -111,6 +118,10 @@ STATEMENTS = {
                 lease_until = now() + make_interval(secs => %(lease)s)
             FROM left_behind WHERE g.id = left_behind.id
             RETURNING g.*, left_behind.postponed
+        ), due AS (
+            SELECT FROM generations
+            WHERE state = 'open' AND requested_at IS NULL
+                AND lease_until < now() + make_interval(secs => %(ahead)s)
         ), picked AS (
             SELECT t.token_id, t.generation_attempts, t.author_id,
                 $waited_seconds AS waited_seconds, {FALLBACK_BEFORE} AS fallback_prompt
@@ -120,12 +131,14 @@ STATEMENTS = {
                 AND NOT EXISTS (
                     SELECT FROM generations g WHERE g.token_id = t.token_id AND g.state = 'open')
             ORDER BY t.created_at, t.token_id
-            LIMIT least(%(new_limit)s, %(limit)s - (SELECT count(*) FROM adopted))
+            LIMIT greatest(0, least(
+                %(new_limit)s - (SELECT count(*) FROM due),
+                %(limit)s - (SELECT count(*) FROM adopted)))
             FOR UPDATE OF t SKIP LOCKED
         ), opened AS (
             INSERT INTO generations
-                (token_id, attempt, model, seed, worker, lease_until, fallback, prompt)
-            SELECT token_id, generation_attempts + 1, %(model)s,
+                (token_id, author_id, attempt, model, seed, worker, lease_until, fallback, prompt)
+            SELECT token_id, author_id::text, generation_attempts + 1, %(model)s,
                 floor(random() * 2147483647)::bigint, %(worker)s,
                 now() + make_interval(secs => %(lease)s),
                 fallback_prompt IS NOT NULL, fallback_prompt
@@ -136,15 +149,14 @@ STATEMENTS = {
             UPDATE tokens_s0 t SET status = $generating, generate_after = NULL
             FROM opened WHERE t.token_id = opened.token_id
         )
-        SELECT $claimed, false AS adopted, false AS postponed, true AS wanted,
-            picked.waited_seconds
-        FROM opened g JOIN picked USING (token_id) LEFT JOIN authors a ON a.id = picked.author_id
-        UNION ALL
-        SELECT $claimed, true, g.postponed,
-            coalesce(t.status IN ($detected, $generating), false),
-            $waited_seconds
+        SELECT $claimed, true AS adopted, g.postponed, $wanted AS wanted,
+            $waited_seconds AS waited_seconds
         FROM adopted g LEFT JOIN tokens_s0 t USING (token_id)
-            LEFT JOIN authors a ON a.id = t.author_id""",
+            LEFT JOIN authors a ON a.id = t.author_id
+        UNION ALL
+        SELECT $claimed, false, false, true, picked.waited_seconds
+        FROM opened g JOIN picked USING (token_id)
+            LEFT JOIN authors a ON a.id = picked.author_id""",
     # A row that is locked is passed over, here and in `release` and `mend`: its own write may be
     # waiting for a token that an operator's open transaction holds. Nobody adopts it meanwhile.
     "renew": """
@@ -188,14 +200,17 @@ STATEMENTS = {
                 status = CASE WHEN {GIVEN_UP} THEN $failed ELSE $detected END,
                 generate_after = CASE WHEN NOT {GIVEN_UP} THEN now() + make_interval(
                     secs => greatest(%(again_seconds)s, least(
-                        %(own_seconds)s * 2 ^ least(closed.refusals - 1, 20),
+                        %(own_seconds)s * 2 ^ least(g.refusals - 1, 20),
                         %(own_most_seconds)s))) END,
                 generation_error = %(message)s""",
     ),
     "lock_daily_limit": "SELECT pg_advisory_xact_lock(hashtextextended('imagegen daily limit', 0))",
     # What left and may have been accepted counts too; what was surely refused does not.
     "requested_today": """
-        SELECT count(*) AS requested FROM generations
+        SELECT count(*) AS requested, (
+                SELECT count(*) FROM generations WHERE state = 'open' AND requested_at IS NULL
+            ) AS unsent
+        FROM generations
         WHERE requested_at > now() - interval '24 hours'
             AND (prediction_id IS NOT NULL OR state = 'open' OR error_kind = 'unresolved')""",
     "close_censored": """
@@ -203,17 +218,17 @@ STATEMENTS = {
             UPDATE generations SET state = 'failed', closed_at = now(),
                 error_kind = %(kind)s, error_message = %(message)s
             WHERE $fence
-            RETURNING token_id, attempt, model
+            RETURNING token_id, author_id, attempt, model
         ), g AS (
             INSERT INTO generations
-                (token_id, attempt, model, seed, worker, lease_until, fallback, prompt)
-            SELECT token_id, attempt, model, floor(random() * 2147483647)::bigint, %(worker)s,
-                now() + make_interval(secs => %(lease)s), true, %(prompt)s
+                (token_id, author_id, attempt, model, seed, worker, lease_until, fallback, prompt)
+            SELECT token_id, author_id, attempt, model, floor(random() * 2147483647)::bigint,
+                %(worker)s, now() + make_interval(secs => %(lease)s), true, %(prompt)s
             FROM closed
             RETURNING *
         )
         SELECT $claimed, false AS adopted, false AS postponed,
-            coalesce(t.status IN ($detected, $generating), false) AS wanted,
+            $wanted AS wanted,
             0::float AS waited_seconds
         FROM g LEFT JOIN tokens_s0 t USING (token_id) LEFT JOIN authors a ON a.id = t.author_id""",
     "postpone": """

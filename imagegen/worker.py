@@ -7,15 +7,18 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from psycopg.errors import LockNotAvailable
+
 from imagegen import metrics
 from imagegen.checks import LOOPBACK
-from imagegen.closing import DATABASE_AGAIN_SECONDS, Closer, about
+from imagegen.closing import Closer, about
 from imagegen.copies import Copies
 from imagegen.database import AWAY, Pool, Tables, open_pool, read_tables, why_away
 from imagegen.gate import Gate
 from imagegen.generation import OVERDUE_SECONDS, Options, Recipe
 from imagegen.logs import log
 from imagegen.pacing import Budget, CreatePace
+from imagegen.patience import DATABASE_AGAIN_SECONDS, Patience
 from imagegen.provider import Provider
 from imagegen.queue import Claim, Queue
 from imagegen.settings import Settings
@@ -86,9 +89,14 @@ class Worker:
         if tables is None:
             return
         queue = self._queue(self._pool, tables)
-        recipe = self._recipe(self._queue(self._slots_pool, tables))
         busy = metrics.SLOTS_BUSY.labels(self._slot)
-        slots = Slots(self._settings.slots, recipe.run, self._wake.ring, busy)
+
+        def run(claim: Claim) -> None:
+            recipe.run(claim)  # which tells the slots that it waits
+
+        slots = Slots(self._settings.slots, run, self._wake.ring, busy)
+        patience = Patience(self._handing_over, slots.waits)
+        recipe = self._recipe(self._queue(self._slots_pool, tables), patience)
         while not self._stopping:
             self._look(queue, slots)
             self._beat_unless_stuck(slots)
@@ -124,7 +132,7 @@ class Worker:
             daily_limit=self._settings.daily_limit,
         )
 
-    def _recipe(self, queue: Queue) -> Recipe:
+    def _recipe(self, queue: Queue, patience: Patience) -> Recipe:
         settings = self._settings
         return Recipe(
             queue=queue,
@@ -141,7 +149,7 @@ class Worker:
                 fallback_prompt=settings.fallback_prompt,
                 replace_lost=settings.replace_lost,
                 copies=Copies(settings.keep_images) if settings.keep_images else None,
-                handing_over=self._handing_over,
+                patience=patience,
             ),
             options=Options(
                 model_input=settings.model_input,
@@ -152,7 +160,7 @@ class Worker:
                 cancel_after_seconds=settings.cancel_after_seconds,
                 http_images=urlsplit(settings.replicate_base_url).hostname in LOOPBACK,
             ),
-            handing_over=self._handing_over,
+            patience=patience,
         )
 
     def _look(self, queue: Queue, slots: Slots) -> None:
@@ -160,6 +168,9 @@ class Worker:
         or where they lead to a server that has become a standby."""
         try:
             self._renew_and_claim(queue, slots)
+        except LockNotAvailable as error:
+            self._database_is_away(error)  # somebody has locked a whole table
+            return
         except AWAY:
             self._pool.drain()
             self._slots_pool.drain()
@@ -194,7 +205,7 @@ class Worker:
     def _beat_unless_stuck(self, slots: Slots) -> None:
         """No beat while a slot is past any deadline; waiting for the database has none."""
         allowed_seconds = 2 * (self._settings.cancel_after_seconds + OVERDUE_SECONDS)
-        if slots.longest_seconds() < allowed_seconds + SLOT_MARGIN_SECONDS or self._database_away:
+        if slots.longest_seconds() < allowed_seconds + SLOT_MARGIN_SECONDS:
             self._beat()
 
     def _start(self, claim: Claim, slots: Slots) -> None:

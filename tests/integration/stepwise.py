@@ -8,6 +8,7 @@ from imagegen.database import Pool, read_tables
 from imagegen.gate import Gate
 from imagegen.generation import Options, Recipe
 from imagegen.pacing import CreatePace
+from imagegen.patience import Patience
 from imagegen.queue import Claim, Queue
 from tests.integration.replicate_model import Replicate
 
@@ -120,6 +121,7 @@ def make_worker(pool: Pool, name: str, replicate: Replicate, *, replace_lost: bo
             give_up_after_seconds=GIVE_UP_AFTER_SECONDS,
         )
     gate, handing_over = Gate("worker-0", CreatePace(1e9)), threading.Event()
+    patience = Patience(handing_over)
     recipe = Recipe(
         queue=queue,
         provider=replicate,
@@ -129,7 +131,7 @@ def make_worker(pool: Pool, name: str, replicate: Replicate, *, replace_lost: bo
             fallback_prompt=FALLBACK,
             replace_lost=replace_lost,
             copies=None,
-            handing_over=handing_over,
+            patience=patience,
         ),
         options=Options(
             model_input={},
@@ -140,6 +142,6 @@ def make_worker(pool: Pool, name: str, replicate: Replicate, *, replace_lost: bo
             cancel_after_seconds=CANCEL_AFTER_SECONDS,
             http_images=False,
         ),
-        handing_over=handing_over,
+        patience=patience,
     )
     return Worker(name, queue, gate, recipe, handing_over)

@@ -149,6 +149,21 @@ def test_the_daily_limit_holds_over_two_supervisors(site: Site, sandbox: Sandbox
     assert "failed" not in site.statuses()
 
 
+def test_a_daily_limit_that_was_lowered_holds_up_nothing_that_is_at_work(
+    site: Site, sandbox: Sandbox
+) -> None:
+    sandbox.latency_seconds = 3.0
+    site.mint(*[f"picture {number}" for number in range(6)])
+    with site.supervisor("--daily-limit", "4") as before:
+        wait_for("the limit", lambda: len(sandbox.ledger.created()) == 4)
+        before.kill(before.pid)
+    with site.supervisor("--daily-limit", "3") as after:
+        wait_for("the images", lambda: site.statuses().get("uploading", 0) == 4)
+        assert after.events("process.died") == []
+
+    assert len(sandbox.ledger.created()) == 4
+
+
 def test_looks_keep_to_their_budget(site: Site, sandbox: Sandbox) -> None:
     sandbox.latency_seconds = 4.0
     site.mint(*[f"picture {number}" for number in range(8)])
@@ -252,6 +267,19 @@ def test_a_censored_prompt_is_sent_once_though_its_fallback_is_throttled(site: S
         judge(site, narrow)
         assert len(narrow.predictions.about("a scandal")) == 1
         assert len(narrow.ledger.created()) == 7
+
+
+def test_at_a_slow_pace_a_fallback_has_its_turn_before_newer_tokens(
+    site: Site, sandbox: Sandbox
+) -> None:
+    site.settings["IMAGEGEN_CREATE_RATE"] = "60"
+    sandbox.faults.add(Fault.censors("a scandal"))
+    site.mint("a scandal", *[f"picture {number}" for number in range(7)])
+    with site.supervisor(procs=1):
+        assert site.wait_until_done() == {"uploading": 8}
+
+    images = site.query("SELECT token_id FROM generations WHERE image_url <> '' ORDER BY closed_at")
+    assert images.index((1,)) < 4, images
 
 
 def test_a_lone_fallback_that_is_refused_tries_again_by_itself(

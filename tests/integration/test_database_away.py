@@ -109,13 +109,32 @@ def test_an_operators_open_transaction_holds_up_its_tokens_and_no_others(
         psycopg.connect(site.database_url) as operator,
     ):
         wait_for("work", lambda: len(sandbox.ledger.creates()) >= 5)
-        operator.execute(RESET, [[1, 2]])
-        wait_for("the others", lambda: site.statuses().get("uploading", 0) == 10)
+        operator.execute(RESET, [[1, 2, 3, 4]])  # more than there are connections
+        wait_for("the others", lambda: site.statuses().get("uploading", 0) == 8)
         mint(site, 8, first=101)
-        wait_for("those that come later", lambda: site.statuses().get("uploading", 0) == 18)
+        wait_for("those that come later", lambda: site.statuses().get("uploading", 0) == 16)
         operator.commit()
 
         assert site.wait_until_done() == {"uploading": 20}
+        assert program.events("process.hung") == []
+        no_storm(program)
+
+    judge(site, sandbox)
+
+
+def test_a_table_that_somebody_locks_is_waited_for_and_no_worker_is_taken_to_hang(
+    site: Site, sandbox: Sandbox
+) -> None:
+    site.settings |= {"IMAGEGEN_WATCHDOG_SECONDS": "5"}
+    mint(site, 12)
+    with site.supervisor() as program, psycopg.connect(site.database_url) as operator:
+        wait_for("work", lambda: len(sandbox.ledger.creates()) >= 5)
+        operator.execute("LOCK TABLE tokens_s0")
+        program.wait_for_event("database.unavailable")
+        operator.execute("SELECT pg_sleep(8)")  # longer than the watchdog allows
+        operator.commit()
+
+        assert site.wait_until_done() == {"uploading": 12}
         assert program.events("process.hung") == []
         no_storm(program)
 

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from imagegen.sandbox import Fault, Sandbox
-from tests.running import Site
+from tests.running import Site, wait_for
 
 # Answers after which nobody can know whether the prediction was made, where it was.
 LOST = {
@@ -150,6 +150,23 @@ def test_a_refusal_at_the_door_costs_no_attempt(
 
     assert metrics[f'imagegen_refusals_total{{reason="{reason}"}}'] == 2
     assert site.query("SELECT generation_attempts FROM tokens_s0") == [(1,)]
+
+
+def test_a_token_that_is_minted_anew_gets_an_image_of_its_own_authors_prompt(
+    site: Site, sandbox: Sandbox
+) -> None:
+    sandbox.latency_seconds = 2.0
+    site.mint("the former author's")
+    with site.supervisor():
+        wait_for("the request", lambda: len(sandbox.ledger.created()) == 1)
+        site.query("DELETE FROM tokens_s0")
+        site.query("UPDATE authors SET wallet_address = '0xformer'")
+        site.mint("the new author's")
+        assert site.wait_until_done() == {"uploading": 1}
+
+    assert site.query("SELECT prompt FROM tokens_s0 JOIN generations USING (image_url)") == [
+        ("the new author's",)
+    ]
 
 
 def test_an_unreachable_provider_burns_no_token(site: Site, sandbox: Sandbox) -> None:

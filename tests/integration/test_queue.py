@@ -282,6 +282,7 @@ def test_a_claim_among_a_million_finished_tokens_uses_the_partial_index(site: Si
     )
     site.query("ANALYZE")
     values = {"limit": 10, "new_limit": 10, "model": MODEL, "busy": [], "worker": "w", "lease": 15}
+    values |= {"ahead": 1}
     with connect(site.database_url) as connection:
         sql = statements(read_tables(connection))["claim"]
         rows = psycopg.ClientCursor(connection).execute(f"EXPLAIN ANALYZE {sql}", values).fetchall()

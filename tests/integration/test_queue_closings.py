@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from imagegen.queue import Claim, Closed, DailyLimitError, Image, Queue
+from imagegen.queue import Claim, Closed, DailyLimitError, Image, Left, Queue
 from tests.queues import MakeQueue, accepted_claim, claim, claim_one, token
 from tests.running import Site
 
@@ -159,7 +159,7 @@ def test_a_request_that_was_surely_refused_uses_up_no_daily_limit(
 
     assert queue.close_failed(requested, "permanent", "no", max_attempts=0, again_seconds=0)
 
-    assert queue.left_today() == 1
+    assert queue.left_today().today == 1
 
 
 def test_the_daily_limit_counts_what_left_and_was_not_refused(
@@ -168,16 +168,39 @@ def test_the_daily_limit_counts_what_left_and_was_not_refused(
     site.mint("one", "two", "three")
     queue = make_queue(daily_limit=2)
     first, second, third = claim(queue)
-    assert queue.left_today() == 2
+    assert queue.left_today().today == 2
     assert queue.record_request(first, "one")
     assert queue.record_request(second, "two")
-    assert queue.left_today() == 0
+    assert queue.left_today().today == 0
     with pytest.raises(DailyLimitError):
         queue.record_request(third, "three")
 
     assert queue.close_refused(first, "throttled", "no", 0, blames=False)
-    assert queue.left_today() == 1
+    assert queue.left_today().today == 1
     assert queue.record_request(third, "three")
+
+
+def test_what_was_claimed_before_has_its_part_in_the_daily_limit(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("one")
+    queue = make_queue(daily_limit=3)
+    claimed = claim_one(queue)
+    assert queue.left_today() == Left(today=3, for_new=2)
+    assert queue.record_request(claimed, "one")
+
+    assert queue.left_today() == Left(today=2, for_new=2)
+
+
+def test_a_limit_that_was_lowered_below_what_was_used_leaves_none(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("one", "two", "three")
+    queue = make_queue(daily_limit=3)
+    for each in claim(queue):
+        assert queue.record_request(each, "a prompt")
+
+    assert make_queue(daily_limit=1).left_today() == Left(today=0, for_new=0)
 
 
 def test_after_a_day_the_daily_limit_leaves_room_again(site: Site, make_queue: MakeQueue) -> None:
@@ -186,10 +209,15 @@ def test_after_a_day_the_daily_limit_leaves_room_again(site: Site, make_queue: M
     assert queue.record_request(claim_one(queue), "one")
     site.query("UPDATE generations SET requested_at = now() - interval '24 hours 1 second'")
 
-    assert queue.left_today() == 1
+    assert queue.left_today().today == 1
 
 
-def test_however_many_ask_at_once_the_daily_limit_holds(site: Site, make_queue: MakeQueue) -> None:
+@pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
+def test_however_many_ask_at_once_the_daily_limit_holds(
+    site: Site, make_queue: MakeQueue, isolation: str
+) -> None:
+    [(name,)] = site.query("SELECT current_database()")
+    site.query(f"ALTER DATABASE {name} SET default_transaction_isolation = '{isolation}'")
     site.mint(*[f"prompt {number}" for number in range(12)])
     queues = [make_queue(f"worker-{number}", daily_limit=5) for number in range(4)]
     claims = [(queue, each) for queue in queues for each in claim(queue, 3)]

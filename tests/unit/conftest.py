@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from imagegen import closing, generation, pacing
 from imagegen import gate as gates
+from imagegen import generation, pacing, patience
 from imagegen.sandbox import Sandbox
 from tests.unit.customer import Customer
 from tests.unit.gates import Clock
@@ -37,4 +37,4 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture
 def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generation, "Pace", NoPace)
-    monkeypatch.setattr(closing, "DATABASE_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(patience, "DATABASE_AGAIN_SECONDS", 0.0)

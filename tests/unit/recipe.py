@@ -11,6 +11,7 @@ from imagegen.closing import Closer
 from imagegen.gate import Gate
 from imagegen.generation import Options, Recipe
 from imagegen.pacing import Budget, CreatePace
+from imagegen.patience import Patience
 from imagegen.provider import Provider
 from imagegen.queue import Claim, Closed, Image, Queue
 from imagegen.replies import Answered, Listed, NotSent, Prediction, Rejected, Reply, Unclear
@@ -187,6 +188,7 @@ def generate(
     noted, handing_over = Noted(), threading.Event()
     if stops:
         handing_over.set()
+    patience = Patience(handing_over)
     queue = NotedQueue(noted, lost_at, away)
     queue.known = known or set()
     recipe = Recipe(
@@ -198,7 +200,7 @@ def generate(
             fallback_prompt=FALLBACK,
             replace_lost=replace_lost,
             copies=None,
-            handing_over=handing_over,
+            patience=patience,
         ),
         options=Options(
             model_input={"aspect_ratio": "1:1"},
@@ -209,7 +211,7 @@ def generate(
             cancel_after_seconds=CANCEL_AFTER_SECONDS,
             http_images=False,
         ),
-        handing_over=handing_over,
+        patience=patience,
     )
     recipe.run(claim)
     return noted

@@ -8,6 +8,7 @@ from imagegen import metrics
 from imagegen.gate import Delay, Gate
 from imagegen.outcomes import Refused
 from imagegen.pacing import CreatePace
+from imagegen.queue import Left
 from imagegen.reasons import Reason
 from tests.unit.gates import (
     ANOTHER,
@@ -235,18 +236,29 @@ def test_the_refused_token_waits_longer_than_the_gate_so_that_another_one_tries(
 
 def test_a_used_up_daily_limit_closes_the_gate_and_a_new_day_opens_it(clock: Clock) -> None:
     gate = open_gate()
-    gate.limit_today(3)
+    gate.limit_today(Left(3, 3))
     assert gate.allows(FREE) == 3
-    gate.limit_today(0)
+    gate.limit_today(Left(0, 0))
     assert gate.allows(FREE) == 0
     assert gate.next_seconds() == math.inf
-    gate.limit_today(1)
+    gate.limit_today(Left(1, 1))
     assert gate.allows(FREE) == 1
+
+
+def test_what_was_claimed_before_has_its_part_in_the_daily_limit(clock: Clock) -> None:
+    gate = open_gate()
+    gate.limit_today(Left(today=3, for_new=1))
+    assert gate.allows(FREE) == 1
+    gate.limit_today(Left(today=3, for_new=0))
+
+    assert gate.allows(FREE) == 0
+    assert gate.next_seconds() == math.inf
+    assert metrics.GATE_OPEN.labels("worker-0")._value.get() == 1
 
 
 def test_success_does_not_open_what_the_daily_limit_closed(clock: Clock) -> None:
     gate = open_gate()
-    gate.limit_today(0)
+    gate.limit_today(Left(0, 0))
     gate.open()
 
     assert gate.allows(FREE) == 0
@@ -258,7 +270,7 @@ def test_each_reason_is_told_once_when_it_closes_and_once_when_it_opens(
     gate = open_gate()
     with caplog.at_level("INFO", "imagegen"):
         for left in (5, 0, 0, 0, 4):
-            gate.limit_today(left)
+            gate.limit_today(Left(left, left))
         for _ in range(3):
             gate.close(refused(), ANOTHER)
         gate.open()

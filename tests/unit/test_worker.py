@@ -1,10 +1,16 @@
 """A worker's beats: the watchdog hears of a slot that hangs, and of nothing else."""
 
-import pytest
+from threading import Event
 
+import pytest
+from prometheus_client import Gauge
+
+from imagegen.queue import Claim
 from imagegen.settings import load
 from imagegen.slots import Slots
 from imagegen.worker import Worker
+from tests.unit.gates import Clock
+from tests.unit.recipe import NEW
 
 ENVIRONMENT = {"DATABASE_URL": "postgresql://127.0.0.1:1/none", "REPLICATE_API_TOKEN": "token"}
 FIVE_MINUTES = 300.0  # Replicate's time for one prediction, by default
@@ -47,9 +53,25 @@ def test_a_worker_whose_slot_is_past_every_deadline_no_longer_beats(beats: list[
     assert beats == []
 
 
-def test_a_slot_that_waits_for_the_database_is_not_stuck(beats: list[str]) -> None:
-    waiting = worker(beats)
-    waiting._database_away = True
-    waiting._beat_unless_stuck(Busy(86_400.0))
+def test_a_slot_that_waits_for_the_database_is_not_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr("imagegen.slots.time", clock)
+    steps: dict[str, Event] = {step: Event() for step in ("began", "waits", "waited", "ends")}
 
-    assert beats == ["beat"]
+    def run(_: Claim) -> None:
+        steps["began"].set()
+        assert steps["waits"].wait(10)
+        slots.waits()
+        steps["waited"].set()
+        assert steps["ends"].wait(10)
+
+    slots = Slots(1, run, lambda: None, Gauge("busy", "", registry=None))
+    slots.start(NEW)
+    assert steps["began"].wait(10)
+    clock.passes(86_400.0)
+    assert slots.longest_seconds() == 86_400.0
+    steps["waits"].set()
+    assert steps["waited"].wait(10)
+
+    assert slots.longest_seconds() == 0.0
+    steps["ends"].set()
