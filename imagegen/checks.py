@@ -92,8 +92,8 @@ def amount(value: str) -> float:
 
 def folder(value: str) -> Path:
     """A folder to write to; it must be there, so that a typing mistake makes no new one."""
-    path = Path(value).expanduser().absolute()
-    if not path.is_dir() or not os.access(path, os.W_OK | os.X_OK):
+    path = Path(value).expanduser().absolute()  # of nothing at all, the working directory
+    if not value or not path.is_dir() or not os.access(path, os.W_OK | os.X_OK):
         raise WrongValueError(f"a folder that is there and can be written to, not {quoted(value)}")
     return path
 

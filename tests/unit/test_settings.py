@@ -81,6 +81,13 @@ def test_a_folder_for_images_must_be_there(tmp_path: Path) -> None:
     assert complaint.startswith("IMAGEGEN_KEEP_IMAGES must be a folder that is there")
 
 
+def test_a_folder_without_a_name_is_not_the_working_directory() -> None:
+    assert complaints(ENOUGH, keep_images="") == [
+        "--keep-images must be a folder that is there and can be written to, not ''"
+    ]
+    assert with_environment(IMAGEGEN_KEEP_IMAGES="").keep_images is None
+
+
 def test_a_wrong_option_is_named_as_it_was_written() -> None:
     assert complaints(ENOUGH, lease_seconds="soon") == [
         "--lease must be a duration from 1s to 10m, not 'soon'"
