@@ -210,6 +210,22 @@ def test_more_inputs_for_the_model_are_a_json_object() -> None:
     assert loaded.model_input == {"aspect_ratio": "1:1"}
 
 
+def test_an_input_is_the_users_own_unless_the_marker_is_sent_in_it() -> None:
+    seeded = {"IMAGEGEN_MODEL_INPUT": '{"seed": 5}'}
+
+    assert with_environment(**seeded, IMAGEGEN_MARKER_INPUT="none").model_input == {"seed": 5}
+    assert with_environment(**seeded, IMAGEGEN_MARKER_INPUT="noise").model_input == {"seed": 5}
+
+
+@pytest.mark.parametrize(("marker", "taken"), [("noise", "noise and prompt"), ("none", "prompt")])
+def test_an_input_that_would_be_overwritten_is_refused(marker: str, taken: str) -> None:
+    given = {"IMAGEGEN_MODEL_INPUT": '{"noise": 1, "prompt": "mine"}'}
+
+    assert complaints(ENOUGH | given | {"IMAGEGEN_MARKER_INPUT": marker}) == [
+        f"IMAGEGEN_MODEL_INPUT must be a JSON object without {taken}: imagegen sets these itself"
+    ]
+
+
 @pytest.mark.parametrize(
     "never_json",
     ['{"a": NaN}', '{"a": [-Infinity]}', r'{"a": "\ud800"}', '{"a": ' + "[" * 100_000, "{a: 1}"],
