@@ -111,6 +111,16 @@ def test_certificates_that_cannot_be_used_are_told_in_one_line(
     assert len(line.splitlines()) == 1
 
 
+@pytest.mark.parametrize("command", ["supervise", "worker"])
+def test_a_variable_of_replicates_sdk_that_imagegen_does_not_use_is_no_matter(
+    site: Site, command: str
+) -> None:
+    site.settings["REPLICATE_POLL_INTERVAL"] = "often"
+
+    with site.program(command) as program:
+        program.wait_for_event("worker.started")
+
+
 def test_folders_of_certificates_may_be_several(site: Site, tmp_path: Path) -> None:
     site.settings["SSL_CERT_DIR"] = f"{tmp_path}:{tmp_path}"
 
