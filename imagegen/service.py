@@ -7,6 +7,7 @@ import signal
 import socket
 import ssl
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -76,6 +77,7 @@ def _supervise(settings: Settings, listening: socket.socket) -> int:
 
 def work(settings: Settings) -> None:
     """Run one worker in the foreground, without a supervisor or an exporter."""
+    settings = replace(settings, procs=1)  # it shares the account's rates with no other
     _configure_logs(settings, "worker")
     load_certificates()
     from imagegen.worker import Worker  # noqa: PLC0415
