@@ -6,6 +6,7 @@ import secrets
 import signal
 import socket
 import ssl
+import tempfile
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -47,11 +48,21 @@ def supervise(settings: Settings) -> int:
     listening = listen(settings.metrics_host, settings.metrics_port)
     host, port = listening.getsockname()[:2]
     log.info("exporter.listening", extra={"url": f"http://{host}:{port}/metrics"})
-    folder = metric_files.share()
+    folder = _share_metrics(settings)
     try:
         return _supervise(settings, listening)
     finally:
         metric_files.remove(folder)
+
+
+def _share_metrics(settings: Settings) -> Path:
+    try:
+        return metric_files.share(settings.procs)
+    except OSError as error:
+        said = f"cannot keep metrics in {tempfile.tempdir or 'any folder'}: {error.strerror}"
+        megabytes = metric_files.bytes_needed(settings.procs) // 2**20
+        mend = f"make room there for {megabytes} MB, or set TMPDIR to a folder that has it"
+        raise CannotStartError(said, mend) from None
 
 
 def _supervise(settings: Settings, listening: socket.socket) -> int:
