@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from imagegen import database, logs, metric_files, privileges
+from imagegen import database, encoding, logs, metric_files, privileges
 from imagegen.logs import log
 from imagegen.settings import CONFIGURATION, Settings
 
@@ -145,6 +145,12 @@ def _check_database(settings: Settings) -> None:
             raise CannotStartError(said, " ".join(each.grant for each in lacking))
         database.check_revision(connection)
         database.read_tables(connection)
+        if drawback := encoding.drawback(connection):
+            log.warning("database.encoding", extra={"drawback": drawback, "mend": encoding.MEND})
+        for variable, prompt in settings.fixed_prompts.items():
+            if encoding.lacks_characters_of(connection, prompt):
+                said = f"the database lacks characters of {variable}, {prompt!r}"
+                raise CannotStartError(said, "write it without them")
 
 
 def load_certificates() -> ssl.SSLContext:

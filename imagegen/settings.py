@@ -155,6 +155,15 @@ class Settings:
         """What must never be shown: the token, the URL with its password, the password alone."""
         return [self.replicate_api_token, *checks.url_secrets(self.database_url)]
 
+    @property
+    def fixed_prompts(self) -> dict[str, str]:
+        """What is sent where an author's own prompt cannot be, by variable."""
+        found = {
+            "FALLBACK_CENSORED_PROMPT": self.fallback_prompt,
+            "DEFAULT_PROMPT": self.default_prompt,
+        }
+        return {variable: prompt for variable, prompt in found.items() if prompt is not None}
+
 
 def all_settings() -> tuple[Field[Any], ...]:
     return fields(Settings)
