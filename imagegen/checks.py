@@ -92,8 +92,8 @@ def amount(value: str) -> float:
 
 def folder(value: str) -> Path:
     """A folder to write to; it must be there, so that a typing mistake makes no new one."""
-    path = Path(value).expanduser().absolute()
-    if not path.is_dir() or not os.access(path, os.W_OK | os.X_OK):
+    path = Path(value).expanduser().absolute()  # of nothing at all, the working directory
+    if not value or not path.is_dir() or not os.access(path, os.W_OK | os.X_OK):
         raise WrongValueError(f"a folder that is there and can be written to, not {quoted(value)}")
     return path
 
@@ -196,11 +196,15 @@ def model_input(value: str) -> dict[str, Any]:
         raise WrongValueError(
             """a JSON object such as {"aspect_ratio": "1:1", "output_format": "png"}"""
         )
-    if taken := sorted({"prompt", "seed"} & parsed.keys()):
+    return parsed
+
+
+def leave_free(inputs: dict[str, Any], marker: str | None) -> None:
+    """Among the inputs of the settings is none that imagegen sends by itself."""
+    if taken := sorted(name for name in inputs if name in {"prompt", marker}):
         raise WrongValueError(
             f"a JSON object without {' and '.join(taken)}: imagegen sets these itself"
         )
-    return parsed
 
 
 def _refuse_constant(name: str) -> None:

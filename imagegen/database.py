@@ -9,6 +9,8 @@ import psycopg
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from imagegen import encoding
+
 STATUSES = ("detected", "generating", "uploading", "failed")
 VERSION_TABLE = "imagegen_alembic_version"
 NOTIFY_CHANNEL = "imagegen_detected"
@@ -53,6 +55,7 @@ def open_pool(url: str, max_size: int, application_name: str) -> Pool:
     return ConnectionPool(
         url,
         kwargs=_arguments(application_name),
+        configure=encoding.write_any,
         min_size=1,
         max_size=max_size,
         timeout=POOL_TIMEOUT_SECONDS,
@@ -80,6 +83,7 @@ def _arguments(application_name: str) -> dict[str, Any]:
     return KEEPALIVE | {
         "application_name": application_name,
         "autocommit": True,
+        "client_encoding": "UTF8",
         # Prepared statements do not survive a transaction pooler.
         "prepare_threshold": None,
     }

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from prometheus_client import Metric, values
+from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
@@ -20,12 +21,25 @@ PREFIX = "imagegen-metrics-"
 LOCK = "lock"
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # the library's
 
+# Each process has four files of 64 KiB, as the library makes them, which may double twice.
+FILE_BYTES = 1 << 16
+BYTES_PER_PROCESS = 16 * FILE_BYTES
+# Of an entry besides its key: the key's length, what fills it up, a value and its time.
+ENTRY_BYTES = 4 + 8 + 16
+# The supervisor and the exporter.
+OTHER_PROCESSES = 2
+
 _process = "supervisor"
 _lock: IO[bytes] | None = None
 
 
-def share() -> Path:
-    """Make the folder and keep all metrics there from now on; to be called before they exist."""
+def bytes_needed(workers: int) -> int:
+    return BYTES_PER_PROCESS * (workers + OTHER_PROCESSES)
+
+
+def share(workers: int) -> Path:
+    """Make the folder and keep all metrics there from now on; to be called before they exist.
+    Raises OSError, as where there is no room for the counts of so many workers."""
     global _lock  # noqa: PLW0603 (held until the last process of this supervisor is gone)
     remove_abandoned()
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
@@ -33,9 +47,42 @@ def share() -> Path:
     _lock = (folder / f".{LOCK}").open("wb")
     fcntl.flock(_lock, fcntl.LOCK_EX)
     (folder / f".{LOCK}").rename(folder / LOCK)
+    try:
+        _fill(folder / "room", bytes_needed(workers))
+        (folder / "room").unlink()
+    except OSError:
+        remove(folder)
+        raise
     os.environ[FOLDER_VARIABLE] = str(folder)
+    values.MmapedDict = BackedDict  # type: ignore[assignment, attr-defined]
     values.ValueClass = values.MultiProcessValue(lambda: _process)  # type: ignore[no-untyped-call]
     return folder
+
+
+class BackedDict(MmapedDict):
+    """A file of counts that has its room on the disk before anything is counted.
+
+    The library's are full of holes: where the disk is full when one is written to, the kernel ends
+    the process (SIGBUS). Here that is an OSError.
+    """
+
+    def __init__(self, filename: str) -> None:
+        _fill(Path(filename), FILE_BYTES)
+        super().__init__(filename)  # type: ignore[no-untyped-call]
+
+    def _init_value(self, key: str) -> None:
+        if self._used + len(key.encode()) + ENTRY_BYTES > self._capacity:
+            _fill(Path(self._fname), 2 * self._capacity)
+        super()._init_value(key)  # type: ignore[no-untyped-call]
+
+
+def _fill(file: Path, size: int) -> None:
+    """Lengthen a file with zeros, which are really there."""
+    try:
+        with file.open("ab") as appended:
+            appended.write(bytes(max(size - appended.tell(), 0)))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(file)) from None
 
 
 def become(process: str) -> None:

@@ -6,13 +6,15 @@ import secrets
 import signal
 import socket
 import ssl
+import tempfile
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from imagegen import database, logs, metric_files, privileges
+from imagegen import database, encoding, logs, metric_files, privileges
 from imagegen.logs import log
 from imagegen.settings import CONFIGURATION, Settings
 
@@ -46,11 +48,21 @@ def supervise(settings: Settings) -> int:
     listening = listen(settings.metrics_host, settings.metrics_port)
     host, port = listening.getsockname()[:2]
     log.info("exporter.listening", extra={"url": f"http://{host}:{port}/metrics"})
-    folder = metric_files.share()
+    folder = _share_metrics(settings)
     try:
         return _supervise(settings, listening)
     finally:
         metric_files.remove(folder)
+
+
+def _share_metrics(settings: Settings) -> Path:
+    try:
+        return metric_files.share(settings.procs)
+    except OSError as error:
+        said = f"cannot keep metrics in {tempfile.tempdir or 'any folder'}: {error.strerror}"
+        megabytes = metric_files.bytes_needed(settings.procs) // 2**20
+        mend = f"make room there for {megabytes} MB, or set TMPDIR to a folder that has it"
+        raise CannotStartError(said, mend) from None
 
 
 def _supervise(settings: Settings, listening: socket.socket) -> int:
@@ -76,6 +88,7 @@ def _supervise(settings: Settings, listening: socket.socket) -> int:
 
 def work(settings: Settings) -> None:
     """Run one worker in the foreground, without a supervisor or an exporter."""
+    settings = replace(settings, procs=1)  # it shares the account's rates with no other
     _configure_logs(settings, "worker")
     load_certificates()
     from imagegen.worker import Worker  # noqa: PLC0415
@@ -132,6 +145,12 @@ def _check_database(settings: Settings) -> None:
             raise CannotStartError(said, " ".join(each.grant for each in lacking))
         database.check_revision(connection)
         database.read_tables(connection)
+        if drawback := encoding.drawback(connection):
+            log.warning("database.encoding", extra={"drawback": drawback, "mend": encoding.MEND})
+        for variable, prompt in settings.fixed_prompts.items():
+            if encoding.lacks_characters_of(connection, prompt):
+                said = f"the database lacks characters of {variable}, {prompt!r}"
+                raise CannotStartError(said, "write it without them")
 
 
 def load_certificates() -> ssl.SSLContext:

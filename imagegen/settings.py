@@ -155,6 +155,15 @@ class Settings:
         """What must never be shown: the token, the URL with its password, the password alone."""
         return [self.replicate_api_token, *checks.url_secrets(self.database_url)]
 
+    @property
+    def fixed_prompts(self) -> dict[str, str]:
+        """What is sent where an author's own prompt cannot be, by variable."""
+        found = {
+            "FALLBACK_CENSORED_PROMPT": self.fallback_prompt,
+            "DEFAULT_PROMPT": self.default_prompt,
+        }
+        return {variable: prompt for variable, prompt in found.items() if prompt is not None}
+
 
 def all_settings() -> tuple[Field[Any], ...]:
     return fields(Settings)
@@ -192,23 +201,38 @@ def read(
 ) -> tuple[dict[str, Any], list[str]]:
     """The values of the settings named, and a line for each that is missing or wrong."""
     values: dict[str, Any] = {}
-    wrong: list[str] = []
-    for item in all_settings():
-        if item.name not in names:
-            continue
+    wrong: dict[str, str] = {}
+    items = [item for item in all_settings() if item.name in names]
+    for item in items:
         about = item.metadata
-        text, source = given(item, environment, options)
-        said = option_name(item) if source == "option" else about["variable"]
+        text, _ = given(item, environment, options)
         if text is None:
             values[item.name] = None
             if not about["optional"]:
-                wrong.append(f"{said} is missing: {about['help']}")
+                wrong[item.name] = f"is missing: {about['help']}"
             continue
         try:
             values[item.name] = about["parse"](text)
         except checks.WrongValueError as must:
-            wrong.append(f"{said} must be {must}")
-    return values, wrong
+            wrong[item.name] = f"must be {must}"
+    try:
+        checks.leave_free(values.get("model_input", {}), values.get("marker_input"))
+    except checks.WrongValueError as must:
+        del values["model_input"]
+        wrong["model_input"] = f"must be {must}"
+    return values, [
+        f"{_as_given(item, environment, options)} {wrong[item.name]}"
+        for item in items
+        if item.name in wrong
+    ]
+
+
+def _as_given(
+    item: Field[Any], environment: Mapping[str, str], options: Mapping[str, str | None]
+) -> str:
+    """A setting by the name under which its user knows it."""
+    _, source = given(item, environment, options)
+    return option_name(item) if source == "option" else str(item.metadata["variable"])
 
 
 assert all(item.default is MISSING for item in all_settings())  # noqa: S101 (defaults are text)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -38,6 +39,17 @@ def wait_for(what: str, look: Callable[[], T | None], seconds: float = PATIENCE_
         time.sleep(pause_seconds)
         pause_seconds = min(pause_seconds * 1.5, LONGEST_PAUSE_SECONDS)
     raise AssertionError(f"waited {seconds} s in vain for {what}")
+
+
+@contextlib.contextmanager
+def files_end_at(size: int) -> Iterator[None]:
+    """As on a disk that is full: no file of this process, and of its children, can grow further."""
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
 
 def all_pids() -> list[int]:

@@ -34,6 +34,9 @@ def cli(context: click.Context) -> None:
     # The wish of https://no-color.org, whatever it is set to; click asks the context.
     if os.environ.get("NO_COLOR"):
         context.color = False
+    # Replicate's SDK reads it at its import, and breaks there where it is no number. It is for
+    # calls of the SDK that imagegen does not use.
+    os.environ.pop("REPLICATE_POLL_INTERVAL", None)
 
 
 for command in (supervise, worker, status, tokens, spend, doctor, enqueue, demo, db, config):

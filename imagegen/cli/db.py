@@ -43,12 +43,16 @@ def upgrade(revision: str, *, as_json: bool, **options: str | None) -> None:
     """
     url = load_database_url(options)
     with told_in_one_line(url), waiting():
-        from imagegen import schema  # noqa: PLC0415
+        from imagegen import database, encoding, schema  # noqa: PLC0415
 
         try:
             now = schema.upgrade(url, revision)
         except schema.SchemaError as error:
             raise failed(f"not migrated: {error}") from None
+        with database.connect(url) as connection:
+            drawback = encoding.drawback(connection)
+    if drawback:
+        click.echo(f"imagegen: {drawback}: {encoding.MEND}", err=True)
     _tell(now, f"the database is at revision {now or 'none'}", as_json=as_json)
 
 

@@ -1,7 +1,7 @@
 """Options made from the settings, and errors told in one line."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 Command = Callable[..., None]
 
 
-def settings_options(*names: str) -> Callable[[Command], Command]:
-    """An option for each of these settings (all of them, when none is named)."""
+def settings_options(*names: str, without: Collection[str] = ()) -> Callable[[Command], Command]:
+    """An option for each of these settings (all but some, when none is named)."""
 
     def add(command: Command) -> Command:
         for item in reversed(all_settings()):
-            if names and item.name not in names:
+            if item.name in without or (names and item.name not in names):
                 continue
             about = item.metadata
             default = f"; default: {about['default']}" if about["default"] is not None else ""
@@ -45,10 +45,13 @@ def settings_options(*names: str) -> Callable[[Command], Command]:
     return add
 
 
-def load_settings(options: dict[str, Any]) -> Settings:
-    """All settings; where one is missing or wrong, a line for each and exit code 78."""
+def load_settings(options: dict[str, Any], *, without: Collection[str] = ()) -> Settings:
+    """All settings, some of them at their defaults whatever is set; where one is missing or wrong,
+    a line for each and exit code 78."""
+    ignored = {item.metadata["variable"] for item in all_settings() if item.name in without}
+    environment = {name: text for name, text in os.environ.items() if name not in ignored}
     try:
-        return load(os.environ, options)
+        return load(environment, options)
     except ConfigurationError as error:
         raise misconfigured(error.lines) from None
 

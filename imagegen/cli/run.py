@@ -4,6 +4,9 @@ import click
 
 from imagegen.cli.options import load_settings, settings_options, told_in_one_line
 
+# What a worker without a supervisor has no use for.
+OF_SUPERVISOR = ("procs", "watchdog_seconds", "metrics_host", "metrics_port")
+
 
 @click.command()
 @settings_options()
@@ -24,13 +27,13 @@ def supervise(**options: str | None) -> None:
 
 
 @click.command()
-@settings_options()
+@settings_options(without=OF_SUPERVISOR)
 def worker(**options: str | None) -> None:
     """Run one worker in the foreground, without a supervisor and without /metrics.
 
     Example: imagegen worker --log-level debug
     """
-    settings = load_settings(options)
+    settings = load_settings(options, without=OF_SUPERVISOR)
     with told_in_one_line(settings.database_url):
         from imagegen import service  # noqa: PLC0415
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 
-from imagegen import database, privileges
+from imagegen import database, encoding, privileges
 from imagegen.database import Connection, NotMigratedError
 from imagegen.doctor.findings import NTP, Findings, ok, warning, wrong
 from imagegen.settings import Settings
@@ -52,6 +52,7 @@ def check_database(settings: Settings) -> Findings:
     with connection:
         try:
             yield from _server(connection, answer_seconds)
+            yield from _encoding(connection, settings)
             yield from _clock(connection)
             yield from _pooler(connection)
             yield from _schema(connection)
@@ -84,6 +85,15 @@ def _server(connection: Connection, answer_seconds: float) -> Findings:
             f"the session's time zone is {zone} though UTC was asked for",
             "let what stands between (a pooler) pass the startup parameter TimeZone on",
         )
+
+
+def _encoding(connection: Connection, settings: Settings) -> Findings:
+    if drawback := encoding.drawback(connection):
+        yield warning("encoding", drawback, encoding.MEND)
+    for variable, prompt in settings.fixed_prompts.items():
+        if encoding.lacks_characters_of(connection, prompt):
+            said = f"the database lacks characters of {variable}, {prompt!r}"
+            yield wrong("encoding", said, "write it without them")
 
 
 def _clock(connection: Connection) -> Findings:

@@ -7,6 +7,7 @@ import tempfile
 from datetime import datetime
 from pathlib import Path
 
+from imagegen import metric_files
 from imagegen.doctor.findings import Findings, ok, warning, wrong
 from imagegen.service import CannotStartError, listen
 from imagegen.settings import Settings
@@ -14,11 +15,6 @@ from imagegen.status import NoSupervisorError, read_workers
 
 MEGABYTE = 1024 * 1024
 GIGABYTE = 1024 * MEGABYTE
-# Each process maps a handful of files of 64 KiB, which double as they fill. Where the disk is full
-# then, the kernel ends the process.
-METRICS_BYTES_PER_PROCESS = MEGABYTE
-# The supervisor and the exporter.
-OTHER_PROCESSES = 2
 # An image is some 100 kB to 2 MB: room for a first few hundred, and for a few.
 IMAGES_BYTES = GIGABYTE
 IMAGES_LEAST_BYTES = 50 * MEGABYTE
@@ -75,7 +71,7 @@ def check_temporary_folder(settings: Settings) -> Findings:
         yield wrong("tmpdir", f"TMPDIR, {given}, cannot be written to: {folder} is used", mend)
         return
     free = shutil.disk_usage(folder).free
-    needed = METRICS_BYTES_PER_PROCESS * (settings.procs + OTHER_PROCESSES)
+    needed = metric_files.bytes_needed(settings.procs)
     if free < needed:
         said = f"{folder} has {_told_bytes(free)} left, the metrics need {_told_bytes(needed)}"
         yield wrong("tmpdir", said, f"make room in {folder}, or set TMPDIR")

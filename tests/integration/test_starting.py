@@ -8,7 +8,7 @@ import pytest
 
 from imagegen.database import newest_revision
 from imagegen.sandbox import Sandbox
-from tests.running import Site, wait_for
+from tests.running import Site, files_end_at, wait_for
 
 CANARY = "canary-8c1f-secret"
 
@@ -111,6 +111,16 @@ def test_certificates_that_cannot_be_used_are_told_in_one_line(
     assert len(line.splitlines()) == 1
 
 
+@pytest.mark.parametrize("command", ["supervise", "worker"])
+def test_a_variable_of_replicates_sdk_that_imagegen_does_not_use_is_no_matter(
+    site: Site, command: str
+) -> None:
+    site.settings["REPLICATE_POLL_INTERVAL"] = "often"
+
+    with site.program(command) as program:
+        program.wait_for_event("worker.started")
+
+
 def test_folders_of_certificates_may_be_several(site: Site, tmp_path: Path) -> None:
     site.settings["SSL_CERT_DIR"] = f"{tmp_path}:{tmp_path}"
 
@@ -170,6 +180,17 @@ def test_a_metrics_port_in_use_is_told_with_the_mend(site: Site) -> None:
 
     assert f"cannot serve metrics on 127.0.0.1:{port}: Address already in use" in told
     assert "--metrics-port" in told
+
+
+def test_a_temporary_folder_without_room_for_the_metrics_is_told_with_the_mend(site: Site) -> None:
+    with files_end_at(64 * 1024):
+        told = refused(site, "--procs", "3", code=1)
+
+    assert told == (
+        f"imagegen: cannot keep metrics in {site.folder}: File too large:"
+        " make room there for 5 MB, or set TMPDIR to a folder that has it"
+    )
+    assert not list(site.folder.glob("imagegen-metrics-*"))
 
 
 @pytest.mark.direct

@@ -266,7 +266,7 @@ def main() -> int:
     folder = Path(asked["folder"])
     from imagegen import logs, metric_files  # noqa: PLC0415
 
-    shared = metric_files.share()
+    shared = metric_files.share(workers=2)
     logs.configure("json", "info", [], "supervisor")
     write_note(folder, "shared", folder=str(shared))
     if asked["reaps_strangers"]:

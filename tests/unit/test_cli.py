@@ -5,10 +5,11 @@ import json
 import pytest
 from click.testing import CliRunner, Result
 
+from imagegen import service, worker
 from imagegen.cli import cli
 from imagegen.cli.db import db
 from imagegen.cli.tokens import tokens
-from imagegen.settings import all_settings, option_name
+from imagegen.settings import Settings, all_settings, option_name
 
 DATABASE_URL = "postgresql://user:pass%2Fword@host:5432/tokens"
 TOKEN = "r8_0123456789"
@@ -119,6 +120,27 @@ def test_nothing_starts_without_its_settings(command: str) -> None:
         ["imagegen", "REPLICATE_API_TOKEN is missing"],
     ]
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize("option", ["--procs", "--watchdog", "--metrics-host", "--metrics-port"])
+def test_a_worker_in_the_foreground_takes_no_option_of_a_supervisor(option: str) -> None:
+    assert option not in imagegen("worker", "--help").stdout
+    assert imagegen("worker", option, "1", **ENOUGH).exit_code == USAGE
+
+
+def test_a_worker_in_the_foreground_has_all_of_the_accounts_rates(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[Settings] = []
+    monkeypatch.setattr(worker, "Worker", lambda settings, **_: made.append(settings))
+    for part in ("_configure_logs", "_check_database", "_run_until_stopped"):
+        monkeypatch.setattr(service, part, lambda *_: None)
+
+    of_a_supervisor = {"IMAGEGEN_PROCS": "4", "IMAGEGEN_METRICS_PORT": "nowhere"}
+    result = imagegen("worker", **ENOUGH, **of_a_supervisor)
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert [settings.procs for settings in made] == [1]
 
 
 def test_a_missing_token_never_falls_back_to_the_sandbox() -> None:

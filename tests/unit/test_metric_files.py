@@ -12,11 +12,12 @@ import pytest
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 
 from imagegen import metric_files
+from tests.running import files_end_at
 
 SUPERVISOR = """
 import time
 from imagegen import metric_files
-print(metric_files.share(), flush=True)
+print(metric_files.share(workers=2), flush=True)
 time.sleep(60)
 """
 
@@ -114,3 +115,28 @@ def test_a_scrape_passes_over_what_a_process_has_just_opened_or_taken_away(
     (metric,) = metric_files.FilesCollector().collect()
 
     assert [sample.value for sample in metric.samples] == [7.0]
+
+
+def count_much(file: Path) -> None:
+    """More than a file has room for at first."""
+    counts = metric_files.BackedDict(str(file))
+    try:
+        for each in range(2000):
+            counts.write_value(mmap_key("images", f"images_{each}", [], [], "Images."), 7.0, 0.0)  # type: ignore[no-untyped-call]
+    finally:
+        counts.close()  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("room", [4096, metric_files.FILE_BYTES])
+def test_where_the_disk_is_full_a_count_is_an_error_and_the_kernel_ends_no_process(
+    tmp_path: Path, room: int
+) -> None:
+    with files_end_at(room), pytest.raises(OSError, match="counter_worker-0"):
+        count_much(tmp_path / "counter_worker-0.db")
+
+
+def test_counts_that_outgrow_their_first_room_are_kept(tmp_path: Path) -> None:
+    count_much(tmp_path / "counter_worker-0.db")
+
+    kept = MmapedDict.read_all_values_from_file(str(tmp_path / "counter_worker-0.db"))  # type: ignore[no-untyped-call]
+    assert [value for _, value, _, _ in kept] == [7.0] * 2000

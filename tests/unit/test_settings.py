@@ -81,6 +81,13 @@ def test_a_folder_for_images_must_be_there(tmp_path: Path) -> None:
     assert complaint.startswith("IMAGEGEN_KEEP_IMAGES must be a folder that is there")
 
 
+def test_a_folder_without_a_name_is_not_the_working_directory() -> None:
+    assert complaints(ENOUGH, keep_images="") == [
+        "--keep-images must be a folder that is there and can be written to, not ''"
+    ]
+    assert with_environment(IMAGEGEN_KEEP_IMAGES="").keep_images is None
+
+
 def test_a_wrong_option_is_named_as_it_was_written() -> None:
     assert complaints(ENOUGH, lease_seconds="soon") == [
         "--lease must be a duration from 1s to 10m, not 'soon'"
@@ -201,6 +208,22 @@ def test_more_inputs_for_the_model_are_a_json_object() -> None:
     loaded = with_environment(IMAGEGEN_MODEL_INPUT='{"aspect_ratio": "1:1"}')
 
     assert loaded.model_input == {"aspect_ratio": "1:1"}
+
+
+def test_an_input_is_the_users_own_unless_the_marker_is_sent_in_it() -> None:
+    seeded = {"IMAGEGEN_MODEL_INPUT": '{"seed": 5}'}
+
+    assert with_environment(**seeded, IMAGEGEN_MARKER_INPUT="none").model_input == {"seed": 5}
+    assert with_environment(**seeded, IMAGEGEN_MARKER_INPUT="noise").model_input == {"seed": 5}
+
+
+@pytest.mark.parametrize(("marker", "taken"), [("noise", "noise and prompt"), ("none", "prompt")])
+def test_an_input_that_would_be_overwritten_is_refused(marker: str, taken: str) -> None:
+    given = {"IMAGEGEN_MODEL_INPUT": '{"noise": 1, "prompt": "mine"}'}
+
+    assert complaints(ENOUGH | given | {"IMAGEGEN_MARKER_INPUT": marker}) == [
+        f"IMAGEGEN_MODEL_INPUT must be a JSON object without {taken}: imagegen sets these itself"
+    ]
 
 
 @pytest.mark.parametrize(
