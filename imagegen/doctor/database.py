@@ -7,10 +7,9 @@ from typing import Any
 import psycopg
 
 from imagegen import database, privileges
-from imagegen.database import Connection, NotMigratedError
+from imagegen.database import Connection, NotMigratedError, bounded, is_pooled
 from imagegen.doctor.findings import NTP, Findings, ok, warning, wrong
 from imagegen.settings import Settings
-from imagegen.spend import bounded
 from imagegen.statements import statements
 
 OLDEST_VERSION = 13  # the first that makes a uuid by itself
@@ -102,15 +101,16 @@ def _clock(connection: Connection) -> Findings:
 
 
 def _pooler(connection: Connection) -> Findings:
-    ((pid,),) = _ask(connection, "SELECT pg_backend_pid()")
-    if pid == connection.info.backend_pid:
-        yield ok("wake-up", "PostgreSQL tells the workers of a mint at once (LISTEN)")
-    else:
+    with bounded(connection):
+        pooled = is_pooled(connection)
+    if pooled:
         yield warning(
             "wake-up",
             "a connection pooler stands between: workers hear of a mint when they look for it",
             "name PostgreSQL itself in DATABASE_URL, or lower POLL_INTERVAL_SECONDS",
         )
+    else:
+        yield ok("wake-up", "PostgreSQL tells the workers of a mint at once (LISTEN)")
 
 
 def _schema(connection: Connection) -> Findings:
