@@ -16,7 +16,9 @@ OLDEST_VERSION = 13  # the first that makes a uuid by itself
 # Ordinary hosts differ by milliseconds.
 SKEW_SECONDS = 2.0
 # Half of what imagegen allows between PostgreSQL's clock and Replicate's when it looks for a
-# prediction that may have been made, where Replicate's answers do not tell the time.
+# prediction that may have been made, where Replicate's answers do not tell the time. Not derived
+# from reconciling.CLOCK_SLACK_SECONDS: with that comes the provider, which cannot be imported where
+# TLS's certificates are wrong, and the doctor is asked just then.
 SKEW_WRONG_SECONDS = 60.0
 NAME_CA = "name its CA in DATABASE_URL (sslrootcert=…), or do with sslmode=require"
 # What the messages of a connection that failed have in them, and the mend; the first that fits.

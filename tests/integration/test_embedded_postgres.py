@@ -109,6 +109,7 @@ def test_the_url_leads_to_a_database_in_utc_and_utf8(server: EmbeddedPostgres) -
 def test_the_doctor_knows_a_server_by_the_folder_of_its_data(server: EmbeddedPostgres) -> None:
     found = leftovers.server_in(server.folder)
 
+    assert server.folder.match(leftovers.EMBEDDED_FOLDERS)
     assert found == leftovers.Server(pid=server.pid or 0, parent=os.getpid())
 
 
