@@ -20,7 +20,7 @@ class NoSupervisorError(Exception):
 
 
 @dataclass(frozen=True)
-class Queue:
+class QueueFigures:
     """What waits, and what the last hour brought."""
 
     tokens: dict[str, int]  # by status, in lower case
@@ -32,7 +32,7 @@ class Queue:
 
 
 @dataclass(frozen=True)
-class Worker:
+class WorkerFigures:
     """A place for a worker, and the process in it; without a pid there is none."""
 
     slot: str
@@ -58,7 +58,7 @@ QUEUE = f"""
         WHERE closed_at > now() - interval '1 hour' AND state = 'succeeded') made"""
 
 
-def read_queue(connection: Connection, tables: Tables) -> Queue:
+def read_queue(connection: Connection, tables: Tables) -> QueueFigures:
     """The queue now. Raises one of database.AWAY."""
     with bounded(connection):
         cursor = connection.cursor(row_factory=kwargs_row(_queue))
@@ -67,11 +67,11 @@ def read_queue(connection: Connection, tables: Tables) -> Queue:
     return found
 
 
-def _queue(*, tokens: dict[str, int] | None, **rest: Any) -> Queue:
-    return Queue(tokens=dict.fromkeys(STATUSES, 0) | (tokens or {}), **rest)
+def _queue(*, tokens: dict[str, int] | None, **rest: Any) -> QueueFigures:
+    return QueueFigures(tokens=dict.fromkeys(STATUSES, 0) | (tokens or {}), **rest)
 
 
-def read_workers(host: str, port: int) -> list[Worker]:
+def read_workers(host: str, port: int) -> list[WorkerFigures]:
     """The workers of the supervisor that serves /metrics there. Raises NoSupervisorError."""
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
@@ -84,7 +84,7 @@ def read_workers(host: str, port: int) -> list[Worker]:
     return workers
 
 
-def parse_workers(text: str) -> list[Worker]:
+def parse_workers(text: str) -> list[WorkerFigures]:
     """The workers in the text of /metrics. Raises ValueError where it is not a supervisor's."""
     samples = [
         sample for metric in text_string_to_metric_families(text) for sample in metric.samples
@@ -112,7 +112,7 @@ def parse_workers(text: str) -> list[Worker]:
         if sample.name == "imagegen_gate_closed" and sample.value
     ]
     return [
-        Worker(
+        WorkerFigures(
             slot,
             pid=int(pids[slot]) if slot in pids else None,
             started_at=started.get(slot),
