@@ -8,8 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -19,6 +18,7 @@ from imagegen.doctor import leftovers
 from imagegen.sandbox import postgres
 from imagegen.sandbox.postgres import EmbeddedPostgres
 from imagegen.sandbox.postgres_programs import PACKAGE, EmbeddedPostgresError, find_package
+from tests.running import wait_for
 
 CHECKOUT = Path(__file__).parents[2]
 DEADLINE_SECONDS = 30.0  # a stop takes 0.02 s; a loaded machine must not fail the test
@@ -72,13 +72,6 @@ def refuses(url: str) -> bool:
     except psycopg.OperationalError:
         return True
     return False
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {DEADLINE_SECONDS} s: {what}"
-        time.sleep(0.01)
 
 
 def start_owner() -> tuple[subprocess.Popen[str], Path, str]:
@@ -158,8 +151,8 @@ def test_kill_9_of_the_owner_leaves_no_server_behind() -> None:
         assert not refuses(url)
         owner.kill()
     pid_file = folder / "data" / "postmaster.pid"
-    wait_until(lambda: not pid_file.exists(), "the server shuts down in order")
-    wait_until(lambda: refuses(url), "nothing listens")
+    wait_for("the server to shut down in order", lambda: not pid_file.exists())
+    wait_for("its port to be closed", lambda: refuses(url))
     shutil.rmtree(folder)  # the one thing that the dead owner could not do
 
 
