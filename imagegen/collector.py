@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from string import Template
 from typing import Any, TypeVar
 
 import psycopg
@@ -177,8 +176,7 @@ def look_at_tables(connection: Connection, tables: Tables) -> None:
 
 def read_known(connection: Connection, tables: Tables) -> Known:
     """The numbers of a scrape. Raises one of database.AWAY."""
-    sql = Template(KNOWN).substitute(tables.labels, minted_at=tables.minted_at)
-    found = read_row(connection, sql, STATEMENT_TIMEOUT_MILLISECONDS)
+    found = read_row(connection, tables.fill(KNOWN), STATEMENT_TIMEOUT_MILLISECONDS)
     assert found is not None  # noqa: S101 (an aggregate has a row)
     tokens = dict.fromkeys(STATUSES, 0.0) | found.pop("tokens")
     return Known(tokens, **{name: float(value or 0.0) for name, value in found.items()})

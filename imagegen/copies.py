@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 
 from imagegen.deadline import Deadline
+from imagegen.images import format_of
 from imagegen.provider import TLS
 
 # Ten times what the largest model makes.
@@ -19,6 +20,7 @@ TIMEOUT = httpx.Timeout(connect=5.0, read=15.0, write=10.0, pool=5.0)
 # What is left of a download that was killed.
 PARTIAL = ".imagegen-"
 ABANDONED_SECONDS = 3600.0
+NO_IMAGE = "no image: it begins like no PNG, JPEG, WebP, GIF or AVIF"
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,12 @@ class Copies:
             ) as file:
                 partial = Path(file.name)
                 image = self._download(url)
+                if (kind := format_of(image)) is None:
+                    raise CopyError(NO_IMAGE)
                 file.write(image)
                 file.flush()
                 os.fsync(file.fileno())
-            path = self._folder / f"{name}.{suffix(image)}"
+            path = self._folder / f"{name}.{kind.suffix}"
             partial.chmod(0o644)
             partial.rename(path)
             self._sync_folder()
@@ -99,19 +103,3 @@ class Copies:
                     partial.unlink()
             except OSError:
                 continue  # another worker was faster, or the file is somebody else's
-
-
-def suffix(image: bytes) -> str:
-    """The format by its first bytes. Raises CopyError where it is no image."""
-    match image[:12]:
-        case start if start.startswith(b"\x89PNG\r\n\x1a\n"):
-            return "png"
-        case start if start.startswith(b"\xff\xd8\xff"):
-            return "jpg"
-        case start if start.startswith((b"GIF87a", b"GIF89a")):
-            return "gif"
-        case start if start[:4] == b"RIFF" and start[8:] == b"WEBP":
-            return "webp"
-        case start if start[4:12] in (b"ftypavif", b"ftypavis"):
-            return "avif"
-    raise CopyError("no image: it begins like no PNG, JPEG, WebP, GIF or AVIF")

@@ -1,8 +1,11 @@
 """How imagegen connects to PostgreSQL, and what the tables look like that it found there."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
+from string import Template
 from typing import Any
 
 import psycopg
@@ -11,6 +14,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from imagegen import encoding
 
+# In the order of a token's life.
 STATUSES = ("detected", "generating", "uploading", "failed")
 VERSION_TABLE = "imagegen_alembic_version"
 NOTIFY_CHANNEL = "imagegen_detected"
@@ -142,6 +146,10 @@ class Tables:
         return f"""CASE WHEN isfinite(t.created_at)
                 THEN extract(epoch FROM now() - {self.minted_at})::float ELSE 0 END"""
 
+    def fill(self, sql: str, **more: object) -> str:
+        """SQL with these tables' own words: $detected and the other statuses, $minted_at."""
+        return Template(sql).substitute(self.labels, minted_at=self.minted_at, **more)
+
 
 def read_tables(connection: Connection) -> Tables:
     """Look at `tokens_s0` once. Raises NotMigratedError where it cannot serve."""
@@ -175,3 +183,23 @@ def _literals(column_type: str, enum_labels: list[str]) -> dict[str, str]:
             f"tokens_s0.status, of type {column_type}, lacks {', '.join(missing)}"
         )
     return {status: f"'{by_name[status]}'::{column_type}" for status in STATUSES}
+
+
+# A question of an operator shall not load the database for longer than anybody waits for it.
+QUESTION_SECONDS = 10
+
+
+@contextmanager
+def bounded(connection: Connection, seconds: int = QUESTION_SECONDS) -> Iterator[None]:
+    """Statements that end in time. The limit is the transaction's own, because a session behind
+    PgBouncer belongs to others as well."""
+    with connection.transaction():
+        connection.execute(f"SET LOCAL statement_timeout = '{seconds}s'")
+        yield
+
+
+def is_pooled(connection: Connection) -> bool:
+    """Whether a pooler such as PgBouncer stands between: it hands out process ids of its own, and
+    in transaction mode it loses LISTEN after the statement."""
+    row = connection.execute("SELECT pg_backend_pid()").fetchone()
+    return row is not None and row[0] != connection.info.backend_pid

@@ -7,9 +7,9 @@ from typing import Any
 
 from psycopg.rows import class_row
 
-from imagegen.database import Connection, Tables
-from imagegen.spend import BILLED_AND_LOST, PERHAPS_BILLED, bounded
-from imagegen.tokens import ENDED_WITH_KIND, NEWEST_KIND, filled
+from imagegen.database import Connection, Tables, bounded
+from imagegen.spend import BILLED_AND_LOST, PERHAPS_BILLED
+from imagegen.tokens import ENDED_WITH_KIND, NEWEST_KIND
 
 # So many get new attempts in one statement, which may take so long where a disk is busy.
 STEP, STEP_SECONDS = 1000, 30
@@ -82,7 +82,7 @@ def choose_failed(
     with bounded(connection):
         cursor = connection.cursor(row_factory=class_row(Seen))
         values = {"since": since, "error_kind": error_kind}
-        return Choice(cursor.execute(filled(sql, tables), values).fetchall())
+        return Choice(cursor.execute(tables.fill(sql), values).fetchall())
 
 
 def retry(connection: Connection, tables: Tables, seen: Sequence[Seen]) -> Iterator[int]:
@@ -96,7 +96,7 @@ def retry(connection: Connection, tables: Tables, seen: Sequence[Seen]) -> Itera
                 "statuses": [token.status for token in step],
                 "image_urls": [token.image_url for token in step],
             }
-            yield connection.execute(filled(RETRY, tables), values).rowcount
+            yield connection.execute(tables.fill(RETRY), values).rowcount
 
 
 SEEN = f"""

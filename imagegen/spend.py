@@ -1,18 +1,14 @@
 """What Replicate accepted and bills, from the ledger: the table `generations`."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
 from psycopg.rows import class_row
 
-from imagegen.database import Connection
+from imagegen.database import Connection, bounded
 from imagegen.reasons import Kind
 
-# A question of an operator shall not load the database for longer than anybody waits for it.
-QUESTION_SECONDS = 10
 PRICES = "https://replicate.com/pricing"
 
 # "If a run fails, we don't charge you": these succeeded at Replicate, and the image was lost then.
@@ -77,12 +73,3 @@ SPEND = """
 def exact(price: float) -> Decimal:
     """The price as its user wrote it: sums of money are no sums of binary fractions."""
     return Decimal(repr(price))
-
-
-@contextmanager
-def bounded(connection: Connection, seconds: int = QUESTION_SECONDS) -> Iterator[None]:
-    """Statements that end in time. The limit is the transaction's own, because a session behind
-    PgBouncer belongs to others as well."""
-    with connection.transaction():
-        connection.execute(f"SET LOCAL statement_timeout = '{seconds}s'")
-        yield

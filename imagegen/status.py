@@ -8,8 +8,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 from psycopg.rows import kwargs_row
 
-from imagegen.database import Connection, Tables
-from imagegen.spend import bounded
+from imagegen.database import STATUSES, Connection, Tables, bounded
 from imagegen.tokens import age_seconds
 
 # While the database is away, the exporter finds that out first: it waits 5 s for it.
@@ -21,7 +20,7 @@ class NoSupervisorError(Exception):
 
 
 @dataclass(frozen=True)
-class Queue:
+class QueueFigures:
     """What waits, and what the last hour brought."""
 
     tokens: dict[str, int]  # by status, in lower case
@@ -33,7 +32,7 @@ class Queue:
 
 
 @dataclass(frozen=True)
-class Worker:
+class WorkerFigures:
     """A place for a worker, and the process in it; without a pid there is none."""
 
     slot: str
@@ -44,16 +43,13 @@ class Worker:
     closed_by: list[str]  # why its gate is closed; empty while it is open
 
 
-# The statuses that are always told, in the order of a token's life.
-TOLD = ("detected", "generating", "uploading", "failed")
-
-QUEUE = """
+QUEUE = f"""
     SELECT
         (SELECT jsonb_object_agg(status, tokens) FROM (
             SELECT lower(t.status::text) AS status, count(*) AS tokens
             FROM tokens_s0 t GROUP BY 1) counted) AS tokens,
-        (SELECT {oldest_seconds} FROM tokens_s0 t
-         WHERE t.status = {detected}) AS oldest_waiting_seconds,
+        (SELECT {age_seconds("min($minted_at)")} FROM tokens_s0 t
+         WHERE t.status = $detected) AS oldest_waiting_seconds,
         count(*) AS images, count(*) / 60.0::float AS images_per_minute,
         percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) AS p50_seconds,
         percentile_cont(0.95) WITHIN GROUP (ORDER BY seconds) AS p95_seconds
@@ -62,22 +58,20 @@ QUEUE = """
         WHERE closed_at > now() - interval '1 hour' AND state = 'succeeded') made"""
 
 
-def read_queue(connection: Connection, tables: Tables) -> Queue:
+def read_queue(connection: Connection, tables: Tables) -> QueueFigures:
     """The queue now. Raises one of database.AWAY."""
     with bounded(connection):
         cursor = connection.cursor(row_factory=kwargs_row(_queue))
-        oldest_seconds = age_seconds(f"min({tables.minted_at})")
-        sql = QUEUE.format(**tables.labels, oldest_seconds=oldest_seconds)
-        found = cursor.execute(sql).fetchone()
+        found = cursor.execute(tables.fill(QUEUE)).fetchone()
     assert found is not None  # noqa: S101 (an aggregate has a row)
     return found
 
 
-def _queue(*, tokens: dict[str, int] | None, **rest: Any) -> Queue:
-    return Queue(tokens=dict.fromkeys(TOLD, 0) | (tokens or {}), **rest)
+def _queue(*, tokens: dict[str, int] | None, **rest: Any) -> QueueFigures:
+    return QueueFigures(tokens=dict.fromkeys(STATUSES, 0) | (tokens or {}), **rest)
 
 
-def read_workers(host: str, port: int) -> list[Worker]:
+def read_workers(host: str, port: int) -> list[WorkerFigures]:
     """The workers of the supervisor that serves /metrics there. Raises NoSupervisorError."""
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
@@ -90,7 +84,7 @@ def read_workers(host: str, port: int) -> list[Worker]:
     return workers
 
 
-def parse_workers(text: str) -> list[Worker]:
+def parse_workers(text: str) -> list[WorkerFigures]:
     """The workers in the text of /metrics. Raises ValueError where it is not a supervisor's."""
     samples = [
         sample for metric in text_string_to_metric_families(text) for sample in metric.samples
@@ -118,7 +112,7 @@ def parse_workers(text: str) -> list[Worker]:
         if sample.name == "imagegen_gate_closed" and sample.value
     ]
     return [
-        Worker(
+        WorkerFigures(
             slot,
             pid=int(pids[slot]) if slot in pids else None,
             started_at=started.get(slot),

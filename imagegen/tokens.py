@@ -3,12 +3,10 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from string import Template
 
 from psycopg.rows import class_row
 
-from imagegen.database import Connection, Tables
-from imagegen.spend import bounded
+from imagegen.database import Connection, Tables, bounded
 
 # A token that Replicate refused for a day has more generations than anybody reads.
 GENERATIONS_SHOWN = 200
@@ -113,7 +111,7 @@ def list_tokens(
     sql = TOKENS + f" FROM {rows} t LEFT JOIN authors a ON a.id = t.author_id" + NEWEST_FIRST
     with bounded(connection):
         cursor = connection.cursor(row_factory=class_row(Token))
-        return cursor.execute(filled(sql, tables), values).fetchall()
+        return cursor.execute(tables.fill(sql), values).fetchall()
 
 
 def _with_status(connection: Connection, tables: Tables, statuses: Collection[str]) -> str:
@@ -133,16 +131,11 @@ def read_story(connection: Connection, tables: Tables, token_id: int) -> Story:
     one = " FROM tokens_s0 t LEFT JOIN authors a ON a.id = t.author_id WHERE t.token_id = %s"
     with bounded(connection):
         tokens = connection.cursor(row_factory=class_row(Token))
-        token = tokens.execute(filled(TOKENS + one, tables), [token_id]).fetchone()
+        token = tokens.execute(tables.fill(TOKENS + one), [token_id]).fetchone()
         generations = connection.cursor(row_factory=class_row(Generation))
         newest = generations.execute(GENERATIONS, [token_id, GENERATIONS_SHOWN + 1]).fetchall()
     shown = newest[:GENERATIONS_SHOWN]
     return Story(token, shown[::-1], len(newest) > len(shown))
-
-
-def filled(sql: str, tables: Tables) -> str:
-    """SQL with the literals of the tables that are there."""
-    return Template(sql).substitute(tables.labels, minted_at=tables.minted_at)
 
 
 def _iso(time: str) -> str:

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import psycopg
 
-from imagegen.database import AWAY, NOTIFY_CHANNEL, Connection, connect
+from imagegen.database import AWAY, NOTIFY_CHANNEL, Connection, connect, is_pooled
 from imagegen.logs import log
 
 # How soon a lost LISTEN connection is rebuilt; polling covers the gap.
@@ -52,13 +52,6 @@ class Wake:
             self._listener.drain()
 
 
-def _is_pooled(connection: Connection) -> bool:
-    """Whether a pooler such as PgBouncer stands between: it hands out process ids of its own, and
-    in transaction mode it loses LISTEN after the statement."""
-    row = connection.execute("SELECT pg_backend_pid()").fetchone()
-    return row is not None and row[0] != connection.info.backend_pid
-
-
 class Listener:
     """A connection that hears of new tokens. Optional: without it the worker polls."""
 
@@ -83,7 +76,7 @@ class Listener:
         self._next_try = time.monotonic() + LISTEN_AGAIN_SECONDS
         try:
             self._connection = connect(self._database_url, self._application_name)
-            if _is_pooled(self._connection):
+            if is_pooled(self._connection):
                 log.info("listener.impossible", extra={"error": "a connection pooler; polling"})
                 self._next_try = math.inf
                 self.close()

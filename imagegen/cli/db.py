@@ -6,13 +6,13 @@ import re
 import click
 
 from imagegen.cli.options import (
+    MisusedError,
     failed,
     load_database_url,
     settings_options,
     told_in_one_line,
 )
 from imagegen.cli.progress import waiting
-from imagegen.cli.times import MisusedError
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 

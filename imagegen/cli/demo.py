@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from imagegen.cli.interrupts import Interrupts
 from imagegen.cli.options import failed, misconfigured
 from imagegen.cli.tables import Column, cut, harmless, table, terminal_width
 from imagegen.settings import read
@@ -36,9 +37,8 @@ def demo(*, folder: Path, live: bool) -> None:
     Example: imagegen demo
     """
     # First of all: whatever is imported or started, no key that is pressed may break it off.
-    from imagegen.sandbox.interrupts import Interrupts  # noqa: PLC0415
-
     interrupts = Interrupts()
+
     from imagegen.sandbox.demo import Demo, DemoError  # noqa: PLC0415
     from imagegen.sandbox.postgres_programs import EmbeddedPostgresError  # noqa: PLC0415
 

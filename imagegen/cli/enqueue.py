@@ -7,6 +7,7 @@ from typing import TextIO
 import click
 
 from imagegen.cli.options import (
+    MisusedError,
     connected,
     failed,
     load_database_url,
@@ -14,7 +15,6 @@ from imagegen.cli.options import (
     told_in_one_line,
 )
 from imagegen.cli.progress import shown
-from imagegen.cli.times import MisusedError
 
 
 @click.command()

@@ -102,6 +102,15 @@ def connected(database_url: str, name: str) -> "Iterator[tuple[Connection, Table
         yield connection, tables
 
 
+class MisusedError(click.ClickException):
+    """An end with one line and exit code 2."""
+
+    exit_code = 2
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"imagegen: {self.message}", err=True)
+
+
 def failed(line: str) -> click.ClickException:
     """An end with one line and exit code 1."""
     return _Failure(f"imagegen: {line}")

@@ -18,7 +18,7 @@ from imagegen.cli.tables import Column, table, terminal_width, told_duration
 from imagegen.settings import read
 
 if TYPE_CHECKING:
-    from imagegen.status import Queue, Worker
+    from imagegen.status import QueueFigures, WorkerFigures
 
 SETTINGS = ["database_url", "metrics_host", "metrics_port"]
 LOOK_EVERY_SECONDS = 2.0
@@ -38,8 +38,8 @@ class Look:
     """What could be seen, and a line in place of what could not."""
 
     at: datetime
-    queue: "Queue | None"
-    workers: "list[Worker] | None"
+    queue: "QueueFigures | None"
+    workers: "list[WorkerFigures] | None"
     no_queue: str | None = None
     no_workers: str | None = None
 
@@ -140,7 +140,7 @@ def _worker_lines(look: Look) -> Iterator[str]:
     yield from table(COLUMNS, rows, terminal_width())
 
 
-def _row(worker: "Worker", now: datetime) -> list[str]:
+def _row(worker: "WorkerFigures", now: datetime) -> list[str]:
     if worker.pid is None:
         return [worker.slot, "-", "-", str(worker.restarts), "-", "not running"]
     gate = f"closed: {', '.join(worker.closed_by)}" if worker.closed_by else "open"
@@ -155,7 +155,7 @@ def _row(worker: "Worker", now: datetime) -> list[str]:
     ]
 
 
-def _up_seconds(worker: "Worker", now: datetime) -> float | None:
+def _up_seconds(worker: "WorkerFigures", now: datetime) -> float | None:
     if worker.started_at is None:
         return None
     return max(now.timestamp() - worker.started_at, 0.0)
@@ -174,7 +174,7 @@ def _object(look: Look) -> dict[str, Any]:
     }
 
 
-def _worker_object(worker: "Worker", now: datetime) -> dict[str, Any]:
+def _worker_object(worker: "WorkerFigures", now: datetime) -> dict[str, Any]:
     started = worker.started_at
     shown = vars(worker) | {
         "gate_open": not worker.closed_by,

@@ -2,22 +2,13 @@
 
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import click
 
 from imagegen.checks import SECONDS_OF, WrongValueError, quoted, seconds
+from imagegen.cli.options import MisusedError
 
 LONGEST_SECONDS = 36_500 * 86_400.0  # a century
-
-
-class MisusedError(click.ClickException):
-    """An end with one line and exit code 2."""
-
-    exit_code = 2
-
-    def show(self, file: Any = None) -> None:
-        click.echo(f"imagegen: {self.message}", err=True)
 
 
 def past_moment(_: click.Context, option: click.Parameter, value: str | None) -> datetime | None:

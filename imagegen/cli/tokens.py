@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from imagegen.cli.options import (
+    MisusedError,
     connected,
     failed,
     load_database_url,
@@ -19,7 +20,7 @@ from imagegen.cli.options import (
 )
 from imagegen.cli.progress import shown, waiting
 from imagegen.cli.tables import Column, harmless, table, terminal_width, told_duration
-from imagegen.cli.times import MisusedError, past_moment
+from imagegen.cli.times import past_moment
 from imagegen.reasons import Kind, Reason
 
 if TYPE_CHECKING:

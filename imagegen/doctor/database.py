@@ -7,17 +7,18 @@ from typing import Any
 import psycopg
 
 from imagegen import database, encoding, privileges
-from imagegen.database import Connection, NotMigratedError
+from imagegen.database import Connection, NotMigratedError, bounded, is_pooled
 from imagegen.doctor.findings import NTP, Findings, ok, warning, wrong
 from imagegen.settings import Settings
-from imagegen.spend import bounded
 from imagegen.statements import statements
 
 OLDEST_VERSION = 13  # the first that makes a uuid by itself
 # Ordinary hosts differ by milliseconds.
 SKEW_SECONDS = 2.0
 # Half of what imagegen allows between PostgreSQL's clock and Replicate's when it looks for a
-# prediction that may have been made, where Replicate's answers do not tell the time.
+# prediction that may have been made, where Replicate's answers do not tell the time. Not derived
+# from reconciling.CLOCK_SLACK_SECONDS: with that comes the provider, which cannot be imported where
+# TLS's certificates are wrong, and the doctor is asked just then.
 SKEW_WRONG_SECONDS = 60.0
 NAME_CA = "name its CA in DATABASE_URL (sslrootcert=…), or do with sslmode=require"
 # What the messages of a connection that failed have in them, and the mend; the first that fits.
@@ -112,15 +113,16 @@ def _clock(connection: Connection) -> Findings:
 
 
 def _pooler(connection: Connection) -> Findings:
-    ((pid,),) = _ask(connection, "SELECT pg_backend_pid()")
-    if pid == connection.info.backend_pid:
-        yield ok("wake-up", "PostgreSQL tells the workers of a mint at once (LISTEN)")
-    else:
+    with bounded(connection):
+        pooled = is_pooled(connection)
+    if pooled:
         yield warning(
             "wake-up",
             "a connection pooler stands between: workers hear of a mint when they look for it",
             "name PostgreSQL itself in DATABASE_URL, or lower POLL_INTERVAL_SECONDS",
         )
+    else:
+        yield ok("wake-up", "PostgreSQL tells the workers of a mint at once (LISTEN)")
 
 
 def _schema(connection: Connection) -> Findings:

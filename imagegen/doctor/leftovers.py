@@ -10,6 +10,7 @@ from imagegen.doctor.findings import Findings, ok, warning
 from imagegen.doctor.host import temporary_folder
 from imagegen.settings import Settings
 
+# As imagegen.sandbox.postgres names them; to import that brings the whole sandbox.
 EMBEDDED_FOLDERS = "imagegen-postgres-*"
 # An embedded PostgreSQL takes about a second to start.
 STARTED_SECONDS = 60.0

@@ -11,8 +11,8 @@ from prometheus_client import CollectorRegistry
 from psycopg.errors import QueryCanceled
 
 from imagegen.collector import NO_ANSWER
-from imagegen.copies import CopyError, suffix
 from imagegen.database import Connection, Tables
+from imagegen.images import format_of
 from imagegen.logs import Redactor
 from imagegen.page import pictures, sections
 from imagegen.page.data import Snapshot, read_details, read_path, read_snapshot
@@ -25,13 +25,6 @@ from imagegen.settings import Settings
 T = TypeVar("T")
 
 HTML = "text/html; charset=utf-8"
-MEDIA_TYPES = {
-    "png": "image/png",
-    "jpg": "image/jpeg",
-    "gif": "image/gif",
-    "webp": "image/webp",
-    "avif": "image/avif",
-}
 # An image never changes, and a page that comes anew twice a minute shows many.
 IMAGE_AGE_SECONDS = 86_400
 # So long a page waits for the database, which may hang for longer than anybody waits for a page.
@@ -193,9 +186,10 @@ def read_image(folder: Path, path: str) -> tuple[bytes, str] | None:
         if file.is_symlink() or not file.is_file():
             return None
         image = file.read_bytes()
-        return image, MEDIA_TYPES[suffix(image)]
-    except (OSError, CopyError):
+    except OSError:
         return None
+    kind = format_of(image)
+    return (image, kind.media_type) if kind else None
 
 
 def _number(digits: str) -> int | None:

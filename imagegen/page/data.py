@@ -1,7 +1,6 @@
 """What the page shows of the database, as plain values: one statement for each page."""
 
 from dataclasses import dataclass
-from string import Template
 from typing import Any
 
 from imagegen.collector import IS_UNFETCHED, OLDEST_UNFETCHED, read_row
@@ -128,7 +127,7 @@ def read_snapshot(connection: Connection, tables: Tables) -> Snapshot:
 
 def read_details(connection: Connection, generation_id: int) -> Details | None:
     """A picture with all that is known of it; None where there is none."""
-    found = _row(connection, Template(DETAILS).substitute(WORDS, id=int(generation_id)))
+    found = _row(connection, f"{DETAILS} AND id = {int(generation_id)}")
     return Details(Picture(**found.pop("picture")), **found) if found else None
 
 
@@ -139,7 +138,7 @@ def read_path(connection: Connection, generation_id: int) -> str | None:
 
 
 def snapshot_sql(tables: Tables) -> str:
-    return Template(SNAPSHOT).substitute(WORDS, **tables.labels, minted_at=tables.minted_at)
+    return tables.fill(SNAPSHOT, **WORDS)
 
 
 def _row(connection: Connection, sql: str) -> dict[str, Any] | None:
@@ -255,4 +254,4 @@ SELECT json_build_object(
     (SELECT other.id FROM generations other
      WHERE other.state = 'succeeded' AND (other.closed_at, other.id) < (image.closed_at, image.id)
      ORDER BY other.closed_at DESC, other.id DESC LIMIT 1) AS older
-FROM generations image WHERE id = $id AND state = 'succeeded'"""
+FROM generations image WHERE state = 'succeeded'"""

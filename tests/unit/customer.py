@@ -1,7 +1,6 @@
 """Somebody who uses Replicate's API, for the tests of the sandbox."""
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -43,10 +42,3 @@ class Customer:
 
     def gets_from(self, fault_prompt: str, status: str = "succeeded") -> Any:
         return self.waits_for(self.create(fault_prompt), status)
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "It never came about"
-        time.sleep(0.01)

@@ -22,3 +22,12 @@ def test_the_sheet_shows_every_image_and_why_some_are_missing() -> None:
     assert sheet.all("img")[0]["alt"] == HOSTILE
     assert sheet.text.count(HOSTILE) == 3
     assert not sheet.all("script")
+
+
+def test_what_is_no_image_is_a_gap_and_every_format_is_shown() -> None:
+    gif, page = b"GIF89a" + bytes(9), b"<!DOCTYPE html>"
+    sheet = Read(contact_sheet([(ending(1, "uploading"), gif), (ending(2, "uploading"), page)]))
+
+    assert "2 tokens, 1 images, 1 without" in sheet.text
+    assert "its URL led to no image" in sheet.text
+    assert str(sheet.all("img")[0]["src"]).startswith("data:image/gif;base64,")

@@ -145,23 +145,3 @@ def test_what_a_killed_download_left_goes_after_an_hour(folder: Path) -> None:
     os.utime(old, (0, 0))
     with contextlib.closing(Copies(folder)):
         assert files(folder) == [".imagegen-new", "7-1.png"]
-
-
-@pytest.mark.parametrize(
-    ("start", "suffix"),
-    [
-        (b"\x89PNG\r\n\x1a\n....", "png"),
-        (b"\xff\xd8\xff\xe0........", "jpg"),
-        (b"GIF89a......", "gif"),
-        (b"RIFF....WEBP", "webp"),
-        (b"....ftypavif", "avif"),
-    ],
-)
-def test_a_format_is_known_by_its_first_bytes(start: bytes, suffix: str) -> None:
-    assert copies_module.suffix(start + b"more") == suffix
-
-
-@pytest.mark.parametrize("start", [b"", b"RIFF....WAVE", b"<svg", b"PNG", b"MZ\x90\x00"])
-def test_all_else_is_no_image(start: bytes) -> None:
-    with pytest.raises(CopyError, match="no image"):
-        copies_module.suffix(start)

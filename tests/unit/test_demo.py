@@ -141,7 +141,7 @@ def test_live_takes_over_the_account_and_the_model_alone() -> None:
 
 INTERRUPTED = """
 import signal
-from imagegen.sandbox.interrupts import Interrupts
+from imagegen.cli.interrupts import Interrupts
 interrupts = Interrupts()
 def interrupt():
     signal.raise_signal(signal.{name})
@@ -155,6 +155,15 @@ def heard():
         interrupt()
         print("interrupted")
 """
+
+
+def test_no_server_is_even_imported_before_an_interrupt_can_be_noted() -> None:
+    program = "import sys, imagegen.cli.demo; print({'imagegen.sandbox', 'httpx'} & {*sys.modules})"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "set()\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -16,9 +16,11 @@ import pytest
 import trustme
 
 from imagegen.doctor import Finding, Level, examination, examine, host
+from imagegen.doctor.database import SKEW_WRONG_SECONDS
 from imagegen.doctor.findings import Findings, ok
 from imagegen.doctor.model import check_model, judge, parse_inputs
 from imagegen.doctor.provider import check_provider
+from imagegen.reconciling import CLOCK_SLACK_SECONDS
 from imagegen.settings import Settings, load
 from tests.unit.canned import canned, with_body
 
@@ -133,6 +135,10 @@ def test_a_host_whose_clock_differs_from_replicates_is_told() -> None:
     assert clock.level is Level.WARNING
     assert re.fullmatch("this host's clock is 60[0-9] s ahead of Replicate's", clock.said)
     assert clock.mend == "set the clocks by NTP: timedatectl set-ntp true"
+
+
+def test_a_clock_of_postgresql_is_wrong_at_half_of_what_the_workers_allow() -> None:
+    assert SKEW_WRONG_SECONDS == CLOCK_SLACK_SECONDS / 2
 
 
 # The way to Replicate.

@@ -151,14 +151,6 @@ def test_a_create_is_sent_once_and_never_again(
     assert DEFAULT_TOKEN not in repr(reply)
 
 
-def test_an_answer_that_drips_ends_at_the_total_deadline(sandbox: Sandbox, hasty: Provider) -> None:
-    sandbox.faults.add(Fault.drips(3.0))
-    began = time.monotonic()
-
-    assert isinstance(ask(hasty), Unclear)
-    assert time.monotonic() - began < 2.0
-
-
 @pytest.mark.parametrize(
     "answer",
     [

@@ -8,7 +8,8 @@ import pytest
 from replicate.client import Client as OfficialClient
 
 from imagegen.sandbox import DEFAULT_TOKEN, Fate, Fault, Sandbox
-from tests.unit.customer import Customer, eventually
+from tests.running import wait_for
+from tests.unit.customer import Customer
 
 # Making a prediction and watching it.
 
@@ -132,7 +133,7 @@ def test_inputs_and_outputs_are_removed_after_the_retention() -> None:
         with customer.http:
             prediction = customer.create()
             url = customer.look_at(prediction)["output"][0]
-            eventually(lambda: customer.look_at(prediction)["data_removed"])
+            wait_for("the removal", lambda: customer.look_at(prediction)["data_removed"])
 
             seen = customer.look_at(prediction)
             assert (seen["status"], seen["input"], seen["output"]) == ("succeeded", {}, None)

@@ -1,5 +1,6 @@
 """The sandbox gives bad answers and bad predictions when it is told to."""
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
@@ -8,7 +9,8 @@ import httpx
 import pytest
 
 from imagegen.sandbox import Fate, Fault, Reply, Sandbox
-from tests.unit.customer import Customer, eventually
+from tests.running import wait_for
+from tests.unit.customer import Customer
 
 # Faults of the answer.
 
@@ -122,6 +124,12 @@ def test_a_late_answer_comes_late(sandbox: Sandbox, customer: Customer) -> None:
     assert time.monotonic() - began >= 0.2
 
 
+def requests_under_way() -> list[str]:
+    """The threads of the sandbox that answer, by the name that socketserver gives them."""
+    names = [thread.name for thread in threading.enumerate()]
+    return [name for name in names if name.endswith("(process_request_thread)")]
+
+
 def test_a_late_answer_is_lost_without_a_word_when_nobody_waits_for_it(
     sandbox: Sandbox, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -130,7 +138,8 @@ def test_a_late_answer_is_lost_without_a_word_when_nobody_waits_for_it(
 
     with hasty.http, pytest.raises(httpx.ReadTimeout):
         hasty.post()
-    time.sleep(0.5)
+    wait_for("the request to arrive", lambda: len(sandbox.ledger) == 1)
+    wait_for("its answer to be tried", lambda: not requests_under_way())
 
     assert len(sandbox.predictions) == 1
     assert sandbox.ledger[0].prediction_id == sandbox.predictions[0].id
@@ -256,7 +265,10 @@ def test_a_new_prediction_can_be_unknown_for_a_while(sandbox: Sandbox, customer:
 
     assert customer.http.get(prediction["urls"]["get"]).status_code == 404
     assert customer.http.get("/v1/predictions").json()["results"] == []
-    eventually(lambda: customer.http.get(prediction["urls"]["get"]).status_code == 200)
+    wait_for(
+        "the prediction to be known",
+        lambda: customer.http.get(prediction["urls"]["get"]).status_code == 200,
+    )
     assert len(customer.http.get("/v1/predictions").json()["results"]) == 1
 
 

@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from imagegen.sandbox import Fault, Sandbox, SandboxClient
-from tests.unit.customer import PATIENCE_SECONDS, Customer, eventually
+from tests.running import wait_for
+from tests.unit.customer import PATIENCE_SECONDS, Customer
 
 # What the judge reads.
 
@@ -45,7 +46,7 @@ def test_the_judge_sees_what_was_paid_and_how_much_ran_at_once(
     customer.create("slow", seed=2)
     customer.gets_from("nude", "failed")
     customer.gets_from("a cat")
-    eventually(lambda: len(sandbox.predictions.paid()) == 3)
+    wait_for("three images", lambda: len(sandbox.predictions.paid()) == 3)
 
     assert sandbox.predictions.paid_by_prompt() == {"slow": 2, "a cat": 1}
     assert sandbox.predictions.paid_by_prompt_and_seed()["slow", 2] == 1
@@ -76,7 +77,7 @@ def test_a_stop_breaks_off_what_hangs_at_once(sandbox: Sandbox, customer: Custom
     sandbox.faults.add(Fault.black_hole())
     with ThreadPoolExecutor(1) as pool:
         hanging = pool.submit(customer.post)
-        eventually(lambda: len(sandbox.ledger) == 1)
+        wait_for("the request to arrive", lambda: len(sandbox.ledger) == 1)
         began = time.monotonic()
         sandbox.stop()
 
