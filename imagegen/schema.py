@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
@@ -18,6 +19,10 @@ from imagegen import database
 LOCK_TIMEOUT_MILLISECONDS = 5000
 # Any number, the same in every imagegen: two upgrades at once run one after the other.
 ADVISORY_LOCK = 4_127_340_551
+# The comment on what a migration made in place of the user, or in the user's table.
+MADE_HERE = "made by imagegen"
+# In the order of their locks. `generations` is always imagegen's own.
+TABLES = ("tokens_s0", "authors", "generations")
 
 
 class SchemaError(Exception):
@@ -35,14 +40,15 @@ def upgrade(url: str, revision: str = "head") -> str | None:
 def downgrade(url: str, revision: str = "base", *, lose_data: bool = False) -> str | None:
     """Take the database down to `revision`, in one transaction; returns where it is then.
 
-    Raises SchemaError where something of the record would be lost, unless `lose_data`.
+    Raises SchemaError where rows or what they say would be lost, unless `lose_data`.
     """
     with _connected(url) as connection:
         _lock(connection)
-        generations, before = _generations(connection), _columns(connection)
+        before = {table: _read(connection, table) for table in TABLES}
         command.downgrade(_config(connection), revision)
         if not lose_data:  # the transaction ends here, and takes it all back
-            _refuse_to_lose(generations, before - _columns(connection))
+            lost = {table: held.lost(_columns(connection, table)) for table, held in before.items()}
+            _refuse_to_lose([f"{what} of {table}" for table, what in lost.items() if what])
         left = _revision(connection)
         if left is None:
             connection.exec_driver_sql(f"DROP TABLE IF EXISTS {database.VERSION_TABLE}")
@@ -55,33 +61,59 @@ def _lock(connection: Connection) -> None:
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MILLISECONDS}")
 
 
-def _refuse_to_lose(generations: tuple[int, int], columns: set[str]) -> None:
-    total, unfinished = generations
-    if not total or not columns:
-        return
-    lost = "the record"
-    if "id" not in columns:
-        lost = f"{', '.join(sorted(columns))} from the record"
-    raise SchemaError(
-        f"this drops {lost} of {total} generations, {unfinished} of them unfinished:"
-        " add --yes to go on"
-    )
+@dataclass(frozen=True)
+class Held:
+    """What a table holds that only imagegen has written down."""
+
+    columns: frozenset[str]
+    rows: int
+    unfinished: int = 0
+
+    def lost(self, left: frozenset[str]) -> str | None:
+        """What goes where only these columns are left, in words; None where it is nothing."""
+        gone = self.columns - left
+        if not gone or not self.rows:
+            return None
+        rows = f"{self.rows} row{'' if self.rows == 1 else 's'}"
+        if self.unfinished:
+            rows += f" ({self.unfinished} unfinished)"
+        return f"{', '.join(sorted(gone))} in {rows}" if left else rows
 
 
-def _columns(connection: Connection) -> set[str]:
-    """The columns of `generations`; none where it is not there."""
-    query = """SELECT attname FROM pg_attribute
-               WHERE attrelid = to_regclass('generations') AND attnum > 0 AND NOT attisdropped"""
-    return {str(name) for (name,) in connection.exec_driver_sql(query)}
+def _read(connection: Connection, table: str) -> Held:
+    """Locks what may be dropped: nobody writes to it between the count and the drop."""
+    columns = _columns(connection, table)
+    if not columns:
+        return Held(columns, 0)
+    if table == "generations" or _is_made_here(connection, table):
+        connection.exec_driver_sql(f"LOCK TABLE {table} IN SHARE MODE")
+        unfinished = "state = 'open'" if table == "generations" else "false"
+        query = f"SELECT count(*), count(*) FILTER (WHERE {unfinished}) FROM {table}"
+        rows, open_rows = connection.exec_driver_sql(query).one()
+        return Held(columns, rows, open_rows)
+    # An adopted table stays, but for columns that were added to it: images are worth a question.
+    image_url = columns & {"image_url"} if table == "tokens_s0" else frozenset()
+    if not image_url:
+        return Held(frozenset(), 0)
+    query = f"SELECT count(*) FROM {table} WHERE image_url IS NOT NULL"
+    return Held(frozenset(image_url), connection.exec_driver_sql(query).scalar_one())
 
 
-def _generations(connection: Connection) -> tuple[int, int]:
-    """How many there are, and how many of them are unfinished."""
-    if not _columns(connection):
-        return 0, 0
-    query = "SELECT count(*), count(*) FILTER (WHERE state = 'open') FROM generations"
-    total, unfinished = connection.exec_driver_sql(query).one()
-    return total, unfinished
+def _refuse_to_lose(lost: list[str]) -> None:
+    if lost:
+        raise SchemaError(f"this drops {', '.join(lost)}: add --yes to go on")
+
+
+def _columns(connection: Connection, table: str) -> frozenset[str]:
+    """Empty where the table is not there."""
+    query = f"""SELECT attname FROM pg_attribute
+                WHERE attrelid = to_regclass('{table}') AND attnum > 0 AND NOT attisdropped"""
+    return frozenset(str(name) for (name,) in connection.exec_driver_sql(query))
+
+
+def _is_made_here(connection: Connection, table: str) -> bool:
+    query = f"SELECT obj_description(to_regclass('{table}'), 'pg_class')"
+    return bool(connection.exec_driver_sql(query).scalar() == MADE_HERE)
 
 
 def _revision(connection: Connection) -> str | None:

@@ -11,6 +11,7 @@ from alembic.script import ScriptDirectory
 
 from imagegen.database import newest_revision
 from imagegen.sandbox import Sandbox
+from imagegen.schema import TABLES
 from tests.running import Site
 
 GLISK_SCHEMA = Path(__file__).parent / "data" / "glisk-schema.sql"
@@ -112,14 +113,65 @@ def test_the_users_own_tables_are_adopted_run_on_and_given_back(
     assert empty_site.run("db", "check").returncode == 0
 
 
-def test_a_downgrade_does_not_drop_the_record_of_what_was_paid_without_yes(site: Site) -> None:
+def test_a_downgrade_drops_neither_tokens_nor_record_without_yes(site: Site) -> None:
+    site.mint("a cat", "a dog")
     a_generation(site)
 
     refused = site.run("db", "downgrade")
 
-    assert refused.returncode == 1
-    assert "1 generations, 1 of them unfinished: add --yes" in refused.stderr
-    assert site.query("SELECT count(*) FROM generations") == [(1,)]
+    assert (refused.returncode, refused.stderr) == (
+        1,
+        "imagegen: not migrated: this drops 2 rows of tokens_s0, 2 rows of authors,"
+        " 1 row (1 unfinished) of generations: add --yes to go on\n",
+    )
+    assert [site.query(f"SELECT count(*) FROM {table}") for table in TABLES] == [
+        [(2,)], [(2,)], [(1,)],
+    ]  # fmt: skip
+    assert site.run("db", "check").returncode == 0
+
+
+def test_authors_alone_are_not_dropped_without_yes_either(site: Site) -> None:
+    site.query("INSERT INTO authors (wallet_address, prompt_text) VALUES ('ada', 'a cat')")
+
+    refused = site.run("db", "downgrade")
+
+    assert "this drops 1 row of authors: add --yes" in refused.stderr
+    assert site.query("SELECT count(*) FROM authors") == [(1,)]
+
+
+def test_a_downgrade_with_yes_drops_tokens_and_record(site: Site) -> None:
+    site.mint("a cat")
+    a_generation(site)
+
+    assert site.run("db", "downgrade", "--yes").returncode == 0
+
+    assert site.query(SCHEMA) == []
+
+
+def test_a_downgrade_keeps_tables_that_were_there_before_without_a_question(
+    empty_site: Site,
+) -> None:
+    load_glisk(empty_site)
+    empty_site.upgrade()
+
+    assert empty_site.run("db", "downgrade").returncode == 0
+
+    assert empty_site.query("SELECT count(*) FROM tokens_s0") == [(50,)]
+    assert empty_site.query("SELECT count(*) FROM authors") == [(50,)]
+
+
+def test_a_downgrade_does_not_drop_the_images_of_an_adopted_table_without_yes(
+    empty_site: Site,
+) -> None:
+    load_glisk(empty_site)
+    empty_site.query("ALTER TABLE tokens_s0 DROP COLUMN IF EXISTS image_url")
+    empty_site.upgrade()
+    empty_site.query("UPDATE tokens_s0 SET image_url = 'https://x' WHERE token_id <= 3")
+
+    refused = empty_site.run("db", "downgrade")
+
+    assert "this drops image_url in 3 rows of tokens_s0: add --yes" in refused.stderr
+    assert empty_site.query("SELECT count(image_url) FROM tokens_s0") == [(3,)]
 
 
 def test_a_step_down_that_loses_nothing_needs_no_yes(site: Site) -> None:
