@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
@@ -33,7 +34,8 @@ def upgrade(url: str, revision: str = "head") -> str | None:
     """Bring the database up to `revision`, in one transaction; returns where it is then."""
     with _connected(url) as connection:
         _lock(connection)
-        command.upgrade(_config(connection), revision)
+        with _revisions_named(connection, revision) as config:
+            command.upgrade(config, revision)
         return _revision(connection)
 
 
@@ -45,7 +47,8 @@ def downgrade(url: str, revision: str = "base", *, lose_data: bool = False) -> s
     with _connected(url) as connection:
         _lock(connection)
         before = {table: _read(connection, table) for table in TABLES}
-        command.downgrade(_config(connection), revision)
+        with _revisions_named(connection, revision) as config:
+            command.downgrade(config, revision)
         if not lose_data:  # the transaction ends here, and takes it all back
             lost = {table: held.lost(_columns(connection, table)) for table, held in before.items()}
             _refuse_to_lose([f"{what} of {table}" for table, what in lost.items() if what])
@@ -121,6 +124,27 @@ def _revision(connection: Connection) -> str | None:
     return database.current_revision(driver)
 
 
+@contextmanager
+def _revisions_named(connection: Connection, revision: str) -> Iterator[Config]:
+    """Raises SchemaError with the revisions that there are, where this is none to go to."""
+    config = _config(connection)
+    scripts = ScriptDirectory.from_config(config).walk_revisions()
+    known = sorted(script.revision for script in scripts)
+    now = _revision(connection)
+    if now not in (None, *known):
+        raise SchemaError(
+            f"the database is at revision {now}, which this imagegen does not know:"
+            " install the imagegen that it belongs to"
+        )
+    try:
+        yield config
+    except CommandError:
+        raise SchemaError(
+            f"{revision!r} is no revision to go to from {now or 'base'}: there are base,"
+            f" {', '.join(known)}, and head, the last of them"
+        ) from None
+
+
 def _config(connection: Connection) -> Config:
     config = Config()
     config.set_main_option("script_location", str(files("imagegen.db")))
@@ -150,5 +174,3 @@ def _connected(url: str) -> Iterator[Connection]:
         if isinstance(error.orig, database.AWAY):
             raise error.orig from None
         raise SchemaError(str(error.orig).partition("\n")[0]) from None
-    except CommandError as error:
-        raise SchemaError(str(error)) from None

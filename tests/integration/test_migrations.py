@@ -193,13 +193,30 @@ def test_a_step_down_that_loses_columns_of_the_record_names_them(site: Site) -> 
     assert site.run("db", "current").stdout == "0005\n"
 
 
-def test_a_revision_that_nobody_knows_is_named(site: Site) -> None:
-    a_generation(site)
+@pytest.mark.parametrize(
+    "arguments",
+    [("upgrade", "nope"), ("downgrade", "nope"), ("upgrade", "+1"), ("downgrade", "--", "-9")],
+)
+def test_a_revision_that_there_is_not_is_told_with_those_that_there_are(
+    site: Site, arguments: tuple[str, ...]
+) -> None:
+    refused = site.run("db", *arguments)
 
-    refused = site.run("db", "downgrade", "nonsense")
+    assert (refused.returncode, refused.stderr) == (
+        1,
+        f"imagegen: not migrated: '{arguments[-1]}' is no revision to go to from 0005:"
+        " there are base, 0001, 0002, 0003, 0004, 0005, and head, the last of them\n",
+    )
+
+
+@pytest.mark.parametrize("command", ["upgrade", "downgrade"])
+def test_a_database_of_a_newer_imagegen_is_left_alone(site: Site, command: str) -> None:
+    site.query("UPDATE imagegen_alembic_version SET version_num = '9999'")
+
+    refused = site.run("db", command)
 
     assert refused.returncode == 1
-    assert "'nonsense'" in refused.stderr
+    assert "is at revision 9999, which this imagegen does not know: install" in refused.stderr
 
 
 def test_check_tells_what_to_run_on_a_database_that_is_not_migrated(empty_site: Site) -> None:
