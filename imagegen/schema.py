@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
 import psycopg
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
@@ -18,6 +20,10 @@ from imagegen import database
 LOCK_TIMEOUT_MILLISECONDS = 5000
 # Any number, the same in every imagegen: two upgrades at once run one after the other.
 ADVISORY_LOCK = 4_127_340_551
+# The comment on what a migration made in place of the user, or in the user's table.
+MADE_HERE = "made by imagegen"
+# In the order of their locks. `generations` is always imagegen's own.
+TABLES = ("tokens_s0", "authors", "generations")
 
 
 class SchemaError(Exception):
@@ -28,21 +34,24 @@ def upgrade(url: str, revision: str = "head") -> str | None:
     """Bring the database up to `revision`, in one transaction; returns where it is then."""
     with _connected(url) as connection:
         _lock(connection)
-        command.upgrade(_config(connection), revision)
+        with _revisions_named(connection, revision) as config:
+            command.upgrade(config, revision)
         return _revision(connection)
 
 
 def downgrade(url: str, revision: str = "base", *, lose_data: bool = False) -> str | None:
     """Take the database down to `revision`, in one transaction; returns where it is then.
 
-    Raises SchemaError where something of the record would be lost, unless `lose_data`.
+    Raises SchemaError where rows or what they say would be lost, unless `lose_data`.
     """
     with _connected(url) as connection:
         _lock(connection)
-        generations, before = _generations(connection), _columns(connection)
-        command.downgrade(_config(connection), revision)
+        before = {table: _read(connection, table) for table in TABLES}
+        with _revisions_named(connection, revision) as config:
+            command.downgrade(config, revision)
         if not lose_data:  # the transaction ends here, and takes it all back
-            _refuse_to_lose(generations, before - _columns(connection))
+            lost = {table: held.lost(_columns(connection, table)) for table, held in before.items()}
+            _refuse_to_lose([f"{what} of {table}" for table, what in lost.items() if what])
         left = _revision(connection)
         if left is None:
             connection.exec_driver_sql(f"DROP TABLE IF EXISTS {database.VERSION_TABLE}")
@@ -55,38 +64,85 @@ def _lock(connection: Connection) -> None:
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MILLISECONDS}")
 
 
-def _refuse_to_lose(generations: tuple[int, int], columns: set[str]) -> None:
-    total, unfinished = generations
-    if not total or not columns:
-        return
-    lost = "the record"
-    if "id" not in columns:
-        lost = f"{', '.join(sorted(columns))} from the record"
-    raise SchemaError(
-        f"this drops {lost} of {total} generations, {unfinished} of them unfinished:"
-        " add --yes to go on"
-    )
+@dataclass(frozen=True)
+class Held:
+    """What a table holds that only imagegen has written down."""
+
+    columns: frozenset[str]
+    rows: int
+    unfinished: int = 0
+
+    def lost(self, left: frozenset[str]) -> str | None:
+        """What goes where only these columns are left, in words; None where it is nothing."""
+        gone = self.columns - left
+        if not gone or not self.rows:
+            return None
+        rows = f"{self.rows} row{'' if self.rows == 1 else 's'}"
+        if self.unfinished:
+            rows += f" ({self.unfinished} unfinished)"
+        return f"{', '.join(sorted(gone))} in {rows}" if left else rows
 
 
-def _columns(connection: Connection) -> set[str]:
-    """The columns of `generations`; none where it is not there."""
-    query = """SELECT attname FROM pg_attribute
-               WHERE attrelid = to_regclass('generations') AND attnum > 0 AND NOT attisdropped"""
-    return {str(name) for (name,) in connection.exec_driver_sql(query)}
+def _read(connection: Connection, table: str) -> Held:
+    """Locks what may be dropped: nobody writes to it between the count and the drop."""
+    columns = _columns(connection, table)
+    if not columns:
+        return Held(columns, 0)
+    if table == "generations" or _is_made_here(connection, table):
+        connection.exec_driver_sql(f"LOCK TABLE {table} IN SHARE MODE")
+        unfinished = "state = 'open'" if table == "generations" else "false"
+        query = f"SELECT count(*), count(*) FILTER (WHERE {unfinished}) FROM {table}"
+        rows, open_rows = connection.exec_driver_sql(query).one()
+        return Held(columns, rows, open_rows)
+    # An adopted table stays, but for columns that were added to it: images are worth a question.
+    image_url = columns & {"image_url"} if table == "tokens_s0" else frozenset()
+    if not image_url:
+        return Held(frozenset(), 0)
+    query = f"SELECT count(*) FROM {table} WHERE image_url IS NOT NULL"
+    return Held(frozenset(image_url), connection.exec_driver_sql(query).scalar_one())
 
 
-def _generations(connection: Connection) -> tuple[int, int]:
-    """How many there are, and how many of them are unfinished."""
-    if not _columns(connection):
-        return 0, 0
-    query = "SELECT count(*), count(*) FILTER (WHERE state = 'open') FROM generations"
-    total, unfinished = connection.exec_driver_sql(query).one()
-    return total, unfinished
+def _refuse_to_lose(lost: list[str]) -> None:
+    if lost:
+        raise SchemaError(f"this drops {', '.join(lost)}: add --yes to go on")
+
+
+def _columns(connection: Connection, table: str) -> frozenset[str]:
+    """Empty where the table is not there."""
+    query = f"""SELECT attname FROM pg_attribute
+                WHERE attrelid = to_regclass('{table}') AND attnum > 0 AND NOT attisdropped"""
+    return frozenset(str(name) for (name,) in connection.exec_driver_sql(query))
+
+
+def _is_made_here(connection: Connection, table: str) -> bool:
+    query = f"SELECT obj_description(to_regclass('{table}'), 'pg_class')"
+    return bool(connection.exec_driver_sql(query).scalar() == MADE_HERE)
 
 
 def _revision(connection: Connection) -> str | None:
     driver: Any = connection.connection.driver_connection
     return database.current_revision(driver)
+
+
+@contextmanager
+def _revisions_named(connection: Connection, revision: str) -> Iterator[Config]:
+    """Raises SchemaError with the revisions that there are, where this is none to go to."""
+    config = _config(connection)
+    scripts = ScriptDirectory.from_config(config).walk_revisions()
+    known = sorted(script.revision for script in scripts)
+    now = _revision(connection)
+    if now not in (None, *known):
+        raise SchemaError(
+            f"the database is at revision {now}, which this imagegen does not know:"
+            " install the imagegen that it belongs to"
+        )
+    try:
+        yield config
+    except CommandError:
+        raise SchemaError(
+            f"{revision!r} is no revision to go to from {now or 'base'}: there are base,"
+            f" {', '.join(known)}, and head, the last of them"
+        ) from None
 
 
 def _config(connection: Connection) -> Config:
@@ -118,5 +174,3 @@ def _connected(url: str) -> Iterator[Connection]:
         if isinstance(error.orig, database.AWAY):
             raise error.orig from None
         raise SchemaError(str(error.orig).partition("\n")[0]) from None
-    except CommandError as error:
-        raise SchemaError(str(error)) from None

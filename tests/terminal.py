@@ -15,6 +15,7 @@ def on_a_terminal(
     site: Site,
     *arguments: str,
     columns: int = 80,
+    term: str = "xterm",
     typed: str = "",
     output: IO[str] | None = None,
     watched: Callable[[str], None] | None = None,
@@ -24,7 +25,7 @@ def on_a_terminal(
     The output may go elsewhere; whoever watches is shown the screen whenever it changes.
     """
     ours, theirs = pty.openpty()
-    environment = site.environment | {"COLUMNS": str(columns), "TERM": "xterm"}
+    environment = site.environment | {"COLUMNS": str(columns), "TERM": term}
     with subprocess.Popen(
         [sys.executable, "-m", "imagegen", *arguments],
         env=environment, stdin=theirs, stdout=output or theirs, stderr=theirs,

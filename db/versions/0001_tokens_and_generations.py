@@ -9,13 +9,12 @@ from typing import Any
 from alembic import op
 
 from imagegen.database import NOTIFY_CHANNEL, read_tables
+from imagegen.schema import MADE_HERE
 
 revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
-
-MADE_HERE = "made by imagegen"
 
 AUTHORS = """
 CREATE TABLE authors (

@@ -16,6 +16,7 @@ from imagegen.cli.enqueue import enqueue
 from imagegen.cli.run import supervise, worker
 from imagegen.cli.spend import spend
 from imagegen.cli.status import status
+from imagegen.cli.tables import is_dumb
 from imagegen.cli.tokens import tokens
 
 
@@ -32,7 +33,7 @@ def cli(context: click.Context) -> None:
     Example: imagegen supervise --procs 2
     """
     # The wish of https://no-color.org, whatever it is set to; click asks the context.
-    if os.environ.get("NO_COLOR"):
+    if os.environ.get("NO_COLOR") or is_dumb():
         context.color = False
     # Replicate's SDK reads it at its import, and breaks there where it is no number. It is for
     # calls of the SDK that imagegen does not use.

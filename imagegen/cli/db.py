@@ -58,13 +58,22 @@ def upgrade(revision: str, *, as_json: bool, **options: str | None) -> None:
 
 @db.command()
 @click.argument("revision", default="base", callback=_revision)
-@click.option("--yes", is_flag=True, help="Drop the record of generations as well.")
+@click.option("--yes", is_flag=True, help="Drop what holds rows as well, tokens and record.")
 @as_json_option
 @settings_options("database_url")
 def downgrade(revision: str, *, yes: bool, as_json: bool, **options: str | None) -> None:
-    """Drop what imagegen made, and nothing else. Stop the workers first.
+    """Undo migrations, down to REVISION. Stop the workers first.
 
-    Example: imagegen db downgrade --yes
+    REVISION is where to stop, such as 0003 or -1 (after --); the default, base, goes all the way
+    down. That drops what imagegen made and nothing else: the generations, which are the record of
+    what was sent and paid, columns and indexes in your tables, and tokens_s0 and authors where
+    imagegen made these too. Tables that it adopted stay, with their rows.
+
+    Nothing that holds rows is dropped without --yes; what that would be is told, with its count.
+
+    \b
+    Example: imagegen db downgrade 0003
+             imagegen db downgrade --yes
     """
     url = load_database_url(options)
     with told_in_one_line(url), waiting():

@@ -2,7 +2,7 @@
 
 import json
 from itertools import groupby
-from typing import TextIO
+from typing import BinaryIO
 
 import click
 
@@ -21,7 +21,7 @@ from imagegen.cli.progress import shown
 @click.argument("prompts", metavar="[PROMPT]...", nargs=-1)
 @click.option("--author", metavar="WALLET", help="The author of all; else each prompt has its own.")
 @click.option(
-    "--csv", "csv_file", type=click.File(encoding="utf-8-sig"), metavar="FILE",
+    "--csv", "csv_file", type=click.File("rb"), metavar="FILE",
     help="With a header: wallet_address (or author), prompt, and token_id if you like. - is stdin.",
 )  # fmt: skip
 @click.option(
@@ -34,7 +34,7 @@ def enqueue(
     *,
     prompts: tuple[str, ...],
     author: str | None,
-    csv_file: TextIO | None,
+    csv_file: BinaryIO | None,
     count: int,
     as_json: bool,
     **options: str | None,
@@ -56,15 +56,17 @@ def enqueue(
         from imagegen import enqueue  # noqa: PLC0415
 
         try:
-            if csv_file:
-                wanted = enqueue.read_csv(csv_file, count)
-            else:
-                wanted = enqueue.wishes(prompts, author, count)
+            content = csv_file.read() if csv_file else None
+            wanted = enqueue.wishes(prompts, author, count)
             with connected(url, "imagegen enqueue") as (connection, tables):
+                if content is not None:
+                    largest = enqueue.largest_token_id(connection)
+                    wanted = enqueue.read_csv(content, count, largest)
                 steps = enqueue.enqueue(connection, tables, wanted)
                 made = [each for step in shown(steps, len(wanted), len) for each in step]
         except enqueue.EnqueueError as error:
-            raise failed(f"nothing was inserted: {error}") from None
+            lines = str(error).replace("\n", "\nimagegen: ")
+            raise failed(f"nothing was inserted: {lines}") from None
     if as_json:
         click.echo(json.dumps({"tokens": [vars(each) for each in made]}, indent=2))
     else:

@@ -14,7 +14,7 @@ import click
 
 from imagegen.cli.options import misconfigured, settings_options, told_in_one_line
 from imagegen.cli.progress import waiting
-from imagegen.cli.tables import Column, table, terminal_width, told_duration
+from imagegen.cli.tables import Column, is_dumb, table, terminal_width, told_duration
 from imagegen.settings import read
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def status(*, watch: bool, as_json: bool, **options: str | None) -> None:
     try:
         while True:
             look = _look(**values)
-            if sys.stdout.isatty():
+            if sys.stdout.isatty() and not is_dumb():
                 # Not click.clear(): it does nothing where NO_COLOR is set.
                 click.echo(CLEAR, nl=False, color=True)
             _show(look, as_json=as_json, watched=True)

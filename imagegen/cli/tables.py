@@ -1,5 +1,6 @@
 """Tables that fit the terminal, and text that can do it no harm."""
 
+import os
 import shutil
 import sys
 import unicodedata
@@ -20,6 +21,11 @@ class Column:
     gives_way: bool = False  # is cut where the terminal is too narrow
     prefix: str = ""  # is left out before anything is cut
     colours: Mapping[str, str] = field(default_factory=dict)  # by what is in the cell
+
+
+def is_dumb() -> bool:
+    """Whether the terminal says that it obeys no escape sequences, and prints them."""
+    return os.environ.get("TERM") == "dumb"
 
 
 def terminal_width() -> int | None:

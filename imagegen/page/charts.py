@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from imagegen.page.data import BUCKET_SECONDS, Bucket
-from imagegen.page.words import clock, count, duration, text
+from imagegen.page.words import clock, count, duration, images_and_failures, text
 
 # In pixels, from the top.
 TOP = 10.0  # half of the label of the highest value is above its line
@@ -33,7 +33,7 @@ class Mark:
 
 
 def images_chart(buckets: Sequence[Bucket]) -> str:
-    """Images upwards from the line, failures downwards."""
+    """Images upwards from the line, failed attempts downwards."""
     up = max(bucket.images for bucket in buckets)
     down = max(bucket.failed for bucket in buckets)
     scale = (BASE - TOP) / max(up + down, 1)
@@ -46,15 +46,15 @@ def images_chart(buckets: Sequence[Bucket]) -> str:
             bars += _bar("made", place, len(buckets), line - tall, tall)
         if bucket.failed:
             bars += _bar("bad", place, len(buckets), line + 1, max(bucket.failed * scale, LEAST))
-        told = f"{count(bucket.images)} images, {count(bucket.failed)} failed"
+        told = images_and_failures(bucket.images, bucket.failed)
         marks.append(_marked(place, buckets, told, bars))
     scale_marks = [Mark(TOP, count(up))] if up else []
     if down:
         scale_marks.append(Mark(line + max(down * scale, LEAST), count(down), "bad"))
     about = (
-        f"Images and failures in each {BUCKET_SECONDS // 60} minutes of the last"
+        f"Images and failed attempts in each {BUCKET_SECONDS // 60} minutes of the last"
         f" {len(buckets) * BUCKET_SECONDS // HOUR_SECONDS} hours, at most {count(up)} images"
-        f" and {count(down)} failures."
+        f" and {count(down)} failed attempts."
     )
     return _chart(about, scale_marks, [*marks, _line("axis", line), *_hours(buckets)])
 

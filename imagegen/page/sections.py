@@ -27,6 +27,7 @@ from imagegen.page.words import (
     count,
     cut,
     duration,
+    images_and_failures,
     moment,
     reason,
     text,
@@ -188,11 +189,11 @@ def charts(now: Snapshot) -> str:
     total = now.total
     if not total.images and not total.failed:
         return f'<p class="empty">No image was made in the last {HOURS} hours.</p>'
-    made = f"{count(total.images)} images, {count(total.failed)} failed"
+    made = images_and_failures(total.images, total.failed)
     figure = _chart(
         f"Images in each {BUCKET_SECONDS // 60} minutes",
         made, images_chart(now.buckets),
-        {"made": "images", "bad": "failed"},
+        {"made": "images", "bad": "failed attempts"},
     )  # fmt: skip
     if total.p50_seconds is None or total.p95_seconds is None:
         return figure

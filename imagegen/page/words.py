@@ -74,6 +74,12 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
+def images_and_failures(images: int, failed: int) -> str:
+    """A token may have failed attempts and its image: what failed is not called a token."""
+    made = f"{count(images)} image{'' if images == 1 else 's'}"
+    return f"{made}, {count(failed)} attempt{'' if failed == 1 else 's'} failed"
+
+
 def duration(seconds: float) -> str:
     """0.4 s, 45 s, 12 min, 5 h or 3 d."""
     if seconds < 9.95:

@@ -138,6 +138,35 @@ def test_a_mistake_in_a_csv_file_is_told_with_its_line_and_nothing_is_inserted(
     assert refused(site, "--csv", csv_file(site, text)).startswith(told)
 
 
+def test_every_row_that_the_database_cannot_take_is_told_at_once(site: Site) -> None:
+    site.mint("there already", first_token_id=9)
+    rows = "author,prompt,token_id\nada,one,7\nbob,,8\ncleo,two,9\ndan,three,7\nADA,four,\n"
+
+    done = site.run("enqueue", "--csv", csv_file(site, rows))
+
+    assert (done.returncode, done.stderr.splitlines()) == (
+        1,
+        [
+            "imagegen: nothing was inserted: 4 mistakes:",
+            "imagegen: line 3: there is no author bob, and no prompt",
+            "imagegen: line 4: there is a token 9 already",
+            "imagegen: line 5: token 7 is on line 2 already",
+            "imagegen: line 6: the author ADA has another prompt from line 2:"
+            " leave the prompt out, or take another author",
+        ],
+    )
+    assert site.query(COUNTS) == [(1, 1)]
+
+
+def test_where_ids_are_bigints_that_is_the_limit_that_is_told(glisk: Site) -> None:
+    glisk.query("ALTER TABLE tokens_s0 ALTER COLUMN token_id TYPE bigint")
+    rows = "author,prompt,token_id\nada,a whale,9223372036854775808\n"
+
+    told = refused(glisk, "--csv", csv_file(glisk, rows))
+
+    assert told.startswith("line 2: token_id must be a whole number from 0 to 9223372036854775807")
+
+
 def test_ten_thousand_tokens_are_inserted_in_several_steps_that_hold_together(site: Site) -> None:
     rows = "".join(f"author-{n % 2500},{n % 2500}\n" for n in range(10_000))
 

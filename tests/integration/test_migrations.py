@@ -11,6 +11,7 @@ from alembic.script import ScriptDirectory
 
 from imagegen.database import newest_revision
 from imagegen.sandbox import Sandbox
+from imagegen.schema import TABLES
 from tests.running import Site
 
 GLISK_SCHEMA = Path(__file__).parent / "data" / "glisk-schema.sql"
@@ -112,14 +113,65 @@ def test_the_users_own_tables_are_adopted_run_on_and_given_back(
     assert empty_site.run("db", "check").returncode == 0
 
 
-def test_a_downgrade_does_not_drop_the_record_of_what_was_paid_without_yes(site: Site) -> None:
+def test_a_downgrade_drops_neither_tokens_nor_record_without_yes(site: Site) -> None:
+    site.mint("a cat", "a dog")
     a_generation(site)
 
     refused = site.run("db", "downgrade")
 
-    assert refused.returncode == 1
-    assert "1 generations, 1 of them unfinished: add --yes" in refused.stderr
-    assert site.query("SELECT count(*) FROM generations") == [(1,)]
+    assert (refused.returncode, refused.stderr) == (
+        1,
+        "imagegen: not migrated: this drops 2 rows of tokens_s0, 2 rows of authors,"
+        " 1 row (1 unfinished) of generations: add --yes to go on\n",
+    )
+    assert [site.query(f"SELECT count(*) FROM {table}") for table in TABLES] == [
+        [(2,)], [(2,)], [(1,)],
+    ]  # fmt: skip
+    assert site.run("db", "check").returncode == 0
+
+
+def test_authors_alone_are_not_dropped_without_yes_either(site: Site) -> None:
+    site.query("INSERT INTO authors (wallet_address, prompt_text) VALUES ('ada', 'a cat')")
+
+    refused = site.run("db", "downgrade")
+
+    assert "this drops 1 row of authors: add --yes" in refused.stderr
+    assert site.query("SELECT count(*) FROM authors") == [(1,)]
+
+
+def test_a_downgrade_with_yes_drops_tokens_and_record(site: Site) -> None:
+    site.mint("a cat")
+    a_generation(site)
+
+    assert site.run("db", "downgrade", "--yes").returncode == 0
+
+    assert site.query(SCHEMA) == []
+
+
+def test_a_downgrade_keeps_tables_that_were_there_before_without_a_question(
+    empty_site: Site,
+) -> None:
+    load_glisk(empty_site)
+    empty_site.upgrade()
+
+    assert empty_site.run("db", "downgrade").returncode == 0
+
+    assert empty_site.query("SELECT count(*) FROM tokens_s0") == [(50,)]
+    assert empty_site.query("SELECT count(*) FROM authors") == [(50,)]
+
+
+def test_a_downgrade_does_not_drop_the_images_of_an_adopted_table_without_yes(
+    empty_site: Site,
+) -> None:
+    load_glisk(empty_site)
+    empty_site.query("ALTER TABLE tokens_s0 DROP COLUMN IF EXISTS image_url")
+    empty_site.upgrade()
+    empty_site.query("UPDATE tokens_s0 SET image_url = 'https://x' WHERE token_id <= 3")
+
+    refused = empty_site.run("db", "downgrade")
+
+    assert "this drops image_url in 3 rows of tokens_s0: add --yes" in refused.stderr
+    assert empty_site.query("SELECT count(image_url) FROM tokens_s0") == [(3,)]
 
 
 def test_a_step_down_that_loses_nothing_needs_no_yes(empty_site: Site) -> None:
@@ -146,13 +198,30 @@ def test_a_step_down_that_loses_columns_of_the_record_names_them(site: Site) -> 
     assert site.run("db", "current").stdout == "0006\n"
 
 
-def test_a_revision_that_nobody_knows_is_named(site: Site) -> None:
-    a_generation(site)
+@pytest.mark.parametrize(
+    "arguments",
+    [("upgrade", "nope"), ("downgrade", "nope"), ("upgrade", "+1"), ("downgrade", "--", "-9")],
+)
+def test_a_revision_that_there_is_not_is_told_with_those_that_there_are(
+    site: Site, arguments: tuple[str, ...]
+) -> None:
+    refused = site.run("db", *arguments)
 
-    refused = site.run("db", "downgrade", "nonsense")
+    assert (refused.returncode, refused.stderr) == (
+        1,
+        f"imagegen: not migrated: '{arguments[-1]}' is no revision to go to from 0005:"
+        " there are base, 0001, 0002, 0003, 0004, 0005, and head, the last of them\n",
+    )
+
+
+@pytest.mark.parametrize("command", ["upgrade", "downgrade"])
+def test_a_database_of_a_newer_imagegen_is_left_alone(site: Site, command: str) -> None:
+    site.query("UPDATE imagegen_alembic_version SET version_num = '9999'")
+
+    refused = site.run("db", command)
 
     assert refused.returncode == 1
-    assert "'nonsense'" in refused.stderr
+    assert "is at revision 9999, which this imagegen does not know: install" in refused.stderr
 
 
 def test_check_tells_what_to_run_on_a_database_that_is_not_migrated(empty_site: Site) -> None:

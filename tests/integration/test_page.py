@@ -41,7 +41,7 @@ def test_the_page_shows_images_and_failures_with_their_reasons(
     assert "<title>imagegen: nothing waits</title>" in answer.text
     assert "Done 2 2 not fetched yet" in page.text
     assert "Failed 2 why" in page.text
-    assert "2 images, 5 failed" in page.text
+    assert "2 images, 5 attempts failed" in page.text
     assert f"Replicate failed, time and again {DOOMED} a doomed picture" in page.text
     assert "the prompt cannot be sent the author has no prompt no prompt" in page.text
     assert "fallback:" in page.text

@@ -211,6 +211,15 @@ def test_no_color_takes_the_colours_off_a_terminal(site: Site) -> None:
     assert "\x1b" not in screen
 
 
+def test_a_dumb_terminal_gets_no_escape_sequences(site: Site) -> None:
+    put(site, "failed", 1)
+
+    _, screen = on_a_terminal(site, "tokens", "list", term="dumb")
+
+    assert "failed" in screen
+    assert "\x1b" not in screen
+
+
 def test_no_token_at_all_is_said(site: Site) -> None:
     assert site.run("tokens", "list").stdout == "no token is like that\n"
 

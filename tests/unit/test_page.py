@@ -128,10 +128,16 @@ def test_a_backlog_of_images_is_counted_only_so_far() -> None:
     assert "more than 1,000 not fetched yet, the oldest for 2 h" in told
 
 
-def test_failures_are_not_called_attempts_which_some_never_were() -> None:
-    total = Bucket(FIRST, 3, 2, 2.0, 3.0)
+def test_failed_attempts_are_not_taken_for_failed_tokens() -> None:
+    total = Bucket(FIRST, 31, 6, 2.0, 3.0)
+    told = page(snapshot(failed=1, total=total, buckets=[total])).text
 
-    assert "3 images, 2 failed" in page(snapshot(total=total, buckets=[total])).text
+    assert "Failed 1 why" in told
+    assert "31 images, 6 attempts failed" in told
+
+
+def test_one_image_and_one_failed_attempt_are_told_as_one() -> None:
+    assert words.images_and_failures(1, 1) == "1 image, 1 attempt failed"
 
 
 def test_the_workers_are_told_with_what_they_do() -> None:

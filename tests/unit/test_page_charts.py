@@ -121,7 +121,7 @@ def test_whoever_points_at_a_bar_is_told_the_numbers() -> None:
     titles = [item.text for item in ElementTree.fromstring(chart).iter("title")]
 
     when = f"{words.clock(start)} to {words.clock(start + BUCKET_SECONDS)} UTC"
-    assert titles[1] == f"{when}: 1,234 images, 5 failed"
+    assert titles[1] == f"{when}: 1,234 images, 5 attempts failed"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,45 @@
+"""`imagegen status --watch` on terminals of several kinds."""
+
+import importlib
+import io
+from contextlib import redirect_stdout
+from datetime import UTC, datetime
+
+import pytest
+
+from imagegen.cli import cli
+
+# The package's name is that of the command.
+status = importlib.import_module("imagegen.cli.status")
+NOTHING = status.Look(datetime.now(UTC), None, None, "no database", "no supervisor")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def watched_once(monkeypatch: pytest.MonkeyPatch, term: str) -> str:
+    """What stands on the terminal after one look and Ctrl-C."""
+
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(status, "_look", lambda **_: NOTHING)
+    monkeypatch.setattr(status.time, "sleep", interrupt)
+    monkeypatch.setenv("TERM", term)
+    arguments = ["status", "--watch", "--database-url", "postgresql://host/name"]
+    with redirect_stdout(Terminal()) as terminal:
+        cli.main(arguments, prog_name="imagegen", standalone_mode=False)
+    return terminal.getvalue()
+
+
+def test_each_look_takes_the_place_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert watched_once(monkeypatch, "xterm").startswith(status.CLEAR)
+
+
+def test_a_dumb_terminal_gets_looks_below_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = watched_once(monkeypatch, "dumb")
+
+    assert "no database" in screen
+    assert "\x1b" not in screen
