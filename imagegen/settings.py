@@ -9,7 +9,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from imagegen import checks
+from imagegen import checks, connection_url
 
 CONFIGURATION = 78  # exit code EX_CONFIG of sysexits.h: nobody need try again before it is mended
 
@@ -39,7 +39,7 @@ def setting(
 @dataclass(frozen=True, repr=False)
 class Settings:
     database_url: str = setting(
-        "DATABASE_URL", checks.postgres_url, "PostgreSQL, as postgresql://user:password@host:port/name.",
+        "DATABASE_URL", connection_url.check, "PostgreSQL, as postgresql://user:password@host:port/name.",
         secret=True,
     )  # fmt: skip
     replicate_api_token: str = setting(
@@ -153,7 +153,7 @@ class Settings:
     @property
     def secrets(self) -> list[str]:
         """What must never be shown: the token, the URL with its password, the password alone."""
-        return [self.replicate_api_token, *checks.url_secrets(self.database_url)]
+        return [self.replicate_api_token, *connection_url.secrets(self.database_url)]
 
 
 def all_settings() -> tuple[Field[Any], ...]:

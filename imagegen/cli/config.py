@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from imagegen.checks import SECRET_PARTS, url_parts
 from imagegen.cli.options import misconfigured, settings_options
+from imagegen.connection_url import SECRET_PARTS, parts_of
 from imagegen.logs import HIDDEN
 from imagegen.settings import all_settings, given, read
 
@@ -58,5 +58,6 @@ def _as_given(value: object) -> str:
 
 def _without_passwords(url: str) -> str:
     """A database URL in libpq's other form, word by word."""
-    words = url_parts(url) | {name: HIDDEN for name in SECRET_PARTS if name in url_parts(url)}
+    parts = parts_of(url)
+    words = parts | {name: HIDDEN for name in SECRET_PARTS if name in parts}
     return " ".join(f"{name}={word}" for name, word in words.items())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagegen.checks import url_secrets
+from imagegen import connection_url
 from imagegen.cli.progress import waiting
 from imagegen.settings import (
     CONFIGURATION,
@@ -74,7 +74,7 @@ def told_in_one_line(database_url: str) -> Iterator[None]:
     from imagegen.logs import Redactor  # noqa: PLC0415
     from imagegen.service import CannotStartError  # noqa: PLC0415
 
-    redact = Redactor(url_secrets(database_url))
+    redact = Redactor(connection_url.secrets(database_url))
     try:
         yield
     except (NotMigratedError, CannotStartError) as error:

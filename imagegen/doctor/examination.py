@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from imagegen.checks import url_secrets
+from imagegen import connection_url
 from imagegen.doctor import host, provider
 from imagegen.doctor.database import check_database
 from imagegen.doctor.findings import Finding, Findings, ok, warning, wrong
@@ -52,7 +52,7 @@ def examine(
     is told of each check that has not ended when it is its turn."""
     values, lines = read(environment, options, [item.name for item in all_settings()])
     token, url = values.get("replicate_api_token"), values.get("database_url")
-    redact = Redactor([token or "", *url_secrets(url or "")])
+    redact = Redactor([token or "", *connection_url.secrets(url or "")])
     for finding in _examine(values, lines, _unusable(values, options), waits_for):
         yield replace(
             finding, said=redact(finding.said), mend=finding.mend and redact(finding.mend)

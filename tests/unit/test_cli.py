@@ -145,6 +145,17 @@ def test_a_database_that_is_away_is_told_in_one_line_without_its_password() -> N
     assert "word" not in result.stderr
 
 
+@pytest.mark.parametrize("command", [("tokens", "list"), ("config",), ("supervise",)])
+def test_no_part_of_a_password_with_an_at_sign_is_shown_as_a_host(command: tuple[str, ...]) -> None:
+    url = "postgresql://imagegen:s3cr@t!pass@127.0.0.1/x"
+    result = imagegen(*command, DATABASE_URL=url, REPLICATE_API_TOKEN=TOKEN)
+
+    assert result.exit_code == CONFIGURATION
+    assert "write @ as %40" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert "t!pass" not in result.output
+
+
 # imagegen config
 
 
