@@ -6,6 +6,7 @@ No message repeats the value: it holds a password.
 import re
 from urllib.parse import quote, unquote
 
+from imagegen import hiding
 from imagegen.checks import WrongValueError, quoted
 
 SECRET_PARTS = ("password", "sslpassword")
@@ -84,13 +85,10 @@ def _unknown_parameter(query: str) -> str:
 
 
 def secrets(url: str) -> list[str]:
-    """A database URL and the passwords in it, decoded and as they may be written in a URL."""
-    found = parts_of(url)
-    # The program's own name stands in every other line: to hide it there would tell the password.
-    words = [found[name] for name in SECRET_PARTS if name in found and found[name] != "imagegen"]
-    return [
-        url,
-        *words,
-        *(quote(word, safe="") for word in words),
-        *(quote(word) for word in words),
-    ]
+    """What to hide: a database URL, and the passwords in it, decoded and as they may be written
+    in a URL."""
+    parts = parts_of(url)
+    shown = [part for name, part in parts.items() if name not in SECRET_PARTS]
+    words = [parts[name] for name in SECRET_PARTS if parts.get(name)]
+    written = {form for word in words for form in (word, quote(word, safe=""), quote(word))}
+    return [url, *(form for word in sorted(written) for form in hiding.forms(word, beside=shown))]

@@ -9,7 +9,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from imagegen import checks, connection_url
+from imagegen import checks, connection_url, hiding
 
 CONFIGURATION = 78  # exit code EX_CONFIG of sysexits.h: nobody need try again before it is mended
 
@@ -153,7 +153,15 @@ class Settings:
     @property
     def secrets(self) -> list[str]:
         """What must never be shown: the token, the URL with its password, the password alone."""
-        return [self.replicate_api_token, *connection_url.secrets(self.database_url)]
+        return secrets_of(self.replicate_api_token, self.database_url)
+
+
+def secrets_of(api_token: str | None, database_url: str | None) -> list[str]:
+    """The same of settings that may be missing."""
+    return [
+        *(hiding.forms(api_token) if api_token else []),
+        *(connection_url.secrets(database_url) if database_url else []),
+    ]
 
 
 def all_settings() -> tuple[Field[Any], ...]:

@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from imagegen import connection_url
 from imagegen.doctor import host, provider
 from imagegen.doctor.database import check_database
 from imagegen.doctor.findings import Finding, Findings, ok, warning, wrong
 from imagegen.doctor.leftovers import check_leftovers
 from imagegen.doctor.model import check_model
 from imagegen.logs import Redactor
-from imagegen.settings import Settings, all_settings, option_name, read
+from imagegen.settings import Settings, all_settings, option_name, read, secrets_of
 
 # Connecting gives up after 5 s and a statement after 10 s: this is for what has no end of its own,
 # as a look-up of a name.
@@ -51,8 +50,7 @@ def examine(
     """Everything that there is to find, without a secret in it; takes 20 s at most. `waits_for`
     is told of each check that has not ended when it is its turn."""
     values, lines = read(environment, options, [item.name for item in all_settings()])
-    token, url = values.get("replicate_api_token"), values.get("database_url")
-    redact = Redactor([token or "", *connection_url.secrets(url or "")])
+    redact = Redactor(secrets_of(values.get("replicate_api_token"), values.get("database_url")))
     for finding in _examine(values, lines, _unusable(values, options), waits_for):
         yield replace(
             finding, said=redact(finding.said), mend=finding.mend and redact(finding.mend)

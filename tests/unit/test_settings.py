@@ -281,13 +281,13 @@ def test_the_api_may_be_a_proxy_or_stand_on_this_machine(given: str, used: str) 
 @pytest.mark.parametrize(
     ("url", "passwords"),
     [
-        ("postgresql://user:plain@host/db", {"plain"}),
+        ("postgresql://user:pl41n-pw@host/db", {"pl41n-pw"}),
         ("postgresql://user:p%40ss%22@host/db", {"p%40ss%22", 'p@ss"'}),
-        ("postgresql://host/db?user=u&password=plain", {"plain"}),
-        ("postgresql://host/db?password=p%26w&sslpassword=key", {"p%26w", "p&w", "key"}),
+        ("postgresql://host/db?user=u&password=pl41n-pw", {"pl41n-pw"}),
+        ("postgresql://host/db?password=p%26w&sslpassword=k3y", {"p%26w", "p&w", "k3y"}),
         ("postgresql://user:pa#ss@host/db", {"pa#ss", "pa%23ss"}),
         ("postgresql://user:pa?ss@host/db", {"pa?ss", "pa%3Fss"}),
-        ("postgresql://user:plain@one:1,two:2/db", {"plain"}),
+        ("postgresql://user:pl41n-pw@one:1,two:2/db", {"pl41n-pw"}),
         ("postgresql://host/db", set()),
     ],
 )
@@ -295,12 +295,6 @@ def test_the_secrets_are_the_token_the_url_and_the_password_in_each_form(
     url: str, passwords: set[str]
 ) -> None:
     assert set(with_environment(DATABASE_URL=url).secrets) == {"r8_secret", url} | passwords
-
-
-def test_the_programs_own_name_is_no_secret_to_hide_wherever_it_stands() -> None:
-    url = "postgresql://imagegen:imagegen@localhost/imagegen"
-
-    assert set(with_environment(DATABASE_URL=url).secrets) == {"r8_secret", url}
 
 
 def test_settings_do_not_show_themselves() -> None:
