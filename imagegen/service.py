@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from imagegen import database, logs, metric_files, privileges
 from imagegen.logs import log
-from imagegen.settings import CONFIGURATION, Settings
+from imagegen.settings import CONFIGURATION, Settings, misspelt
 
 if TYPE_CHECKING:
     from imagegen.child import Life
@@ -41,6 +41,7 @@ def supervise(settings: Settings) -> int:
     database.NotMigratedError or one of database.AWAY.
     """
     _configure_logs(settings, "supervisor")
+    _tell_misspelt_settings()
     _check_database(settings)
     load_certificates()
     listening = listen(settings.metrics_host, settings.metrics_port)
@@ -77,6 +78,7 @@ def _supervise(settings: Settings, listening: socket.socket) -> int:
 def work(settings: Settings) -> None:
     """Run one worker in the foreground, without a supervisor or an exporter."""
     _configure_logs(settings, "worker")
+    _tell_misspelt_settings()
     load_certificates()
     from imagegen.worker import Worker  # noqa: PLC0415
 
@@ -123,6 +125,11 @@ def _run_until_stopped(worker: "Worker", stops: list[signal.Signals]) -> None:
 
 def _configure_logs(settings: Settings, worker: str) -> None:
     logs.configure(settings.log_format, settings.log_level, settings.secrets, worker)
+
+
+def _tell_misspelt_settings() -> None:
+    for line in misspelt(os.environ):
+        log.warning("setting.unknown", extra={"error": line})
 
 
 def _check_database(settings: Settings) -> None:

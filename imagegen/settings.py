@@ -4,14 +4,22 @@ A setting is given as an option (`--lease 20`) or as an environment variable
 (`IMAGEGEN_LEASE_SECONDS`); the option wins. Values are checked here and nowhere else.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from imagegen import checks, connection_url, hiding
 
 CONFIGURATION = 78  # exit code EX_CONFIG of sysexits.h: nobody need try again before it is mended
+PREFIX = "IMAGEGEN_"
+# Of the tests and drills; of a Kubernetes service or a Docker link whose name begins as ours.
+NO_SETTINGS = re.compile(
+    r"CRASH_AT|DRILL_\w+|TEST_\w+|(\w+_)?SERVICE_(HOST|PORT(_\w+)?)|(\w+_)?PORT_\d+_\w+"
+)
+LINK = re.compile(r"(tcp|udp|sctp)://")  # the value of their IMAGEGEN_PORT
 
 
 class ConfigurationError(Exception):
@@ -217,6 +225,28 @@ def read(
         except checks.WrongValueError as must:
             wrong.append(f"{said} must be {must}")
     return values, wrong
+
+
+def misspelt(environment: Mapping[str, str]) -> list[str]:
+    """A line for each variable that is named as a setting and is none, with the nearest one."""
+    known = {item.metadata["variable"] for item in all_settings()}
+    return [
+        f"{variable} is no setting: {_meant(variable)}"
+        for variable, text in sorted(environment.items())
+        if variable.startswith(PREFIX) and text and variable not in known
+        if not NO_SETTINGS.fullmatch(variable.removeprefix(PREFIX)) and not LINK.match(text)
+    ]
+
+
+def _meant(variable: str) -> str:
+    """Options are remembered as well: IMAGEGEN_SLOTS is WORKER_BATCH_SIZE, or --slots."""
+    names: dict[str, str] = {}
+    for item in all_settings():
+        named = item.metadata["variable"]
+        option = option_name(item).removeprefix("--").replace("-", "_").upper()
+        names |= {named.removeprefix(PREFIX): named, option: named}
+    near = get_close_matches(variable.removeprefix(PREFIX).upper(), names, n=1)
+    return f"did you mean {names[near[0]]}?" if near else "see `imagegen config`"
 
 
 assert all(item.default is MISSING for item in all_settings())  # noqa: S101 (defaults are text)

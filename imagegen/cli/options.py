@@ -9,12 +9,14 @@ import click
 
 from imagegen import connection_url
 from imagegen.cli.progress import waiting
+from imagegen.cli.tables import harmless
 from imagegen.settings import (
     CONFIGURATION,
     ConfigurationError,
     Settings,
     all_settings,
     load,
+    misspelt,
     option_name,
     read,
 )
@@ -50,7 +52,7 @@ def load_settings(options: dict[str, Any]) -> Settings:
     try:
         return load(os.environ, options)
     except ConfigurationError as error:
-        raise misconfigured(error.lines) from None
+        raise misconfigured([*error.lines, *map(harmless, misspelt(os.environ))]) from None
 
 
 def load_database_url(options: dict[str, Any]) -> str:

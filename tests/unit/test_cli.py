@@ -232,6 +232,25 @@ def test_config_as_json_is_one_object() -> None:
     assert shown["DEFAULT_PROMPT"] == {"value": None, "source": "default"}
 
 
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_config_warns_of_a_misspelt_setting(form: tuple[str, ...]) -> None:
+    result = imagegen("config", *form, **ENOUGH, IMAGEGEN_DAILY_LIMT="5")
+
+    assert result.exit_code == 0
+    assert result.stderr == (
+        "imagegen: IMAGEGEN_DAILY_LIMT is no setting: did you mean IMAGEGEN_DAILY_LIMIT?\n"
+    )
+
+
+def test_a_start_without_a_setting_says_under_which_name_it_was_given() -> None:
+    result = imagegen("worker", REPLICATE_API_TOKEN=TOKEN, IMAGEGEN_DATABASE_URL=DATABASE_URL)
+
+    assert result.exit_code == CONFIGURATION
+    assert [line.partition(": ")[2] for line in result.stderr.splitlines()[1:]] == [
+        "IMAGEGEN_DATABASE_URL is no setting: did you mean DATABASE_URL?"
+    ]
+
+
 def test_config_tells_what_is_wrong_and_still_shows_the_rest() -> None:
     result = imagegen("config", **ENOUGH, IMAGEGEN_PROCS="many")
 

@@ -297,6 +297,46 @@ def test_the_secrets_are_the_token_the_url_and_the_password_in_each_form(
     assert set(with_environment(DATABASE_URL=url).secrets) == {"r8_secret", url} | passwords
 
 
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("IMAGEGEN_DAILY_LIMT", "did you mean IMAGEGEN_DAILY_LIMIT?"),
+        ("IMAGEGEN_daily_limit", "did you mean IMAGEGEN_DAILY_LIMIT?"),
+        ("IMAGEGEN_METRIC_PORT", "did you mean IMAGEGEN_METRICS_PORT?"),
+        ("IMAGEGEN_LEASE", "did you mean IMAGEGEN_LEASE_SECONDS?"),
+        ("IMAGEGEN_GIVE_UP_AFTER", "did you mean IMAGEGEN_GIVE_UP_AFTER_SECONDS?"),
+        ("IMAGEGEN_SLOTS", "did you mean WORKER_BATCH_SIZE?"),
+        ("IMAGEGEN_DATABASE_URL", "did you mean DATABASE_URL?"),
+        ("IMAGEGEN_POLL_INTERVAL_SECONDS", "did you mean POLL_INTERVAL_SECONDS?"),
+        ("IMAGEGEN_UNHEARD_OF", "see `imagegen config`"),
+    ],
+)
+def test_a_misspelt_setting_is_told_with_the_one_that_was_meant(variable: str, meant: str) -> None:
+    lines = settings.misspelt({variable: "secret", "IMAGEGEN_PROCS": "2", "DAILY_LIMT": "5"})
+
+    assert lines == [f"{variable} is no setting: {meant}"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("IMAGEGEN_DAILY_LIMT", ""),
+        ("IMAGEGEN_CRASH_AT", "posted:kill:/tmp/once"),
+        ("IMAGEGEN_TEST_POSTGRES", "embedded"),
+        ("IMAGEGEN_DRILL_SEED", "1"),
+        ("_IMAGEGEN_COMPLETE", "bash_source"),
+        ("IMAGEGEN_SERVICE_HOST", "10.0.0.1"),
+        ("IMAGEGEN_SERVICE_PORT_METRICS", "9464"),
+        ("IMAGEGEN_PORT", "tcp://10.0.0.1:9464"),
+        ("IMAGEGEN_PORT_9464_TCP_ADDR", "10.0.0.1"),
+    ],
+)
+def test_what_is_empty_of_the_tests_or_of_kubernetes_is_no_misspelt_setting(
+    variable: str, value: str
+) -> None:
+    assert settings.misspelt({variable: value}) == []
+
+
 def test_settings_do_not_show_themselves() -> None:
     shown = f"{with_environment()!r} {with_environment()}"
 
