@@ -17,6 +17,7 @@ from imagegen import prompts
 MODEL = re.compile(r"[a-z0-9][a-z0-9._-]*/[a-z0-9][a-z0-9._-]*(:[0-9a-f]{64})?", re.I)
 VERSION = re.compile(r"[0-9a-f]{64}")
 SECONDS_OF = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+YES_OR_NO = ("yes", "no")
 MOST_MONEY = 1_000_000.0
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 # Replicate's tokens begin so; before the @ of a URL stands a password.
@@ -120,7 +121,7 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 
 def yes_or_no(value: str) -> bool:
-    return one_of("yes", "no")(value) == "yes"
+    return one_of(*YES_OR_NO)(value) == "yes"
 
 
 def input_name(value: str) -> str | None:

@@ -14,6 +14,8 @@ from typing import Any
 from imagegen import checks, connection_url, hiding
 
 CONFIGURATION = 78  # exit code EX_CONFIG of sysexits.h: nobody need try again before it is mended
+LOG_FORMATS = ("auto", "json", "text")
+LOG_LEVELS = ("debug", "info", "warning", "error")
 PREFIX = "IMAGEGEN_"
 # Of the tests and drills; of a Kubernetes service or a Docker link whose name begins as ours.
 NO_SETTINGS = re.compile(
@@ -38,10 +40,13 @@ def setting(
     *,
     optional: bool = False,
     secret: bool = False,
+    choices: tuple[str, ...] = (),
 ) -> Any:
-    """A field of `Settings`. The default is text too: it passes the same check as a given value."""
+    """A field of `Settings`. The default is text too: it passes the same check as a given value.
+    The choices are what a shell offers."""
     metadata = {"variable": variable, "parse": parse, "help": help, "default": default}
-    return field(metadata=metadata | {"optional": optional, "secret": secret})
+    kind = {"optional": optional, "secret": secret, "choices": choices}
+    return field(metadata=metadata | kind)
 
 
 @dataclass(frozen=True, repr=False)
@@ -103,6 +108,7 @@ class Settings:
     replace_lost: bool = setting(
         "IMAGEGEN_REPLACE_LOST", checks.yes_or_no,
         "Whether to pay again for an image that was paid for and lost at Replicate.", "no",
+        choices=checks.YES_OR_NO,
     )  # fmt: skip
     give_up_after_seconds: float = setting(
         "IMAGEGEN_GIVE_UP_AFTER_SECONDS", checks.seconds(least=1, most=31_536_000),
@@ -150,12 +156,12 @@ class Settings:
         "Their port; 0 takes a free one and logs it.", "9464",
     )  # fmt: skip
     log_format: str = setting(
-        "IMAGEGEN_LOG_FORMAT", checks.one_of("auto", "json", "text"),
-        "auto: text on a terminal, JSON lines elsewhere.", "auto",
+        "IMAGEGEN_LOG_FORMAT", checks.one_of(*LOG_FORMATS),
+        "auto: text on a terminal, JSON lines elsewhere.", "auto", choices=LOG_FORMATS,
     )  # fmt: skip
     log_level: str = setting(
-        "IMAGEGEN_LOG_LEVEL", checks.one_of("debug", "info", "warning", "error"),
-        "From what level.", "info",
+        "IMAGEGEN_LOG_LEVEL", checks.one_of(*LOG_LEVELS),
+        "From what level.", "info", choices=LOG_LEVELS,
     )  # fmt: skip
 
     @property

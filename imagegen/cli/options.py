@@ -1,7 +1,7 @@
 """Options made from the settings, and errors told in one line."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -40,11 +40,21 @@ def settings_options(*names: str) -> Callable[[Command], Command]:
                 option_name(item),
                 item.name,
                 metavar="TEXT",
+                shell_complete=offered(about["choices"]),
                 help=f"{about['help']}  [{about['variable']}{default}]",
             )(command)
         return command
 
     return add
+
+
+def offered(choices: Iterable[str]) -> Callable[..., list[str]]:
+    """What a shell offers for an option. click.Choice would check as well, in words of its own."""
+
+    def complete(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+        return [choice for choice in choices if choice.startswith(incomplete.lower())]
+
+    return complete
 
 
 def load_settings(options: dict[str, Any]) -> Settings:
