@@ -10,14 +10,14 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from imagegen import prompts
 
 MODEL = re.compile(r"[a-z0-9][a-z0-9._-]*/[a-z0-9][a-z0-9._-]*(:[0-9a-f]{64})?", re.I)
 VERSION = re.compile(r"[0-9a-f]{64}")
-SECRET_PARTS = ("password", "sslpassword")
 SECONDS_OF = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+YES_OR_NO = ("yes", "no")
 MOST_MONEY = 1_000_000.0
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 # Replicate's tokens begin so; before the @ of a URL stands a password.
@@ -121,7 +121,7 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 
 def yes_or_no(value: str) -> bool:
-    return one_of("yes", "no")(value) == "yes"
+    return one_of(*YES_OR_NO)(value) == "yes"
 
 
 def input_name(value: str) -> str | None:
@@ -139,34 +139,6 @@ def prompt(value: str) -> str:
         most = prompts.MAX_CHARACTERS
         given = str(len(value)) if len(value) > most else "a blank one"
         raise WrongValueError(f"a prompt of 1 to {most} characters, not {given}") from None
-
-
-def postgres_url(value: str) -> str:
-    """The value is never repeated in the message: it holds a password."""
-    example = "a PostgreSQL URL such as postgresql://user:password@host:5432/database"
-    url = value.strip()
-    ports = url_parts(url).get("port", "5432").split(",")
-    if not url.startswith(("postgresql://", "postgres://")) or not url_parts(url):
-        raise WrongValueError(example)
-    # Python refuses to read a number of thousands of digits.
-    if not all(re.fullmatch(r"\d{1,5}", port) and int(port) < 65536 for port in ports if port):
-        raise WrongValueError(example)
-    return url
-
-
-def url_parts(url: str) -> dict[str, str]:
-    """A database URL as libpq reads it, by its words (host, port, user …); empty where it cannot.
-
-    urlsplit disagrees with libpq about passwords with `#` or `?` in them, and several hosts.
-    """
-    import psycopg  # noqa: PLC0415 (slow to import, and `--help` reads this module)
-    from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415
-
-    try:
-        found = conninfo_to_dict(url)
-    except (psycopg.ProgrammingError, UnicodeError):
-        return {}
-    return {name: str(part) for name, part in found.items() if part is not None}
 
 
 def api_token(value: str) -> str:
@@ -225,16 +197,3 @@ def api_url(value: str) -> str:
     if not re.fullmatch(r"[\x21-\x7e]+", value.strip()) or re.search("[@?#]", value):
         raise WrongValueError(example)
     return value.strip().rstrip("/")
-
-
-def url_secrets(url: str) -> list[str]:
-    """A database URL and the passwords in it, decoded and as they may be written in a URL."""
-    found = url_parts(url)
-    # The program's own name stands in every other line: to hide it there would tell the password.
-    words = [found[name] for name in SECRET_PARTS if name in found and found[name] != "imagegen"]
-    return [
-        url,
-        *words,
-        *(quote(word, safe="") for word in words),
-        *(quote(word) for word in words),
-    ]

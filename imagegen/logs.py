@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 import threading
 import time
@@ -18,6 +19,10 @@ log = logging.getLogger("imagegen")
 HIDDEN = "[hidden]"
 # What every log record has, so that what remains is what the caller said with `extra`.
 STANDARD = set(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+# thing.action.outcome: what imagegen itself calls an event.
+EVENT = re.compile(r"[a-z_]+(\.[a-z_]+)+")
+# Fields that hold nothing from elsewhere: filters and dashboards go by them.
+OWN_FIELDS = ("timestamp", "level", "worker", "event")
 
 
 class Redactor:
@@ -50,12 +55,22 @@ class JsonLines(JsonFormatter):
         log_data["timestamp"] = datetime.fromtimestamp(record.created, UTC).isoformat()
         log_data["level"] = record.levelname.lower()
         log_data["worker"] = self._worker
-        log_data["event"] = record.getMessage()
+        log_data["event"] = _event(record, self._redact)
         super().add_fields(log_data, record, message_dict)
         log_data.pop("message", None)
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
-        return {name: _redacted(value, self._redact) for name, value in log_data.items()}
+        return {
+            name: value if name in OWN_FIELDS else _redacted(value, self._redact)
+            for name, value in log_data.items()
+        }
+
+
+def _event(record: logging.LogRecord, redact: Redactor) -> str:
+    """The name of an event as it is; what a library says in its place, without secrets."""
+    said = record.getMessage()
+    is_own = record.name == log.name and EVENT.fullmatch(said)
+    return said if is_own else redact(said)
 
 
 def _redacted(value: object, redact: Redactor) -> object:
@@ -81,13 +96,20 @@ class TextLines(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
         extra = {name: value for name, value in vars(record).items() if name not in STANDARD}
+        record.message = _event(record, self._redact)
         line = super().formatMessage(record)
         if record.levelno >= logging.WARNING:
             line = f"{line} [{record.levelname.lower()}]"
         return " ".join([line, *(f"{name}={self._field(value)}" for name, value in extra.items())])
 
     def format(self, record: logging.LogRecord) -> str:
-        return _harmless(self._redact(super().format(record)))
+        return _harmless(super().format(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 (logging's name)
+        return self._redact(super().formatException(ei))
+
+    def formatStack(self, stack_info: str) -> str:  # noqa: N802 (logging's name)
+        return self._redact(super().formatStack(stack_info))
 
     def _field(self, value: object) -> str:
         """In one line, in quotes where it has spaces."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from imagegen import database, encoding, logs, metric_files, privileges
 from imagegen.logs import log
-from imagegen.settings import CONFIGURATION, Settings
+from imagegen.settings import CONFIGURATION, Settings, misspelt
 
 if TYPE_CHECKING:
     from imagegen.child import Life
@@ -43,6 +43,7 @@ def supervise(settings: Settings) -> int:
     database.NotMigratedError or one of database.AWAY.
     """
     _configure_logs(settings, "supervisor")
+    _tell_misspelt_settings()
     _check_database(settings)
     load_certificates()
     listening = listen(settings.metrics_host, settings.metrics_port)
@@ -90,6 +91,7 @@ def work(settings: Settings) -> None:
     """Run one worker in the foreground, without a supervisor or an exporter."""
     settings = replace(settings, procs=1)  # it shares the account's rates with no other
     _configure_logs(settings, "worker")
+    _tell_misspelt_settings()
     load_certificates()
     from imagegen.worker import Worker  # noqa: PLC0415
 
@@ -136,6 +138,11 @@ def _run_until_stopped(worker: "Worker", stops: list[signal.Signals]) -> None:
 
 def _configure_logs(settings: Settings, worker: str) -> None:
     logs.configure(settings.log_format, settings.log_level, settings.secrets, worker)
+
+
+def _tell_misspelt_settings() -> None:
+    for line in misspelt(os.environ):
+        log.warning("setting.unknown", extra={"error": line})
 
 
 def _check_database(settings: Settings) -> None:

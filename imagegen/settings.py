@@ -4,14 +4,24 @@ A setting is given as an option (`--lease 20`) or as an environment variable
 (`IMAGEGEN_LEASE_SECONDS`); the option wins. Values are checked here and nowhere else.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from imagegen import checks
+from imagegen import checks, connection_url, hiding
 
 CONFIGURATION = 78  # exit code EX_CONFIG of sysexits.h: nobody need try again before it is mended
+LOG_FORMATS = ("auto", "json", "text")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+PREFIX = "IMAGEGEN_"
+# Of the tests and drills; of a Kubernetes service or a Docker link whose name begins as ours.
+NO_SETTINGS = re.compile(
+    r"CRASH_AT|DRILL_\w+|TEST_\w+|(\w+_)?SERVICE_(HOST|PORT(_\w+)?)|(\w+_)?PORT_\d+_\w+"
+)
+LINK = re.compile(r"(tcp|udp|sctp)://")  # the value of their IMAGEGEN_PORT
 
 
 class ConfigurationError(Exception):
@@ -30,16 +40,19 @@ def setting(
     *,
     optional: bool = False,
     secret: bool = False,
+    choices: tuple[str, ...] = (),
 ) -> Any:
-    """A field of `Settings`. The default is text too: it passes the same check as a given value."""
+    """A field of `Settings`. The default is text too: it passes the same check as a given value.
+    The choices are what a shell offers."""
     metadata = {"variable": variable, "parse": parse, "help": help, "default": default}
-    return field(metadata=metadata | {"optional": optional, "secret": secret})
+    kind = {"optional": optional, "secret": secret, "choices": choices}
+    return field(metadata=metadata | kind)
 
 
 @dataclass(frozen=True, repr=False)
 class Settings:
     database_url: str = setting(
-        "DATABASE_URL", checks.postgres_url, "PostgreSQL, as postgresql://user:password@host:port/name.",
+        "DATABASE_URL", connection_url.check, "PostgreSQL, as postgresql://user:password@host:port/name.",
         secret=True,
     )  # fmt: skip
     replicate_api_token: str = setting(
@@ -95,6 +108,7 @@ class Settings:
     replace_lost: bool = setting(
         "IMAGEGEN_REPLACE_LOST", checks.yes_or_no,
         "Whether to pay again for an image that was paid for and lost at Replicate.", "no",
+        choices=checks.YES_OR_NO,
     )  # fmt: skip
     give_up_after_seconds: float = setting(
         "IMAGEGEN_GIVE_UP_AFTER_SECONDS", checks.seconds(least=1, most=31_536_000),
@@ -142,18 +156,18 @@ class Settings:
         "Their port; 0 takes a free one and logs it.", "9464",
     )  # fmt: skip
     log_format: str = setting(
-        "IMAGEGEN_LOG_FORMAT", checks.one_of("auto", "json", "text"),
-        "auto: text on a terminal, JSON lines elsewhere.", "auto",
+        "IMAGEGEN_LOG_FORMAT", checks.one_of(*LOG_FORMATS),
+        "auto: text on a terminal, JSON lines elsewhere.", "auto", choices=LOG_FORMATS,
     )  # fmt: skip
     log_level: str = setting(
-        "IMAGEGEN_LOG_LEVEL", checks.one_of("debug", "info", "warning", "error"),
-        "From what level.", "info",
+        "IMAGEGEN_LOG_LEVEL", checks.one_of(*LOG_LEVELS),
+        "From what level.", "info", choices=LOG_LEVELS,
     )  # fmt: skip
 
     @property
     def secrets(self) -> list[str]:
         """What must never be shown: the token, the URL with its password, the password alone."""
-        return [self.replicate_api_token, *checks.url_secrets(self.database_url)]
+        return secrets_of(self.replicate_api_token, self.database_url)
 
     @property
     def fixed_prompts(self) -> dict[str, str]:
@@ -163,6 +177,14 @@ class Settings:
             "DEFAULT_PROMPT": self.default_prompt,
         }
         return {variable: prompt for variable, prompt in found.items() if prompt is not None}
+
+
+def secrets_of(api_token: str | None, database_url: str | None) -> list[str]:
+    """The same of settings that may be missing."""
+    return [
+        *(hiding.forms(api_token) if api_token else []),
+        *(connection_url.secrets(database_url) if database_url else []),
+    ]
 
 
 def all_settings() -> tuple[Field[Any], ...]:
@@ -233,6 +255,28 @@ def _as_given(
     """A setting by the name under which its user knows it."""
     _, source = given(item, environment, options)
     return option_name(item) if source == "option" else str(item.metadata["variable"])
+
+
+def misspelt(environment: Mapping[str, str]) -> list[str]:
+    """A line for each variable that is named as a setting and is none, with the nearest one."""
+    known = {item.metadata["variable"] for item in all_settings()}
+    return [
+        f"{variable} is no setting: {_meant(variable)}"
+        for variable, text in sorted(environment.items())
+        if variable.startswith(PREFIX) and text and variable not in known
+        if not NO_SETTINGS.fullmatch(variable.removeprefix(PREFIX)) and not LINK.match(text)
+    ]
+
+
+def _meant(variable: str) -> str:
+    """Options are remembered as well: IMAGEGEN_SLOTS is WORKER_BATCH_SIZE, or --slots."""
+    names: dict[str, str] = {}
+    for item in all_settings():
+        named = item.metadata["variable"]
+        option = option_name(item).removeprefix("--").replace("-", "_").upper()
+        names |= {named.removeprefix(PREFIX): named, option: named}
+    near = get_close_matches(variable.removeprefix(PREFIX).upper(), names, n=1)
+    return f"did you mean {names[near[0]]}?" if near else "see `imagegen config`"
 
 
 assert all(item.default is MISSING for item in all_settings())  # noqa: S101 (defaults are text)

@@ -6,10 +6,11 @@ from typing import Any
 
 import click
 
-from imagegen.checks import SECRET_PARTS, url_parts
 from imagegen.cli.options import misconfigured, settings_options
+from imagegen.cli.tables import harmless
+from imagegen.connection_url import SECRET_PARTS, parts_of
 from imagegen.logs import HIDDEN
-from imagegen.settings import all_settings, given, read
+from imagegen.settings import all_settings, given, misspelt, read
 
 
 @click.command()
@@ -39,6 +40,8 @@ def config(*, as_json: bool, **options: str | None) -> None:
             click.echo(f"{variable:<32} {text}  ({source})")
     if as_json:
         click.echo(json.dumps(shown, indent=2, default=str))
+    for line in misspelt(os.environ):
+        click.echo(f"imagegen: {harmless(line)}", err=True)
     if wrong:
         raise misconfigured(wrong)
 
@@ -58,5 +61,6 @@ def _as_given(value: object) -> str:
 
 def _without_passwords(url: str) -> str:
     """A database URL in libpq's other form, word by word."""
-    words = url_parts(url) | {name: HIDDEN for name in SECRET_PARTS if name in url_parts(url)}
+    parts = parts_of(url)
+    words = parts | {name: HIDDEN for name in SECRET_PARTS if name in parts}
     return " ".join(f"{name}={word}" for name, word in words.items())

@@ -1,20 +1,22 @@
 """Options made from the settings, and errors told in one line."""
 
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagegen.checks import url_secrets
+from imagegen import connection_url
 from imagegen.cli.progress import waiting
+from imagegen.cli.tables import harmless
 from imagegen.settings import (
     CONFIGURATION,
     ConfigurationError,
     Settings,
     all_settings,
     load,
+    misspelt,
     option_name,
     read,
 )
@@ -38,11 +40,21 @@ def settings_options(*names: str, without: Collection[str] = ()) -> Callable[[Co
                 option_name(item),
                 item.name,
                 metavar="TEXT",
+                shell_complete=offered(about["choices"]),
                 help=f"{about['help']}  [{about['variable']}{default}]",
             )(command)
         return command
 
     return add
+
+
+def offered(choices: Iterable[str]) -> Callable[..., list[str]]:
+    """What a shell offers for an option. click.Choice would check as well, in words of its own."""
+
+    def complete(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+        return [choice for choice in choices if choice.startswith(incomplete.lower())]
+
+    return complete
 
 
 def load_settings(options: dict[str, Any], *, without: Collection[str] = ()) -> Settings:
@@ -53,7 +65,7 @@ def load_settings(options: dict[str, Any], *, without: Collection[str] = ()) -> 
     try:
         return load(environment, options)
     except ConfigurationError as error:
-        raise misconfigured(error.lines) from None
+        raise misconfigured([*error.lines, *map(harmless, misspelt(os.environ))]) from None
 
 
 def load_database_url(options: dict[str, Any]) -> str:
@@ -77,7 +89,7 @@ def told_in_one_line(database_url: str) -> Iterator[None]:
     from imagegen.logs import Redactor  # noqa: PLC0415
     from imagegen.service import CannotStartError  # noqa: PLC0415
 
-    redact = Redactor(url_secrets(database_url))
+    redact = Redactor(connection_url.secrets(database_url))
     try:
         yield
     except (NotMigratedError, CannotStartError) as error:

@@ -15,6 +15,7 @@ from imagegen.cli.options import (
     connected,
     failed,
     load_database_url,
+    offered,
     settings_options,
     told_in_one_line,
 )
@@ -50,9 +51,15 @@ def tokens() -> None:
     """
 
 
+def _offer_statuses(context: click.Context, option: click.Parameter, typed: str) -> list[str]:
+    from imagegen.database import STATUSES  # noqa: PLC0415
+
+    return offered(STATUSES)(context, option, typed)
+
+
 @tokens.command("list")
 @click.option(
-    "--status", "statuses", multiple=True, metavar="STATUS",
+    "--status", "statuses", multiple=True, metavar="STATUS", shell_complete=_offer_statuses,
     help="With this status, as failed; may be repeated.",
 )  # fmt: skip
 @click.option("--author", metavar="WALLET", help="By this author.")

@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from imagegen.checks import url_secrets
 from imagegen.doctor import host, provider
 from imagegen.doctor.database import check_database
 from imagegen.doctor.findings import Finding, Findings, ok, warning, wrong
 from imagegen.doctor.leftovers import check_leftovers
 from imagegen.doctor.model import check_model
 from imagegen.logs import Redactor
-from imagegen.settings import Settings, all_settings, option_name, read
+from imagegen.settings import Settings, all_settings, misspelt, option_name, read, secrets_of
 
 # Connecting gives up after 5 s and a statement after 10 s: this is for what has no end of its own,
 # as a look-up of a name.
@@ -51,9 +50,9 @@ def examine(
     """Everything that there is to find, without a secret in it; takes 20 s at most. `waits_for`
     is told of each check that has not ended when it is its turn."""
     values, lines = read(environment, options, [item.name for item in all_settings()])
-    token, url = values.get("replicate_api_token"), values.get("database_url")
-    redact = Redactor([token or "", *url_secrets(url or "")])
-    for finding in _examine(values, lines, _unusable(values, options), waits_for):
+    redact = Redactor(secrets_of(values.get("replicate_api_token"), values.get("database_url")))
+    found = _examine(values, lines, _unusable(values, options), misspelt(environment), waits_for)
+    for finding in found:
         yield replace(
             finding, said=redact(finding.said), mend=finding.mend and redact(finding.mend)
         )
@@ -63,6 +62,7 @@ def _examine(
     values: dict[str, Any],
     lines: list[str],
     unusable: dict[str, str],
+    misspelt_ones: list[str],
     waits_for: Callable[[str], None],
 ) -> Findings:
     for line, source in zip(lines, unusable.values(), strict=True):
@@ -70,6 +70,8 @@ def _examine(
         yield wrong("settings", line, mend)
     if not unusable:
         yield ok("settings", "each one is set, or has a default, and is as it must be")
+    for line in misspelt_ones:
+        yield warning("settings", line)
     nothing: dict[str, Any] = dict.fromkeys(unusable)  # no check that is made needs them
     settings = Settings(**values | nothing)
     running = [_Running(check, settings) for check in CHECKS if not unusable.keys() & check.needs]

@@ -1,5 +1,6 @@
 """What is wrong at the start is one clear line, before anything is forked, and tells no secret."""
 
+import json
 import socket
 import uuid
 from pathlib import Path
@@ -45,6 +46,18 @@ def test_a_missing_or_wrong_setting_is_named(
     site.settings[variable] = value
 
     assert told in refused(site, code=78)
+
+
+@pytest.mark.parametrize("command", ["supervise", "worker"])
+def test_a_misspelt_setting_is_a_warning_in_the_log_of_the_start(site: Site, command: str) -> None:
+    site.settings |= {"IMAGEGEN_DAILY_LIMT": "5", "SSL_CERT_FILE": "/nowhere"}  # that ends it
+    done = site.run(command)
+
+    [warning] = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
+    assert (warning["event"], warning["level"]) == ("setting.unknown", "warning")
+    assert warning["error"] == (
+        "IMAGEGEN_DAILY_LIMT is no setting: did you mean IMAGEGEN_DAILY_LIMIT?"
+    )
 
 
 def test_every_wrong_setting_has_its_line(site: Site) -> None:

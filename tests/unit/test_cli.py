@@ -167,6 +167,17 @@ def test_a_database_that_is_away_is_told_in_one_line_without_its_password() -> N
     assert "word" not in result.stderr
 
 
+@pytest.mark.parametrize("command", [("tokens", "list"), ("config",), ("supervise",)])
+def test_no_part_of_a_password_with_an_at_sign_is_shown_as_a_host(command: tuple[str, ...]) -> None:
+    url = "postgresql://imagegen:s3cr@t!pass@127.0.0.1/x"
+    result = imagegen(*command, DATABASE_URL=url, REPLICATE_API_TOKEN=TOKEN)
+
+    assert result.exit_code == CONFIGURATION
+    assert "write @ as %40" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert "t!pass" not in result.output
+
+
 # imagegen config
 
 
@@ -241,6 +252,25 @@ def test_config_as_json_is_one_object() -> None:
     assert shown["IMAGEGEN_REPLACE_LOST"] == {"value": True, "source": "environment"}
     assert shown["IMAGEGEN_MODEL_INPUT"] == {"value": {}, "source": "default"}
     assert shown["DEFAULT_PROMPT"] == {"value": None, "source": "default"}
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_config_warns_of_a_misspelt_setting(form: tuple[str, ...]) -> None:
+    result = imagegen("config", *form, **ENOUGH, IMAGEGEN_DAILY_LIMT="5")
+
+    assert result.exit_code == 0
+    assert result.stderr == (
+        "imagegen: IMAGEGEN_DAILY_LIMT is no setting: did you mean IMAGEGEN_DAILY_LIMIT?\n"
+    )
+
+
+def test_a_start_without_a_setting_says_under_which_name_it_was_given() -> None:
+    result = imagegen("worker", REPLICATE_API_TOKEN=TOKEN, IMAGEGEN_DATABASE_URL=DATABASE_URL)
+
+    assert result.exit_code == CONFIGURATION
+    assert [line.partition(": ")[2] for line in result.stderr.splitlines()[1:]] == [
+        "IMAGEGEN_DATABASE_URL is no setting: did you mean DATABASE_URL?"
+    ]
 
 
 def test_config_tells_what_is_wrong_and_still_shows_the_rest() -> None:

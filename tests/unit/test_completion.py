@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from imagegen.database import STATUSES
+
 
 def imagegen(**environment: str) -> str:
     return subprocess.run(
@@ -27,3 +29,23 @@ def test_commands_and_options_are_completed() -> None:
 
     assert imagegen(_IMAGEGEN_COMPLETE="bash_complete", **command) == "plain,status\n"
     assert imagegen(_IMAGEGEN_COMPLETE="bash_complete", **option) == "plain,--watch\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("supervise --log-level ", ["debug", "info", "warning", "error"]),
+        ("worker --log-format j", ["json"]),
+        ("config --replace-lost ", ["yes", "no"]),
+        ("tokens list --status ", list(STATUSES)),
+        ("tokens list --status F", ["failed"]),
+        ("tokens list --error-kind trans", ["transient"]),
+        ("supervise --procs ", []),
+    ],
+)
+def test_the_values_of_an_option_are_completed(typed: str, offered: list[str]) -> None:
+    words = typed.split()
+    line = {"COMP_WORDS": f"imagegen {typed}", "COMP_CWORD": str(len(words) + typed.endswith(" "))}
+    shown = imagegen(_IMAGEGEN_COMPLETE="bash_complete", **line)
+
+    assert sorted(shown.split()) == sorted(f"plain,{choice}" for choice in offered)

@@ -284,6 +284,15 @@ def test_a_check_that_hangs_is_named_while_it_is_waited_for_and_not_for_long(
     assert waited_for[0] == "hanging"
 
 
+def test_a_misspelt_setting_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(examination, "CHECKS", ())
+    found = list(examine({"IMAGEGEN_DAILY_LIMT": "5"}, {}))
+
+    assert [each.said for each in found if each.level is Level.WARNING] == [
+        "IMAGEGEN_DAILY_LIMT is no setting: did you mean IMAGEGEN_DAILY_LIMIT?"
+    ]
+
+
 def test_a_wrong_option_is_mended_by_the_option() -> None:
     found = examine({"IMAGEGEN_LEASE_SECONDS": "20"}, {"lease_seconds": "0"})
 

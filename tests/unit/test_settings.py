@@ -164,8 +164,50 @@ def test_a_wrong_database_url_is_told_without_its_password(url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("password", "mend"),
+    [
+        ("s3cr@t!pass", "@ as %40"),
+        ("s3cr/t!pass", "/ as %2F"),
+        ("s3cr%t!pass", "% as %25"),
+        ("s3cr t!pass", "a blank as %20"),
+        ("s3cr@t/pass", "/ as %2F and @ as %40"),
+        ("s3cr/t?pass", "/ as %2F and ? as %3F"),
+        ("s3cr@t?pass", "? as %3F and @ as %40"),
+        ("5432/t#pass", "# as %23 and / as %2F"),
+    ],
+)
+@pytest.mark.parametrize("place", ["127.0.0.1/x", "one:1,two:2/x?sslmode=require"])
+def test_the_character_that_cuts_a_password_short_is_named_with_its_escape(
+    password: str, mend: str, place: str
+) -> None:
+    [line] = complaints(ENOUGH | {"DATABASE_URL": f"postgresql://user:{password}@{place}"})
+
+    assert line == (
+        "DATABASE_URL must be a PostgreSQL URL such as postgresql://user:password@host:5432/database"
+        f"; inside its user, password or database write {mend}"
+    )
+
+
+def test_a_parameter_that_libpq_does_not_know_is_named() -> None:
+    url = "postgresql://user:pass-word@host/db?sslmode=require&bogus=1"
+    [line] = complaints(ENOUGH | {"DATABASE_URL": url})
+
+    assert line.endswith(", without the parameter 'bogus': libpq knows none of this name")
+    assert "pass-word" not in line
+
+
+def test_what_may_be_the_rest_of_a_password_is_not_named_as_a_parameter() -> None:
+    [line] = complaints(ENOUGH | {"DATABASE_URL": "postgresql://host/db?password=pass&word=1"})
+
+    assert "word=" not in line
+    assert "'word'" not in line
+
+
+@pytest.mark.parametrize(
     "url",
     [
+        "postgresql://user:pass-word@host/tokens?application_name=me@home",
+        "postgresql://us%40er:p%40ss%2Fw%25rd@host/tokens",
         "postgresql://user:pass-word@one:5432,two:5433/tokens?target_session_attrs=read-write",
         "postgresql://user:pass-word@one,two/tokens",
         "postgresql:///tokens?host=/run/postgresql",
@@ -262,13 +304,13 @@ def test_the_api_may_be_a_proxy_or_stand_on_this_machine(given: str, used: str) 
 @pytest.mark.parametrize(
     ("url", "passwords"),
     [
-        ("postgresql://user:plain@host/db", {"plain"}),
+        ("postgresql://user:pl41n-pw@host/db", {"pl41n-pw"}),
         ("postgresql://user:p%40ss%22@host/db", {"p%40ss%22", 'p@ss"'}),
-        ("postgresql://host/db?user=u&password=plain", {"plain"}),
-        ("postgresql://host/db?password=p%26w&sslpassword=key", {"p%26w", "p&w", "key"}),
+        ("postgresql://host/db?user=u&password=pl41n-pw", {"pl41n-pw"}),
+        ("postgresql://host/db?password=p%26w&sslpassword=k3y", {"p%26w", "p&w", "k3y"}),
         ("postgresql://user:pa#ss@host/db", {"pa#ss", "pa%23ss"}),
         ("postgresql://user:pa?ss@host/db", {"pa?ss", "pa%3Fss"}),
-        ("postgresql://user:plain@one:1,two:2/db", {"plain"}),
+        ("postgresql://user:pl41n-pw@one:1,two:2/db", {"pl41n-pw"}),
         ("postgresql://host/db", set()),
     ],
 )
@@ -278,10 +320,44 @@ def test_the_secrets_are_the_token_the_url_and_the_password_in_each_form(
     assert set(with_environment(DATABASE_URL=url).secrets) == {"r8_secret", url} | passwords
 
 
-def test_the_programs_own_name_is_no_secret_to_hide_wherever_it_stands() -> None:
-    url = "postgresql://imagegen:imagegen@localhost/imagegen"
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("IMAGEGEN_DAILY_LIMT", "did you mean IMAGEGEN_DAILY_LIMIT?"),
+        ("IMAGEGEN_daily_limit", "did you mean IMAGEGEN_DAILY_LIMIT?"),
+        ("IMAGEGEN_METRIC_PORT", "did you mean IMAGEGEN_METRICS_PORT?"),
+        ("IMAGEGEN_LEASE", "did you mean IMAGEGEN_LEASE_SECONDS?"),
+        ("IMAGEGEN_GIVE_UP_AFTER", "did you mean IMAGEGEN_GIVE_UP_AFTER_SECONDS?"),
+        ("IMAGEGEN_SLOTS", "did you mean WORKER_BATCH_SIZE?"),
+        ("IMAGEGEN_DATABASE_URL", "did you mean DATABASE_URL?"),
+        ("IMAGEGEN_POLL_INTERVAL_SECONDS", "did you mean POLL_INTERVAL_SECONDS?"),
+        ("IMAGEGEN_UNHEARD_OF", "see `imagegen config`"),
+    ],
+)
+def test_a_misspelt_setting_is_told_with_the_one_that_was_meant(variable: str, meant: str) -> None:
+    lines = settings.misspelt({variable: "secret", "IMAGEGEN_PROCS": "2", "DAILY_LIMT": "5"})
 
-    assert set(with_environment(DATABASE_URL=url).secrets) == {"r8_secret", url}
+    assert lines == [f"{variable} is no setting: {meant}"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("IMAGEGEN_DAILY_LIMT", ""),
+        ("IMAGEGEN_CRASH_AT", "posted:kill:/tmp/once"),
+        ("IMAGEGEN_TEST_POSTGRES", "embedded"),
+        ("IMAGEGEN_DRILL_SEED", "1"),
+        ("_IMAGEGEN_COMPLETE", "bash_source"),
+        ("IMAGEGEN_SERVICE_HOST", "10.0.0.1"),
+        ("IMAGEGEN_SERVICE_PORT_METRICS", "9464"),
+        ("IMAGEGEN_PORT", "tcp://10.0.0.1:9464"),
+        ("IMAGEGEN_PORT_9464_TCP_ADDR", "10.0.0.1"),
+    ],
+)
+def test_what_is_empty_of_the_tests_or_of_kubernetes_is_no_misspelt_setting(
+    variable: str, value: str
+) -> None:
+    assert settings.misspelt({variable: value}) == []
 
 
 def test_settings_do_not_show_themselves() -> None:
