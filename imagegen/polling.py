@@ -14,7 +14,7 @@ LONGEST_STEP_SECONDS = 10.0
 # Each wait is a part of the time that has passed: near the typical time a small one, so that an
 # image is noticed early; a prediction that takes much longer is looked at ever more seldom.
 FIRST_STEP = 0.1
-STEP_GROWTH = 1.4
+STEP_GROWTH = 1.5
 LARGEST_STEP = 0.5
 JITTER = 0.1
 
