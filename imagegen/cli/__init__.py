@@ -40,6 +40,10 @@ def cli(context: click.Context) -> None:
     os.environ.pop("REPLICATE_POLL_INTERVAL", None)
 
 
+# A list of commands has less room than the first lines of these.
+supervise.short_help = "Turn tokens into images, with several workers: the main job."
+worker.short_help = "Run one worker in the foreground, without a supervisor."
+
 for command in (supervise, worker, status, tokens, spend, doctor, enqueue, demo, db, config):
     cli.add_command(command)
 

@@ -17,7 +17,9 @@ from imagegen.settings import all_settings, given, misspelt, read
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 @settings_options()
 def config(*, as_json: bool, **options: str | None) -> None:
-    """Show every setting, its value and where it comes from; exit with 78 when one is wrong.
+    """Show every setting, its value and where it comes from.
+
+    Exit code 78 when one is missing or wrong.
 
     Example: imagegen config
     """

@@ -107,7 +107,9 @@ def current(*, as_json: bool, **options: str | None) -> None:
 @as_json_option
 @settings_options("database_url")
 def check(*, as_json: bool, **options: str | None) -> None:
-    """Exit with 0 when the database is as this imagegen needs it, with 1 and a line otherwise.
+    """Tell whether the database is as this imagegen needs it.
+
+    Exit code 0 when it is, 1 with the mend otherwise.
 
     Example: imagegen db check
     """

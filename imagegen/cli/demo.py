@@ -29,10 +29,11 @@ ROOMY_WIDTH = 60
 )  # fmt: skip
 @click.option("--live", is_flag=True, help="Use Replicate itself, which costs about $0.06.")
 def demo(*, folder: Path, live: bool) -> None:
-    """Show the main job: twenty mints, a real database, two workers, and what becomes of each.
+    """Show the main job on twenty mints, and what becomes of each.
 
-    Replicate's API is played by a sandbox on this machine; --live uses the real one with
-    REPLICATE_API_TOKEN, where nothing is known to go wrong beforehand. Needs imagegen[demo].
+    The database and the two workers are real. Replicate's API is played by a sandbox on this
+    machine; --live uses the real one with REPLICATE_API_TOKEN, where nothing is known to go wrong
+    beforehand. Needs imagegen[demo].
 
     Example: imagegen demo
     """

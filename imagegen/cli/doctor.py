@@ -2,24 +2,23 @@
 
 import json
 import os
-import sys
 from collections import Counter
 
 import click
 
 from imagegen.cli.options import settings_options
+from imagegen.cli.progress import PassingLine
 from imagegen.cli.tables import harmless
 
 COLOURS = {"ok": "green", "warning": "yellow", "wrong": "red"}
 CHECK_WIDTH = 12
-WAITING = "waiting for "
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 @settings_options()
 def doctor(*, as_json: bool, **options: str | None) -> None:
-    """Look for everything that can be wrong, and tell the mend of each.
+    """Look for all that can be wrong, and tell the mend of each.
 
     Settings, database, permissions, Replicate's credentials and model, ports, folders and limits
     of this host. Nothing is changed and nothing is paid. Takes 20 s at most; exit code 1 when
@@ -31,8 +30,9 @@ def doctor(*, as_json: bool, **options: str | None) -> None:
 
     levels: Counter[str] = Counter(dict.fromkeys(COLOURS, 0))
     found = []
-    for finding in examine(os.environ, options, _show_waiting):
-        _wipe()
+    line = PassingLine()
+    for finding in examine(os.environ, options, lambda check: line.show(f"waiting for {check}")):
+        line.wipe()
         levels[finding.level] += 1
         found.append(vars(finding))
         if not as_json:
@@ -46,18 +46,6 @@ def doctor(*, as_json: bool, **options: str | None) -> None:
         warnings = _counted(levels["warning"], "warning")
         click.echo(f"\n{levels['ok']} ok, {warnings}, {levels['wrong']} wrong")
     raise SystemExit(1 if levels["wrong"] else 0)
-
-
-def _show_waiting(check: str) -> None:
-    """On a terminal; the next finding takes its place."""
-    if sys.stderr.isatty():
-        _wipe()
-        click.echo(f"{WAITING}{check}", nl=False, err=True)
-
-
-def _wipe() -> None:
-    if sys.stderr.isatty():
-        click.echo(f"\r{'':{len(WAITING) + CHECK_WIDTH}}\r", nl=False, err=True)
 
 
 def _counted(number: int, word: str) -> str:

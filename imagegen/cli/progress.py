@@ -1,18 +1,51 @@
 """Signs of life for what takes long, on standard error: the output stays clean."""
 
+import os
+import shutil
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TypeVar
 
 import click
+
+from imagegen.cli.tables import cut, text_width
 
 LONG_SECONDS = 2.0
 WAITING = "imagegen: waiting for an answer"
 
 T = TypeVar("T")
+
+
+class PassingLine:
+    """A line on the terminal whose place another takes; nothing where nobody looks."""
+
+    def __init__(self) -> None:
+        self._width = 0
+
+    def show(self, text: str) -> None:
+        """No wider than the terminal: a line that wraps cannot be wiped off."""
+        if not sys.stderr.isatty():
+            return
+        self.wipe()
+        line = cut(text, max(_columns() - 1, 1))
+        self._width = text_width(line)
+        click.echo(line, nl=False, err=True)
+
+    def wipe(self) -> None:
+        if self._width:
+            click.echo(f"\r{' ' * self._width}\r", nl=False, err=True)
+        self._width = 0
+
+
+def _columns() -> int:
+    """Of the terminal that standard error is: the output may go elsewhere."""
+    columns = 0
+    with suppress(OSError, ValueError):
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+    return shutil.get_terminal_size((columns or 80, 24)).columns
 
 
 @contextmanager
@@ -21,21 +54,15 @@ def waiting() -> Iterator[None]:
     if not sys.stderr.isatty():
         yield
         return
-    shown = threading.Event()
-
-    def show() -> None:
-        shown.set()
-        click.echo(WAITING, nl=False, err=True)
-
-    timer = threading.Timer(LONG_SECONDS, show)
+    line = PassingLine()
+    timer = threading.Timer(LONG_SECONDS, line.show, [WAITING])
     timer.start()
     try:
         yield
     finally:
         timer.cancel()
         timer.join()
-        if shown.is_set():
-            click.echo(f"\r{' ' * len(WAITING)}\r", nl=False, err=True)
+        line.wipe()
 
 
 def shown(steps: Iterator[T], total: int, size: Callable[[T], int]) -> Iterator[T]:

@@ -36,8 +36,9 @@ MONEY = Column("USD", right=True)
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 @settings_options("database_url", "price")
 def spend(*, since: datetime, as_json: bool, **options: str | None) -> None:
-    """Show what Replicate accepted, by day (UTC), model and outcome, and the money for it.
+    """Show what Replicate accepted, and the money for it.
 
+    By day (UTC), model and outcome.
     Images are those that Replicate bills: of predictions that succeeded, whatever became of the
     image then. A question mark says "perhaps": a prediction that was canceled, or whose end
     nobody knows. Seconds are what Replicate computed for. Money is images times the price.

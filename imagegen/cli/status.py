@@ -49,7 +49,7 @@ class Look:
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object; with --watch, a line.")
 @settings_options(*SETTINGS)
 def status(*, watch: bool, as_json: bool, **options: str | None) -> None:
-    """Show the queue, the last hour, and the workers of the supervisor on this host.
+    """Show the queue, the last hour, and the workers of this host.
 
     The queue is the database's, over all hosts. The workers are those of the supervisor that
     serves /metrics on --metrics-host and --metrics-port; without one, the queue is shown all the

@@ -11,6 +11,7 @@ import click
 
 GAP = "  "
 NARROWEST = 8  # a column that is cut further says nothing
+MOST_LINES = 5  # of one cell: a long error leaves the other rows on the screen
 UNITS = {"d": 86_400, "h": 3600, "min": 60}
 
 
@@ -37,7 +38,7 @@ def table(
     columns: Sequence[Column], rows: Iterable[Sequence[str]], width: int | None
 ) -> Iterator[str]:
     """The lines of a table, its titles first, no wider than `width`; where no table fits, some
-    lines for each row."""
+    lines for each row, in which long cells wrap."""
     cells = [[harmless(cell) for cell in row] for row in rows]
     widths = _widths(columns, cells)
     if width is not None and _total(widths) > width:
@@ -69,16 +70,27 @@ def _without_prefixes(columns: Sequence[Column], row: Sequence[str]) -> list[str
 
 
 def _blocks(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int) -> Iterator[str]:
-    """For each row a line for each of its cells that holds something; a blank line between rows."""
-    label_width = max(len(column.title) for column in columns)
-    room = max(width - label_width - len(GAP), NARROWEST)
+    """For each row its cells that hold something, one below the other; a blank line between rows.
+
+    A title stands before its cell, or above it where too little room is left beside it.
+    """
+    label_width = max(len(column.title) for column in columns) + len(GAP)
+    is_beside = width - label_width >= NARROWEST
+    indent = " " * (label_width if is_beside else len(GAP))
+    room = max(width - len(indent), 1)
     for number, row in enumerate(cells):
         if number:
             yield ""
         for column, text in zip(columns, row, strict=True):
-            if text:
-                shown = _coloured(column, text, cut(text, room))
-                yield f"{column.title:<{label_width}}{GAP}{shown}"
+            if not text:
+                continue
+            first = f"{column.title:<{label_width}}"
+            if not is_beside:
+                yield cut(column.title, width)
+                first = indent
+            for shown in wrapped(text, room):
+                yield f"{first}{_coloured(column, text, shown)}"
+                first = indent
 
 
 def _narrowed(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[int]:
@@ -120,6 +132,25 @@ def cut(text: str, width: int) -> str:
             break
         shown += character
     return f"{shown.rstrip()}…"
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """The text in lines of at most so many columns, broken at blanks, or within a word that is
+    wider; the last one is cut where there would be too many."""
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}".lstrip()
+        if text_width(longer) <= width:
+            lines[-1] = longer
+            continue
+        lines += [""] if lines[-1] else []
+        for character in word:
+            if lines[-1] and text_width(lines[-1] + character) > width:
+                lines.append("")
+            lines[-1] += character
+    if len(lines) > MOST_LINES:
+        lines[MOST_LINES - 1 :] = [cut(" ".join(lines[MOST_LINES - 1 :]), width)]
+    return lines
 
 
 def harmless(text: str) -> str:

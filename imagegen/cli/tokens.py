@@ -45,7 +45,7 @@ SHORT_WALLET = 11  # 0x1234…abcd
 
 @click.group()
 def tokens() -> None:
-    """Look at tokens and what became of them, or give them new attempts.
+    """Look at tokens and their stories, or give them new attempts.
 
     Example: imagegen tokens list --status failed
     """
@@ -137,7 +137,9 @@ def _row(token: "Token", width: int | None) -> list[str]:
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 @settings_options("database_url")
 def show(*, token_id: int, as_json: bool, **options: str | None) -> None:
-    """Tell the whole story of a token: every generation, what was sent and what came of it.
+    """Tell the whole story of a token.
+
+    Every generation, what was sent and what came of it.
 
     Example: imagegen tokens show 42
     """
@@ -238,11 +240,12 @@ def retry(
     as_json: bool,
     **options: str | None,
 ) -> None:
-    """Give failed tokens three new attempts, as if they had just been minted.
+    """Give failed tokens three new attempts.
 
-    Tokens that wait or are at work are left alone. One with status `uploading` has an image that
-    was paid for, and is refused; with --lost, and its ID, it gets another image that will be paid
-    for. Asks before it changes all that --failed-since finds, and before it pays again.
+    It is as if they had just been minted. Tokens that wait or are at work are left alone. One with
+    status `uploading` has an image that was paid for, and is refused; with --lost, and its ID, it
+    gets another image that will be paid for. Asks before it changes all that --failed-since finds,
+    and before it pays again.
 
     \b
     Example: imagegen tokens retry 42 43

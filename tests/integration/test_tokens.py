@@ -197,7 +197,8 @@ def test_on_a_narrow_terminal_each_token_becomes_some_lines(site: Site) -> None:
         "status    failed",
         "attempts  3",
         "age       5 h",
-        "error     it failed it failed it failed…",
+        "error     it failed it failed it failed",
+        "          it failed it failed",
     ]
 
 

@@ -47,6 +47,11 @@ def test_every_help_has_an_example(command: tuple[str, ...]) -> None:
     assert f"Example: {' '.join(['imagegen', *command])}" in shown
 
 
+@pytest.mark.parametrize("group", [(), ("db",), ("tokens",)])
+def test_no_summary_of_a_command_breaks_off(group: tuple[str, ...]) -> None:
+    assert "..." not in imagegen(*group, "--help").stdout.partition("Commands:")[2]
+
+
 def test_the_help_names_every_setting_its_variable_and_its_default() -> None:
     shown = "".join(imagegen("supervise", "--help").stdout.split())
 

@@ -8,7 +8,7 @@ from contextlib import redirect_stderr
 import pytest
 
 from imagegen.cli import progress
-from imagegen.cli.progress import WAITING, shown, waiting
+from imagegen.cli.progress import WAITING, PassingLine, shown, waiting
 
 
 class Terminal(io.StringIO):
@@ -52,6 +52,29 @@ def test_the_line_is_gone_where_the_wait_ends_in_an_error() -> None:
         raise KeyboardInterrupt
 
     assert terminal.getvalue().endswith(" \r")
+
+
+def test_on_a_narrow_terminal_the_line_does_not_wrap_and_is_gone_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+
+    with redirect_stderr(Terminal()) as terminal, waiting():
+        assert terminal.changed.wait(10)
+
+    assert terminal.getvalue() == f"imagegen: waiting…\r{' ' * 18}\r"
+
+
+def test_a_line_takes_the_place_of_the_one_before_and_no_more() -> None:
+    line = PassingLine()
+    with redirect_stderr(Terminal()) as terminal:
+        line.show("waiting for tables")
+        line.show("waiting for a port")
+        line.wipe()
+        line.wipe()
+
+    blanks = f"\r{' ' * 18}\r"
+    assert terminal.getvalue() == f"waiting for tables{blanks}waiting for a port{blanks}"
 
 
 def test_a_short_wait_is_not_said(monkeypatch: pytest.MonkeyPatch) -> None:

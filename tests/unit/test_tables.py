@@ -5,7 +5,16 @@ from click import unstyle
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagegen.cli.tables import Column, cut, harmless, table, text_width, told_duration
+from imagegen.cli import tables
+from imagegen.cli.tables import (
+    Column,
+    cut,
+    harmless,
+    table,
+    text_width,
+    told_duration,
+    wrapped,
+)
 
 COLUMNS = [
     Column("token", right=True),
@@ -31,7 +40,7 @@ def test_a_narrow_terminal_cuts_the_column_that_gives_way() -> None:
     assert lines(40)[1] == "    7  failed     the prediction failed…"
 
 
-@pytest.mark.parametrize("width", [16, 25, 26, 28, 40, 61, 62, 200])
+@pytest.mark.parametrize("width", [7, 12, 16, 25, 26, 28, 40, 61, 62, 200])
 def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     assert max(map(text_width, lines(width))) <= width
 
@@ -40,17 +49,49 @@ def test_where_no_table_fits_each_row_becomes_some_lines() -> None:
     assert lines(25) == [
         "token   7",
         "status  failed",
-        "error   the prediction f…",
+        "error   the prediction",
+        "        failed, and",
+        "        nobody knows why",
         "",
         "token   1234",
         "status  uploading",
     ]
 
 
+def test_where_a_title_leaves_no_room_it_stands_above_its_value() -> None:
+    columns = [Column("outcome", prefix="failed: "), Column("predictions", right=True)]
+    rows = [["failed: content_policy", "3"], ["failed: transient", "12"]]
+
+    assert list(table(columns, rows, 20)) == [
+        "outcome",
+        "  failed:",
+        "  content_policy",
+        "predictions",
+        "  3",
+        "",
+        "outcome",
+        "  failed: transient",
+        "predictions",
+        "  12",
+    ]
+
+
+def test_an_error_without_end_takes_some_lines_only() -> None:
+    shown = lines(25, [["1234", "uploading", "it failed " * 100]])
+
+    assert len(shown) == 2 + tables.MOST_LINES
+    assert shown[-1].endswith("…")
+
+
+@given(st.text(), st.integers(min_value=2, max_value=30))
+def test_any_text_fits_when_it_is_wrapped(text: str, width: int) -> None:
+    assert all(text_width(line) <= width for line in wrapped(harmless(text), width))
+
+
 def test_a_table_in_which_no_column_gives_way_becomes_lines_too() -> None:
     shown = [unstyle(line) for line in table([Column("id"), Column("state")], [["7", "up"]], 8)]
 
-    assert shown == ["id     7", "state  up"]
+    assert shown == ["id", "  7", "state", "  up"]
 
 
 def test_the_prefix_that_cells_share_goes_before_anything_is_cut() -> None:
