@@ -29,7 +29,7 @@ FENCE = "id = %(generation_id)s AND worker = %(worker)s AND state = 'open'"
 # Whether the token `t` still waits for what a generation `g` makes. A token that was deleted and
 # minted anew, for another author, does not. Generations of older versions have no author.
 WANTED = """coalesce(t.status IN ($detected, $generating)
-                AND coalesce(t.author_id::text = g.author_id, g.author_id IS NULL), false)"""
+                AND coalesce(t.author_id::text = g.author, g.author IS NULL), false)"""
 
 # Where commits need not reach the disk (synchronous_commit), this one has to (law 1): PostgreSQL
 # may crash after the POST has left.
@@ -40,7 +40,7 @@ DURABLY = """(current_setting('synchronous_commit') NOT IN ('off', 'local')
 # longer tells of them.
 DOUBTED = """
         FROM generations p WHERE p.token_id = g.token_id AND p.state = 'refused'
-            AND coalesce(p.author_id = g.author_id, true)
+            AND coalesce(p.author = g.author, true)
             AND p.error_kind = 'unavailable' AND p.prediction_id IS NULL
             AND p.requested_at > now() - interval '1 hour'"""
 
@@ -137,7 +137,7 @@ STATEMENTS = {
             FOR UPDATE OF t SKIP LOCKED
         ), opened AS (
             INSERT INTO generations
-                (token_id, author_id, attempt, model, seed, worker, lease_until, fallback, prompt)
+                (token_id, author, attempt, model, seed, worker, lease_until, fallback, prompt)
             SELECT token_id, author_id::text, generation_attempts + 1, %(model)s,
                 floor(random() * 2147483647)::bigint, %(worker)s,
                 now() + make_interval(secs => %(lease)s),
@@ -218,11 +218,11 @@ STATEMENTS = {
             UPDATE generations SET state = 'failed', closed_at = now(),
                 error_kind = %(kind)s, error_message = %(message)s
             WHERE $fence
-            RETURNING token_id, author_id, attempt, model
+            RETURNING token_id, author, attempt, model
         ), g AS (
             INSERT INTO generations
-                (token_id, author_id, attempt, model, seed, worker, lease_until, fallback, prompt)
-            SELECT token_id, author_id, attempt, model, floor(random() * 2147483647)::bigint,
+                (token_id, author, attempt, model, seed, worker, lease_until, fallback, prompt)
+            SELECT token_id, author, attempt, model, floor(random() * 2147483647)::bigint,
                 %(worker)s, now() + make_interval(secs => %(lease)s), true, %(prompt)s
             FROM closed
             RETURNING *

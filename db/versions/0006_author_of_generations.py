@@ -10,8 +10,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.execute("ALTER TABLE generations ADD COLUMN author_id text")
+    op.execute("ALTER TABLE generations ADD COLUMN author text")
 
 
 def downgrade() -> None:
-    op.execute("ALTER TABLE generations DROP COLUMN author_id")
+    op.execute("ALTER TABLE generations DROP COLUMN author")
