@@ -208,8 +208,8 @@ def test_a_revision_that_there_is_not_is_told_with_those_that_there_are(
 
     assert (refused.returncode, refused.stderr) == (
         1,
-        f"imagegen: not migrated: '{arguments[-1]}' is no revision to go to from 0005:"
-        " there are base, 0001, 0002, 0003, 0004, 0005, and head, the last of them\n",
+        f"imagegen: not migrated: '{arguments[-1]}' is no revision to go to from 0006:"
+        " there are base, 0001, 0002, 0003, 0004, 0005, 0006, and head, the last of them\n",
     )
 
 
