@@ -2,7 +2,7 @@
 
 import pytest
 
-from imagegen.enqueue import EnqueueError, Wish, read_csv, wishes
+from imagegen.wishes import EnqueueError, Wish, read_csv, wishes
 
 LARGEST = 2**31 - 1
 
