@@ -28,7 +28,7 @@ LONGEST_OWN_DELAY_SECONDS = 600.0
 TURN_AHEAD_SECONDS = 1.0
 
 # A row or a table that somebody holds is waited for so long at a time: others want the connection.
-# By the isolation that the statements are written for, whatever the database's default is.
+# And the isolation is the one that the statements are written for, whatever the default is.
 LOCK_MILLISECONDS = 200
 BRIEFLY = f"""SET LOCAL transaction_isolation = 'read committed';
     SET LOCAL lock_timeout = {LOCK_MILLISECONDS}; """
@@ -236,18 +236,17 @@ class Queue:
                 f"SET LOCAL idle_in_transaction_session_timeout = {LIMIT_IDLE_MILLISECONDS}"
             )
             cursor.execute(self._statements["lock_daily_limit"])
-            if (
-                self._left(cursor.execute(self._statements["requested_today"]).fetchall()).today
-                <= 0
-            ):
+            counted = cursor.execute(self._statements["requested_today"]).fetchall()
+            if self._left(counted).today <= 0:
                 raise DailyLimitError
             return cursor.execute(self._statements["record_request"], values).fetchall()
 
-    def _left(self, rows: list[dict[str, Any]]) -> Left:
-        assert self._daily_limit is not None  # noqa: S101
+    def _left(self, counted: list[dict[str, Any]]) -> Left:
+        assert self._daily_limit is not None  # noqa: S101 (else nothing is counted)
+        [row] = counted
         # A limit that was lowered may be exceeded already.
-        today = max(self._daily_limit - rows[0]["requested"], 0)
-        return Left(today, max(today - rows[0]["unsent"], 0))
+        today = max(self._daily_limit - row["requested"], 0)
+        return Left(today, max(today - row["unsent"], 0))
 
     def _close(self, name: str, claim: Claim, values: Mapping[str, Any]) -> Closed | None:
         rows = self._write(name, claim, values)

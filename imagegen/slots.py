@@ -43,13 +43,13 @@ class Slots:
             return [claim.token_id for claim in self._busy.values()]
 
     def longest_seconds(self) -> float:
-        """For how long the slot that has been at work longest has waited for nothing that has no
-        end of its own."""
+        """How long the slot that has been at work longest has been, since it began or last told
+        that it `waits`."""
         with self._lock:
             return time.monotonic() - min(self._since.values(), default=time.monotonic())
 
     def waits(self) -> None:
-        """The slot of this thread waits for something that may take for ever: it hangs not."""
+        """The slot of this thread waits for something that may take for ever, and does not hang."""
         with self._lock:
             self._since[threading.get_ident()] = time.monotonic()
 

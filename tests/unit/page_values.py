@@ -124,3 +124,7 @@ class Read(HTMLParser):
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.elements if name == tag]
+
+
+def page(now: Snapshot | None = None) -> Read:
+    return Read(whole_page(view(now)))

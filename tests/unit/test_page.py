@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from imagegen.page import pictures, sections, words
-from imagegen.page.data import Bucket, Snapshot
+from imagegen.page.data import Bucket
 from imagegen.page.document import REFRESH_SECONDS, STYLE
 from imagegen.page.pictures import HOME, PAUSED
 from imagegen.page.places import Place
@@ -17,6 +17,7 @@ from tests.unit.page_values import (
     Read,
     details,
     failure,
+    page,
     picture,
     snapshot,
     view,
@@ -26,10 +27,6 @@ from tests.unit.page_values import (
 DETECTED = {"waiting": 3, "oldest_waiting_seconds": 12.0}
 REFUSED = Place("worker-0", True, ("no_credit",))
 STARTING = Place("worker-0", False, starting=True)
-
-
-def page(now: Snapshot | None = None) -> Read:
-    return Read(whole_page(view(now)))
 
 
 def test_long_prompts_are_cut_and_say_so() -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from imagegen.page import pictures, sections, words
-from imagegen.page.data import Bucket, Snapshot
+from imagegen.page.data import Bucket
 from imagegen.page.document import ICON_PATH, STYLE, document, security_headers
 from imagegen.page.pictures import HOME
 from imagegen.page.places import Place
@@ -17,6 +17,7 @@ from tests.unit.page_values import (
     Read,
     details,
     failure,
+    page,
     picture,
     snapshot,
     view,
@@ -31,10 +32,6 @@ HOSTILE = [
     "&lt;b&gt; &amp;amp; &#x3c;",
     "]]> --> <!-- <svg/onload=alert(1)>",
 ]
-
-
-def page(now: Snapshot | None = None) -> Read:
-    return Read(whole_page(view(now)))
 
 
 def pages_about(stranger: str) -> list[Read]:
