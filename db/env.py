@@ -1,7 +1,7 @@
-"""Alembic's environment: runs the migrations on the connection that `imagegen.schema` hands over.
+"""Alembic's environment: runs the migrations on the connection that `imagegen.database.migrations` hands over.
 
 imagegen has a version table of its own: in a database that it shares, `alembic_version` is taken.
-"""
+"""  # noqa: E501
 
 from alembic import context
 

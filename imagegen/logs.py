@@ -1,6 +1,5 @@
 """Log lines: JSON objects for machines, text on a terminal, and no secret in either."""
 
-import json
 import logging
 import re
 import sys
@@ -14,31 +13,16 @@ from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
 
+from imagegen.redaction import Redactor
+
 log = logging.getLogger("imagegen")
 
-HIDDEN = "[hidden]"
 # What every log record has, so that what remains is what the caller said with `extra`.
 STANDARD = set(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 # thing.action.outcome: what imagegen itself calls an event.
 EVENT = re.compile(r"[a-z_]+(\.[a-z_]+)+")
 # Fields that hold nothing from elsewhere: filters and dashboards go by them.
 OWN_FIELDS = ("timestamp", "level", "worker", "event")
-
-
-class Redactor:
-    """Takes secrets out of text, whatever produced it: messages, errors, tracebacks."""
-
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
-        # In a traceback or in JSON, quotes and backslashes are escaped.
-        given = [word for word in secrets if word]
-        escaped = [form[1:-1] for word in given for form in (repr(word), json.dumps(word))]
-        # The longest first, so that a URL goes before the password within it.
-        self._secrets = sorted({*given, *escaped}, key=len, reverse=True)
-
-    def __call__(self, text: str) -> str:
-        for word in self._secrets:
-            text = text.replace(word, HIDDEN)
-        return text
 
 
 class JsonLines(JsonFormatter):

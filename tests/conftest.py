@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from imagegen.sandbox.postgres import forget_libpq_variables
-from tests import postgres
-from tests.pooler import PgBouncer, through_pooler
+from imagegen.demo.postgres import forget_libpq_variables
+from tests.support import postgres
+from tests.support.pooler import PgBouncer, through_pooler
 
-pytest_plugins = ["tests.sites", "tests.queues"]
+pytest_plugins = ["tests.support.sites", "tests.support.queues"]
 
 MARKERS_BY_FOLDER = {"integration": pytest.mark.integration, "drills": pytest.mark.drill}
 TESTS = Path(__file__).parent

@@ -9,7 +9,7 @@ from typing import Any
 from alembic import op
 
 from imagegen.database import NOTIFY_CHANNEL, read_tables
-from imagegen.schema import MADE_HERE
+from imagegen.database.migrations import MADE_HERE
 
 revision = "0001"
 down_revision = None

@@ -13,10 +13,10 @@ from imagegen.cli.db import db
 from imagegen.cli.demo import demo
 from imagegen.cli.doctor import doctor
 from imagegen.cli.enqueue import enqueue
+from imagegen.cli.output import is_dumb
 from imagegen.cli.run import supervise, worker
 from imagegen.cli.spend import spend
 from imagegen.cli.status import status
-from imagegen.cli.tables import is_dumb
 from imagegen.cli.tokens import tokens
 
 

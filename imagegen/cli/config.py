@@ -7,10 +7,9 @@ from typing import Any
 import click
 
 from imagegen.cli.options import misconfigured, settings_options
-from imagegen.cli.tables import harmless
-from imagegen.connection_url import SECRET_PARTS, parts_of
-from imagegen.logs import HIDDEN
-from imagegen.settings import all_settings, given, misspelt, read
+from imagegen.cli.output import harmless
+from imagegen.config import SECRET_PARTS, all_settings, given, misspelt, parts_of, read
+from imagegen.redaction import HIDDEN
 
 
 @click.command()

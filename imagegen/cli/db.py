@@ -43,11 +43,12 @@ def upgrade(revision: str, *, as_json: bool, **options: str | None) -> None:
     """
     url = load_database_url(options)
     with told_in_one_line(url), waiting():
-        from imagegen import database, encoding, schema  # noqa: PLC0415
+        from imagegen import database  # noqa: PLC0415
+        from imagegen.database import encoding, migrations  # noqa: PLC0415
 
         try:
-            now = schema.upgrade(url, revision)
-        except schema.SchemaError as error:
+            now = migrations.upgrade(url, revision)
+        except migrations.SchemaError as error:
             raise failed(f"not migrated: {error}") from None
         with database.connect(url) as connection:
             drawback = encoding.drawback(connection)
@@ -77,11 +78,11 @@ def downgrade(revision: str, *, yes: bool, as_json: bool, **options: str | None)
     """
     url = load_database_url(options)
     with told_in_one_line(url), waiting():
-        from imagegen import schema  # noqa: PLC0415
+        from imagegen.database import migrations  # noqa: PLC0415
 
         try:
-            left = schema.downgrade(url, revision, lose_data=yes)
-        except schema.SchemaError as error:
+            left = migrations.downgrade(url, revision, lose_data=yes)
+        except migrations.SchemaError as error:
             raise failed(f"not migrated: {error}") from None
     _tell(left, f"the database is at revision {left or 'none'}", as_json=as_json)
 

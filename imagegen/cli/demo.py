@@ -10,11 +10,11 @@ import click
 
 from imagegen.cli.interrupts import Interrupts
 from imagegen.cli.options import failed, misconfigured
-from imagegen.cli.tables import Column, cut, harmless, table, terminal_width
-from imagegen.settings import read
+from imagegen.cli.output import Column, cut, harmless, table, terminal_width
+from imagegen.config import read
 
 if TYPE_CHECKING:
-    from imagegen.sandbox.demo import Demo, Ending, Progress
+    from imagegen.demo import Demo, Ending, Progress
 
 COLOURS = {"uploading": "green", "failed": "red"}
 BAR_PART = 5  # of the terminal's width; more of it is for what is said beside the bar
@@ -40,8 +40,7 @@ def demo(*, folder: Path, live: bool) -> None:
     # First of all: whatever is imported or started, no key that is pressed may break it off.
     interrupts = Interrupts()
 
-    from imagegen.sandbox.demo import Demo, DemoError  # noqa: PLC0415
-    from imagegen.sandbox.postgres_programs import EmbeddedPostgresError  # noqa: PLC0415
+    from imagegen.demo import Demo, DemoError, EmbeddedPostgresError  # noqa: PLC0415
 
     live_environment = _live_environment() if live else None
     try:
@@ -60,14 +59,15 @@ def demo(*, folder: Path, live: bool) -> None:
 
 
 def _live_environment() -> dict[str, str]:
-    from imagegen.sandbox.main_job import LIVE_SETTINGS, live_settings  # noqa: PLC0415
-    from imagegen.service import CannotStartError, load_certificates  # noqa: PLC0415
+    from imagegen.demo import LIVE_SETTINGS, live_settings  # noqa: PLC0415
+    from imagegen.errors import CannotStartError  # noqa: PLC0415
+    from imagegen.replicate import tls_context  # noqa: PLC0415
 
     _, wrong = read(os.environ, {}, LIVE_SETTINGS)
     if wrong:
         raise misconfigured(wrong)
     try:
-        load_certificates()
+        tls_context()
     except CannotStartError as error:
         raise failed(str(error)) from None
     return live_settings(os.environ)
@@ -89,7 +89,7 @@ def _watch(running: "Demo") -> "list[Ending]":
 
 def _show_bar(steps: "Iterable[Progress]", width: int) -> None:
     """In one line, a column short of the edge: one that wraps cannot be written over."""
-    from imagegen.sandbox.cast import CAST  # noqa: PLC0415
+    from imagegen.demo import CAST  # noqa: PLC0415
 
     bar_width = width // BAR_PART
     room = width - 1 - len("Tokens  []  ") - bar_width
@@ -122,8 +122,7 @@ def tell_refusals(steps: "Iterable[Progress]") -> None:
 
 
 def _write_contact_sheet(running: "Demo", endings: "list[Ending]") -> Path:
-    from imagegen.sandbox.contact_sheet import contact_sheet  # noqa: PLC0415
-    from imagegen.sandbox.demo import fetch_image  # noqa: PLC0415
+    from imagegen.demo import contact_sheet, fetch_image  # noqa: PLC0415
 
     images = [fetch_image(ending.image_url) if ending.image_url else None for ending in endings]
     page = contact_sheet(zip(endings, images, strict=True))
@@ -131,7 +130,7 @@ def _write_contact_sheet(running: "Demo", endings: "list[Ending]") -> Path:
 
 
 def endings_table(endings: "list[Ending]", width: int | None) -> Iterator[str]:
-    from imagegen.sandbox.contact_sheet import story  # noqa: PLC0415
+    from imagegen.demo import story  # noqa: PLC0415
 
     roomy = width is None or width >= ROOMY_WIDTH
     columns = [

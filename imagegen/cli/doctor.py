@@ -7,8 +7,8 @@ from collections import Counter
 import click
 
 from imagegen.cli.options import settings_options
+from imagegen.cli.output import harmless
 from imagegen.cli.progress import PassingLine
-from imagegen.cli.tables import harmless
 
 COLOURS = {"ok": "green", "warning": "yellow", "wrong": "red"}
 CHECK_WIDTH = 12

@@ -53,18 +53,18 @@ def enqueue(
         raise MisusedError("name a PROMPT, an --author or both, or a --csv file")
     url = load_database_url(options)
     with told_in_one_line(url):
-        from imagegen import enqueue, wishes  # noqa: PLC0415
+        from imagegen.operator import enqueue, enqueue_input  # noqa: PLC0415
 
         try:
             content = csv_file.read() if csv_file else None
-            wanted = wishes.wishes(prompts, author, count)
+            wanted = enqueue_input.wishes(prompts, author, count)
             with connected(url, "imagegen enqueue") as (connection, tables):
                 if content is not None:
                     largest = enqueue.largest_token_id(connection)
-                    wanted = wishes.read_csv(content, count, largest)
+                    wanted = enqueue_input.read_csv(content, count, largest)
                 steps = enqueue.enqueue(connection, tables, wanted)
                 made = [each for step in shown(steps, len(wanted), len) for each in step]
-        except wishes.EnqueueError as error:
+        except enqueue_input.EnqueueError as error:
             lines = str(error).replace("\n", "\nimagegen: ")
             raise failed(f"nothing was inserted: {lines}") from None
     if as_json:

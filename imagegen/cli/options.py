@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagegen import connection_url
+from imagegen.cli.output import harmless
 from imagegen.cli.progress import waiting
-from imagegen.cli.tables import harmless
-from imagegen.settings import (
-    CONFIGURATION,
+from imagegen.config import (
     ConfigurationError,
     Settings,
     all_settings,
@@ -19,7 +17,9 @@ from imagegen.settings import (
     misspelt,
     option_name,
     read,
+    url_secrets,
 )
+from imagegen.errors import CONFIGURATION
 
 if TYPE_CHECKING:
     from imagegen.database import Connection, Tables
@@ -86,10 +86,10 @@ def told_in_one_line(database_url: str) -> Iterator[None]:
     from psycopg import Error  # noqa: PLC0415
 
     from imagegen.database import NotMigratedError  # noqa: PLC0415
-    from imagegen.logs import Redactor  # noqa: PLC0415
-    from imagegen.service import CannotStartError  # noqa: PLC0415
+    from imagegen.errors import CannotStartError  # noqa: PLC0415
+    from imagegen.redaction import Redactor  # noqa: PLC0415
 
-    redact = Redactor(connection_url.secrets(database_url))
+    redact = Redactor(url_secrets(database_url))
     try:
         yield
     except (NotMigratedError, CannotStartError) as error:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import click
 
-from imagegen.cli.tables import cut, text_width
+from imagegen.cli.output import cut, text_width
 
 LONG_SECONDS = 2.0
 WAITING = "imagegen: waiting for an answer"

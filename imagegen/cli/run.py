@@ -20,9 +20,13 @@ def supervise(**options: str | None) -> None:
     """
     settings = load_settings(options)
     with told_in_one_line(settings.database_url):
-        from imagegen import service  # noqa: PLC0415
+        from imagegen.metrics import files  # noqa: PLC0415
 
-        code = service.supervise(settings)
+        with files.shared(settings.procs):
+            # Only now: metrics are made by their import, and live in these files from then on.
+            from imagegen import app  # noqa: PLC0415
+
+            code = app.supervise(settings)
     raise SystemExit(code)
 
 
@@ -35,6 +39,6 @@ def worker(**options: str | None) -> None:
     """
     settings = load_settings(options, without=OF_SUPERVISOR)
     with told_in_one_line(settings.database_url):
-        from imagegen import service  # noqa: PLC0415
+        from imagegen import app  # noqa: PLC0415
 
-        service.work(settings)
+        app.work(settings)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagegen.cli.options import misconfigured, settings_options, told_in_one_line
+from imagegen.cli.output import Column, table, terminal_width
 from imagegen.cli.progress import waiting
-from imagegen.cli.tables import Column, table, terminal_width
 from imagegen.cli.times import past_moment
-from imagegen.settings import read
+from imagegen.config import read
 
 if TYPE_CHECKING:
-    from imagegen.spend import Line
+    from imagegen.operator.spend import Line
 
 COLUMNS = [
     Column("day"),
@@ -49,7 +49,8 @@ def spend(*, since: datetime, as_json: bool, **options: str | None) -> None:
     if wrong:
         raise misconfigured(wrong)
     with told_in_one_line(values["database_url"]), waiting():
-        from imagegen import database, spend  # noqa: PLC0415
+        from imagegen import database  # noqa: PLC0415
+        from imagegen.operator import spend  # noqa: PLC0415
 
         with database.connect(values["database_url"], "imagegen spend") as connection:
             database.check_revision(connection)

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagegen.cli.options import misconfigured, settings_options, told_in_one_line
+from imagegen.cli.output import Column, is_dumb, table, terminal_width, told_duration
 from imagegen.cli.progress import waiting
-from imagegen.cli.tables import Column, is_dumb, table, terminal_width, told_duration
-from imagegen.settings import read
+from imagegen.config import read
 
 if TYPE_CHECKING:
-    from imagegen.status import QueueFigures, WorkerFigures
+    from imagegen.operator.status import QueueFigures, WorkerFigures
 
 SETTINGS = ["database_url", "metrics_host", "metrics_port"]
 LOOK_EVERY_SECONDS = 2.0
@@ -80,7 +80,7 @@ def status(*, watch: bool, as_json: bool, **options: str | None) -> None:
 
 @waiting()
 def _look(*, database_url: str, metrics_host: str, metrics_port: int) -> Look:
-    from imagegen.status import NoSupervisorError, read_queue, read_workers  # noqa: PLC0415
+    from imagegen.operator.status import NoSupervisorError, read_queue, read_workers  # noqa: PLC0415
 
     queue, workers, no_queue, no_workers = None, None, None, None
     try:

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from imagegen.checks import SECONDS_OF, WrongValueError, quoted, seconds
 from imagegen.cli.options import MisusedError
+from imagegen.config import SECONDS_OF, WrongValueError, quoted, seconds
 
 LONGEST_SECONDS = 36_500 * 86_400.0  # a century
 

@@ -19,14 +19,14 @@ from imagegen.cli.options import (
     settings_options,
     told_in_one_line,
 )
+from imagegen.cli.output import Column, harmless, table, terminal_width, told_duration
 from imagegen.cli.progress import shown, waiting
-from imagegen.cli.tables import Column, harmless, table, terminal_width, told_duration
 from imagegen.cli.times import past_moment
-from imagegen.reasons import Kind, Reason
+from imagegen.failures import Kind, Reason
 
 if TYPE_CHECKING:
     from imagegen.database import Connection, Tables
-    from imagegen.tokens import Generation, Story, Token
+    from imagegen.operator.tokens import Generation, Story, Token
 
 TOKEN_ID = click.IntRange(0, 2**63 - 1)  # a bigint, as the column of an adopted table may be
 ERROR_KIND = click.Choice([each.value for each in (*Kind, *Reason)])
@@ -96,7 +96,7 @@ def list_(
     Example: imagegen tokens list --status failed --newer 7d
     """
     with _connected(options) as (connection, tables), waiting():
-        from imagegen.tokens import UnknownStatusError, list_tokens  # noqa: PLC0415
+        from imagegen.operator.tokens import UnknownStatusError, list_tokens  # noqa: PLC0415
 
         try:
             found = list_tokens(
@@ -144,7 +144,7 @@ def show(*, token_id: int, as_json: bool, **options: str | None) -> None:
     Example: imagegen tokens show 42
     """
     with _connected(options) as (connection, tables), waiting():
-        from imagegen.tokens import read_story  # noqa: PLC0415
+        from imagegen.operator.tokens import read_story  # noqa: PLC0415
 
         story = read_story(connection, tables, token_id)
     if not story.token and not story.generations:
@@ -258,18 +258,18 @@ def retry(
     if lost and not token_ids:
         raise MisusedError("--lost goes with the IDs of tokens")
     with _connected(options) as (connection, tables):
-        from imagegen.retries import choose_failed, choose_named, retry  # noqa: PLC0415
+        from imagegen.operator import retry as retries  # noqa: PLC0415
 
         with waiting():
             if failed_since is None:
-                choice = choose_named(connection, token_ids, lost=lost)
+                choice = retries.choose_named(connection, token_ids, lost=lost)
             else:
-                choice = choose_failed(connection, tables, failed_since, error_kind)
+                choice = retries.choose_failed(connection, tables, failed_since, error_kind)
         for line in choice.told:
             click.echo(f"imagegen: {line}", err=True)
         if choice.chosen and not yes and (choice.paid_for or not token_ids):
             _ask(f"{_get(len(choice.chosen))} new attempts")
-        steps = retry(connection, tables, choice.chosen)
+        steps = retries.retry(connection, tables, choice.chosen)
         changed = sum(shown(steps, len(choice.chosen), int))
     others = len(choice.chosen) - changed
     if as_json:

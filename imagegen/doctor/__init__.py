@@ -1,6 +1,6 @@
 """What can be wrong with the surroundings of imagegen, each with its mend."""
 
-from imagegen.doctor.examination import examine
-from imagegen.doctor.findings import Finding, Level
+from imagegen.doctor.report import Finding, Level
+from imagegen.doctor.runner import examine
 
 __all__ = ["Finding", "Level", "examine"]

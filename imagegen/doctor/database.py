@@ -6,11 +6,11 @@ from typing import Any
 
 import psycopg
 
-from imagegen import database, encoding, privileges
-from imagegen.database import Connection, NotMigratedError, bounded, is_pooled
-from imagegen.doctor.findings import NTP, Findings, ok, warning, wrong
-from imagegen.settings import Settings
-from imagegen.statements import statements
+from imagegen import database
+from imagegen.config import Settings
+from imagegen.database import Connection, NotMigratedError, bounded, encoding, is_pooled, preflight
+from imagegen.doctor.report import NTP, Findings, ok, warning, wrong
+from imagegen.queue import statements
 
 OLDEST_VERSION = 13  # the first that makes a uuid by itself
 # Ordinary hosts differ by milliseconds.
@@ -127,7 +127,7 @@ def _pooler(connection: Connection) -> Findings:
 
 def _schema(connection: Connection) -> Findings:
     with bounded(connection):
-        lacking = privileges.lacking(connection)
+        lacking = preflight.lacking(connection)
     for each in lacking:
         yield wrong("permissions", str(each), each.grant)
     try:

@@ -7,11 +7,12 @@ import tempfile
 from datetime import datetime
 from pathlib import Path
 
-from imagegen import metric_files
-from imagegen.doctor.findings import Findings, ok, warning, wrong
-from imagegen.service import CannotStartError, listen
-from imagegen.settings import Settings
-from imagegen.status import NoSupervisorError, read_workers
+from imagegen.config import Settings
+from imagegen.doctor.report import Findings, ok, warning, wrong
+from imagegen.errors import CannotStartError
+from imagegen.metrics import files
+from imagegen.operator.status import NoSupervisorError, read_workers
+from imagegen.web import listen
 
 MEGABYTE = 1024 * 1024
 GIGABYTE = 1024 * MEGABYTE
@@ -71,7 +72,7 @@ def check_temporary_folder(settings: Settings) -> Findings:
         yield wrong("tmpdir", f"TMPDIR, {given}, cannot be written to: {folder} is used", mend)
         return
     free = shutil.disk_usage(folder).free
-    needed = metric_files.bytes_needed(settings.procs)
+    needed = files.bytes_needed(settings.procs)
     if free < needed:
         said = f"{folder} has {_told_bytes(free)} left, the metrics need {_told_bytes(needed)}"
         yield wrong("tmpdir", said, f"make room in {folder}, or set TMPDIR")

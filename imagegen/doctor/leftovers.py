@@ -6,11 +6,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagegen.doctor.findings import Findings, ok, warning
+from imagegen.config import Settings
 from imagegen.doctor.host import temporary_folder
-from imagegen.settings import Settings
+from imagegen.doctor.report import Findings, ok, warning
 
-# As imagegen.sandbox.postgres names them; to import that brings the whole sandbox.
+# As imagegen.demo.postgres names them; to import that brings the whole sandbox.
 EMBEDDED_FOLDERS = "imagegen-postgres-*"
 # An embedded PostgreSQL takes about a second to start.
 STARTED_SECONDS = 60.0
@@ -72,8 +72,6 @@ def parent_and_arguments(pid: int) -> tuple[int, str]:
             return 0, ""
         return int(parent), arguments.replace("\0", " ")
     command = ["ps", "-ww", "-o", "ppid=", "-o", "args=", "-p", str(pid)]
-    asked = subprocess.run(  # noqa: S603 (a number is all that varies)
-        command, capture_output=True, text=True, check=False, timeout=PS_SECONDS
-    )
+    asked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PS_SECONDS)  # noqa: S603
     parent, _, arguments = asked.stdout.strip().partition(" ")
     return int(parent or 0), arguments

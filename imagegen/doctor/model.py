@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from imagegen.checks import VERSION
-from imagegen.doctor.findings import Findings, Level, ok, warning, wrong
-from imagegen.doctor.provider import ACCOUNT_PATH, NoAnswerError, ask, judge_account
-from imagegen.settings import Settings
+from imagegen.config import VERSION, Settings
+from imagegen.doctor.replicate import ACCOUNT_PATH, NoAnswerError, ask, judge_account
+from imagegen.doctor.report import Findings, Level, ok, warning, wrong
 
 TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),

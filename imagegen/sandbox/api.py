@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
-from imagegen.sandbox import answers, pages, shapes
-from imagegen.sandbox.answers import Answer, json_answer
+from imagegen.sandbox import api_objects, pages, responses
 from imagegen.sandbox.calls import Call
 from imagegen.sandbox.faults import Faults
 from imagegen.sandbox.limits import CreateLimit
-from imagegen.sandbox.pictures import picture
+from imagegen.sandbox.placeholder_png import picture
 from imagegen.sandbox.predictions import Order, PredictionStore
+from imagegen.sandbox.responses import Answer, json_answer
 
 MODEL_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 VERSION = re.compile(r"(?:([^:]+):)?([0-9a-f]{64})")
@@ -53,11 +53,11 @@ class Api:
             "get": self._get,
             "list": self._list,
             "cancel": self._cancel,
-            "account": lambda _: json_answer(shapes.ACCOUNT, headers=REQUESTS_LEFT),
+            "account": lambda _: json_answer(api_objects.ACCOUNT, headers=REQUESTS_LEFT),
             "model": self._model,
             "version": self._version,
-            "wrong method": lambda call: answers.method_not_allowed(call.method),
-            "unknown": lambda _: answers.NOT_FOUND,
+            "wrong method": lambda call: responses.method_not_allowed(call.method),
+            "unknown": lambda _: responses.NOT_FOUND,
         }
 
     def about(self, call: Call) -> tuple[str | None, int | None]:
@@ -80,28 +80,28 @@ class Api:
         if call.operation == "file":
             return self._file(call)
         if call.headers.get("authorization") != self._authorization:
-            return answers.UNAUTHENTICATED
+            return responses.UNAUTHENTICATED
         return self._endpoints[call.operation](call)
 
     def _create(self, call: Call) -> Answer:
         if self._limit and (wait := self._limit.seconds_to_wait()):
-            return answers.throttled(wait, self._limit.per_minute, self._limit.burst)
+            return responses.throttled(wait, self._limit.per_minute, self._limit.burst)
         if refusal := refused(call):
             return refusal
         body = call.json or {}
         if call.named:
-            model, version, unknown = call.named, "hidden", answers.NOT_FOUND
+            model, version, unknown = call.named, "hidden", responses.NOT_FOUND
         else:
             model, version = model_and_version(body["version"])
-            unknown = answers.UNKNOWN_VERSION
+            unknown = responses.UNKNOWN_VERSION
         if not self._knows(model):
             return unknown
         inputs = body["input"]
-        if problems := shapes.input_problems(model, inputs):
-            return answers.invalid_input(problems)
+        if problems := api_objects.input_problems(model, inputs):
+            return responses.invalid_input(problems)
         cancel_after = duration_seconds(call.headers.get("cancel-after", str(LONGEST_SECONDS)))
         if cancel_after is None:
-            return answers.problem(422, "Cancel-After is not a duration")
+            return responses.problem(422, "Cancel-After is not a duration")
         fate = self._faults.take_fate(inputs["prompt"])
         order = self._store.create(model, version, inputs, fate, cancel_after)
         return json_answer(
@@ -113,17 +113,17 @@ class Api:
 
     def _get(self, call: Call) -> Answer:
         order = self._find(call)
-        return self._answer_with(order) if order else answers.NOT_FOUND
+        return self._answer_with(order) if order else responses.NOT_FOUND
 
     def _cancel(self, call: Call) -> Answer:
         order = self._find(call)
-        return self._answer_with(self._store.cancel(order)) if order else answers.NOT_FOUND
+        return self._answer_with(self._store.cancel(order)) if order else responses.NOT_FOUND
 
     def _list(self, call: Call) -> Answer:
         try:
             page = pages.page(self._store.visible(), call.query)
         except ValueError:
-            return answers.problem(400, "Not a cursor or a time in ISO 8601")
+            return responses.problem(400, "Not a cursor or a time in ISO 8601")
         now = time.monotonic()
         results = [self._show(order, now) for order in page.orders]
         for item in results:
@@ -139,23 +139,23 @@ class Api:
 
     def _model(self, call: Call) -> Answer:
         if not self._knows(call.named):
-            return answers.NOT_FOUND
-        return json_answer(shapes.model_json(call.named), headers=REQUESTS_LEFT)
+            return responses.NOT_FOUND
+        return json_answer(api_objects.model_json(call.named), headers=REQUESTS_LEFT)
 
     def _version(self, call: Call) -> Answer:
         model, _, version = call.named.partition("/versions/")
         if not self._knows(model):
-            return answers.NOT_FOUND
-        return json_answer(shapes.version_json(model, version), headers=REQUESTS_LEFT)
+            return responses.NOT_FOUND
+        return json_answer(api_objects.version_json(model, version), headers=REQUESTS_LEFT)
 
     def _file(self, call: Call) -> Answer:
         order = self._store.get(call.named)
         if order is None:
-            return answers.NOT_FOUND
+            return responses.NOT_FOUND
         now = time.monotonic()
         seen = order.at(now)
-        if seen.status != "succeeded" or shapes.is_removed(seen, now, self._retention_seconds):
-            return answers.NOT_FOUND
+        if seen.status != "succeeded" or api_objects.is_removed(seen, now, self._retention_seconds):
+            return responses.NOT_FOUND
         index = int(call.target.rpartition("-")[2][0])
         headers = {"content-type": "image/png", "cache-control": "public, max-age=3600"}
         return Answer(200, picture(seen.prompt, seen.seed, index), headers, order.id)
@@ -169,7 +169,7 @@ class Api:
         return json_answer(value, headers=REQUESTS_LEFT, prediction_id=order.id)
 
     def _show(self, order: Order, now: float) -> dict[str, Any]:
-        return shapes.prediction_json(order, now, self._base_url, self._retention_seconds)
+        return api_objects.prediction_json(order, now, self._base_url, self._retention_seconds)
 
     def _knows(self, model: str) -> bool:
         if self._models is not None and model != SOME_MODEL:
@@ -181,7 +181,7 @@ def refused(call: Call) -> Answer | None:
     """What is wrong with the body of a create, whatever the model."""
     body = call.json
     if body is None:
-        return answers.problem(400, "JSON parse error")
+        return responses.problem(400, "JSON parse error")
     required = {"input"} if call.named else {"input", "version"}
     problems = [
         ("additional_property_not_allowed", "", f"Additional property {name} is not allowed")
@@ -190,7 +190,7 @@ def refused(call: Call) -> Answer | None:
     problems += [("required", "", f"{name} is required") for name in sorted(required - body.keys())]
     if not isinstance(body.get("input", {}), dict):
         problems.append(("invalid_type", "input", "Invalid type. Expected: object"))
-    return answers.invalid_input(problems) if problems else None
+    return responses.invalid_input(problems) if problems else None
 
 
 def model_and_version(text: object) -> tuple[str, str]:

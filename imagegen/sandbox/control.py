@@ -3,11 +3,11 @@
 import json
 from dataclasses import asdict
 
-from imagegen.sandbox import answers
-from imagegen.sandbox.answers import Answer, json_answer
+from imagegen.sandbox import responses
 from imagegen.sandbox.faults import Fault, Faults
 from imagegen.sandbox.ledger import LedgerBook
 from imagegen.sandbox.predictions import PredictionStore
+from imagegen.sandbox.responses import Answer, json_answer
 
 PREFIX = "/sandbox/"
 
@@ -33,10 +33,10 @@ class Control:
                 try:
                     self._change(what[1], json.loads(body))
                 except (TypeError, ValueError, KeyError, AttributeError) as error:
-                    return answers.problem(400, f"{type(error).__name__}: {error}")
+                    return responses.problem(400, f"{type(error).__name__}: {error}")
                 return json_answer({})
             case _:
-                return answers.NOT_FOUND
+                return responses.NOT_FOUND
 
     def _change(self, what: str, value: dict[str, object]) -> None:
         if what == "faults":

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from imagegen.sandbox import answers
-from imagegen.sandbox.answers import Answer
+from imagegen.sandbox import responses
+from imagegen.sandbox.responses import Answer
 
 Manner = Literal["whole", "cut", "drip head", "drip body", "reset", "silence"]
 
@@ -32,14 +32,14 @@ class Reply:
         """The answer in place of the true one, if there is one."""
         if self.status is None:
             return None
-        usual = answers.usual(self.status)
+        usual = responses.usual(self.status)
         if self.body is None:
             return Answer(self.status, usual.body, {**usual.headers, **self.headers})
         if isinstance(self.body, str):
             kind = {"content-type": "text/html; charset=UTF-8"}
             body = self.body.encode(errors="surrogateescape")
             return Answer(self.status, body, {**kind, **self.headers})
-        kind = {"content-type": "application/json" if self.status < 400 else answers.PROBLEM}
+        kind = {"content-type": "application/json" if self.status < 400 else responses.PROBLEM}
         return Answer(self.status, json.dumps(self.body).encode(), {**kind, **self.headers})
 
     def changed(self, true_answer: Answer) -> Answer:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from types import EllipsisType
 from typing import Literal, Self, TypedDict, Unpack, get_args
 
-from imagegen.sandbox import answers
+from imagegen.sandbox import responses
 from imagegen.sandbox.effects import Fate, Manner, Reply
 
 Operation = Literal["create", "get", "list", "cancel", "file", "account", "model", "version"]
@@ -66,12 +66,12 @@ class Fault:
     @classmethod
     def answers_html(cls, status: int = 200, *, creates: bool = True, **aim: Unpack[Aim]) -> Self:
         """A page, as from a proxy in between."""
-        body = answers.HTML_PAGE.format("Welcome")
+        body = responses.HTML_PAGE.format("Welcome")
         return cls(reply=Reply(status=status, body=body, creates=creates), **aim)
 
     @classmethod
     def throttles(cls, retry_after: int = 5, **aim: Unpack[Aim]) -> Self:
-        body = json.loads(answers.throttled(retry_after).body)
+        body = json.loads(responses.throttled(retry_after).body)
         return cls(reply=Reply(status=429, body=body), **aim)
 
     @classmethod

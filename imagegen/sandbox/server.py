@@ -6,10 +6,10 @@ from typing import Self
 from imagegen.sandbox.api import Api
 from imagegen.sandbox.control import Control
 from imagegen.sandbox.faults import Faults
+from imagegen.sandbox.http_server import Server
 from imagegen.sandbox.ledger import Ledger, LedgerBook
 from imagegen.sandbox.limits import CreateLimit
 from imagegen.sandbox.predictions import Predictions, PredictionStore
-from imagegen.sandbox.wire import Server
 
 DEFAULT_TOKEN = "sandbox-token"  # noqa: S105, it opens nothing but the sandbox
 HOST = "127.0.0.1"

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 import psycopg
 
 from imagegen import database
-from imagegen.queue import Queue
-from imagegen.sandbox.postgres import EmbeddedPostgres, create_database
+from imagegen.demo.postgres import EmbeddedPostgres, create_database
+from imagegen.queue.queue import Queue
 from tests.benchmarks.system import Connection, mint
-from tests.running import Site
+from tests.support.processes import Site
 
 FEW = 1_000
 MANY = 1_000_000

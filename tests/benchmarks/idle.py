@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from imagegen.sandbox.postgres import DATABASE
+from imagegen.demo.postgres import DATABASE
 from tests.benchmarks import processes
 from tests.benchmarks.system import Connection, System, number
 

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from tests.benchmarks.system import System, mint, unfinished
-from tests.running import wait_for
+from tests.support.processes import wait_for
 
 # Ten mints a second, at 0.2 s each: two or three of twenty slots are busy.
 PREDICTION_SECONDS = 0.2

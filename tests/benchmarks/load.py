@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from imagegen.sandbox.postgres import DATABASE
+from imagegen.demo.postgres import DATABASE
 from tests.benchmarks import processes
 from tests.benchmarks.system import (
     APPLICATION_NAME,
@@ -13,7 +13,7 @@ from tests.benchmarks.system import (
     number,
     unfinished,
 )
-from tests.running import wait_for
+from tests.support.processes import wait_for
 
 # Often enough to see a peak, seldom enough that the looking (a few ms) is no load.
 SAMPLE_SECONDS = 0.5

@@ -8,10 +8,10 @@ from http import HTTPStatus
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-from imagegen.collector import DatabaseCollector
-from imagegen.page.answers import Page
+from imagegen.config.settings import load
 from imagegen.sandbox import DEFAULT_TOKEN
-from imagegen.settings import load
+from imagegen.web.app import Page
+from imagegen.web.database_thread import DatabaseCollector
 
 LOOKS = 20
 NAME = "imagegen-benchmark:exporter.1"

@@ -4,7 +4,7 @@ import statistics
 import time
 from dataclasses import dataclass
 
-from tests.running import Site
+from tests.support.processes import Site
 
 RUNS = 5
 

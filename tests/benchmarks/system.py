@@ -12,9 +12,9 @@ from pathlib import Path
 import psycopg
 from psycopg.rows import TupleRow
 
+from imagegen.demo.postgres import EmbeddedPostgres
 from imagegen.sandbox import SandboxClient
-from imagegen.sandbox.postgres import EmbeddedPostgres
-from tests.running import Program, Site
+from tests.support.processes import Program, Site
 
 # How the benchmark's own connections are told from imagegen's.
 APPLICATION_NAME = "imagegen-benchmark"

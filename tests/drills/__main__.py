@@ -20,7 +20,7 @@ from tests.drills import kills as kill_drill
 from tests.drills import limits, outages, schedule, takeover
 from tests.drills import rolls as roll_drill
 from tests.drills.stage import IN_EARNEST, Stage, stage
-from tests.judge import judge_counters, judge_what_is_left, violations
+from tests.support.judge import judge_counters, judge_what_is_left, violations
 
 ROUNDS = 3  # of measuring a takeover
 # At an account's full pace, ten a second, some of the twenty slots are free.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.running import Site
+from tests.support.processes import Site
 
 
 @pytest.fixture

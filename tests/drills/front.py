@@ -8,7 +8,7 @@ from pathlib import Path
 
 import trustme
 
-from tests.proxy import Proxy
+from tests.support.proxy import Proxy
 
 HOST = "127.0.0.1"
 RECORD_BYTES = 65536  # more than a TLS record: nothing is left in OpenSSL, where select is blind

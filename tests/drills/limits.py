@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from imagegen.sandbox import Ledger, Sandbox
 from tests.benchmarks.figures import Figure
-from tests.running import Program, Site
+from tests.support.processes import Program, Site
 
 # Until then imagegen looks for its pace.
 SETTLED_SECONDS = 20.0

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import httpx
 
-from imagegen.reasons import Reason
+from imagegen.failures import Reason
 from imagegen.sandbox import Fault, Sandbox
 from tests.benchmarks import processes
 from tests.benchmarks.figures import Figure
 from tests.drills.front import TlsFront
-from tests.running import Program, Site, wait_for
+from tests.support.processes import Program, Site, wait_for
 
 # Longer than any client waits, so that nothing ever comes back.
 SILENCE_SECONDS = 60.0

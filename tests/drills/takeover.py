@@ -6,7 +6,7 @@ from statistics import median
 from typing import Any
 
 from tests.drills.stage import Stage
-from tests.running import wait_for
+from tests.support.processes import wait_for
 
 SLOTS = 10
 # Longer than anything that is measured here.

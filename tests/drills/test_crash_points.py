@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 import pytest
 
-from imagegen import crash
 from imagegen.sandbox import Fault, Sandbox
-from tests.judge import judge, judge_what_is_left
-from tests.pooler import PgBouncer
-from tests.postgres import PostgresServer
-from tests.running import Program, Site, wait_for
+from imagegen.worker import crash_points
+from tests.support.judge import judge, judge_what_is_left
+from tests.support.pooler import PgBouncer
+from tests.support.postgres import PostgresServer
+from tests.support.processes import Program, Site, wait_for
 
 AT_ONCE = 4
 TOKENS = 3
@@ -97,7 +97,7 @@ def cases(
 
 @pytest.mark.parametrize("answer", ANSWERS)
 @pytest.mark.parametrize("how", HOWS)
-@pytest.mark.parametrize("point", crash.POINTS)
+@pytest.mark.parametrize("point", crash_points.POINTS)
 def test_whatever_ends_at_a_point_every_token_gets_one_image(
     cases: Cases, point: str, how: str, answer: str
 ) -> None:
@@ -106,7 +106,7 @@ def test_whatever_ends_at_a_point_every_token_gets_one_image(
 
 @pytest.mark.parametrize("answer", ["answered"])
 @pytest.mark.parametrize("how", ["freeze"])
-@pytest.mark.parametrize("point", crash.POINTS)
+@pytest.mark.parametrize("point", crash_points.POINTS)
 def test_whatever_stands_still_at_a_point_sends_and_writes_nothing_when_others_took_over(
     cases: Cases, point: str, how: str, answer: str
 ) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from imagegen.demo.postgres import EmbeddedPostgres
 from imagegen.sandbox import Fault, Sandbox
-from imagegen.sandbox.postgres import EmbeddedPostgres
-from tests.judge import judge
-from tests.running import Program, Site, wait_for
+from tests.support.judge import judge
+from tests.support.processes import Program, Site, wait_for
 
 
 def mint(site: Site, tokens: int) -> None:

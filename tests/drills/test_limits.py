@@ -6,8 +6,8 @@ from imagegen.sandbox import Sandbox
 from tests.benchmarks.figures import table
 from tests.drills import limits
 from tests.drills.limits import Throttled
-from tests.judge import judge, judge_what_is_left
-from tests.running import Site
+from tests.support.judge import judge, judge_what_is_left
+from tests.support.processes import Site
 
 # Sooner than in the long form: the pace is near what is allowed, and soon found.
 SETTLED_SECONDS = 5.0

@@ -10,7 +10,7 @@ from tests.benchmarks.figures import table
 from tests.drills import outages
 from tests.drills.outages import FAULTS, Endured
 from tests.drills.stage import stage
-from tests.judge import judge, judge_what_is_left
+from tests.support.judge import judge, judge_what_is_left
 
 TOKENS = 40
 WORK_BEFORE = 10

@@ -6,8 +6,8 @@ from pathlib import Path
 from imagegen.sandbox import Sandbox
 from tests.drills import rolls
 from tests.drills.stage import stage
-from tests.judge import judge, judge_counters, judge_what_is_left
-from tests.running import Program, Site, wait_for
+from tests.support.judge import judge, judge_counters, judge_what_is_left
+from tests.support.processes import Program, Site, wait_for
 
 TOKENS = 10
 

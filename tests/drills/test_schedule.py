@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.drills import schedule
 from tests.drills.stage import stage
-from tests.judge import judge, judge_what_is_left
+from tests.support.judge import judge, judge_what_is_left
 
 SEED = "IMAGEGEN_DRILL_SEED"
 EVENTS = 30

@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 
 from imagegen.sandbox import Fault, Sandbox
-from tests.judge import judge
-from tests.running import Program, Site, wait_for
+from tests.support.judge import judge
+from tests.support.processes import Program, Site, wait_for
 
 
 def readiness(program: Program) -> tuple[int, str]:

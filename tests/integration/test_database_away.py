@@ -8,10 +8,10 @@ import psycopg
 import pytest
 
 from imagegen.sandbox import Sandbox
-from imagegen.wake import Wake
-from tests.judge import judge
-from tests.proxy import Proxy
-from tests.running import Program, Site, wait_for
+from imagegen.worker.wakeup import Wake
+from tests.support.judge import judge
+from tests.support.processes import Program, Site, wait_for
+from tests.support.proxy import Proxy
 
 RESET = """
 UPDATE tokens_s0 SET status = 'detected', generation_attempts = 0, generation_error = NULL

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from click import unstyle
 
-from imagegen.cli.tables import text_width
-from tests.running import all_pids, environment_of, wait_for
+from imagegen.cli.output import text_width
+from tests.support.processes import all_pids, environment_of, wait_for
 
 pytestmark = pytest.mark.direct  # it has a PostgreSQL of its own
 COLUMNS = 80

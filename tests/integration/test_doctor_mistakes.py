@@ -12,7 +12,7 @@ import pytest
 
 from imagegen.sandbox import Fault, Sandbox
 from tests.integration.test_migrations import GLISK_SCHEMA
-from tests.running import Site
+from tests.support.processes import Site
 
 CANARY = "canary-51d7-secret"
 # Something that is wrong with a site until the stack is closed.

@@ -1,6 +1,6 @@
 """The embedded PostgreSQL: its promises to `imagegen demo` and to the tests, on real processes."""
 
-import contextlib
+import contextlib  # noqa: I001
 import os
 import shutil
 import signal
@@ -14,11 +14,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from imagegen.demo.postgres import EmbeddedPostgres
+from imagegen.demo.postgres_programs import PACKAGE, EmbeddedPostgresError, find_package
 from imagegen.doctor import leftovers
-from imagegen.sandbox import postgres
-from imagegen.sandbox.postgres import EmbeddedPostgres
-from imagegen.sandbox.postgres_programs import PACKAGE, EmbeddedPostgresError, find_package
-from tests.running import wait_for
+from imagegen.demo import postgres
+from tests.support.processes import wait_for
 
 CHECKOUT = Path(__file__).parents[2]
 DEADLINE_SECONDS = 30.0  # a stop takes 0.02 s; a loaded machine must not fail the test
@@ -28,7 +28,7 @@ only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become s
 # Ctrl-C is ignored in what a script starts in the background; the owner must hear it there too.
 OWNER = """
 import signal, sys
-from imagegen.sandbox.postgres import EmbeddedPostgres
+from imagegen.demo.postgres import EmbeddedPostgres
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 with EmbeddedPostgres(durable=False) as server:
@@ -41,7 +41,7 @@ with EmbeddedPostgres(durable=False) as server:
 OWNER_WITHOUT_RIGHTS = """
 import contextlib, os, pwd, sys
 import psycopg
-from imagegen.sandbox.postgres import EmbeddedPostgres
+from imagegen.demo.postgres import EmbeddedPostgres
 
 sys.path.insert(0, sys.argv[1])
 with contextlib.suppress(psycopg.OperationalError):

@@ -10,9 +10,9 @@ import psycopg
 import pytest
 
 from imagegen.sandbox import Fault, Sandbox
-from tests.pooler import PgBouncer
-from tests.postgres import PostgresServer
-from tests.running import Site
+from tests.support.pooler import PgBouncer
+from tests.support.postgres import PostgresServer
+from tests.support.processes import Site
 
 MEND = "make another one (createdb --encoding=UTF8 --template=template0), and move there"
 SiteIn = Callable[[str], Site]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.test_migrations import GLISK_SCHEMA
-from tests.running import Site
+from tests.support.processes import Site
 
 TOKENS = """SELECT token_id, wallet_address, prompt_text, lower(status::text)
             FROM tokens_s0 t JOIN authors a ON a.id = t.author_id ORDER BY 1"""

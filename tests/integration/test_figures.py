@@ -7,12 +7,19 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from imagegen.collector import DatabaseCollector, Known, look_at_tables, read_known, read_row
-from imagegen.database import Connection, Tables, connect, read_tables
-from imagegen.page import data
-from imagegen.page.data import Snapshot, read_details, read_path, read_snapshot, snapshot_sql
-from imagegen.settings import load
-from tests.running import Site
+from imagegen.config.settings import load
+from imagegen.database.connection import Connection, connect
+from imagegen.database.tables import Tables, read_tables
+from imagegen.web import snapshot as snapshots
+from imagegen.web.database_thread import (
+    DatabaseCollector,
+    Known,
+    look_at_tables,
+    read_known,
+    read_row,
+)
+from imagegen.web.snapshot import Snapshot, read_details, read_path, read_snapshot, snapshot_sql
+from tests.support.processes import Site
 
 
 def snapshot(site: Site) -> Snapshot:
@@ -78,7 +85,7 @@ def test_few_are_counted_whatever_postgresql_estimates(site: Site) -> None:
 def test_many_are_estimated_where_postgresql_has_an_estimate_and_counted_where_not(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(data.WORDS, "counted_up_to", 2)
+    monkeypatch.setitem(snapshots.WORDS, "counted_up_to", 2)
     site.mint(*["a lighthouse"] * 4)
 
     not_yet = snapshot(site)

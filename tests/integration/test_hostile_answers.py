@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from imagegen.sandbox import Fault, Sandbox
-from tests.judge import judge
-from tests.running import Site
+from tests.support.judge import judge
+from tests.support.processes import Site
 
 MEGABYTE = 1024 * 1024
 DRIP_SECONDS = 2.0

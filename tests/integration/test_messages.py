@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from imagegen.sandbox import Fault, Sandbox
-from tests.judge import crashed, inconsistent, judge, unaccounted
-from tests.pooler import PgBouncer
-from tests.postgres import PostgresServer
-from tests.running import Site, wait_for
+from tests.support.judge import crashed, inconsistent, judge, unaccounted
+from tests.support.pooler import PgBouncer
+from tests.support.postgres import PostgresServer
+from tests.support.processes import Site, wait_for
 
-KNOWN_ERRORS = Path(__file__).parents[1] / "unit" / "data" / "replicate-errors.json"
+KNOWN_ERRORS = Path(__file__).parents[1] / "unit" / "replicate" / "data" / "replicate-errors.json"
 REASONS = {
     "account": {"unauthorized", "no_credit", "misconfigured"},
     "throttled": {"throttled"},

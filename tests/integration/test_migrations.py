@@ -9,10 +9,10 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from imagegen.database import newest_revision
+from imagegen.database.migrations import TABLES
+from imagegen.database.revision import newest_revision
 from imagegen.sandbox import Sandbox
-from imagegen.schema import TABLES
-from tests.running import Site
+from tests.support.processes import Site
 
 GLISK_SCHEMA = Path(__file__).parent / "data" / "glisk-schema.sql"
 # A user's schema without its rows, as text that two moments can be compared by.

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from imagegen.sandbox import Fault, Sandbox
-from tests.running import Site, wait_for
+from tests.support.processes import Site, wait_for
 
 # Answers after which nobody can know whether the prediction was made, where it was.
 LOST = {

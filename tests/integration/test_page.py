@@ -9,9 +9,9 @@ import pytest
 
 from imagegen.sandbox import Fault, Sandbox
 from tests.integration.test_migrations import load_glisk
-from tests.proxy import Proxy
-from tests.running import Program, Site, wait_for
-from tests.unit.page_values import Read
+from tests.support.page_values import Read
+from tests.support.processes import Program, Site, wait_for
+from tests.support.proxy import Proxy
 
 HOSTILE = '<script>alert("1")</script> & a \u202efish'
 HARMLESS = '<script>alert("1")</script> & a �fish'

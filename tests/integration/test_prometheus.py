@@ -18,11 +18,11 @@ import httpx
 import pytest
 import yaml
 
-from imagegen.process import dies_with_this_process
 from imagegen.sandbox import Fault, Sandbox
-from tests.pooler import PgBouncer
-from tests.postgres import PostgresServer
-from tests.running import Program, Site, wait_for
+from imagegen.supervisor.forking import dies_with_this_process
+from tests.support.pooler import PgBouncer
+from tests.support.postgres import PostgresServer
+from tests.support.processes import Program, Site, wait_for
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 DASHBOARD = json.loads((DEPLOY / "grafana/imagegen.json").read_text(encoding="utf-8"))

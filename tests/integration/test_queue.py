@@ -5,11 +5,12 @@ from datetime import datetime
 import psycopg
 import pytest
 
-from imagegen.database import Tables, connect, read_tables
-from imagegen.queue import Image
-from imagegen.statements import statements
-from tests.queues import MODEL, MakeQueue, accepted_claim, claim, claim_one, token
-from tests.running import Site, wait_for
+from imagegen.database.connection import connect
+from imagegen.database.tables import Tables, read_tables
+from imagegen.queue.queue import Image
+from imagegen.queue.statements import statements
+from tests.support.processes import Site, wait_for
+from tests.support.queues import MODEL, MakeQueue, accepted_claim, claim, claim_one, token
 
 
 def test_the_oldest_tokens_are_claimed_first(site: Site, make_queue: MakeQueue) -> None:

@@ -4,9 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from imagegen.queue import Claim, Closed, DailyLimitError, Image, Left, Queue
-from tests.queues import MakeQueue, accepted_claim, claim, claim_one, token
-from tests.running import Site
+from imagegen.queue.queue import Claim, Closed, DailyLimitError, Image, Left, Queue
+from tests.support.processes import Site
+from tests.support.queues import MakeQueue, accepted_claim, claim, claim_one, token
 
 
 def test_an_image_hands_the_token_on(site: Site, make_queue: MakeQueue) -> None:

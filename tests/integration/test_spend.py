@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from click import unstyle
 
-from imagegen.outcomes import Failed, of_prediction
-from imagegen.replies import Prediction
+from imagegen.replicate.outcomes import Failed, of_prediction
+from imagegen.replicate.replies import Prediction
 from imagegen.sandbox import Sandbox
-from tests.ledger import MODEL, record, record_failed
-from tests.running import Site
-from tests.terminal import on_a_terminal
+from tests.support.ledger import MODEL, record, record_failed
+from tests.support.processes import Site
+from tests.support.terminal import on_a_terminal
 
 PRICED = ("--price", "0.003")
 

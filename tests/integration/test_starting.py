@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from imagegen.database import newest_revision
+from imagegen.database.revision import newest_revision
 from imagegen.sandbox import Sandbox
-from tests.running import Site, files_end_at, wait_for
+from tests.support.processes import Site, files_end_at, wait_for
 
 CANARY = "canary-8c1f-secret"
 

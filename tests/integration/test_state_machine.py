@@ -22,12 +22,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from imagegen import crash, gate, generation, schema
-from imagegen.database import Connection, Pool, connect, open_pool
-from tests.integration.laws import Laws
-from tests.integration.replicate_model import LIST_LAG_SECONDS, UNKNOWN, Fate, Look, Mood, Post
-from tests.integration.stepwise import SETTLE_SECONDS, Worker, make_worker, reach
-from tests.unit.recipe import NoPace
+from imagegen.database import migrations
+from imagegen.database.connection import Connection, Pool, connect, open_pool
+from imagegen.worker import crash_points, gate, generation
+from tests.support.generation import NoPace
+from tests.support.laws import Laws
+from tests.support.replicate_model import LIST_LAG_SECONDS, UNKNOWN, Fate, Look, Mood, Post
+from tests.support.stepwise import SETTLE_SECONDS, Worker, make_worker, reach
 
 EXAMPLES = os.environ.get("IMAGEGEN_TEST_EXAMPLES")
 PROFILE = settings(
@@ -64,7 +65,7 @@ TIME_PASSES = (
 # The other fates are mostly failures that are tried again.
 SPECIAL = (Fate.IMAGE, Fate.CENSORED, Fate.ACCOUNT, Fate.STUCK, Fate.FORGOTTEN)
 workers = st.integers(0, WORKERS - 1)
-points = st.sampled_from((*crash.POINTS, "listed"))
+points = st.sampled_from((*crash_points.POINTS, "listed"))
 fates = st.sampled_from((*Fate, *SPECIAL, *SPECIAL))
 moods = st.builds(
     Mood,
@@ -230,10 +231,10 @@ def test_any_sequence_of_answers_deaths_and_times_keeps_the_laws(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    schema.upgrade(database_url)
+    migrations.upgrade(database_url)
     caplog.set_level(logging.CRITICAL)  # it tells of ten thousand steps
     monkeypatch.setenv("HYPOTHESIS_STORAGE_DIRECTORY", str(tmp_path))
-    monkeypatch.setattr(crash, "point", reach)
+    monkeypatch.setattr(crash_points, "point", reach)
     monkeypatch.setattr(generation, "Pace", NoPace)
     # The gate's clock is its own too: it tries again at once.
     for name in ("FIRST_DELAY_SECONDS", "LEAST_HINT_SECONDS", "MOST_HINT_SECONDS"):

@@ -14,8 +14,8 @@ from click import unstyle
 
 from imagegen.cli import progress
 from imagegen.sandbox import Fault, Sandbox
-from tests.running import Program, Site, wait_for
-from tests.terminal import on_a_terminal
+from tests.support.processes import Program, Site, wait_for
+from tests.support.terminal import on_a_terminal
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from click import unstyle
 
 from imagegen import database
 from tests.integration.test_migrations import GLISK_SCHEMA
-from tests.ledger import HOSTILE, put, record_failed
-from tests.running import Site
-from tests.terminal import on_a_terminal
+from tests.support.ledger import HOSTILE, put, record_failed
+from tests.support.processes import Site
+from tests.support.terminal import on_a_terminal
 
 WALLET = "0x00000000000000000000000000000000000000aB"
 

@@ -7,12 +7,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from imagegen import database, retries
+from imagegen import database
 from imagegen.cli import progress
+from imagegen.operator import retry as retries
 from imagegen.sandbox import Sandbox
-from tests.ledger import put, record, record_failed
-from tests.running import Site
-from tests.terminal import on_a_terminal
+from tests.support.ledger import put, record, record_failed
+from tests.support.processes import Site
+from tests.support.terminal import on_a_terminal
 
 GLISK_SCHEMA = Path(__file__).parent / "data" / "glisk-schema.sql"
 

@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 from imagegen.sandbox import Fault, Sandbox
-from tests.ledger import HOSTILE, put, record
-from tests.running import Site
-from tests.terminal import on_a_terminal
+from tests.support.ledger import HOSTILE, put, record
+from tests.support.processes import Site
+from tests.support.terminal import on_a_terminal
 
 
 def shown(site: Site, token_id: int) -> Any:

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from imagegen import gate as gates
-from imagegen import generation, pacing, patience
+from imagegen.replicate import request_budget
 from imagegen.sandbox import Sandbox
-from tests.unit.customer import Customer
-from tests.unit.gates import Clock
-from tests.unit.recipe import NoPace
+from imagegen.worker import create_rate, database_retry, generation
+from imagegen.worker import gate as gates
+from tests.support.gates import Clock
+from tests.support.generation import NoPace
+from tests.support.sandbox_user import Customer
 
 
 @pytest.fixture
@@ -29,7 +30,8 @@ def customer(sandbox: Sandbox) -> Iterator[Customer]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(gates, "time", clock)
-    monkeypatch.setattr(pacing, "time", clock)
+    monkeypatch.setattr(create_rate, "time", clock)
+    monkeypatch.setattr(request_budget, "time", clock)
     monkeypatch.setattr(gates, "JITTER", 0.0)
     return clock
 
@@ -37,4 +39,4 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture
 def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generation, "Pace", NoPace)
-    monkeypatch.setattr(patience, "DATABASE_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(database_retry, "DATABASE_AGAIN_SECONDS", 0.0)

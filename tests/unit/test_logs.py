@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from imagegen.logs import HIDDEN, JsonLines, Redactor, TextLines
+from imagegen.logs import JsonLines, TextLines
+from imagegen.redaction import HIDDEN, Redactor
 
 PASSWORD = "correct-horse"
 URL = f"postgresql://imagegen:{PASSWORD}@db.example:5432/tokens"

@@ -1,0 +1,44 @@
+"""How imagegen connects to PostgreSQL, and what it finds there.
+
+Migrations and preflight checks are modules to be imported by name: alembic is slow to import.
+"""
+
+from imagegen.database.connection import (
+    AWAY,
+    NOTIFY_CHANNEL,
+    Connection,
+    Pool,
+    bounded,
+    connect,
+    is_pooled,
+    open_pool,
+    why_away,
+)
+from imagegen.database.revision import (
+    VERSION_TABLE,
+    NotMigratedError,
+    check_revision,
+    current_revision,
+    newest_revision,
+)
+from imagegen.database.tables import STATUSES, Tables, read_tables
+
+__all__ = [
+    "AWAY",
+    "NOTIFY_CHANNEL",
+    "STATUSES",
+    "VERSION_TABLE",
+    "Connection",
+    "NotMigratedError",
+    "Pool",
+    "Tables",
+    "bounded",
+    "check_revision",
+    "connect",
+    "current_revision",
+    "is_pooled",
+    "newest_revision",
+    "open_pool",
+    "read_tables",
+    "why_away",
+]

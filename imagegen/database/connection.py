@@ -1,0 +1,103 @@
+"""How imagegen connects to PostgreSQL: connections, pools, time limits."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.rows import TupleRow
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from imagegen.database import encoding
+
+NOTIFY_CHANNEL = "imagegen_detected"
+# The database is away, restarts or fails over: all of these pass.
+AWAY = (
+    psycopg.OperationalError,
+    psycopg.errors.ReadOnlySqlTransaction,
+    psycopg.errors.IdleInTransactionSessionTimeout,
+    psycopg.errors.TransactionTimeout,
+)
+
+# A half-open connection is noticed in about 20 s instead of two hours.
+KEEPALIVE: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+
+# Statements take milliseconds: who waits so long for a connection waits for the database.
+POOL_TIMEOUT_SECONDS = 2.0
+# Then the pool gives up, and tries anew when it is next asked: at once when the database is back,
+# not at the end of a backoff that has grown to minutes.
+POOL_RECONNECT_SECONDS = 1.0
+
+Connection = psycopg.Connection[TupleRow]
+Pool = ConnectionPool[Connection]
+
+
+def connect(url: str, application_name: str = "imagegen") -> Connection:
+    """A connection in autocommit, its session in UTC. Raises psycopg.OperationalError."""
+    return psycopg.connect(url, **_arguments(application_name))
+
+
+def open_pool(url: str, max_size: int, application_name: str) -> Pool:
+    """A pool that connects by itself, in the background, whenever the database is there."""
+    return ConnectionPool(
+        url,
+        kwargs=_arguments(application_name),
+        configure=encoding.write_any,
+        min_size=1,
+        max_size=max_size,
+        timeout=POOL_TIMEOUT_SECONDS,
+        reconnect_timeout=POOL_RECONNECT_SECONDS,
+        num_workers=1,
+        name=application_name,
+        open=True,
+    )
+
+
+def why_away(url: str, error: Exception) -> str:
+    """In one line, why a statement failed; a pool's timeout does not tell, so that is tried."""
+    if isinstance(error, PoolTimeout):
+        try:
+            connect(url).close()
+        except AWAY as reason:
+            error = reason
+    return " ".join(str(error).split())
+
+
+def _arguments(application_name: str) -> dict[str, Any]:
+    # libpq sends the session's time zone as a startup parameter when PGTZ is set: the one way
+    # that works behind PgBouncer too, which refuses `options` and forgets `SET`.
+    os.environ["PGTZ"] = "UTC"
+    return KEEPALIVE | {
+        "application_name": application_name,
+        "autocommit": True,
+        "client_encoding": "UTF8",
+        # Prepared statements do not survive a transaction pooler.
+        "prepare_threshold": None,
+    }
+
+
+# A question of an operator shall not load the database for longer than anybody waits for it.
+QUESTION_SECONDS = 10
+
+
+@contextmanager
+def bounded(connection: Connection, seconds: int = QUESTION_SECONDS) -> Iterator[None]:
+    """Statements that end in time. The limit is the transaction's own, because a session behind
+    PgBouncer belongs to others as well."""
+    with connection.transaction():
+        connection.execute(f"SET LOCAL statement_timeout = '{seconds}s'")
+        yield
+
+
+def is_pooled(connection: Connection) -> bool:
+    """Whether a pooler such as PgBouncer stands between: it hands out process ids of its own, and
+    in transaction mode it loses LISTEN after the statement."""
+    row = connection.execute("SELECT pg_backend_pid()").fetchone()
+    return row is not None and row[0] != connection.info.backend_pid

@@ -1,0 +1,71 @@
+"""The user's tables as they were found: labels of the status, times with a zone or without."""
+
+from dataclasses import dataclass
+from string import Template
+
+from imagegen.database.connection import Connection
+from imagegen.database.revision import NotMigratedError
+
+# In the order of a token's life.
+STATUSES = ("detected", "generating", "uploading", "failed")
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The user's tables as they are: imagegen runs on enums and text, aware and naive times.
+
+    `labels` holds the SQL literal of each status: a parameter would lose the partial index.
+    """
+
+    labels: dict[str, str]
+    created_at_is_naive: bool
+
+    @property
+    def minted_at(self) -> str:
+        """SQL for the time of the mint, as timestamptz."""
+        return "t.created_at AT TIME ZONE 'UTC'" if self.created_at_is_naive else "t.created_at"
+
+    @property
+    def waited_seconds(self) -> str:
+        """SQL for the seconds since the mint; 0 where that has no time, so that one odd row of
+        an adopted table keeps no other token waiting."""
+        return f"""CASE WHEN isfinite(t.created_at)
+                THEN extract(epoch FROM now() - {self.minted_at})::float ELSE 0 END"""
+
+    def fill(self, sql: str, **more: object) -> str:
+        """SQL with these tables' own words: $detected and the other statuses, $minted_at."""
+        return Template(sql).substitute(self.labels, minted_at=self.minted_at, **more)
+
+
+def read_tables(connection: Connection) -> Tables:
+    """Look at `tokens_s0` once. Raises NotMigratedError where it cannot serve."""
+    columns: dict[str, str] = dict(
+        connection.execute(
+            """SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
+               WHERE attrelid = to_regclass('tokens_s0') AND attnum > 0 AND NOT attisdropped"""
+        ).fetchall()
+    )
+    if "status" not in columns or "created_at" not in columns:
+        raise NotMigratedError("the database has no table tokens_s0: run `imagegen db upgrade`")
+    enum_labels = [
+        label
+        for (label,) in connection.execute(
+            """SELECT enumlabel FROM pg_enum JOIN pg_attribute ON atttypid = enumtypid
+               WHERE attrelid = to_regclass('tokens_s0') AND attname = 'status'"""
+        )
+    ]
+    return Tables(
+        labels=_literals(columns["status"], enum_labels),
+        created_at_is_naive=columns["created_at"] == "timestamp without time zone",
+    )
+
+
+def _literals(column_type: str, enum_labels: list[str]) -> dict[str, str]:
+    if not enum_labels:
+        return {status: f"'{status}'::{column_type}" for status in STATUSES}
+    by_name = {label.lower(): label for label in enum_labels}
+    if missing := [status for status in STATUSES if status not in by_name]:
+        raise NotMigratedError(
+            f"tokens_s0.status, of type {column_type}, lacks {', '.join(missing)}"
+        )
+    return {status: f"'{by_name[status]}'::{column_type}" for status in STATUSES}

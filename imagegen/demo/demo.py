@@ -1,0 +1,191 @@
+"""The demo: a real PostgreSQL, the real `imagegen supervise`, a provider, and some mints."""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psycopg
+
+from imagegen.database import Connection, migrations
+from imagegen.demo.postgres import EmbeddedPostgres
+from imagegen.demo.supervise_process import MainJob, without_settings
+from imagegen.demo.tokens import CAST, FAULTS, Role
+from imagegen.sandbox.server import DEFAULT_TOKEN, Sandbox
+
+# A model of 1.2 s: slow enough to watch, near to what the real ones take.
+LATENCY_SECONDS = 1.2
+MINT_EVERY_SECONDS = 0.15
+LOOK_EVERY_SECONDS = 0.1
+PATIENCE_SECONDS = 300.0
+# An image of the demo is some 50 kB; what Replicate sends is far below this.
+IMAGE_BYTES = 20 * 1024 * 1024
+
+
+class DemoError(Exception):
+    """The demo cannot go on; the message says why."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the demo is."""
+
+    statuses: dict[str, int]  # how many tokens are in each
+    refusal: str | None  # why Replicate is not asked for anything new now
+
+    @property
+    def ended(self) -> int:
+        return self.statuses.get("uploading", 0) + self.statuses.get("failed", 0)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What became of a token."""
+
+    token_id: int
+    role: Role
+    status: str
+    attempts: int
+    seconds: float  # from the mint to the end
+    prompts_sent: tuple[str, ...]  # one for each prediction
+    error: str | None
+    image_url: str | None
+
+    @property
+    def as_expected(self) -> bool:
+        return self.status == self.role.ends
+
+
+class Demo:
+    """Everything that runs in a demo; nothing of it when it is closed."""
+
+    def __init__(self, folder: Path, live_environment: dict[str, str] | None = None) -> None:
+        """`live_environment` holds the settings of the real API; without it, the sandbox."""
+        self.folder = folder
+        self.log_file = folder / "imagegen.log"
+        self._live_environment = live_environment
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> "Demo":
+        with contextlib.ExitStack() as stack:
+            self._make_folder()
+            self._postgres = stack.enter_context(EmbeddedPostgres())
+            self.database_url = self._postgres.url
+            migrations.upgrade(self.database_url)
+            provider = self._live_environment
+            if provider is None:
+                provider = _sandbox_environment(stack)
+            self.provider_url = provider.get("REPLICATE_BASE_URL", "https://api.replicate.com")
+            own = {"DATABASE_URL": self.database_url, "IMAGEGEN_METRICS_PORT": "0"}
+            self._main_job = MainJob(without_settings(os.environ) | provider | own, self.log_file)
+            stack.callback(self._main_job.stop)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def run(self) -> Iterator[Progress]:
+        """Mint the tokens one after the other, and wait until none waits or is at work.
+
+        Yields, many times, how far it is.
+        """
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            for token_id, role in enumerate(CAST, 1):
+                _mint(connection, token_id, role)
+                yield self._progress(connection)
+                time.sleep(MINT_EVERY_SECONDS)
+            while (progress := self._progress(connection)).ended < len(CAST):
+                yield progress
+                self._check(progress, deadline)
+                time.sleep(LOOK_EVERY_SECONDS)
+            yield progress
+
+    def endings(self) -> list[Ending]:
+        with psycopg.connect(self.database_url) as connection:
+            rows = connection.execute(
+                """SELECT t.token_id, t.status, t.generation_attempts,
+                       extract(epoch FROM max(g.closed_at) - t.created_at)::float,
+                       array_agg(g.prompt ORDER BY g.id) FILTER (WHERE g.prediction_id IS NOT NULL),
+                       t.generation_error, t.image_url
+                   FROM tokens_s0 t LEFT JOIN generations g USING (token_id)
+                   GROUP BY t.id ORDER BY t.token_id"""
+            ).fetchall()
+        return [
+            Ending(token_id, CAST[token_id - 1], status, attempts, seconds or 0.0,
+                   tuple(prompts or ()), error, url)
+            for token_id, status, attempts, seconds, prompts, error, url in rows
+        ]  # fmt: skip
+
+    def write(self, name: str, text: str) -> Path:
+        """A file in the demo's folder. Raises DemoError."""
+        try:
+            (self.folder / name).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise self._cannot_write(error) from None
+        return self.folder / name
+
+    def _make_folder(self) -> None:
+        """Before anything is started, for it may be out of reach."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.log_file.open("wb").close()
+        except OSError as error:
+            raise self._cannot_write(error) from None
+
+    def _cannot_write(self, error: OSError) -> DemoError:
+        folder = self.folder.absolute()
+        return DemoError(f"cannot write to {folder}: {error.strerror}: choose another --folder")
+
+    def _progress(self, connection: Connection) -> Progress:
+        return Progress(_statuses(connection), self._main_job.refusal())
+
+    def _check(self, progress: Progress, deadline: float) -> None:
+        if self._main_job.has_ended:
+            tail = self._main_job.end_of_log()
+            raise DemoError(
+                "\n  ".join(["imagegen supervise has ended; the end of its log:", *tail])
+            )
+        if time.monotonic() > deadline:
+            why = f", refused: {progress.refusal}" if progress.refusal else ""
+            raise DemoError(f"not done after {PATIENCE_SECONDS:.0f} s{why}; see {self.log_file}")
+
+
+def _mint(connection: Connection, token_id: int, role: Role) -> None:
+    connection.execute(
+        """WITH author AS (INSERT INTO authors (wallet_address, prompt_text)
+           VALUES (%s, %s) RETURNING id)
+           INSERT INTO tokens_s0 (token_id, author_id) SELECT %s, id FROM author""",
+        [role.author, role.prompt, token_id],
+    )
+
+
+def _statuses(connection: Connection) -> dict[str, int]:
+    rows = connection.execute("SELECT status, count(*) FROM tokens_s0 GROUP BY 1")
+    return {str(status): int(count) for status, count in rows}
+
+
+def _sandbox_environment(stack: contextlib.ExitStack) -> dict[str, str]:
+    sandbox = stack.enter_context(Sandbox(latency_seconds=LATENCY_SECONDS))
+    sandbox.faults.add(*FAULTS)
+    return {"REPLICATE_API_TOKEN": DEFAULT_TOKEN, "REPLICATE_BASE_URL": sandbox.url}
+
+
+def fetch_image(url: str) -> bytes | None:
+    """An image, asked for without the API token; None where it cannot be had."""
+    try:
+        with httpx.stream("GET", url, timeout=15.0, trust_env=False) as response:
+            if response.status_code != httpx.codes.OK:
+                return None
+            content = b""
+            for chunk in response.iter_bytes():
+                content += chunk
+                if len(content) > IMAGE_BYTES:
+                    return None
+            return content
+    except httpx.HTTPError:
+        return None

@@ -1,0 +1,169 @@
+"""Replicate's API: whether this host gets there, and whether the token opens it."""
+
+import json
+import os
+import socket
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+
+from imagegen.config import LOOPBACK, Settings
+from imagegen.doctor.report import NTP, Finding, Findings, Level, ok, warning, wrong
+from imagegen.errors import CannotStartError
+from imagegen.replicate import Deadline, sent_at, tls_context
+
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 5.0
+# A model's whole schema is some 20 kB.
+ANSWER_BYTES = 4 * 1024 * 1024
+TOKENS_PAGE = "https://replicate.com/account/api-tokens"
+# Answers tell the second, and take some.
+SKEW_SECONDS = 10.0
+STATUS_PAGE = "https://www.replicatestatus.com"
+ACCOUNT_PATH = "/v1/account"
+# OpenSSL's; httpx takes the first that is set.
+CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: Mapping[str, Any]  # empty where it is no JSON object
+    ahead_seconds: float = 0.0  # Replicate's clock, of this host's, as far as it tells
+
+
+class NoAnswerError(Exception):
+    """There is no answer; the message says why."""
+
+
+def check_certificates(settings: Settings) -> Findings:
+    """As the supervisor looks at them before it starts."""
+    try:
+        tls_context()
+    except CannotStartError as error:
+        yield wrong("certificates", error.said, error.mend)
+        return
+    given = [name for name in CERTIFICATES if os.environ.get(name)]
+    yield ok("certificates", f"TLS trusts those of {given[0] if given else 'Mozilla (certifi)'}")
+
+
+def check_provider(settings: Settings) -> Findings:
+    """The way there, then the token."""
+    try:
+        tls = tls_context()
+    except CannotStartError:
+        yield warning("replicate", "not checked without certificates")
+        return
+    parts = urlsplit(settings.replicate_base_url)
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    if parts.scheme in getproxies() and host not in LOOPBACK and not proxy_bypass(host):
+        yield warning(
+            "replicate",
+            f"{parts.scheme.upper()}_PROXY is set and not used: imagegen connects by itself",
+            f"let this host reach {host}:{port}, or name a reverse proxy in REPLICATE_BASE_URL",
+        )
+    way = _way(host, port, tls if parts.scheme == "https" else None)
+    yield way
+    if way.level is Level.OK:
+        yield from _credentials(settings)
+    else:
+        yield warning("credentials", "not checked: Replicate cannot be asked")
+
+
+def _way(host: str, port: int, tls: ssl.SSLContext | None) -> Finding:
+    began = time.monotonic()
+    try:
+        socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:  # the latter: no host has such a name
+        mend = "put the right host into REPLICATE_BASE_URL, or mend this host's name server"
+        return wrong("replicate", f"no address is known of {host}: {error}", mend)
+    try:
+        connection = socket.create_connection((host, port), CONNECT_SECONDS)
+    except OSError as error:
+        mend = f"let this host reach {host}:{port} (firewall, route), or correct REPLICATE_BASE_URL"
+        return wrong("replicate", f"cannot connect to {host}:{port}: {error}", mend)
+    spoken = "HTTP"
+    with connection:
+        if tls is not None:
+            try:
+                with tls.wrap_socket(connection, server_hostname=host) as encrypted:
+                    spoken = encrypted.version() or "TLS"
+            except OSError as error:
+                return wrong("replicate", f"no TLS with {host}:{port}: {error}", _tls_mend(error))
+    answer_seconds = time.monotonic() - began
+    return ok("replicate", f"{host}:{port} speaks {spoken}, after {answer_seconds * 1000:.0f} ms")
+
+
+def _tls_mend(error: OSError) -> str:
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return "put the right port into REPLICATE_BASE_URL: what listens there has no TLS"
+    if "mismatch" in error.verify_message:
+        return "put the host that its certificate is for into REPLICATE_BASE_URL"
+    return "name the CA of your proxy in SSL_CERT_FILE, or set this host's clock"
+
+
+def _credentials(settings: Settings) -> Findings:
+    try:
+        answer = ask(settings, ACCOUNT_PATH)
+    except NoAnswerError as error:
+        yield wrong("credentials", f"no answer: {error}", f"try again; see {STATUS_PAGE}")
+        return
+    yield judge_account(answer)
+    if abs(answer.ahead_seconds) > SKEW_SECONDS:
+        way = "behind" if answer.ahead_seconds > 0 else "ahead of"
+        said = f"this host's clock is {abs(answer.ahead_seconds):.0f} s {way} Replicate's"
+        yield warning("clock", said, NTP)
+
+
+def judge_account(answer: Answer) -> Finding:
+    """Whether it is Replicate that answers, and takes the token."""
+    match answer.status:
+        case 200 if "username" in answer.body:
+            return ok("credentials", f"the token is good, of account {answer.body['username']}")
+        case 401 | 403:
+            mend = f"put a valid token into REPLICATE_API_TOKEN: {TOKENS_PAGE}"
+            return wrong("credentials", f"Replicate refuses the token (HTTP {answer.status})", mend)
+        case 429 | 500 | 502 | 503 | 504:
+            said = f"Replicate is not well, or has had enough (HTTP {answer.status})"
+            return warning("credentials", said, f"try again; see {STATUS_PAGE}")
+        case _:
+            said = f"what answers there is not Replicate's API (HTTP {answer.status})"
+            return wrong("credentials", said, "correct REPLICATE_BASE_URL")
+
+
+def ask(settings: Settings, path: str) -> Answer:
+    """What Replicate says to a GET. Raises NoAnswerError."""
+    deadline = Deadline()
+    deadline.start(ANSWER_SECONDS)
+    headers = {"Authorization": f"Bearer {settings.replicate_api_token}"}
+    timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
+    content = bytearray()
+    try:
+        with (
+            httpx.Client(transport=deadline.transport(tls_context()), timeout=timeout) as client,
+            client.stream("GET", settings.replicate_base_url + path, headers=headers) as response,
+        ):
+            for chunk in response.iter_bytes():
+                content += chunk
+                if len(content) > ANSWER_BYTES:
+                    raise NoAnswerError("it goes on for ever")
+    except CannotStartError as error:
+        raise NoAnswerError(error.said) from None
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
+        raise NoAnswerError(f"{type(error).__name__}: {error}".rstrip(": ")) from None
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError):
+        body = None
+    there = sent_at(response.headers)
+    return Answer(
+        response.status_code,
+        body if isinstance(body, dict) else {},
+        ahead_seconds=there.timestamp() - time.time() if there else 0.0,
+    )

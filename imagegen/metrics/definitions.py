@@ -1,0 +1,116 @@
+"""Everything imagegen counts, by the names that dashboards and alerts use.
+
+Under `supervise` the values live in files, one set for each process slot, so that a restarted
+worker goes on counting where the dead one stopped: see `imagegen.metrics.files`, which must be
+imported and told its folder before this module is.
+"""
+
+from collections.abc import Iterable
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from imagegen.failures import Kind, Reason
+
+ATTEMPTS = Counter(
+    "imagegen_attempts", "Predictions that Replicate accepted, by whose prompt it was.", ["prompt"]
+)
+FAILURES = Counter("imagegen_failures", "Generations that failed, by kind.", ["kind"])
+GENERATIONS = Counter("imagegen_generations", "Generations closed, by outcome.", ["outcome"])
+REFUSALS = Counter(
+    "imagegen_refusals", "Generations that Replicate refused at the door, by reason.", ["reason"]
+)
+ADOPTIONS = Counter("imagegen_adoptions", "Open generations taken over from another worker.")
+RECONCILIATIONS = Counter(
+    "imagegen_reconciliations",
+    "Looks at Replicate's list for a request with an unknown outcome, by result.",
+    ["result"],
+)
+LOST_LEASES = Counter(
+    "imagegen_lost_leases", "Generations dropped because another worker had taken them over."
+)
+DUPLICATES = Counter(
+    "imagegen_duplicates", "Predictions cancelled because the same request had made another."
+)
+PAID_TWICE = Counter(
+    "imagegen_paid_twice",
+    "Attempts for tokens whose image was probably paid for already, by why it was lost.",
+    ["reason"],
+)
+IMAGES = Counter("imagegen_images", "Images that Replicate made, and bills.")
+COPIES = Counter("imagegen_image_copies", "Copies of images in the folder, by result.", ["result"])
+PREDICT_SECONDS = Counter("imagegen_predict_seconds", "Seconds that Replicate computed for images.")
+GENERATION_SECONDS = Histogram(
+    "imagegen_generation_duration_seconds",
+    "From the claim of a token to its image.",
+    buckets=(0.5, 1, 1.5, 2, 3, 5, 8, 13, 21, 34, 60, 120, 300),
+)
+QUEUE_WAIT_SECONDS = Histogram(
+    "imagegen_queue_wait_seconds",
+    "From the mint of a token to its claim.",
+    buckets=(0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600),
+)
+REPLICATE_REQUEST_SECONDS = Histogram(
+    "imagegen_replicate_request_duration_seconds",
+    "Requests to Replicate's API.",
+    ["operation"],
+    buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+WORKER_RESTARTS = Counter(
+    "imagegen_worker_restarts", "Workers that were replaced, by how they ended.", ["slot", "cause"]
+)
+WORKERS = Gauge("imagegen_workers", "Workers that are alive.", multiprocess_mode="livesum")
+WORKERS_WANTED = Gauge(
+    "imagegen_workers_wanted",
+    "Workers that there should be: as many as were asked for, more or less by signals since.",
+    multiprocess_mode="livesum",
+)
+WORKER_PID = Gauge(
+    "imagegen_worker_pid",
+    "Process id of the worker in this slot.",
+    ["slot"],
+    multiprocess_mode="livemax",
+)
+WORKER_STARTED = Gauge(
+    "imagegen_worker_started_seconds",
+    "When the worker in this slot started, in Unix time.",
+    ["slot"],
+    multiprocess_mode="livemax",
+)
+GATE_OPEN = Gauge(
+    "imagegen_gate_open",
+    "1 while the worker in this slot asks for predictions.",
+    ["slot"],
+    multiprocess_mode="livemax",
+)
+GATE_CLOSED = Gauge(
+    "imagegen_gate_closed",
+    "1 while the worker in this slot asks for no predictions for this reason.",
+    ["slot", "reason"],
+    multiprocess_mode="livemax",
+)
+CREATE_PACE = Gauge(
+    "imagegen_create_pace",
+    "Predictions a minute that the workers allow themselves to create.",
+    multiprocess_mode="livesum",
+)
+SLOTS_BUSY = Gauge(
+    "imagegen_slots_busy",
+    "Tokens at work in the worker in this slot.",
+    ["slot"],
+    multiprocess_mode="livesum",
+)
+
+# Series that begin at 0: one that is born at 1 has no rate, so that the first failure after a start
+# would be seen by no alert.
+KNOWN_VALUES: dict[Counter, Iterable[str]] = {
+    ATTEMPTS: ("author", "fallback"),
+    FAILURES: Kind,
+    GENERATIONS: ("succeeded", "failed", "refused"),
+    REFUSALS: set(Reason) - {Reason.DAILY_LIMIT},
+    RECONCILIATIONS: ("found", "absent", "not_yet", "unseen", "undecidable"),
+    PAID_TWICE: (Kind.NO_OUTPUT, Kind.HELD_BACK, Kind.CANCELED, Kind.GONE, Kind.DATA_REMOVED),
+    COPIES: ("kept", "failed"),
+}
+for _counter, _values in KNOWN_VALUES.items():
+    for _value in _values:
+        _counter.labels(_value)

@@ -1,0 +1,166 @@
+"""Where the processes of one supervisor keep their counts: files, keyed by slot and not by pid.
+
+prometheus_client names its files by pid, so that every restart leaves more of them behind and the
+counts of the dead are summed for ever. Here a worker that replaces another goes on with its files.
+"""
+
+import fcntl
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from prometheus_client import Metric, values
+from prometheus_client.mmap_dict import MmapedDict
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
+
+from imagegen.errors import CannotStartError
+
+PREFIX = "imagegen-metrics-"
+DEFINITIONS = "imagegen.metrics.definitions"
+LOCK = "lock"
+FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # the library's
+
+# Each process has four files of 64 KiB, as the library makes them, which may double twice.
+FILE_BYTES = 1 << 16
+BYTES_PER_PROCESS = 16 * FILE_BYTES
+# Of an entry besides its key: the key's length, what fills it up, a value and its time.
+ENTRY_BYTES = 4 + 8 + 16
+# The supervisor and the exporter.
+OTHER_PROCESSES = 2
+
+_process = "supervisor"
+_lock: IO[bytes] | None = None
+
+
+def bytes_needed(workers: int) -> int:
+    return BYTES_PER_PROCESS * (workers + OTHER_PROCESSES)
+
+
+@contextmanager
+def shared(workers: int) -> Iterator[None]:
+    """Keep all metrics in a folder of files, which is removed at the end. Raises CannotStartError
+    where there is no room for the counts of `workers` workers."""
+    try:
+        folder = share(workers)
+    except OSError as error:
+        said = f"cannot keep metrics in {tempfile.tempdir or 'any folder'}: {error.strerror}"
+        megabytes = bytes_needed(workers) // 2**20
+        mend = f"make room there for {megabytes} MB, or set TMPDIR to a folder that has it"
+        raise CannotStartError(said, mend) from None
+    try:
+        yield
+    finally:
+        remove(folder)
+
+
+def share(workers: int) -> Path:
+    """Make the folder and keep all metrics there from now on.
+
+    Metrics choose where they live when they are made, which is when `definitions` is imported:
+    raises RuntimeError where that has happened. Raises OSError where there is no room.
+    """
+    global _lock  # noqa: PLW0603 (held until the last process of this supervisor is gone)
+    if DEFINITIONS in sys.modules:
+        raise RuntimeError(f"{DEFINITIONS} was imported before its metrics had a folder")
+    remove_abandoned()
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    # Locked before it has the name that others look for.
+    _lock = (folder / f".{LOCK}").open("wb")
+    fcntl.flock(_lock, fcntl.LOCK_EX)
+    (folder / f".{LOCK}").rename(folder / LOCK)
+    try:
+        _fill(folder / "room", bytes_needed(workers))
+        (folder / "room").unlink()
+    except OSError:
+        remove(folder)
+        raise
+    os.environ[FOLDER_VARIABLE] = str(folder)
+    values.MmapedDict = BackedDict  # type: ignore[assignment, attr-defined]
+    values.ValueClass = values.MultiProcessValue(lambda: _process)  # type: ignore[no-untyped-call]
+    return folder
+
+
+class BackedDict(MmapedDict):
+    """A file of counts that has its room on the disk before anything is counted.
+
+    The library's are full of holes: where the disk is full when one is written to, the kernel ends
+    the process (SIGBUS). Here that is an OSError.
+    """
+
+    def __init__(self, filename: str) -> None:
+        _fill(Path(filename), FILE_BYTES)
+        super().__init__(filename)  # type: ignore[no-untyped-call]
+
+    def _init_value(self, key: str) -> None:
+        if self._used + len(key.encode()) + ENTRY_BYTES > self._capacity:
+            _fill(Path(self._fname), 2 * self._capacity)
+        super()._init_value(key)  # type: ignore[no-untyped-call]
+
+
+def _fill(file: Path, size: int) -> None:
+    """Lengthen a file with zeros, which are really there."""
+    try:
+        with file.open("ab") as appended:
+            appended.write(bytes(max(size - appended.tell(), 0)))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(file)) from None
+
+
+def become(process: str) -> None:
+    """From now on this process counts as `process` (after a fork)."""
+    global _process  # noqa: PLW0603 (prometheus_client asks for it through a function)
+    _process = process
+
+
+class FilesCollector(Collector):
+    """What all processes of this supervisor have counted."""
+
+    def collect(self) -> Iterable[Metric]:
+        """A file that a process has just opened is empty, which the library takes for broken."""
+        files = Path(os.environ[FOLDER_VARIABLE]).glob("*.db")
+        begun = [str(file) for file in files if _has_begun(file)]
+        return MultiProcessCollector.merge(begun)  # type: ignore[no-untyped-call, no-any-return]
+
+
+def _has_begun(file: Path) -> bool:
+    try:
+        return file.stat().st_size > 0
+    except FileNotFoundError:  # the gauges of a process that has ended just now
+        return False
+
+
+def forget_gauges(process: str) -> None:
+    """Gauges of a process that ended are gone; its counters stay."""
+    mark_process_dead(process)  # type: ignore[no-untyped-call]
+
+
+def remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_abandoned() -> None:
+    """Remove the folders of supervisors that were killed: nobody holds their lock any more."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        if lock := _try_lock(folder):
+            remove(folder)
+            lock.close()
+
+
+def _try_lock(folder: Path) -> IO[bytes] | None:
+    """The folder's lock, or None where somebody holds it, or it is somebody else's."""
+    try:
+        lock = (folder / LOCK).open("r+b")
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        return None
+    return lock

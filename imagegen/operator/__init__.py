@@ -1,0 +1,1 @@
+"""What a person asks of the database, a module a command."""

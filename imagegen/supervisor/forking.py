@@ -1,0 +1,67 @@
+"""Processes: signals in order, children that die with their parent, names of what ended them."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+PR_SET_PDEATHSIG = 1  # from linux/prctl.h
+
+
+def fork() -> int:
+    """Fork; 0 in the child, which starts with default signals and dies with its parent.
+
+    Signals are held back meanwhile: one that came in between would reach the parent's handlers in
+    the child and be lost.
+    """
+    tie_to_parent = dies_with_this_process(signal.SIGKILL)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # whoever read it is gone: no reason to stop
+            stream.flush()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        pid = os.fork()
+    except OSError:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        raise
+    if pid == 0:
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_DFL)
+        # Ctrl-C in a terminal goes to every process of the group; the parent passes it on.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        tie_to_parent()
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return pid
+
+
+def dies_with_this_process(number: signal.Signals) -> Callable[[], None]:
+    """What a child of this process calls first, so that the kernel sends it `number` when this
+    process dies. Linux only; elsewhere it does nothing.
+
+    Prepared before the fork: the child of a process with threads may not even import. A change of
+    user undoes it. To the kernel, the parent is the thread that forks.
+    """
+    if sys.platform != "linux":
+        return lambda: None
+    libc, parent = ctypes.CDLL(None), os.getpid()
+
+    def tie_to_parent() -> None:
+        libc.prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(number))
+        if os.getppid() != parent:  # it died before the call
+            os._exit(1)
+
+    return tie_to_parent
+
+
+def cause(status: int) -> str:
+    """How a process ended, from its wait status: `exit-1`, `SIGKILL`, `signal-35`."""
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return f"exit-{code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:  # a real-time signal
+        return f"signal-{-code}"

@@ -1,0 +1,44 @@
+"""The one thing that a worker sleeps on."""
+
+import select
+import signal
+import socket
+from contextlib import suppress
+
+from imagegen.queue import Listener
+
+
+class Wake:
+    """Sleeps until the bell rings (a slot, a signal), a token is minted, or the time is up."""
+
+    def __init__(self, database_url: str, application_name: str) -> None:
+        self._listener = Listener(database_url, application_name)
+        self._bell, self._ringer = socket.socketpair()
+        self._bell.setblocking(False)
+        self._ringer.setblocking(False)
+        # A signal rings as well; Python runs its handler before `wait` returns.
+        signal.set_wakeup_fd(self._ringer.fileno(), warn_on_full_buffer=False)
+
+    def ring(self) -> None:
+        """Wake the worker, from any thread."""
+        with suppress(BlockingIOError):  # it rings already
+            self._ringer.send(b"\0")
+
+    def close(self) -> None:
+        self._listener.close()
+        self._bell.close()
+        self._ringer.close()
+
+    def wait(self, seconds: float) -> None:
+        if self._listener.keep_listening():
+            return  # nobody heard of what was minted since the last look
+        sources: list[int] = [self._bell.fileno()]
+        if (heard := self._listener.fileno()) is not None:
+            sources.append(heard)
+        # Without a listener, no longer than until the next try to have one.
+        seconds = max(min(seconds, self._listener.next_try_seconds()), 0.0)
+        ready, _, _ = select.select(sources, [], [], seconds)
+        if self._bell.fileno() in ready:
+            self._bell.recv(4096)
+        if heard in ready:
+            self._listener.drain()

@@ -1,0 +1,138 @@
+"""What a status page may have to show, with a default for everything that a test does not name."""
+
+from html.parser import HTMLParser
+from typing import Any
+
+from imagegen.metrics.workers import Place
+from imagegen.web import image_wall, sections
+from imagegen.web.document import document
+from imagegen.web.sections import View
+from imagegen.web.snapshot import (
+    BUCKET_SECONDS,
+    BUCKETS,
+    Bucket,
+    Details,
+    Failure,
+    Picture,
+    Snapshot,
+)
+
+NOW = 1_764_000_000.0  # Unix time, a full hour
+FIRST = NOW - (BUCKETS - 1) * BUCKET_SECONDS
+
+
+def picture(**known: Any) -> Picture:
+    values: dict[str, Any] = {
+        "generation_id": 7,
+        "token_id": 42,
+        "prompt": "a lighthouse",
+        "fallback": False,
+        "url": "https://replicate.delivery/xezq/out-0.webp",
+        "path": None,
+        "closed_at": NOW - 60,
+        "age_seconds": 60.0,
+    }
+    return Picture(**(values | known))
+
+
+def details(**known: Any) -> Details:
+    values: dict[str, Any] = {
+        "picture": picture(),
+        "attempt": 1,
+        "model": "black-forest-labs/flux-schnell",
+        "seed": 1,
+        "prediction_id": "abc",
+        "seconds": 2.0,
+        "newer": None,
+        "older": None,
+    }
+    return Details(**(values | known))
+
+
+def failure(**known: Any) -> Failure:
+    values: dict[str, Any] = {
+        "token_id": 43,
+        "attempts": 3,
+        "prompt": "a lighthouse",
+        "message": "Director: unexpected error (E6716)",
+        "kind": "transient",
+        "refused": False,
+        "closed_at": NOW - 60,
+        "age_seconds": 60.0,
+    }
+    return Failure(**(values | known))
+
+
+def buckets(**places: Bucket) -> list[Bucket]:
+    """The empty buckets of the last hours, some of them filled: `b3` is the fourth."""
+    empty = [Bucket(FIRST + place * BUCKET_SECONDS) for place in range(BUCKETS)]
+    return [places.get(f"b{place}", bucket) for place, bucket in enumerate(empty)]
+
+
+def snapshot(**known: Any) -> Snapshot:
+    values: dict[str, Any] = {
+        "now": NOW,
+        "waiting": 0,
+        "oldest_waiting_seconds": None,
+        "paused": 0,
+        "generating": 0,
+        "failed": 0,
+        "tokens": 0,
+        "unfetched": 0,
+        "oldest_unfetched_seconds": None,
+        "held": {},
+        "total": Bucket(FIRST),
+        "buckets": buckets(),
+        "pictures": [],
+        "failures": [],
+    }
+    return Snapshot(**(values | known))
+
+
+def view(now: Snapshot | None = None, **known: Any) -> View:
+    values: dict[str, Any] = {
+        "now": now or snapshot(),
+        "places": [Place("worker-0", True, busy=0), Place("worker-1", True, busy=0)],
+        "elsewhere": 0,
+        "slots": 10,
+        "copies": False,
+        "home": image_wall.HOME,
+    }
+    return View(**(values | known))
+
+
+def whole_page(shown: View) -> str:
+    header, state = sections.header(shown), sections.state(shown)
+    return document(state, header, sections.main(shown), refreshes=shown.refreshes).decode()
+
+
+class Read(HTMLParser):
+    """What a browser makes of a page: its elements with their attributes, and its text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.pieces: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.pieces.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.pieces).split())
+
+    @property
+    def shape(self) -> list[tuple[str, list[str]]]:
+        """The elements with the names of their attributes, in their order."""
+        return [(tag, list(attributes)) for tag, attributes in self.elements]
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def page(now: Snapshot | None = None) -> Read:
+    return Read(whole_page(view(now)))

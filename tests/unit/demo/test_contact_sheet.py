@@ -1,0 +1,33 @@
+"""The demo's contact sheet: its images and its gaps, prompts as text."""
+
+from imagegen.demo.contact_sheet import contact_sheet
+from imagegen.demo.demo import Ending
+from imagegen.demo.tokens import Role
+from imagegen.sandbox.placeholder_png import picture
+from tests.support.page_values import Read
+
+HOSTILE = '"><script>alert(1)</script>'
+
+
+def ending(token_id: int, status: str, error: str | None = None) -> Ending:
+    return Ending(token_id, Role("ada", HOSTILE), status, 1, 2.0, (HOSTILE,), error, None)
+
+
+def test_the_sheet_shows_every_image_and_why_some_are_missing() -> None:
+    made, missing = ending(1, "uploading"), ending(2, "failed", HOSTILE)
+    sheet = Read(contact_sheet([(made, picture("a cat", 1)), (missing, None)]))
+
+    assert "2 tokens, 1 images, 1 without" in sheet.text
+    assert len(sheet.all("img")) == 1
+    assert sheet.all("img")[0]["alt"] == HOSTILE
+    assert sheet.text.count(HOSTILE) == 3
+    assert not sheet.all("script")
+
+
+def test_what_is_no_image_is_a_gap_and_every_format_is_shown() -> None:
+    gif, page = b"GIF89a" + bytes(9), b"<!DOCTYPE html>"
+    sheet = Read(contact_sheet([(ending(1, "uploading"), gif), (ending(2, "uploading"), page)]))
+
+    assert "2 tokens, 1 images, 1 without" in sheet.text
+    assert "its URL led to no image" in sheet.text
+    assert str(sheet.all("img")[0]["src"]).startswith("data:image/gif;base64,")

@@ -1,0 +1,299 @@
+"""What the doctor makes of a model, of the way to Replicate, and of checks that break or hang."""
+
+import contextlib
+import json
+import re
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from imagegen.config.settings import Settings, load
+from imagegen.doctor import Finding, Level, examine, host, runner
+from imagegen.doctor.database import SKEW_WRONG_SECONDS
+from imagegen.doctor.model import check_model, judge, parse_inputs
+from imagegen.doctor.replicate import check_provider
+from imagegen.doctor.report import Findings, ok
+from imagegen.worker.reconciliation import CLOCK_SLACK_SECONDS
+from tests.support.canned_server import canned, with_body
+
+# As Replicate describes an input with choices.
+SCHEMA = {
+    "components": {
+        "schemas": {
+            "Input": {
+                "type": "object",
+                "required": ["prompt", "style"],
+                "properties": {
+                    "prompt": {"type": "string", "title": "Prompt"},
+                    "seed": {"type": "integer", "title": "Seed", "nullable": True},
+                    "small_seed": {"type": "integer", "minimum": 0, "maximum": 65535},
+                    "style": {"allOf": [{"$ref": "#/components/schemas/style"}], "default": "oil"},
+                    "guidance": {"type": "number", "minimum": 0, "maximum": 10},
+                    "go_fast": {"type": "boolean"},
+                },
+            },
+            "style": {"enum": ["oil", "ink"], "type": "string", "title": "style"},
+        }
+    }
+}
+FITTING = {"style": "ink", "guidance": 3, "go_fast": True}
+
+
+def settings(**environment: str) -> Settings:
+    required = {"DATABASE_URL": "postgresql://host/db", "REPLICATE_API_TOKEN": "token"}
+    return load(required | environment, {})
+
+
+def levels(findings: Findings) -> list[tuple[Level, str]]:
+    return [(finding.level, finding.check) for finding in findings]
+
+
+def problems(model_input: dict[str, Any], marker: str | None = "seed") -> list[str]:
+    inputs = parse_inputs(SCHEMA)
+    assert inputs is not None
+    return [each.said for each in judge(inputs, model_input, marker) if each.level is Level.WRONG]
+
+
+# The model's inputs.
+
+
+@pytest.mark.parametrize("marker", ["seed", None])
+def test_inputs_that_fit_are_named(marker: str | None) -> None:
+    assert problems(FITTING, marker) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"colour": "red"}, "the model has no input colour"),
+        ({"style": "wood"}, "style must be one of oil, ink, not 'wood'"),
+        ({"guidance": 11}, "guidance must be at most 10, not 11"),
+        ({"guidance": -1}, "guidance must be at least 0, not -1"),
+        ({"guidance": "much"}, "guidance must be a value of type number, not 'much'"),
+        ({"guidance": True}, "guidance must be a value of type number, not True"),
+        ({"go_fast": 1}, "go_fast must be a value of type boolean, not 1"),
+    ],
+)
+def test_an_input_that_does_not_fit_is_told_with_what_it_must_be(
+    change: dict[str, Any], told: str
+) -> None:
+    assert problems(FITTING | change) == [told]
+
+
+@pytest.mark.parametrize(
+    ("marker", "told"),
+    [
+        ("noise", "the model has no input noise to know a prediction by"),
+        ("go_fast", "go_fast must be a value of type boolean, but imagegen puts numbers up to"),
+        ("small_seed", "small_seed must be at most 65535, but imagegen puts numbers up to"),
+    ],
+)
+def test_a_marker_that_cannot_hold_a_seed_is_told(marker: str, told: str) -> None:
+    (problem,) = problems(FITTING, marker)
+
+    assert problem.startswith(told)
+
+
+def test_an_input_that_the_model_cannot_do_without_is_told() -> None:
+    assert problems({}) == ["the model needs style"]
+
+
+def test_a_model_that_takes_no_prompt_is_told() -> None:
+    inputs = parse_inputs(
+        {"components": {"schemas": {"Input": {"properties": {"image": {"type": "string"}}}}}}
+    )
+    assert inputs is not None
+
+    (found,) = judge(inputs, {}, None)
+
+    assert found.said == "the model has no input prompt"
+
+
+@pytest.mark.parametrize("schema", [None, [], {}, {"components": {"schemas": {"Input": 1}}}])
+def test_a_schema_without_inputs_is_none(schema: object) -> None:
+    assert parse_inputs(schema) is None
+
+
+# Replicate's clock.
+
+
+def test_a_host_whose_clock_differs_from_replicates_is_told() -> None:
+    date = formatdate(time.time() - 600, usegmt=True)
+    body = json.dumps({"username": "somebody"}).encode()
+    with canned(with_body(body, 200, f"date: {date}")) as server:
+        *_, credentials, clock = check_provider(settings(REPLICATE_BASE_URL=server.url))
+
+    assert credentials.level is Level.OK
+    assert clock.level is Level.WARNING
+    assert re.fullmatch("this host's clock is 60[0-9] s ahead of Replicate's", clock.said)
+    assert clock.mend == "set the clocks by NTP: timedatectl set-ntp true"
+
+
+def test_a_clock_of_postgresql_is_wrong_at_half_of_what_the_workers_allow() -> None:
+    assert SKEW_WRONG_SECONDS == CLOCK_SLACK_SECONDS / 2
+
+
+# The way to Replicate.
+
+
+@pytest.mark.parametrize("name", ["a" * 70, "replicate.invalid"])
+def test_a_host_that_there_is_not_is_told_with_the_mend(name: str) -> None:
+    given = settings(REPLICATE_BASE_URL=f"https://{name}")
+    (way, _), (model,) = check_provider(given), check_model(given)
+
+    assert way.said.startswith(f"no address is known of {name}: ")
+    assert way.mend is not None
+    assert way.mend.startswith("put the right host into REPLICATE_BASE_URL")
+    assert model.level is Level.WARNING
+
+
+@contextlib.contextmanager
+def speaking_tls(authority: trustme.CA, name: str) -> Iterator[int]:
+    """The port of a server whose certificate is for this name."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(context)
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def greet() -> None:
+        connection, _ = listening.accept()
+        with connection, contextlib.suppress(OSError):
+            context.wrap_socket(connection, server_side=True)
+
+    thread = threading.Thread(target=greet)
+    thread.start()
+    with listening:
+        yield listening.getsockname()[1]
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("trusted", "name", "mend"),
+    [
+        (False, "127.0.0.1", "name the CA of your proxy in SSL_CERT_FILE, or set this host's"),
+        (True, "127.0.0.2", "put the host that its certificate is for into REPLICATE_BASE_URL"),
+    ],
+)
+def test_a_certificate_that_does_not_fit_is_told_with_the_mend(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trusted: bool, name: str, mend: str
+) -> None:
+    authority = trustme.CA()
+    known = authority if trusted else trustme.CA()
+    known.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+
+    with speaking_tls(authority, name) as port:
+        way, *_ = check_provider(settings(REPLICATE_BASE_URL=f"https://127.0.0.1:{port}"))
+
+    assert "certificate verify failed" in way.said
+    assert way.mend is not None
+    assert way.mend.startswith(mend)
+
+
+# The model's version.
+
+
+def answered(answer: tuple[int, dict[str, object]], model: str) -> list[Finding]:
+    """What is made of an answer that is given to each question, that of the account as well."""
+    status, body = answer[0], {"username": "somebody"} | answer[1]
+    with canned(with_body(json.dumps(body).encode(), status)) as server:
+        found = check_model(settings(REPLICATE_BASE_URL=server.url, REPLICATE_MODEL_VERSION=model))
+        return list(found)
+
+
+@pytest.mark.parametrize(
+    ("answer", "model", "told"),
+    [
+        ((404, {}), "a/b", (Level.WARNING, "not checked: what answers there is not Replicate's")),
+        ((401, {}), "a/b", (Level.WARNING, "not checked: Replicate refuses the token (HTTP 401)")),
+        ((200, {}), "f" * 64, (Level.WARNING, "not checked: Replicate tells nothing of a")),
+        ((200, {"is_official": False}), "a/b", (Level.WRONG, "a/b is no official model: it")),
+        ((200, {"is_official": True}), "a/b", (Level.OK, "a/b is there")),
+        ((200, {}), f"a/b:{'f' * 64}", (Level.OK, "a/b:ffff")),
+    ],
+)
+def test_what_replicate_says_of_a_model_is_told(
+    answer: tuple[int, dict[str, object]], model: str, told: tuple[Level, str]
+) -> None:
+    first = answered(answer, model)[0]
+
+    assert (first.level, first.check, first.said[: len(told[1])]) == (told[0], "model", told[1])
+
+
+# Checks that break or hang.
+
+
+def only(
+    monkeypatch: pytest.MonkeyPatch,
+    *checks: runner.Check,
+    waits_for: Callable[[str], None] = lambda _: None,
+) -> list[Finding]:
+    """What is found by these checks alone."""
+    monkeypatch.setattr(runner, "CHECKS", checks)
+    environment = {"DATABASE_URL": "postgresql://host/db", "REPLICATE_API_TOKEN": "canary"}
+    return list(examine(environment, {}, waits_for))[1:]
+
+
+def breaks(_: Settings) -> Findings:
+    yield ok("first", "well")
+    raise RuntimeError("of canary and others")
+
+
+def test_a_check_that_breaks_is_a_finding_and_tells_no_secret(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, broken, last = only(
+        monkeypatch,
+        runner.Check("broken", breaks),
+        runner.Check("last", host.check_time_zone),
+    )
+
+    assert (first.check, broken.check, last.check) == ("first", "broken", "time zone")
+    assert broken.level is Level.WRONG
+    assert broken.said == "the check broke: RuntimeError: of [hidden] and others"
+
+
+def test_a_check_that_hangs_is_named_while_it_is_waited_for_and_not_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    released = threading.Event()
+
+    def hangs(_: Settings) -> Findings:
+        yield ok("first", "well")
+        released.wait()
+
+    monkeypatch.setattr(runner, "CHECK_SECONDS", 0.1)
+    waited_for: list[str] = []
+    first, hanging, last = only(
+        monkeypatch,
+        runner.Check("hanging", hangs),
+        runner.Check("last", host.check_time_zone),
+        waits_for=waited_for.append,
+    )
+    released.set()
+
+    assert (first.check, hanging.check, last.check) == ("first", "hanging", "time zone")
+    assert hanging.said == "no end of the check after 0 s"
+    assert waited_for[0] == "hanging"
+
+
+def test_a_misspelt_setting_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "CHECKS", ())
+    found = list(examine({"IMAGEGEN_DAILY_LIMT": "5"}, {}))
+
+    assert [each.said for each in found if each.level is Level.WARNING] == [
+        "IMAGEGEN_DAILY_LIMT is no setting: did you mean IMAGEGEN_DAILY_LIMIT?"
+    ]
+
+
+def test_a_wrong_option_is_mended_by_the_option() -> None:
+    found = examine({"IMAGEGEN_LEASE_SECONDS": "20"}, {"lease_seconds": "0"})
+
+    assert [each.mend for each in found if "lease" in each.said] == ["give another --lease"]

@@ -1,0 +1,115 @@
+"""An answer has a deadline as a whole: one that drips holds a slot no longer than any other."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Literal
+
+import httpx
+import pytest
+
+from imagegen.replicate import client as provider_module
+from imagegen.replicate.client import Provider
+from imagegen.replicate.replies import Answered, NotSent, Unclear
+from imagegen.sandbox import DEFAULT_TOKEN, Fault, Sandbox
+from tests.support.canned_server import whole_request
+from tests.support.generation import UNLIMITED
+
+MODEL = "black-forest-labs/flux-schnell"
+ANSWER_SECONDS = 0.4
+# Far more than the deadline; a byte comes often enough for the read timeout.
+DRIP_SECONDS = 4.0
+# A busy machine may be late, but not by the rest of the drip.
+SURELY_SECONDS = 2.0
+HINT = b"HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n"
+HINT_EVERY_SECONDS = 0.05
+
+Request = Callable[[Provider], object]
+REQUESTS: dict[str, Request] = {
+    "create": lambda provider: provider.create(MODEL, {"prompt": "a cat", "seed": 7}),
+    "get": lambda provider: provider.get("heat2o3bzn3ahtr6bjfftvbaci"),
+    "list": lambda provider: provider.list(datetime(2026, 1, 1, tzinfo=UTC), last_seconds=1.0),
+    "cancel": lambda provider: provider.cancel("heat2o3bzn3ahtr6bjfftvbaci"),
+}
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(latency_seconds=0.0) as running:
+        yield running
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provider_module, "TIMEOUT", httpx.Timeout(5.0, read=0.2))
+    monkeypatch.setattr(provider_module, "ANSWER_SECONDS", ANSWER_SECONDS)
+
+
+def provider_of(url: str) -> "contextlib.closing[Provider]":
+    return contextlib.closing(Provider(DEFAULT_TOKEN, url, 300, UNLIMITED))
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("part", ["head", "body"])
+@pytest.mark.parametrize("operation", REQUESTS)
+def test_an_answer_that_drips_is_given_up_at_its_deadline(
+    sandbox: Sandbox, operation: str, part: Literal["head", "body"]
+) -> None:
+    sandbox.faults.add(Fault.drips(DRIP_SECONDS, part, operation=None, times=1))
+
+    with provider_of(sandbox.url) as provider:
+        began = time.monotonic()
+        assert isinstance(REQUESTS[operation](provider), Unclear)
+        assert time.monotonic() - began < SURELY_SECONDS
+        assert len(sandbox.ledger) == 1
+
+        # And the next request gets its own answer.
+        assert isinstance(REQUESTS["create"](provider), Answered)
+
+
+def test_what_was_held_up_for_too_long_is_not_sent_any_more(sandbox: Sandbox) -> None:
+    with provider_of(sandbox.url) as provider:
+        held_up = provider.create(MODEL, {"prompt": "a cat"}, leaves_by=time.monotonic() - 0.001)
+
+        assert isinstance(held_up, NotSent), held_up
+        assert "held up" in held_up.why
+        assert len(sandbox.ledger) == 0
+
+        # And the next request is not the late one's rest.
+        assert isinstance(REQUESTS["create"](provider), Answered)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_hints_without_an_end_are_given_up_at_the_deadline() -> None:
+    with hints_without_an_end() as url, provider_of(url) as provider:
+        began = time.monotonic()
+
+        assert isinstance(REQUESTS["create"](provider), Unclear)
+        assert time.monotonic() - began < SURELY_SECONDS
+
+
+@contextlib.contextmanager
+def hints_without_an_end() -> Iterator[str]:
+    """A server that announces an answer again and again (HTTP 103), which never comes."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=give_hints, args=(listening,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)  # ends an accept that nobody came for
+            thread.join()
+
+
+def give_hints(listening: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # nobody came, or who came went away
+        connection, _ = listening.accept()
+        with connection:
+            whole_request(connection)
+            end = time.monotonic() + DRIP_SECONDS
+            while time.monotonic() < end:
+                connection.sendall(HINT)
+                time.sleep(HINT_EVERY_SECONDS)

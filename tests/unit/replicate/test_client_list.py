@@ -1,0 +1,182 @@
+"""Replicate's list over real HTTP: all of its pages, or a plain value that says why not."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
+
+import pytest
+
+from imagegen.replicate import client as provider_module
+from imagegen.replicate.client import Provider
+from imagegen.replicate.replies import Answered, Listed, NotSent, Rejected, Unclear
+from imagegen.sandbox import DEFAULT_TOKEN, Fault, Reply, Sandbox
+from tests.support.canned_server import canned, with_body
+from tests.support.generation import UNLIMITED
+
+AN_ID = "heat2o3bzn3ahtr6bjfftvbaci"
+SINCE = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+@contextlib.contextmanager
+def provider_of(url: str) -> Iterator[Provider]:
+    with contextlib.closing(Provider(DEFAULT_TOKEN, url, 300, UNLIMITED)) as provider:
+        yield provider
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(latency_seconds=0.0) as running:
+        yield running
+
+
+@pytest.fixture
+def provider(sandbox: Sandbox) -> Iterator[Provider]:
+    with provider_of(sandbox.url) as provider:
+        yield provider
+
+
+def create(provider: Provider, prompt: str) -> str:
+    reply = provider.create("black-forest-labs/flux-schnell", {"prompt": prompt, "seed": 7})
+    assert isinstance(reply, Answered), reply
+    return reply.prediction.id
+
+
+def a_page(next_url: str | None, *ids: str) -> bytes:
+    results = [{"id": each, "status": "starting"} for each in ids]
+    return with_body(json.dumps({"next": next_url, "results": results}).encode())
+
+
+def test_the_list_goes_over_all_pages_newest_first(sandbox: Sandbox, provider: Provider) -> None:
+    ids = [create(provider, f"cat {number}") for number in range(201)]
+    listed = provider.list(SINCE, last_seconds=60.0)
+
+    assert isinstance(listed, Listed)
+    assert [item.id for item in listed.predictions] == list(reversed(ids))
+    assert listed.predictions[0].prompt == "cat 200"
+    assert len(sandbox.ledger.of("list")) == 3
+
+
+def test_the_list_is_asked_since_a_time(sandbox: Sandbox, provider: Provider) -> None:
+    create(provider, "a cat")
+
+    since = datetime.now(UTC) + timedelta(seconds=30)
+
+    assert provider.list(since, last_seconds=-60.0) == Listed(())
+    [asked] = sandbox.ledger.of("list")
+    assert asked.path == f"/v1/predictions?created_after={quote(since.isoformat())}"
+
+
+def test_a_clock_that_is_ahead_of_replicates_hides_no_prediction(
+    sandbox: Sandbox, provider: Provider
+) -> None:
+    made = create(provider, "a cat")
+    an_hour_ahead = datetime.now(UTC) + timedelta(hours=1)
+    listed = provider.list(an_hour_ahead, last_seconds=60.0)
+
+    assert isinstance(listed, Listed)
+    assert [item.id for item in listed.predictions] == [made]
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "",
+        "date: yesterday",
+        "date: Thu, 01 Jan 2026",
+        "date: Thu, 01 Jan 1970 00:00:00",
+        "date: Mon, 01 Jan 2024 00:00:00 +9999999999999999",
+        "date: Mon, 01 Jan 99999999999 00:00:00",
+    ],
+)
+def test_a_list_says_what_it_holds_whether_or_not_it_tells_the_time(date: str) -> None:
+    page = with_body(b'{"next": null, "results": []}', 200, *filter(None, [date]))
+    with canned(page) as server, provider_of(server.url) as provider:
+        assert provider.list(SINCE, last_seconds=60.0) == Listed(())
+
+
+@pytest.mark.parametrize(
+    "next_url",
+    [
+        "http://127.0.0.1:1/v1/predictions?cursor=2",  # behind a proxy that rewrites nothing
+        "https://api.replicate.com/v1/predictions?cursor=2",
+        "https://proxy.example/replicate/v1/predictions?cursor=2",
+        "//proxy.example/v1/predictions?cursor=2",
+        "/v1/predictions?cursor=2",
+    ],
+)
+def test_the_next_page_is_asked_for_where_the_first_was_and_the_token_goes_nowhere_else(
+    next_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provider_module, "LIST_PAGES", 2)
+    with canned(a_page(next_url, AN_ID)) as server, provider_of(server.url) as provider:
+        provider.list(SINCE, last_seconds=60.0)
+
+    _, second = server.requests
+    assert second.startswith("GET /v1/predictions?cursor=2 HTTP/1.1")
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        *("//h/x", "?c", "no URL", "https://[1", "https://h/v1/predictions"),
+        *("https://h/v1/account?cursor=2", f"https://h/v1/predictions/{AN_ID}/cancel?cursor=2"),
+    ],
+)
+def test_a_next_page_that_is_no_list_is_not_asked_for(elsewhere: str) -> None:
+    with canned(a_page(elsewhere, AN_ID)) as server, provider_of(server.url) as provider:
+        assert provider.list(SINCE, last_seconds=60.0) == Unclear(
+            "a list of predictions that goes on elsewhere"
+        )
+
+    assert len(server.requests) == 1
+
+
+def test_a_next_page_is_asked_for_below_the_base_url() -> None:
+    below = a_page("/replicate/v1/predictions?cursor=2", AN_ID)
+    with canned(below) as server, provider_of(f"{server.url}/replicate") as provider:
+        provider.list(SINCE, last_seconds=60.0)
+
+    assert server.requests[1].startswith("GET /replicate/v1/predictions?cursor=2 HTTP/1.1")
+
+
+def test_a_list_without_an_end_is_unclear(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provider_module, "LIST_PAGES", 3)
+    endless = a_page("/v1/predictions?cursor=again", AN_ID)
+    with canned(endless) as server, provider_of(server.url) as provider:
+        assert provider.list(SINCE, last_seconds=60.0) == Unclear(
+            "a list of predictions without an end"
+        )
+
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("status", [401, 429, 500, 503, 302])
+def test_a_list_that_is_refused_tells_nothing(
+    sandbox: Sandbox, provider: Provider, status: int
+) -> None:
+    sandbox.faults.add(Fault.answers(status, operation="list"))
+    reply = provider.list(SINCE, last_seconds=60.0)
+
+    assert isinstance(reply, Rejected)
+    assert reply.status == status
+    assert len(sandbox.ledger) == 1
+
+
+def test_a_list_cut_short_on_its_second_page_tells_nothing(
+    sandbox: Sandbox, provider: Provider
+) -> None:
+    for number in range(101):
+        create(provider, f"cat {number}")
+    whole = Fault(operation="list", times=1, reply=Reply(creates=True))
+    sandbox.faults.add(whole, Fault.cuts_short(operation="list"))
+
+    assert isinstance(provider.list(SINCE, last_seconds=60.0), Unclear)
+    assert len(sandbox.ledger.of("list")) == 2
+
+
+def test_an_unreachable_list_tells_nothing(sandbox: Sandbox, provider: Provider) -> None:
+    sandbox.stop()
+
+    assert isinstance(provider.list(SINCE, last_seconds=60.0), NotSent)

@@ -1,0 +1,290 @@
+"""What Replicate's answers mean for a token: every real message that is known, and the traps."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagegen.failures import Kind, Reason
+from imagegen.replicate import outcomes
+from imagegen.replicate.outcomes import (
+    Accepted,
+    Failed,
+    Refused,
+    Running,
+    Succeeded,
+    Unknown,
+    Unseen,
+)
+from imagegen.replicate.replies import Answered, NotSent, Prediction, Rejected, Reply, Unclear
+
+DATA = Path(__file__).parent / "data"
+KNOWN_ERRORS = json.loads((DATA / "replicate-errors.json").read_text())
+AN_ID = "heat2o3bzn3ahtr6bjfftvbaci"
+AN_IMAGE = "https://replicate.delivery/pbxt/9inf/out-0.png"
+SEED = 42
+ACCOUNT_REASONS = {Reason.UNAUTHORIZED, Reason.NO_CREDIT, Reason.MISCONFIGURED}
+
+
+def category(outcome: object) -> str:
+    """An outcome in the words of replicate-errors.json."""
+    match outcome:
+        case Failed(Kind.STUBBORN | Kind.OVERLOADED):
+            return "transient"
+        case Failed(kind):
+            return kind.value
+        case Refused(Reason.THROTTLED):
+            return "throttled"
+        case Refused(reason) if reason in ACCOUNT_REASONS:
+            return "account"
+        case Unknown():
+            return "ambiguous"
+        case _:
+            return repr(outcome)
+
+
+def failed_with(error: str | None) -> object:
+    prediction = Prediction(AN_ID, "failed", error=error)
+    return outcomes.of_prediction(prediction, http_allowed=False)
+
+
+def ended(status: str, output: object = None, **more: Any) -> object:
+    prediction = Prediction(AN_ID, status, output=output, **more)
+    return outcomes.of_prediction(prediction, http_allowed=False)
+
+
+def of_create(reply: Reply) -> object:
+    return outcomes.of_create(reply, SEED)
+
+
+def image_in(output: object) -> str | None:
+    return outcomes.first_image(output, http_allowed=False)
+
+
+def test_the_answer_to_another_request_proves_nothing() -> None:
+    ours, other = (Answered(Prediction(AN_ID, "starting", seed=seed)) for seed in (SEED, 43))
+
+    assert isinstance(of_create(ours), Accepted)
+    assert isinstance(of_create(other), Unknown)
+    assert isinstance(outcomes.of_create(other, None), Accepted)  # a model without a seed
+
+
+# A failed prediction.
+
+
+@pytest.mark.parametrize("row", KNOWN_ERRORS["failed_prediction"], ids=lambda row: row["error"])
+def test_a_real_error_of_a_prediction_means_what_is_known_of_it(row: dict[str, Any]) -> None:
+    assert category(failed_with(row["error"])) == row["category"]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ("Content Moderated", Kind.CONTENT_POLICY),
+        ("helpers.exceptions.prediction.ModelError: flagged as sensitive (E005)", "content_policy"),
+        ("Service is temporarily unavailable. Please try again later. (E004)", Kind.OVERLOADED),
+        ("ModelRateLimitError: too many requests", Kind.OVERLOADED),
+        ("Prediction interrupted; please retry (code: PA)", Kind.TRANSIENT),
+        ("Director: unexpected error handling prediction (E8765)", Kind.TRANSIENT),
+        ("Request 0 already exists.", Kind.TRANSIENT),
+        ("ValueError: invalid seed", Kind.PERMANENT),
+        ("Must be less than or equal to 4", Kind.PERMANENT),
+        ("no words for it", Kind.UNKNOWN),
+    ],
+)
+def test_other_errors_seen_in_public_mean_what_is_known_of_them(error: str, kind: Kind) -> None:
+    assert failed_with(error) == Failed(kind, error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    ["odd: a cat with the number 429", "odd: safety first", "odd: please try again", "odd: 503"],
+)
+def test_words_of_a_prompt_repeated_in_an_error_decide_nothing(error: str) -> None:
+    assert category(failed_with(error)) == "unknown"
+
+
+# The answer to a create.
+
+
+@pytest.mark.parametrize(
+    "row", KNOWN_ERRORS["create"], ids=lambda row: f"{row['status']} {row['detail'][:30]}"
+)
+def test_a_real_answer_to_a_create_means_what_is_known_of_it(row: dict[str, Any]) -> None:
+    rejected = Rejected(row["status"], row["title"], row["detail"])
+
+    assert category(of_create(rejected)) == row["category"]
+
+
+@pytest.mark.parametrize("status", [408, 409, 500, 502, 503, 504, 520, 524, 529])
+def test_a_status_that_may_come_after_the_creation_is_never_a_reason_to_send_again(
+    status: int,
+) -> None:
+    assert category(of_create(Rejected(status))) == "ambiguous"
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308, 399, 600, 999])
+def test_a_status_that_nobody_expects_is_unknown(status: int) -> None:
+    assert category(of_create(Rejected(status))) == "ambiguous"
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (401, Reason.UNAUTHORIZED),
+        (402, Reason.NO_CREDIT),
+        (403, Reason.UNAUTHORIZED),
+        (404, Reason.MISCONFIGURED),
+        (405, Reason.MISCONFIGURED),
+        (429, Reason.THROTTLED),
+    ],
+)
+def test_a_refusal_at_the_door_is_not_the_tokens_fault(status: int, reason: Reason) -> None:
+    outcome = of_create(Rejected(status, "Title", " detail\n"))
+
+    assert outcome == Refused(reason, f"HTTP {status} Title detail")
+
+
+def test_a_throttled_request_says_when_to_come_back() -> None:
+    outcome = of_create(Rejected(429, "", "throttled", retry_after_seconds=5.0))
+
+    assert outcome == Refused(Reason.THROTTLED, "HTTP 429 throttled", 5.0)
+
+
+def test_an_input_refused_for_its_content_gets_the_fallback() -> None:
+    rejected = Rejected(422, "Input validation failed", "- input.prompt: NSFW")
+
+    assert category(of_create(rejected)) == "content_policy"
+
+
+@pytest.mark.parametrize(
+    "detail", ["- input: prompt is required", "- input.seed: Invalid type.", "  - input: x\n"]
+)
+def test_an_input_refused_in_one_line_without_a_title_fails_its_token(detail: str) -> None:
+    assert category(of_create(Rejected(422, "", detail))) == "permanent"
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_a_request_that_can_never_be_read_fails_its_token(status: int) -> None:
+    assert category(of_create(Rejected(status, "Bad request"))) == "permanent"
+
+
+@pytest.mark.parametrize("status", [400, 404, 413, 451])
+def test_a_page_of_something_in_between_fails_no_token(status: int) -> None:
+    assert category(of_create(Rejected(status))) == "account"
+
+
+@pytest.mark.parametrize(
+    "detail", ["Additional property model is not allowed", "version is required"]
+)
+def test_a_request_that_imagegen_makes_wrong_fails_no_token(detail: str) -> None:
+    rejected = Rejected(422, "Input validation failed", f"- input: {detail}")
+
+    assert category(of_create(rejected)) == "account"
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome"),
+    [
+        (Answered(Prediction(AN_ID, "starting")), Accepted(Prediction(AN_ID, "starting"))),
+        (Answered(Prediction(AN_ID, "failed")), Accepted(Prediction(AN_ID, "failed"))),
+        (NotSent("ConnectError"), Refused(Reason.UNREACHABLE, "ConnectError")),
+        (Unclear("ReadTimeout"), Unknown("ReadTimeout")),
+    ],
+)
+def test_what_became_of_a_request(reply: Reply, outcome: object) -> None:
+    assert of_create(reply) == outcome
+
+
+# A look at a prediction.
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [Rejected(429), Rejected(401), Rejected(402), Rejected(500), Rejected(302), NotSent("no")],
+)
+def test_a_look_that_failed_says_nothing_of_the_prediction(reply: Reply) -> None:
+    outcome = outcomes.of_get(reply, http_allowed=False)
+
+    assert isinstance(outcome, Unseen)
+    assert not outcome.missing
+
+
+def test_a_page_that_is_not_found_says_nothing_of_the_prediction() -> None:
+    outcome = outcomes.of_get(Rejected(404), http_allowed=False)
+
+    assert outcome == Unseen("HTTP 404", reason=Reason.UNAVAILABLE)
+
+
+def test_a_prediction_that_is_not_found_may_still_turn_up() -> None:
+    outcome = outcomes.of_get(Rejected(404, "", "not found"), http_allowed=False)
+
+    assert outcome == Unseen("HTTP 404 not found", missing=True)
+
+
+@pytest.mark.parametrize("status", ["starting", "processing", "queued", "booting", ""])
+def test_a_status_that_nobody_knows_has_not_ended(status: str) -> None:
+    assert ended(status, [AN_IMAGE]) == Running()
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [("canceled", Kind.CANCELED), ("aborted", Kind.TRANSIENT)]
+)
+def test_a_prediction_that_was_ended_early_may_pass_another_time(status: str, kind: Kind) -> None:
+    assert ended(status) == Failed(kind, f"the prediction was {status}")
+
+
+def test_a_success_gives_its_image_and_its_times() -> None:
+    outcome = ended("succeeded", [AN_IMAGE], predict_seconds=0.7, total_seconds=0.8)
+
+    assert outcome == Succeeded(AN_IMAGE, 0.7, 0.8)
+
+
+@pytest.mark.parametrize("output", [AN_IMAGE, [AN_IMAGE], [AN_IMAGE, "x"], {"url": AN_IMAGE}])
+def test_models_may_put_their_image_in_different_shapes(output: object) -> None:
+    assert image_in(output) == AN_IMAGE
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        *(None, [], "", {}, 7, "hello", ["\n\n", "a haiku"], {"url": None}, "ftp://host/out.png"),
+        *("data:image/png;base64,AAAA", "https://", "https://[1/out.png", "javascript:alert(1)"),
+        *("https://host/" + "x" * 2000, "http://replicate.delivery/out.png", "//host/out.png"),
+    ],
+)
+def test_what_is_no_image_is_never_handed_on(output: object) -> None:
+    assert image_in(output) is None
+    assert isinstance(ended("succeeded", output), Failed)
+
+
+@pytest.mark.parametrize("output", [[None, AN_IMAGE], ["", {}, {"url": AN_IMAGE}]])
+def test_an_image_is_found_behind_what_is_none(output: object) -> None:
+    assert image_in(output) == AN_IMAGE
+
+
+@pytest.mark.parametrize("nothing", [None, [], "", {}])
+def test_a_success_without_any_output_is_tried_again(nothing: object) -> None:
+    assert category(ended("succeeded", nothing)) == "no_output"
+
+
+@pytest.mark.parametrize("unreadable", ["hello", [None], {"image": AN_IMAGE}, 7, ["ftp://h/x.png"]])
+def test_a_success_whose_output_cannot_be_read_is_not_paid_for_again(unreadable: object) -> None:
+    assert category(ended("succeeded", unreadable)) == "unreadable"
+
+
+@pytest.mark.parametrize("output", [None, []])
+def test_an_image_that_replicate_has_deleted_since_is_not_paid_for_again(output: object) -> None:
+    assert category(ended("succeeded", output, data_removed=True)) == "data_removed"
+
+
+def test_an_image_still_there_counts_though_the_inputs_were_deleted() -> None:
+    assert isinstance(ended("succeeded", [AN_IMAGE], data_removed=True), Succeeded)
+
+
+def test_only_the_sandbox_may_hand_out_plain_http() -> None:
+    url = "http://127.0.0.1:8080/files/abc/out-0.png"
+
+    assert outcomes.first_image([url], http_allowed=True) == url
+    assert outcomes.first_image([url], http_allowed=False) is None

@@ -1,0 +1,83 @@
+"""What /readyz says, and why."""
+
+import socket
+from collections.abc import Callable
+from contextlib import closing
+from typing import TypeVar
+
+import psycopg
+import pytest
+from prometheus_client import CollectorRegistry, Gauge
+
+from imagegen.database.connection import Connection
+from imagegen.database.tables import Tables
+from imagegen.failures import Reason
+from imagegen.web.app import Page
+from imagegen.web.database_thread import DatabaseCollector, look_at_tables
+from imagegen.web.exporter import Server
+from tests.unit.web.test_app import PASSWORD, settings
+
+T = TypeVar("T")
+
+NAME = "host:1-ab:exporter.1"
+
+
+class CannedDatabase(DatabaseCollector):
+    """One that answers nothing, or fails, and knows what it was asked."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        super().__init__(settings(), NAME)
+        self.asked: list[object] = []
+        self._failure = failure
+
+    def ask(self, question: Callable[[Connection, Tables], T], patience_seconds: float) -> T:
+        self.asked.append(question)
+        if self._failure:
+            raise self._failure
+        return None  # type: ignore[return-value]
+
+
+def unready(
+    database: DatabaseCollector | None = None, *, workers: int = 2, **closed: str
+) -> list[str]:
+    """`closed` is why a gate is closed, by its worker: `worker_0="no_credit"`."""
+    shared = CollectorRegistry()
+    Gauge("imagegen_workers", "", registry=shared).set(workers)
+    gates = Gauge("imagegen_gate_closed", "", ["slot", "reason"], registry=shared)
+    gates.labels("worker-0", Reason.NO_CREDIT).set(0)  # it was, and is open again
+    for slot, reason in closed.items():
+        gates.labels(slot.replace("_", "-"), reason).set(1)
+    database = database or CannedDatabase()
+    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+        page = Page(settings(), NAME, shared, database)
+        return Server(listening, shared, database, page, lambda: None).unready()
+
+
+def test_it_is_ready_when_all_is_well() -> None:
+    assert unready() == []
+
+
+def test_a_throttle_passes_by_itself_and_makes_nobody_unready() -> None:
+    assert unready(worker_0=Reason.THROTTLED, worker_1=Reason.THROTTLED) == []
+
+
+@pytest.mark.parametrize("reason", [reason for reason in Reason if reason != Reason.THROTTLED])
+def test_one_gate_closed_for_anything_else_is_enough(reason: Reason) -> None:
+    assert unready(worker_1=reason) == [f"the gate of worker-1 is closed: {reason}"]
+
+
+def test_without_a_living_worker_it_is_unready() -> None:
+    assert unready(workers=0) == ["no worker is alive"]
+
+
+def test_without_the_database_it_is_unready_and_tells_no_secret() -> None:
+    error = psycopg.OperationalError(f"refused for {PASSWORD}\nmore of it")
+
+    assert unready(CannedDatabase(error)) == ["database: refused for [hidden]"]
+
+
+def test_readiness_counts_no_tokens() -> None:
+    database = CannedDatabase()
+    unready(database)
+
+    assert database.asked == [look_at_tables]

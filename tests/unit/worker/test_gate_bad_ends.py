@@ -1,0 +1,65 @@
+"""The gate where Replicate accepts, and cannot carry out."""
+
+from imagegen.failures import Reason
+from imagegen.replicate.outcomes import Refused
+from imagegen.worker import gate as gates
+from imagegen.worker.gate import Gate
+from tests.support.gates import ANOTHER, FREE, PROBE, Clock, probe_leaves, refused
+from tests.support.generation import open_gate
+
+
+def ends_badly(gate: Gate, times: int = gates.BAD_ENDS, generation_id: int = ANOTHER) -> None:
+    for _ in range(times):
+        gate.ended_badly(Refused(Reason.UNAVAILABLE, "E003"), generation_id)
+
+
+def test_predictions_that_end_badly_time_and_again_close_the_gate(clock: Clock) -> None:
+    gate = open_gate()
+    ends_badly(gate, gates.BAD_ENDS - 1)
+    assert gate.allows(FREE) == FREE
+    gate.open()  # another one is accepted, which tells nothing of how it ends
+    ends_badly(gate, 1)
+
+    assert gate.allows(FREE) == 0
+
+
+def test_one_that_ends_well_in_between_keeps_it_open(clock: Clock) -> None:
+    gate = open_gate()
+    for _ in range(gates.BAD_ENDS):
+        ends_badly(gate, gates.BAD_ENDS - 1)
+        gate.ended_well()
+
+    assert gate.allows(FREE) == FREE
+
+
+def test_being_accepted_does_not_open_what_bad_ends_closed_but_a_good_end_does(
+    clock: Clock,
+) -> None:
+    gate = open_gate()
+    ends_badly(gate)
+    clock.passes(1.0)
+    probe_leaves(gate)
+    gate.open()
+    assert gate.allows(FREE) == 0  # until it is known what becomes of the probe
+    gate.ended_well()
+
+    assert gate.allows(FREE) == FREE
+
+
+def test_a_probe_that_ends_badly_keeps_it_closed_for_longer(clock: Clock) -> None:
+    gate = open_gate()
+    ends_badly(gate)
+    clock.passes(1.0)
+    probe_leaves(gate)
+    gate.open()
+    ends_badly(gate, 1, PROBE)
+
+    assert gate.next_seconds() == 2.0
+
+
+def test_a_good_end_does_not_open_what_a_refusal_closed(clock: Clock) -> None:
+    gate = open_gate()
+    gate.close(refused(), ANOTHER)
+    gate.ended_well()
+
+    assert gate.allows(FREE) == 0

@@ -1,0 +1,239 @@
+"""The recipe for one token: in which order it writes and pays, and when it does neither."""
+
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from imagegen.failures import Reason
+from imagegen.replicate.outcomes import Refused
+from imagegen.replicate.replies import Answered, Listed, NotSent, Rejected, Reply
+from imagegen.worker import gate as gates
+from imagegen.worker.create_rate import SHARE, CreatePace
+from imagegen.worker.gate import Gate
+from tests.support.generation import (
+    AN_ID,
+    AN_IMAGE,
+    DONE,
+    FALLBACK,
+    GIVE_UP_AFTER_SECONDS,
+    NEW,
+    STARTED,
+    adopted,
+    generate,
+    open_gate,
+    prediction,
+    sent,
+)
+
+STARTED_FALLBACK = Answered(prediction("starting", seed=43))
+CENSORED = Answered(prediction("failed", error="NSFW content detected"))
+
+
+pytestmark = pytest.mark.usefixtures("without_waiting")
+
+
+# From the claim to the image.
+
+
+def test_it_writes_before_it_pays_and_commits_the_id_before_it_looks() -> None:
+    noted = generate(creates=[STARTED], looks=[STARTED, DONE])
+
+    assert noted.verbs() == [
+        "record_request", "POST", "record_prediction", "GET", "GET", "close_succeeded",
+    ]  # fmt: skip
+    assert noted.about("close_succeeded") == [(AN_IMAGE,)]
+
+
+def test_the_prompt_goes_with_its_seed_and_the_inputs_of_the_settings() -> None:
+    noted = generate(replace(NEW, author_prompt="a\ncat"), creates=[STARTED], looks=[DONE])
+
+    inputs = {"aspect_ratio": "1:1", "prompt": "a cat", "seed": 42}
+    assert noted.about("POST") == [("owner/name", inputs)]
+    assert noted.about("record_request") == [("a cat",)]
+
+
+def test_a_prompt_that_can_never_be_sent_costs_nothing() -> None:
+    noted = generate(replace(NEW, author_prompt=None))
+
+    assert noted.happened == [("close_failed", "invalid_prompt", 0)]
+
+
+def test_a_token_that_no_longer_waits_is_not_paid_for() -> None:
+    noted = generate(replace(NEW, wanted=False))
+
+    assert noted.happened == [("close_refused", "withdrawn", 0.0)]
+
+
+# Failures.
+
+
+def test_a_failed_prediction_is_one_of_three_attempts() -> None:
+    noted = generate(creates=[STARTED], looks=[Answered(prediction("failed", error="E6716"))])
+
+    assert noted.about("close_failed") == [("transient", 3)]
+
+
+@pytest.mark.parametrize(
+    ("previous_kind", "max_attempts"), [(None, 3), ("transient", 3), ("stubborn", 0)]
+)
+def test_what_mostly_comes_back_is_tried_twice_at_most(
+    previous_kind: str | None, max_attempts: int
+) -> None:
+    out_of_memory = Answered(prediction("failed", error="CUDA out of memory."))
+    claim = replace(NEW, attempt=2, previous_kind=previous_kind)
+    noted = generate(claim, creates=[STARTED], looks=[out_of_memory])
+
+    assert noted.about("close_failed") == [("stubborn", max_attempts)]
+
+
+def test_a_censored_prompt_is_followed_by_the_fallback_with_a_seed_of_its_own() -> None:
+    noted = generate(creates=[STARTED, STARTED_FALLBACK], looks=[CENSORED, DONE])
+
+    assert noted.about("close_censored") == [(FALLBACK,)]
+    assert [inputs["prompt"] for _, inputs in noted.about("POST")] == ["a cat", FALLBACK]
+    assert [inputs["seed"] for _, inputs in noted.about("POST")] == [42, 43]
+    assert noted.verbs()[-1] == "close_succeeded"
+
+
+def test_a_fallback_that_is_censored_too_ends_it() -> None:
+    noted = generate(creates=[STARTED, STARTED_FALLBACK], looks=[CENSORED, CENSORED])
+
+    assert noted.happened[-1] == ("close_failed", "content_policy", 0)
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (NotSent("ConnectError"), "unreachable"),
+        (Rejected(401), "unauthorized"),
+        (Rejected(402), "no_credit"),
+        (Rejected(404), "misconfigured"),
+        (Rejected(429, retry_after_seconds=2.0), "throttled"),
+    ],
+)
+def test_a_refusal_costs_no_attempt_and_closes_the_gate(reply: Reply, reason: str) -> None:
+    gate = open_gate()
+    noted = generate(creates=[reply], gate=gate)
+
+    assert noted.happened[-1] == (
+        "close_refused",
+        reason,
+        pytest.approx(2.0, rel=0.2),
+    )
+    assert gate.allows(10) == 0
+
+
+def test_an_accepted_prediction_opens_the_gate() -> None:
+    gate = open_gate()
+    generate(creates=[Rejected(401)], gate=gate)
+    generate(creates=[STARTED], looks=[DONE], gate=gate)
+
+    assert gate.allows(10) == 10
+
+
+def test_an_input_that_can_never_pass_fails_its_token_and_opens_the_gate() -> None:
+    gate = open_gate()
+    generate(creates=[Rejected(401)], gate=gate)
+    refused = Rejected(422, "", "- input.prompt: Invalid type. Expected: string")
+    noted = generate(creates=[refused], gate=gate)
+
+    assert noted.happened[-1] == ("close_failed", "permanent", 0)
+    assert gate.allows(10) == 10
+
+
+def test_the_gate_opens_for_others_only_after_the_id_is_committed() -> None:
+    gate = open_gate()
+    generate(creates=[Rejected(401)], gate=gate)
+    generate(creates=[STARTED], lost_at="record_prediction", gate=gate)
+
+    assert gate.allows(10) == 0
+
+
+def test_a_probe_with_a_prompt_that_cannot_be_sent_lets_the_next_one_go_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gates, "FIRST_DELAY_SECONDS", 0.0)
+    gate = open_gate()
+    generate(creates=[Rejected(401)], gate=gate)
+    assert gate.allows(10) == 1
+    gate.goes_ahead(NEW.generation_id)
+    assert gate.allows(10) == 0
+
+    generate(replace(NEW, author_prompt=None), gate=gate)
+    assert gate.allows(10) == 1
+
+
+# Adoption, leases and stops.
+
+
+def test_an_adopted_prediction_is_watched_and_not_paid_for() -> None:
+    claim = adopted(prompt="a cat", prediction_id=AN_ID)
+
+    assert generate(claim, looks=[DONE]).verbs() == ["GET", "close_succeeded"]
+
+
+def test_an_adopted_request_is_looked_up_and_not_paid_for() -> None:
+    noted = generate(sent(5.0), listed=Listed((prediction("starting"),)), looks=[DONE])
+
+    assert noted.verbs() == ["list", "record_prediction", "GET", "close_succeeded"]
+
+
+@pytest.mark.parametrize(
+    ("lost_at", "last"),
+    [
+        ("record_request", "record_request"),  # nothing is sent
+        ("record_prediction", "record_prediction"),  # the new holder finds it in the list
+        ("close_succeeded", "close_succeeded"),
+    ],
+)
+def test_whose_lease_is_lost_drops_the_work_and_touches_nothing(lost_at: str, last: str) -> None:
+    noted = generate(creates=[STARTED], looks=[DONE], lost_at=lost_at)
+
+    assert noted.verbs()[-1] == last
+    assert len(noted.about("POST")) == (lost_at != "record_request")
+
+
+def test_a_stop_leaves_the_prediction_to_the_next_worker() -> None:
+    noted = generate(creates=[STARTED], stops=True)
+
+    assert noted.verbs() == ["record_request", "POST", "record_prediction"]
+
+
+def test_a_database_that_goes_away_is_waited_for() -> None:
+    away: list[Exception] = [psycopg.OperationalError("gone"), psycopg.OperationalError("gone")]
+    noted = generate(creates=[STARTED], looks=[DONE], away=away)
+
+    assert noted.verbs()[:4] == ["record_request"] * 3 + ["POST"]
+    assert noted.verbs()[-1] == "close_succeeded"
+
+
+# A fallback or an adopted generation asks in its turn.
+
+
+def busy_gate(per_second: float) -> Gate:
+    """A gate whose last turn has just been taken."""
+    gate = Gate("worker-0", CreatePace(per_second / SHARE))
+    gate.goes_ahead(99)
+    return gate
+
+
+def test_what_was_left_before_its_request_waits_for_its_turn_and_is_sent() -> None:
+    noted = generate(adopted(), creates=[STARTED], looks=[DONE], gate=busy_gate(5.0))
+
+    assert noted.verbs()[:2] == ["record_request", "POST"]
+
+
+def test_a_turn_that_is_far_off_holds_no_slot() -> None:
+    noted = generate(adopted(), gate=busy_gate(0.1))
+
+    assert noted.verbs() == ["postpone"]
+
+
+def test_nothing_is_sent_through_a_closed_gate_and_a_day_before_it_is_given_up() -> None:
+    gate = open_gate()
+    gate.close(Refused(Reason.NO_CREDIT, "no"), 99)
+
+    assert generate(adopted(), gate=gate).verbs() == ["postpone"]
+    old = adopted(opened_seconds_ago=GIVE_UP_AFTER_SECONDS + 1)
+    assert generate(old, gate=gate).about("close_refused")[0][0] == "no_credit"

@@ -1,0 +1,115 @@
+"""The recipe where nobody knows what became of a request: it is looked for, not sent again."""
+
+from dataclasses import replace
+
+import pytest
+
+from imagegen.replicate.replies import Listed, NotSent, Prediction, Rejected, Reply, Unclear
+from tests.support.generation import (
+    AN_ID,
+    DONE,
+    NEW,
+    NOW,
+    STARTED,
+    UNCLEAR,
+    generate,
+    prediction,
+    sent,
+)
+
+pytestmark = pytest.mark.usefixtures("without_waiting")
+
+
+@pytest.mark.parametrize("reply", [UNCLEAR, Rejected(500), Rejected(504), Rejected(408)])
+def test_an_unknown_outcome_is_looked_up_and_never_sent_again(reply: Reply) -> None:
+    noted = generate(creates=[reply], listed=Listed((prediction("succeeded"),)), looks=[DONE])
+
+    assert noted.verbs() == [
+        "record_request", "POST", "list", "record_prediction", "GET", "close_succeeded",
+    ]  # fmt: skip
+
+
+def test_a_prediction_that_is_not_listed_yet_is_looked_for_again_later() -> None:
+    noted = generate(creates=[UNCLEAR])
+
+    assert noted.verbs() == ["record_request", "POST", "list", "postpone"]
+
+
+def test_the_list_is_asked_since_well_before_the_request() -> None:
+    [(since, last_seconds)] = generate(sent(5.0)).about("list")
+
+    assert since.isoformat() == "2026-01-01T11:58:00+00:00"
+    assert last_seconds == 65.0
+
+
+@pytest.mark.parametrize(
+    ("age_seconds", "again_seconds"), [(0.0, 1.0), (4.0, 4.0), (30.0, 30.0), (59.0, 1.0)]
+)
+def test_it_looks_more_seldom_with_time_and_at_the_end_of_the_settle_time(
+    age_seconds: float, again_seconds: float
+) -> None:
+    assert generate(sent(age_seconds)).about("postpone") == [(again_seconds,)]
+
+
+def test_what_never_showed_up_was_not_made_and_costs_no_attempt() -> None:
+    noted = generate(sent(61.0))
+
+    assert noted.verbs() == ["list", "close_refused"]
+    assert noted.about("close_refused") == [("unavailable", 0.0)]
+
+
+@pytest.mark.parametrize("listed", [Rejected(500), Rejected(401), NotSent("no"), UNCLEAR])
+@pytest.mark.parametrize("age_seconds", [5.0, 4000.0])
+def test_a_list_that_cannot_be_read_proves_nothing_however_late(
+    listed: Rejected | NotSent | Unclear, age_seconds: float
+) -> None:
+    assert generate(sent(age_seconds), listed=listed).verbs() == ["list", "postpone"]
+
+
+def test_what_nobody_can_tell_any_more_is_not_paid_for_again() -> None:
+    purged = Prediction("purged000", "succeeded", data_removed=True)
+    noted = generate(sent(4000.0), listed=Listed((purged,)))
+
+    assert noted.happened[-1] == ("close_failed", "unresolved", 0)
+
+
+def test_of_two_predictions_by_mishap_the_other_is_canceled() -> None:
+    two = Listed((replace(prediction("starting"), id="theother0"), prediction("succeeded")))
+    noted = generate(sent(5.0), listed=two, looks=[DONE])
+
+    assert noted.about("cancel") == [("theother0",)]
+    assert noted.about("record_prediction") == [(AN_ID,)]
+
+
+def test_a_prediction_of_another_generation_is_left_alone() -> None:
+    noted = generate(sent(5.0), listed=Listed((prediction("starting"),)), known={AN_ID})
+
+    assert noted.verbs() == ["list", "postpone"]
+
+
+# An earlier request of the token that was not in the list when it had settled.
+
+DOUBTED = replace(NEW, doubted_seeds=[41], doubted_at=NOW, doubted_seconds_ago=70.0)
+
+
+def test_what_shows_up_late_is_taken_instead_of_paying_again() -> None:
+    late = Listed((prediction("processing", seed=41),))
+    noted = generate(DOUBTED, listed=late, looks=[DONE])
+
+    assert noted.verbs() == [
+        "list",
+        "record_request",
+        "record_prediction",
+        "GET",
+        "close_succeeded",
+    ]
+
+
+def test_what_did_not_show_up_is_sent_again() -> None:
+    noted = generate(DOUBTED, creates=[STARTED], looks=[DONE])
+
+    assert noted.verbs()[:3] == ["list", "record_request", "POST"]
+
+
+def test_nothing_is_sent_again_while_the_list_cannot_be_read() -> None:
+    assert generate(DOUBTED, listed=Rejected(503)).verbs() == ["list", "postpone"]

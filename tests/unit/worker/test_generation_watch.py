@@ -1,0 +1,209 @@
+"""Watching a prediction that was paid for: until it ends, however badly it can be seen."""
+
+import pytest
+
+from imagegen.metrics import definitions as metrics
+from imagegen.queue.queue import Claim
+from imagegen.replicate.replies import (
+    Answered,
+    Listed,
+    NotSent,
+    Prediction,
+    Rejected,
+    Reply,
+    Unclear,
+)
+from imagegen.worker import generation
+from tests.support.generation import (
+    AN_ID,
+    AN_IMAGE,
+    DONE,
+    GIVE_UP_AFTER_SECONDS,
+    NOW,
+    STARTED,
+    NoPace,
+    adopted,
+    generate,
+    open_gate,
+    prediction,
+)
+
+GONE = Rejected(404, "", "The requested resource could not be found.")
+# Replicate itself should have ended it a minute ago.
+OVERDUE = adopted(
+    prompt="a cat", prediction_id=AN_ID, requested_at=NOW, requested_seconds_ago=361.0
+)
+
+
+class Slow:
+    """A clock on which every look takes so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self._now, self._seconds = 1000.0, seconds
+
+    def monotonic(self) -> float:
+        self._now += self._seconds
+        return self._now
+
+
+@pytest.fixture(autouse=True)
+def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generation, "Pace", NoPace)
+
+
+@pytest.fixture
+def slow_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generation, "time", Slow(25.0))
+
+
+def adopted_after(seconds: float) -> Claim:
+    return adopted(
+        prompt="a cat", prediction_id=AN_ID, requested_at=NOW, requested_seconds_ago=seconds
+    )
+
+
+@pytest.mark.parametrize("look", [Rejected(503), GONE, NotSent("no"), Unclear("ReadTimeout")])
+def test_a_look_that_fails_is_followed_by_another(look: Reply) -> None:
+    noted = generate(creates=[STARTED], looks=[look, look, DONE])
+
+    assert noted.verbs()[-1] == "close_succeeded"
+    assert len(noted.about("POST")) == 1
+
+
+@pytest.mark.parametrize(
+    "look", [Rejected(503), Rejected(401), NotSent("refused"), Unclear("ReadTimeout")]
+)
+def test_looks_that_fail_again_and_again_close_the_gate(look: Reply) -> None:
+    gate = open_gate()
+    noted = generate(creates=[STARTED], looks=[look] * 3 + [DONE], gate=gate)
+
+    assert noted.verbs()[-1] == "close_succeeded"
+    assert gate.allows(10) == 0
+
+
+@pytest.mark.parametrize("look", [Rejected(429), GONE])
+def test_a_limit_or_an_unknown_prediction_closes_no_gate(look: Reply) -> None:
+    gate = open_gate()
+    generate(creates=[STARTED], looks=[look] * 3 + [DONE], gate=gate)
+
+    assert gate.allows(10) == 10
+
+
+def test_a_look_that_fails_now_and_then_closes_no_gate() -> None:
+    gate = open_gate()
+    flaky: list[Reply] = [Rejected(503), Rejected(503), STARTED]
+    generate(creates=[STARTED], looks=[*flaky, *flaky, DONE], gate=gate)
+
+    assert gate.allows(10) == 10
+
+
+# Predictions that Replicate does not know.
+
+
+@pytest.mark.parametrize("age_seconds", [5.0, 300.0, 3_600.0])
+def test_one_404_does_not_fail_an_adopted_prediction_however_old(age_seconds: float) -> None:
+    noted = generate(adopted_after(age_seconds), looks=[GONE, DONE])
+
+    assert noted.verbs() == ["GET", "GET", "close_succeeded"]
+
+
+@pytest.mark.usefixtures("slow_looks")
+def test_after_a_minute_of_nothing_but_404_nobody_pays_for_it_again() -> None:
+    noted = generate(adopted_after(5.0), looks=[GONE] * 9)
+
+    assert noted.verbs() == ["GET", "GET", "GET", "list", "close_failed"]
+    assert noted.about("close_failed") == [("gone", 0)]
+
+
+@pytest.mark.usefixtures("slow_looks")
+@pytest.mark.parametrize("listed", [Listed((prediction("processing"),)), Rejected(503)])
+def test_what_the_list_holds_or_cannot_tell_of_is_looked_at_later(
+    listed: Listed | Rejected,
+) -> None:
+    noted = generate(adopted_after(5.0), looks=[GONE] * 9, listed=listed)
+
+    assert noted.happened[-1] == ("postpone", 30.0)
+
+
+def test_a_prediction_that_neither_ends_nor_can_be_cancelled_for_a_day_is_given_up() -> None:
+    long_ago = adopted_after(GIVE_UP_AFTER_SECONDS + 1)
+    noted = generate(long_ago, looks=[STARTED], canceled=Rejected(409, "", "no"))
+
+    assert noted.about("close_failed") == [("unresolved", 0)]
+
+
+@pytest.mark.usefixtures("slow_looks")
+def test_an_image_that_was_lost_is_paid_for_again_only_where_that_was_wished() -> None:
+    paid_again = metrics.PAID_TWICE.labels("gone")
+    before = paid_again._value.get()
+
+    noted = generate(adopted_after(5.0), looks=[GONE] * 9, replace_lost=True)
+
+    assert noted.about("close_failed") == [("gone", 3)]
+    assert paid_again._value.get() == before + 1
+
+
+@pytest.mark.usefixtures("slow_looks")
+@pytest.mark.parametrize("known", [STARTED, Rejected(503)])
+def test_the_minute_begins_anew_with_every_other_answer(known: Reply) -> None:
+    noted = generate(adopted_after(5.0), looks=[GONE, GONE, known, GONE, GONE, DONE])
+
+    assert noted.about("close_succeeded") == [(AN_IMAGE,)]
+
+
+def test_an_image_that_has_expired_is_not_handed_on() -> None:
+    noted = generate(adopted_after(3600.0 + 361.0), looks=[DONE])
+
+    assert noted.about("close_failed") == [("data_removed", 0)]
+
+
+# Predictions that do not end.
+
+
+def test_a_prediction_that_never_ends_is_canceled() -> None:
+    assert generate(OVERDUE, looks=[STARTED]).verbs()[:2] == ["GET", "cancel"]
+
+
+def test_an_image_that_came_just_before_its_cancel_is_kept() -> None:
+    noted = generate(OVERDUE, looks=[STARTED], canceled=DONE)
+
+    assert noted.verbs() == ["GET", "cancel", "close_succeeded"]
+    assert noted.about("close_succeeded") == [(AN_IMAGE,)]
+
+
+@pytest.mark.parametrize(
+    ("ended", "kind"),
+    [
+        (prediction("canceled"), ("canceled", 3)),
+        (prediction("aborted"), ("transient", 3)),
+        (prediction("failed", error="ValueError: invalid seed"), ("permanent", 0)),
+    ],
+)
+def test_a_canceled_prediction_that_has_ended_is_a_failed_attempt(
+    ended: Prediction, kind: tuple[str, int]
+) -> None:
+    noted = generate(OVERDUE, looks=[STARTED], canceled=Answered(ended))
+
+    assert noted.about("close_failed") == [kind]
+
+
+@pytest.mark.parametrize(
+    "answer", [STARTED, GONE, Rejected(500), Rejected(409), NotSent("no"), Unclear("ReadTimeout")]
+)
+def test_unless_it_surely_ended_it_is_looked_at_later_and_never_paid_for_twice(
+    answer: Reply,
+) -> None:
+    noted = generate(OVERDUE, looks=[STARTED], canceled=answer)
+
+    assert noted.verbs() == ["GET", "cancel", "postpone"]
+    assert noted.happened[-1] == ("postpone", 30.0)
+
+
+def test_a_prediction_that_cannot_be_read_for_a_day_is_given_up_and_not_paid_for_again() -> None:
+    noted = generate(adopted_after(GIVE_UP_AFTER_SECONDS + 1), looks=[Unclear("not JSON")])
+
+    assert noted.about("close_failed") == [("unresolved", 0)]
+
+
+def test_a_prediction_that_cannot_be_seen_for_long_holds_no_slot() -> None:
+    assert generate(OVERDUE, looks=[Rejected(503)]).happened[-1] == ("postpone", 30.0)

@@ -1,0 +1,77 @@
+"""A worker's beats: the watchdog hears of a slot that hangs, and of nothing else."""
+
+from threading import Event
+
+import pytest
+from prometheus_client import Gauge
+
+from imagegen.config.settings import load
+from imagegen.queue.queue import Claim
+from imagegen.worker.slots import Slots
+from imagegen.worker.worker import Worker
+from tests.support.gates import Clock
+from tests.support.generation import NEW
+
+ENVIRONMENT = {"DATABASE_URL": "postgresql://127.0.0.1:1/none", "REPLICATE_API_TOKEN": "token"}
+FIVE_MINUTES = 300.0  # Replicate's time for one prediction, by default
+
+
+class Busy(Slots):
+    """Slots of which one has been at work for so long."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def longest_seconds(self) -> float:
+        return self._seconds
+
+
+@pytest.fixture
+def beats(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the watchdog hears. The worker has neither a database nor anything to wake it."""
+    for part in ("Wake", "open_pool"):
+        monkeypatch.setattr(f"imagegen.worker.worker.{part}", lambda *_: None)
+    return []
+
+
+def worker(beats: list[str]) -> Worker:
+    settings = load(ENVIRONMENT, {})
+    return Worker(settings, slot="worker-0", name="test", beat=lambda: beats.append("beat"))
+
+
+def test_a_worker_beats_while_its_slots_may_still_be_waiting_for_replicate(
+    beats: list[str],
+) -> None:
+    worker(beats)._beat_unless_stuck(Busy(2 * FIVE_MINUTES))
+
+    assert beats == ["beat"]
+
+
+def test_a_worker_whose_slot_is_past_every_deadline_no_longer_beats(beats: list[str]) -> None:
+    worker(beats)._beat_unless_stuck(Busy(3 * FIVE_MINUTES))
+
+    assert beats == []
+
+
+def test_a_slot_that_waits_for_the_database_is_not_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr("imagegen.worker.slots.time", clock)
+    steps: dict[str, Event] = {step: Event() for step in ("began", "waits", "waited", "ends")}
+
+    def run(_: Claim) -> None:
+        steps["began"].set()
+        assert steps["waits"].wait(10)
+        slots.waits()
+        steps["waited"].set()
+        assert steps["ends"].wait(10)
+
+    slots = Slots(1, run, lambda: None, Gauge("busy", "", registry=None))
+    slots.start(NEW)
+    assert steps["began"].wait(10)
+    clock.passes(86_400.0)
+    assert slots.longest_seconds() == 86_400.0
+    steps["waits"].set()
+    assert steps["waited"].wait(10)
+
+    assert slots.longest_seconds() == 0.0
+    steps["ends"].set()
