@@ -1,0 +1,93 @@
+"""What the commands print with `--json`, without a database and without a supervisor."""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, nullcontext
+from dataclasses import fields
+from typing import Any
+from unittest.mock import patch
+
+from click.testing import CliRunner
+
+from imagegen import enqueue, retries, spend, status, tokens
+from imagegen.cli import cli
+from imagegen.database import STATUSES, Tables
+from imagegen.doctor.findings import Finding, Level
+
+ENOUGH = {
+    "DATABASE_URL": "postgresql://user@localhost:5432/tokens",
+    "REPLICATE_API_TOKEN": "r8_0123456789",
+}
+COMMANDS = [
+    "status",
+    "tokens list",
+    "tokens show 42",
+    "tokens retry 42",
+    "spend",
+    "spend --price 0.003",
+    "doctor",
+    "enqueue A",
+    "db current",
+    "db check",
+    "db upgrade",
+    "db downgrade 0001",
+]
+
+
+def made(kind: type[Any], **given: object) -> Any:
+    """Return a dataclass's object with 0 for each field that is not given."""
+    return kind(**{item.name: 0 for item in fields(kind)} | given)
+
+
+def stand_ins() -> dict[str, object]:
+    """Return what takes the place of the functions that ask a database or a supervisor.
+
+    By their dotted names: the one function to adapt when they move.
+    """
+    token, generation = made(tokens.Token), made(tokens.Generation)
+    story = tokens.Story(token, [generation], generations_left_out=False)
+    tables = Tables(dict.fromkeys(STATUSES, "''"), created_at_is_naive=False)
+    answers: dict[str, object] = {
+        "imagegen.database.connect": nullcontext(),
+        "imagegen.database.check_revision": "0001",
+        "imagegen.database.current_revision": "0001",
+        "imagegen.database.read_tables": tables,
+        "imagegen.encoding.drawback": None,
+        "imagegen.schema.upgrade": "0001",
+        "imagegen.schema.downgrade": "0001",
+        "imagegen.status.read_queue": made(status.QueueFigures, tokens=dict.fromkeys(STATUSES, 0)),
+        "imagegen.status.read_workers": [made(status.WorkerFigures, closed_by=["throttled"])],
+        "imagegen.tokens.list_tokens": [token],
+        "imagegen.tokens.read_story": story,
+        "imagegen.retries.choose_named": retries.Choice([made(retries.Seen)]),
+        "imagegen.retries.retry": [1],
+        "imagegen.spend.read_spend": [made(spend.Line), made(spend.Line)],
+        "imagegen.enqueue.enqueue": [[made(enqueue.Made)]],
+        "imagegen.doctor.examine": [made(Finding, level=level) for level in Level],
+    }
+    return answers
+
+
+def json_outputs() -> dict[str, Any]:
+    """Return what each command prints with `--json`, read, by the command."""
+    outputs = {}
+    with ExitStack() as stack:
+        for name, answer in stand_ins().items():
+            stack.enter_context(patch(name, return_value=answer))
+        for command in COMMANDS:
+            arguments = [*command.split(), "--json"]
+            result = CliRunner().invoke(cli, arguments, prog_name="imagegen", env=ENOUGH)
+            outputs[command] = json.loads(result.stdout)
+    return outputs
+
+
+def keys(value: object, path: str = "") -> Iterator[str]:
+    """Yield the path of each value in it, as `workers[].pid`."""
+    match value:
+        case dict():
+            for name, item in value.items():
+                yield from keys(item, f"{path}.{name}".removeprefix("."))
+        case [first, *_]:
+            yield from keys(first, f"{path}[]")
+        case _:
+            yield path

@@ -1,0 +1,83 @@
+"""Prints every metric as the processes of a supervisor make it.
+
+A program of its own: metrics are shared before they are made, once in a process.
+"""
+
+from collections.abc import Iterator
+from dataclasses import fields
+from unittest.mock import patch
+
+from prometheus_client import REGISTRY, Metric
+from prometheus_client.metrics import MetricWrapperBase
+
+from imagegen import collector, metric_files
+from imagegen.database import STATUSES
+from imagegen.settings import load
+
+ENVIRONMENT = {
+    "DATABASE_URL": "postgresql://localhost/tokens",
+    "REPLICATE_API_TOKEN": "r8_0123456789",
+    "IMAGEGEN_DAILY_LIMIT": "1000",
+    "IMAGEGEN_PRICE": "0.003",
+}
+
+
+def counted() -> list[Metric]:
+    """Return what is served of the processes' metrics before anything was counted."""
+    from imagegen import metrics  # noqa: F401, PLC0415 (makes them, in the files that are shared)
+
+    return list(metric_files.FilesCollector().collect())
+
+
+def asked() -> list[Metric]:
+    """Return what is served of the database."""
+    numbers = {item.name: 0.0 for item in fields(collector.Known)}
+    known = collector.Known(**numbers | {"tokens": dict.fromkeys(STATUSES, 0.0)})  # type: ignore[arg-type]
+    database = collector.DatabaseCollector(load(ENVIRONMENT, {}), "contracts")
+    with patch.object(collector.DatabaseCollector, "ask", return_value=known):
+        return list(database.collect())
+
+
+def definitions() -> Iterator[str]:
+    """Yield a line for each metric that was made in this process, wherever it is defined."""
+    for each in list(REGISTRY._collector_to_names):
+        if isinstance(each, MetricWrapperBase):
+            yield " ".join(
+                [
+                    f"{each._name} {each._type} ({', '.join(each._labelnames)})",
+                    *(f"{name}={value}" for name, value in sorted(_particulars(each).items())),
+                ]
+            )
+
+
+def _particulars(metric: MetricWrapperBase) -> dict[str, object]:
+    """Return the buckets of a histogram, and how a gauge of several processes is put together."""
+    found = metric._kwargs
+    return {name: found[name] for name in ("buckets", "multiprocess_mode") if name in found}
+
+
+def series(metrics: list[Metric]) -> Iterator[str]:
+    for metric in metrics:
+        for sample in metric.samples:
+            labels = ", ".join(f'{name}="{text}"' for name, text in sorted(sample.labels.items()))
+            yield f"{sample.name}{{{labels}}}"
+
+
+def main() -> None:
+    folder = metric_files.share(workers=1)
+    try:
+        processes, database = counted(), asked()
+    finally:
+        metric_files.remove(folder)
+    print("# metrics of the processes: name, type, labels")
+    print(*sorted(definitions()), sep="\n")
+    print("\n# series of the processes from the start")
+    print(*sorted(series(processes)), sep="\n")
+    print("\n# metrics of the database: name, type")
+    print(*sorted(f"{metric.name} {metric.type}" for metric in database), sep="\n")
+    print("\n# series of the database")
+    print(*sorted(series(database)), sep="\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""The text of every SQL statement by name, collected without a database."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from imagegen import collector, enqueue, queue, retries, spend, status, tokens
+from imagegen import statements as queue_statements
+from imagegen.database import STATUSES, Tables
+from imagegen.page import data
+from imagegen.wishes import wishes
+from tests.support.json_outputs import made
+
+Rows = Sequence[Any]
+Question = Callable[[Any], object]
+
+# The blank before a clause, but not within FOR UPDATE, LEFT JOIN, extract(epoch FROM …).
+CLAUSE = re.compile(
+    r"(?<!FOR)(?<!LEFT)(?<!epoch)(?<!DISTINCT) (?=(?:SELECT|FROM|WHERE|UPDATE|INSERT|SET|WITH"
+    r"|RETURNING|UNION|GROUP BY|ORDER BY|LIMIT|LEFT JOIN|JOIN|FOR UPDATE|AND)\b)"
+)
+
+
+def _tables(labels: Callable[[str], str], column_type: str, *, naive: bool) -> Tables:
+    literals = {status: f"'{labels(status)}'::{column_type}" for status in STATUSES}
+    return Tables(literals, created_at_is_naive=naive)
+
+
+KINDS_OF_TABLES = {
+    "enum-lower-aware": _tables(str.lower, "token_status", naive=False),
+    "enum-upper-aware": _tables(str.upper, "token_status", naive=False),
+    "enum-lower-naive": _tables(str.lower, "token_status", naive=True),
+    "text-naive": _tables(str.lower, "text", naive=True),
+}
+
+
+def statements(tables: Tables) -> dict[str, str]:
+    """Return every statement by name. The one function to adapt when SQL moves.
+
+    The names are those of the golden files. They stay, wherever the SQL is.
+    """
+    since = datetime(2026, 1, 1, tzinfo=UTC)
+    seen, claim = made(retries.Seen), made(queue.Claim)
+    asked: dict[str, Question] = {
+        "queue.record_request within a limit": lambda it: queue.Queue(
+            it, tables, "w", lease_seconds=15, give_up_after_seconds=60, daily_limit=1
+        ).record_request(claim, "A"),
+        "web.known": lambda it: collector.read_known(it, tables),
+        "web.tables": lambda it: collector.look_at_tables(it, tables),
+        "web.snapshot": lambda it: data.read_snapshot(it, tables),
+        "web.details": lambda it: data.read_details(it, 42),
+        "web.path": lambda it: data.read_path(it, 42),
+        "status.queue": lambda it: status.read_queue(it, tables),
+        "tokens.list": lambda it: tokens.list_tokens(it, tables, limit=50),
+        "tokens.list filtered": lambda it: tokens.list_tokens(
+            it, tables, statuses=["failed"], author="0xA", older=since, newer=since,
+            error_kind="transient", limit=50,
+        ),
+        "tokens.list of a status elsewhere": lambda it: tokens.list_tokens(
+            it, tables, statuses=["minted"], limit=50
+        ),
+        "tokens.show": lambda it: tokens.read_story(it, tables, 42),
+        "retry.named": lambda it: retries.choose_named(it, [42], lost=False),
+        "retry.failed": lambda it: retries.choose_failed(it, tables, since, None),
+        "retry.failed of a kind": lambda it: retries.choose_failed(it, tables, since, "transient"),
+        "retry.retry": lambda it: list(retries.retry(it, tables, [seen])),
+        "spend.spend": lambda it: spend.read_spend(it, since),
+        "enqueue.enqueue": lambda it: list(enqueue.enqueue(it, tables, wishes(["A"], "0xA", 1))),
+    }  # fmt: skip
+    of_queue = {"briefly": queue.BRIEFLY} | queue_statements.statements(tables)
+    return {f"queue.{name}": sql for name, sql in of_queue.items()} | {
+        name: executed_by(question, ROWS) for name, question in asked.items()
+    }
+
+
+# What the database would answer, by a part of the statement. Others bring no row.
+ROWS: dict[str, Rows] = {
+    "UNION SELECT lower(enumlabel)": [("minted",)],
+    "RETURNING lower(wallet_address)": [("0xa", "1")],
+    "attidentity": [
+        ("id", "uuid", True),
+        ("created_at", "date", True),
+        ("token_id", "bigint", False),
+    ],
+    "attname = 'token_id'": [("bigint",)],
+    "max(token_id)": [(41,)],
+    "WHERE t.token_id = %s": [(42,)],
+    "AS requested, (": [{"requested": 0, "unsent": 0}],
+}
+
+
+class NoRowError(Exception):
+    """Ends a question that needs a row which the recording connection does not have."""
+
+
+class RecordingConnection:
+    """A pool, its connection and its cursor in one: keeps each statement, has canned rows."""
+
+    rowcount = 0
+
+    def __init__(self, rows: Mapping[str, Rows]) -> None:
+        self.executed: list[str] = []
+        self._rows = rows
+        self._found: Rows = []
+
+    def connection(self) -> AbstractContextManager[Self]:
+        """As of a pool."""
+        return nullcontext(self)
+
+    def transaction(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def cursor(self, **_: object) -> Self:
+        return self
+
+    def execute(self, sql: str | bytes, _: object = None) -> Self:
+        text = sql.decode() if isinstance(sql, bytes) else sql
+        self.executed.append(text)
+        line = " ".join(text.split())
+        self._found = next((rows for part, rows in self._rows.items() if part in line), [])
+        return self
+
+    def nextset(self) -> None:
+        """The answer of the second statement of two, which are executed together."""
+
+    def fetchall(self) -> Rows:
+        return self._found
+
+    def fetchone(self) -> Any:
+        if not self._found:
+            raise NoRowError
+        return self._found[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._found)
+
+
+def executed_by(question: Question, rows: Mapping[str, Rows]) -> str:
+    """Return all statements that a question executes, joined."""
+    connection = RecordingConnection(rows)
+    with suppress(NoRowError):
+        question(connection)
+    return ";\n".join(connection.executed)
+
+
+def normalised(sql: str) -> str:
+    """Return a statement in a form that depends on neither blanks nor comments.
+
+    Each clause begins a line, so that a difference is shown by the line.
+    """
+    text = " ".join(re.sub(r"(?m)--.*$", "", sql).split())
+    text = text.replace("( ", "(").replace(" )", ")").removesuffix(";")
+    return CLAUSE.sub("\n", text)
