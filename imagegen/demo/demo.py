@@ -14,7 +14,7 @@ from imagegen.database import Connection, migrations
 from imagegen.demo.postgres import EmbeddedPostgres
 from imagegen.demo.supervise_process import MainJob, without_settings
 from imagegen.demo.tokens import CAST, FAULTS, Role
-from imagegen.sandbox.server import DEFAULT_TOKEN, Sandbox
+from imagegen.sandbox import DEFAULT_TOKEN, Sandbox
 
 # A model of 1.2 s: slow enough to watch, near to what the real ones take.
 LATENCY_SECONDS = 1.2

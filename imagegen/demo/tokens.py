@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from imagegen.sandbox.faults import Fault
+from imagegen.sandbox import Fault
 
 
 @dataclass(frozen=True)

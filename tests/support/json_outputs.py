@@ -9,10 +9,11 @@ from unittest.mock import patch
 
 from click.testing import CliRunner
 
-from imagegen import enqueue, retries, spend, status, tokens
 from imagegen.cli import cli
 from imagegen.database import STATUSES, Tables
-from imagegen.doctor.findings import Finding, Level
+from imagegen.doctor import Finding, Level
+from imagegen.operator import enqueue, spend, status, tokens
+from imagegen.operator import retry as retries
 
 ENOUGH = {
     "DATABASE_URL": "postgresql://user@localhost:5432/tokens",
@@ -46,23 +47,25 @@ def stand_ins() -> dict[str, object]:
     """
     token, generation = made(tokens.Token), made(tokens.Generation)
     story = tokens.Story(token, [generation], generations_left_out=False)
+    queue = made(status.QueueFigures, tokens=dict.fromkeys(STATUSES, 0))
+    worker = made(status.WorkerFigures, closed_by=["throttled"])
     tables = Tables(dict.fromkeys(STATUSES, "''"), created_at_is_naive=False)
     answers: dict[str, object] = {
         "imagegen.database.connect": nullcontext(),
         "imagegen.database.check_revision": "0001",
         "imagegen.database.current_revision": "0001",
         "imagegen.database.read_tables": tables,
-        "imagegen.encoding.drawback": None,
-        "imagegen.schema.upgrade": "0001",
-        "imagegen.schema.downgrade": "0001",
-        "imagegen.status.read_queue": made(status.QueueFigures, tokens=dict.fromkeys(STATUSES, 0)),
-        "imagegen.status.read_workers": [made(status.WorkerFigures, closed_by=["throttled"])],
-        "imagegen.tokens.list_tokens": [token],
-        "imagegen.tokens.read_story": story,
-        "imagegen.retries.choose_named": retries.Choice([made(retries.Seen)]),
-        "imagegen.retries.retry": [1],
-        "imagegen.spend.read_spend": [made(spend.Line), made(spend.Line)],
-        "imagegen.enqueue.enqueue": [[made(enqueue.Made)]],
+        "imagegen.database.encoding.drawback": None,
+        "imagegen.database.migrations.upgrade": "0001",
+        "imagegen.database.migrations.downgrade": "0001",
+        "imagegen.operator.status.read_queue": queue,
+        "imagegen.operator.status.read_workers": [worker],
+        "imagegen.operator.tokens.list_tokens": [token],
+        "imagegen.operator.tokens.read_story": story,
+        "imagegen.operator.retry.choose_named": retries.Choice([made(retries.Seen)]),
+        "imagegen.operator.retry.retry": [1],
+        "imagegen.operator.spend.read_spend": [made(spend.Line), made(spend.Line)],
+        "imagegen.operator.enqueue.enqueue": [[made(enqueue.Made)]],
         "imagegen.doctor.examine": [made(Finding, level=level) for level in Level],
     }
     return answers

@@ -10,9 +10,10 @@ from unittest.mock import patch
 from prometheus_client import REGISTRY, Metric
 from prometheus_client.metrics import MetricWrapperBase
 
-from imagegen import collector, metric_files
+from imagegen.config import load
 from imagegen.database import STATUSES
-from imagegen.settings import load
+from imagegen.metrics import files
+from imagegen.web import database_thread
 
 ENVIRONMENT = {
     "DATABASE_URL": "postgresql://localhost/tokens",
@@ -24,17 +25,17 @@ ENVIRONMENT = {
 
 def counted() -> list[Metric]:
     """Return what is served of the processes' metrics before anything was counted."""
-    from imagegen import metrics  # noqa: F401, PLC0415 (makes them, in the files that are shared)
+    from imagegen.metrics import definitions  # noqa: F401, PLC0415 (makes them, in the files that are shared)
 
-    return list(metric_files.FilesCollector().collect())
+    return list(files.FilesCollector().collect())
 
 
 def asked() -> list[Metric]:
     """Return what is served of the database."""
-    numbers = {item.name: 0.0 for item in fields(collector.Known)}
-    known = collector.Known(**numbers | {"tokens": dict.fromkeys(STATUSES, 0.0)})  # type: ignore[arg-type]
-    database = collector.DatabaseCollector(load(ENVIRONMENT, {}), "contracts")
-    with patch.object(collector.DatabaseCollector, "ask", return_value=known):
+    numbers = {item.name: 0.0 for item in fields(database_thread.Known)}
+    known = database_thread.Known(**numbers | {"tokens": dict.fromkeys(STATUSES, 0.0)})  # type: ignore[arg-type]
+    database = database_thread.DatabaseCollector(load(ENVIRONMENT, {}), "contracts")
+    with patch.object(database_thread.DatabaseCollector, "ask", return_value=known):
         return list(database.collect())
 
 
@@ -64,11 +65,11 @@ def series(metrics: list[Metric]) -> Iterator[str]:
 
 
 def main() -> None:
-    folder = metric_files.share(workers=1)
+    folder = files.share(workers=1)
     try:
         processes, database = counted(), asked()
     finally:
-        metric_files.remove(folder)
+        files.remove(folder)
     print("# metrics of the processes: name, type, labels")
     print(*sorted(definitions()), sep="\n")
     print("\n# series of the processes from the start")

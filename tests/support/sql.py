@@ -6,11 +6,13 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from imagegen import collector, enqueue, queue, retries, spend, status, tokens
-from imagegen import statements as queue_statements
 from imagegen.database import STATUSES, Tables
-from imagegen.page import data
-from imagegen.wishes import wishes
+from imagegen.operator import enqueue, spend, status, tokens
+from imagegen.operator import retry as retries
+from imagegen.operator.enqueue_input import wishes
+from imagegen.queue import queue
+from imagegen.queue import statements as queue_statements
+from imagegen.web import database_thread, snapshot
 from tests.support.json_outputs import made
 
 Rows = Sequence[Any]
@@ -47,11 +49,11 @@ def statements(tables: Tables) -> dict[str, str]:
         "queue.record_request within a limit": lambda it: queue.Queue(
             it, tables, "w", lease_seconds=15, give_up_after_seconds=60, daily_limit=1
         ).record_request(claim, "A"),
-        "web.known": lambda it: collector.read_known(it, tables),
-        "web.tables": lambda it: collector.look_at_tables(it, tables),
-        "web.snapshot": lambda it: data.read_snapshot(it, tables),
-        "web.details": lambda it: data.read_details(it, 42),
-        "web.path": lambda it: data.read_path(it, 42),
+        "web.known": lambda it: database_thread.read_known(it, tables),
+        "web.tables": lambda it: database_thread.look_at_tables(it, tables),
+        "web.snapshot": lambda it: snapshot.read_snapshot(it, tables),
+        "web.details": lambda it: snapshot.read_details(it, 42),
+        "web.path": lambda it: snapshot.read_path(it, 42),
         "status.queue": lambda it: status.read_queue(it, tables),
         "tokens.list": lambda it: tokens.list_tokens(it, tables, limit=50),
         "tokens.list filtered": lambda it: tokens.list_tokens(
@@ -69,7 +71,7 @@ def statements(tables: Tables) -> dict[str, str]:
         "spend.spend": lambda it: spend.read_spend(it, since),
         "enqueue.enqueue": lambda it: list(enqueue.enqueue(it, tables, wishes(["A"], "0xA", 1))),
     }  # fmt: skip
-    of_queue = {"briefly": queue.BRIEFLY} | queue_statements.statements(tables)
+    of_queue = {"briefly": queue.BRIEFLY} | queue_statements(tables)
     return {f"queue.{name}": sql for name, sql in of_queue.items()} | {
         name: executed_by(question, ROWS) for name, question in asked.items()
     }

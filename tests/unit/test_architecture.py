@@ -6,100 +6,39 @@ import pytest
 
 from tests.support.imports import arrows, circle, floors, forbidden, imports, past_the_door, rooms
 
-# What is there today, as `python -m tests.support.imports` prints it.
-# fmt: off
-TODAY: dict[str, set[str]] = {
-    "__main__": {"cli"},
-    "checks": {"prompts"},
-    "child": {"logs", "metric_files", "process"},
-    "cli": {
-        "checks", "connection_url", "database", "doctor", "encoding", "enqueue", "logs", "reasons",
-        "retries", "sandbox", "schema", "service", "settings", "spend", "status", "tokens",
-        "wishes",
-    },
-    "closing": {
-        "copies", "crash", "gate", "logs", "metrics", "outcomes", "patience", "queue", "reasons",
-    },
-    "collector": {"database", "settings"},
-    "connection_url": {"checks", "hiding"},
-    "copies": {"deadline", "images", "provider"},
-    "database": {"encoding"},
-    "doctor": {
-        "checks", "database", "deadline", "encoding", "logs", "metric_files", "privileges",
-        "replies", "service", "settings", "statements", "status",
-    },
-    "enqueue": {"database", "wishes"},
-    "exporter": {"collector", "logs", "metric_files", "page", "reasons", "settings"},
-    "gate": {"logs", "metrics", "outcomes", "pacing", "queue", "reasons"},
-    "generation": {
-        "closing", "crash", "gate", "logs", "metrics", "outcomes", "patience", "polling", "prompts",
-        "provider", "queue", "reasons", "reconciling", "replies",
-    },
-    "matching": {"replies"},
-    "metrics": {"reasons"},
-    "outcomes": {"reasons", "replies"},
-    "page": {"checks", "collector", "database", "images", "logs", "reasons", "settings"},
-    "patience": {"database", "logs"},
-    "privileges": {"database"},
-    "provider": {"deadline", "logs", "metrics", "pacing", "replies"},
-    "queue": {"database", "statements"},
-    "reconciling": {
-        "closing", "gate", "logs", "matching", "metrics", "outcomes", "patience", "provider",
-        "queue", "reasons", "replies",
-    },
-    "retries": {"database", "spend", "tokens"},
-    "sandbox": {"database", "images", "page", "process", "schema", "settings"},
-    "schema": {"database"},
-    "service": {
-        "child", "database", "encoding", "exporter", "logs", "metric_files", "privileges",
-        "settings", "supervisor", "worker",
-    },
-    "settings": {"checks", "connection_url", "hiding"},
-    "slots": {"logs", "queue"},
-    "spend": {"database", "reasons"},
-    "statements": {"database"},
-    "status": {"database", "tokens"},
-    "supervisor": {"child", "logs", "metrics", "process", "settings", "systemd"},
-    "tokens": {"database"},
-    "wake": {"database", "logs"},
-    "wishes": {"checks", "prompts"},
-    "worker": {
-        "checks", "closing", "copies", "database", "gate", "generation", "logs", "metrics",
-        "pacing", "patience", "provider", "queue", "settings", "slots", "wake",
-    },
-}
-# fmt: on
-
-# Where the package goes. Every room may import the ground; what is below all others, only leaves
-# of it.
+# Every room may import the ground; what is below all others, only leaves of it.
 GROUND = {
     "backoff", "errors", "failures", "image_formats", "logs", "prompts", "redaction", "text",
 }  # fmt: skip
 LEAVES = GROUND - {"logs", "prompts"}
-TARGET: dict[str, set[str]] = {
+ALLOWED: dict[str, set[str]] = {
     "__main__": {"cli"},
-    "cli": {"app", "config", "database", "demo", "doctor", "operator"} | GROUND,
-    "app": {"config", "database", "metrics", "supervisor", "web", "worker"} | GROUND,
-    "demo": {"database", "sandbox", "supervisor", "web"} | GROUND,
-    "doctor": {"config", "database", "metrics", "operator", "replicate", "web"} | GROUND,
+    # `replicate` for its TLS alone: a mistake in it is told before a demo starts.
+    "cli": {"app", "config", "database", "demo", "doctor", "metrics", "operator", "replicate"}
+    | GROUND,
+    "app": {"config", "database", "metrics", "replicate", "supervisor", "web", "worker"} | GROUND,
+    "demo": {"config", "database", "sandbox", "supervisor", "web"} | GROUND,
+    "doctor": {"config", "database", "metrics", "operator", "queue", "replicate", "web"} | GROUND,
     "worker": {"config", "database", "metrics", "queue", "replicate"} | GROUND,
     "web": {"config", "database", "metrics"} | GROUND,
     "operator": {"config", "database", "metrics"} | GROUND,
-    "supervisor": {"backoff", "logs", "metrics"},  # never settings, database or Replicate
+    "supervisor": {"backoff", "errors", "logs", "metrics"},  # never settings, database, Replicate
     "queue": {"database"} | GROUND,
     "replicate": {"metrics"} | GROUND,
     "sandbox": GROUND,
-    "config": {"prompts", "redaction", "text"},
+    "config": {"errors", "prompts", "redaction", "text"},
     "database": LEAVES,
     "metrics": LEAVES,
     "logs": {"redaction", "text"},
     "prompts": {"text"},
 }
-
-# To go over to the target, replace these four together.
-ALLOWED = TODAY
-MOST_ROOMS, MOST_FLOORS = 51, 13  # of the target: 25 and 7
-ROOMS_WITH_A_DOOR: set[str] = set()  # packages whose modules nobody outside may name
+MOST_ROOMS, MOST_FLOORS = 25, 7
+# Packages whose modules nobody outside may name. The modules of `metrics` and `operator` are doors
+# themselves: metrics are made by an import, and each command has a module of its own.
+ROOMS_WITH_A_DOOR = {
+    "cli", "config", "database", "demo", "doctor", "queue", "replicate", "sandbox", "supervisor",
+    "web", "worker",
+}  # fmt: skip
 
 
 def test_every_import_is_allowed_to_its_room() -> None:
@@ -112,7 +51,7 @@ def test_no_rooms_import_one_another_in_a_circle() -> None:
     assert circle(arrows(imports())) == []
 
 
-def test_there_are_no_more_rooms_and_floors_than_today() -> None:
+def test_there_are_few_rooms_and_floors() -> None:
     assert len(rooms()) <= MOST_ROOMS
     assert floors(arrows(imports())) <= MOST_FLOORS
 
@@ -123,9 +62,9 @@ def test_packages_are_imported_through_their_doors() -> None:
     assert not found, "\n".join(found)
 
 
-def test_the_target_has_no_circle_and_seven_floors_at_most() -> None:
-    assert circle(TARGET) == []
-    assert floors(TARGET) <= 7
+def test_what_is_allowed_has_no_circle_and_few_floors() -> None:
+    assert circle(ALLOWED) == []
+    assert floors(ALLOWED) <= MOST_FLOORS
 
 
 @pytest.fixture
