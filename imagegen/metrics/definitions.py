@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from imagegen.failures import Kind, Reason
+from imagegen import failures
 
 ATTEMPTS = Counter(
     "imagegen_attempts", "Predictions that Replicate accepted, by whose prompt it was.", ["prompt"]
@@ -104,11 +104,11 @@ SLOTS_BUSY = Gauge(
 # would be seen by no alert.
 KNOWN_VALUES: dict[Counter, Iterable[str]] = {
     ATTEMPTS: ("author", "fallback"),
-    FAILURES: Kind,
+    FAILURES: failures.Kind,
     GENERATIONS: ("succeeded", "failed", "refused"),
-    REFUSALS: set(Reason) - {Reason.DAILY_LIMIT},
+    REFUSALS: [reason for reason, refusal in failures.REFUSALS.items() if refusal.at_the_door],
     RECONCILIATIONS: ("found", "absent", "not_yet", "unseen", "undecidable"),
-    PAID_TWICE: (Kind.NO_OUTPUT, Kind.HELD_BACK, Kind.CANCELED, Kind.GONE, Kind.DATA_REMOVED),
+    PAID_TWICE: [kind for kind, failure in failures.FAILURES.items() if failure.may_be_paid_twice],
     COPIES: ("kept", "failed"),
 }
 for _counter, _values in KNOWN_VALUES.items():

@@ -8,7 +8,7 @@ from typing import Any
 from psycopg.rows import class_row
 
 from imagegen.database import Connection, Tables, bounded
-from imagegen.operator.spend import BILLED_AND_LOST, PERHAPS_BILLED
+from imagegen.failures import FAILURES, Billed, Kind
 from imagegen.operator.tokens import ENDED_WITH_KIND, NEWEST_KIND
 
 # So many get new attempts in one statement, which may take so long where a disk is busy.
@@ -27,7 +27,9 @@ class Seen:
     @property
     def may_be_paid_for(self) -> bool:
         """Whether Replicate billed an image already, or perhaps did."""
-        return self.status == "uploading" or self.error_kind in (*BILLED_AND_LOST, *PERHAPS_BILLED)
+        return self.status == "uploading" or (
+            self.error_kind in set(Kind) and FAILURES[Kind(self.error_kind)].billed is not Billed.NO
+        )
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,9 @@ from decimal import Decimal
 from psycopg.rows import class_row
 
 from imagegen.database import Connection, bounded
-from imagegen.failures import Kind
+from imagegen.failures import Billed, Kind, kinds_billed
 
 PRICES = "https://replicate.com/pricing"
-
-# "If a run fails, we don't charge you": these succeeded at Replicate, and the image was lost then.
-BILLED_AND_LOST = (Kind.NO_OUTPUT, Kind.HELD_BACK, Kind.DATA_REMOVED, Kind.UNREADABLE)
-# "If you cancel a run for an official model, you may still be charged"; how the others ended at
-# Replicate nobody here knows.
-PERHAPS_BILLED = (Kind.CANCELED, Kind.GONE, Kind.UNRESOLVED)
 
 
 @dataclass(frozen=True)
@@ -36,8 +30,8 @@ def read_spend(connection: Connection, since: datetime) -> list[Line]:
     day, model and outcome, then the line of the total."""
     values = {
         "since": since,
-        "billed": list(BILLED_AND_LOST),
-        "perhaps": list(PERHAPS_BILLED),
+        "billed": kinds_billed(Billed.YES),
+        "perhaps": kinds_billed(Billed.PERHAPS),
         "unresolved": Kind.UNRESOLVED,
     }
     with bounded(connection):

@@ -18,7 +18,7 @@ from prometheus_client.samples import Sample
 
 from imagegen.config import Settings
 from imagegen.errors import CannotStartError
-from imagegen.failures import Reason
+from imagegen.failures import REFUSALS, Reason
 from imagegen.logs import log
 from imagegen.metrics.files import FilesCollector
 from imagegen.web.app import Page
@@ -115,7 +115,7 @@ class Server(ThreadingHTTPServer):
             why.append("no worker is alive")
         for sample in self._samples("imagegen_gate_closed"):
             slot, reason = sample.labels["slot"], sample.labels["reason"]
-            if sample.value and reason != Reason.THROTTLED:
+            if sample.value and not REFUSALS[Reason(reason)].passes_by_itself:
                 why.append(f"the gate of {slot} is closed: {reason}")
         return why
 

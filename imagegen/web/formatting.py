@@ -4,35 +4,8 @@ import unicodedata
 from datetime import UTC, datetime
 from html import escape
 
-from imagegen.failures import Kind, Reason
+from imagegen.failures import FAILURES, REFUSALS, Kind, Reason
 
-KINDS = {
-    Kind.CONTENT_POLICY: "refused for its content",
-    Kind.TRANSIENT: "Replicate failed, time and again",
-    Kind.OVERLOADED: "Replicate was overloaded, time and again",
-    Kind.HELD_BACK: "paid for, and held back for its content",
-    Kind.PERMANENT: "Replicate refuses this input",
-    Kind.STUBBORN: "the model breaks down on this input",
-    Kind.UNKNOWN: "failed for an unknown reason",
-    Kind.INVALID_PROMPT: "the prompt cannot be sent",
-    Kind.NO_OUTPUT: "succeeded without an image",
-    Kind.DATA_REMOVED: "paid for, and deleted before it was seen",
-    Kind.GONE: "accepted, and unknown to Replicate since",
-    Kind.UNRESOLVED: "perhaps paid for, and nobody can tell any more",
-    Kind.CANCELED: "the prediction was canceled",
-    Kind.UNREADABLE: "the output holds no image",
-    Kind.GIVEN_UP: "refused for too long",
-}
-REASONS = {
-    Reason.THROTTLED: "Replicate throttles us",
-    Reason.UNAUTHORIZED: "Replicate refuses the API token",
-    Reason.NO_CREDIT: "the account has no credit left",
-    Reason.MISCONFIGURED: "Replicate does not know the model",
-    Reason.UNREACHABLE: "Replicate cannot be reached",
-    Reason.UNAVAILABLE: "Replicate answers with errors",
-    Reason.DAILY_LIMIT: "the daily limit is reached",
-    Reason.WITHDRAWN: "the token no longer waits",
-}
 UNRECORDED = "no reason was recorded"
 
 SPACE = "\N{NO-BREAK SPACE}"
@@ -60,14 +33,14 @@ def _harmless(character: str) -> str:
 def why_failed(kind: str | None, *, refused: bool) -> str:
     """Why a token failed. `refused`: at the door, for so long that it was given up."""
     if refused:
-        reason = REASONS[Reason(kind)] if kind in set(Reason) else kind
-        return f"{KINDS[Kind.GIVEN_UP]}: {reason}"
-    return KINDS[Kind(kind)] if kind in set(Kind) else kind or UNRECORDED
+        reason = REFUSALS[Reason(kind)].text if kind in set(Reason) else kind
+        return f"{FAILURES[Kind.GIVEN_UP].text}: {reason}"
+    return FAILURES[Kind(kind)].text if kind in set(Kind) else kind or UNRECORDED
 
 
 def reason(name: str) -> str:
     """Why a gate is closed."""
-    return REASONS[Reason(name)] if name in set(Reason) else name
+    return REFUSALS[Reason(name)].text if name in set(Reason) else name
 
 
 def count(number: int) -> str:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from imagegen.failures import Kind, Reason
+from imagegen.failures import FAILURES, REFUSALS, Kind, Reason
 from imagegen.metrics.workers import Place
 from imagegen.web import formatting, image_wall, sections
 from imagegen.web.document import REFRESH_SECONDS, STYLE
@@ -40,8 +40,8 @@ def test_long_prompts_are_cut_and_say_so() -> None:
 def test_every_kind_of_failure_has_words(kind: Kind) -> None:
     told = page(snapshot(failed=1, failures=[failure(kind=kind)])).text
 
-    assert formatting.KINDS[kind] in told
-    assert "_" not in formatting.KINDS[kind]
+    assert FAILURES[kind].text in told
+    assert "_" not in FAILURES[kind].text
 
 
 @pytest.mark.parametrize("reason", [*Reason])
@@ -56,8 +56,8 @@ def test_every_refusal_has_words(reason: Reason) -> None:
         )
     ).text
 
-    assert f"refused for too long: {formatting.REASONS[reason]}" in told
-    assert f"worker-0 asks for no images: {formatting.REASONS[reason]}." in told
+    assert f"refused for too long: {REFUSALS[reason].text}" in told
+    assert f"worker-0 asks for no images: {REFUSALS[reason].text}." in told
 
 
 def test_a_failure_from_before_there_were_generations_is_shown_without_a_reason() -> None:
