@@ -21,7 +21,7 @@ LATENCY_SECONDS = 1.2
 MINT_EVERY_SECONDS = 0.15
 LOOK_EVERY_SECONDS = 0.1
 PATIENCE_SECONDS = 300.0
-# An image of the demo is some 50 kB; what Replicate sends is far below this.
+# An image of the sandbox is some 2 kB; what Replicate sends is far below this.
 IMAGE_BYTES = 20 * 1024 * 1024
 
 
@@ -170,8 +170,7 @@ def _statuses(connection: Connection) -> dict[str, int]:
 
 
 def _sandbox_environment(stack: contextlib.ExitStack) -> dict[str, str]:
-    sandbox = stack.enter_context(Sandbox(latency_seconds=LATENCY_SECONDS))
-    sandbox.faults.add(*FAULTS)
+    sandbox = stack.enter_context(Sandbox(*FAULTS, latency_seconds=LATENCY_SECONDS))
     return {"REPLICATE_API_TOKEN": DEFAULT_TOKEN, "REPLICATE_BASE_URL": sandbox.url}
 
 

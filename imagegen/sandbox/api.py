@@ -1,100 +1,141 @@
 """What Replicate's API answers: from a call to an answer, without a socket."""
 
+import base64
+import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
-from imagegen.sandbox import api_objects, pages, responses
-from imagegen.sandbox.calls import Call
-from imagegen.sandbox.faults import Faults
-from imagegen.sandbox.limits import CreateLimit
-from imagegen.sandbox.placeholder_png import picture
-from imagegen.sandbox.predictions import Order, PredictionStore
+from imagegen.sandbox import api_objects, responses
+from imagegen.sandbox.faults import PredictionScript
+from imagegen.sandbox.placeholder_png import placeholder_png
+from imagegen.sandbox.predictions import PredictionStore, StoredPrediction
 from imagegen.sandbox.responses import Answer, json_answer
 
+DEFAULT_TOKEN = "sandbox-token"  # noqa: S105, it opens nothing but the sandbox
+ROUTES = tuple(
+    (operation, method, re.compile(pattern))
+    for operation, method, pattern in (
+        ("create", "POST", r"/v1/predictions"),
+        ("create", "POST", r"/v1/models/([^/]+/[^/]+)/predictions"),
+        ("list", "GET", r"/v1/predictions"),
+        ("get", "GET", r"/v1/predictions/([^/]+)"),
+        ("cancel", "POST", r"/v1/predictions/([^/]+)/cancel"),
+        ("file", "GET", r"/files/([^/]+)/out-[0-9]\.png"),
+        ("account", "GET", r"/v1/account"),
+        ("model", "GET", r"/v1/models/([^/]+/[^/]+)"),
+        ("version", "GET", r"/v1/models/([^/]+/[^/]+/versions/[0-9a-f]{64})"),
+    )
+)
 MODEL_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 VERSION = re.compile(r"(?:([^:]+):)?([0-9a-f]{64})")
 DURATION = re.compile(r"(?=\d)(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
 TOP_LEVEL = frozenset({"input", "webhook", "webhook_events_filter", "stream"})
 SOME_MODEL = "sandbox/some-model"  # a bare version does not tell its model
 LONGEST_SECONDS = 30 * 60  # Replicate ends every prediction after 30 minutes
-NOT_YET = float("-inf")  # before anything has happened to a prediction, however short its course
+RETENTION_SECONDS = 3600.0  # Replicate removes input and output after an hour
+PAGE = 100  # predictions on a page of the list
+NOT_YET = float("-inf")  # before anything has happened to a prediction, however short its latency
 
-# What the real API says is left of this second's requests.
-CREATES_LEFT = {"ratelimit-remaining": "599", "ratelimit-reset": "1"}
-REQUESTS_LEFT = {"ratelimit-remaining": "2999", "ratelimit-reset": "1"}
+# The rest of this second's requests, as the real API reports it.
+CREATES_REMAINING = {"ratelimit-remaining": "599", "ratelimit-reset": "1"}
+REQUESTS_REMAINING = {"ratelimit-remaining": "2999", "ratelimit-reset": "1"}
+
+Numbered = list[tuple[int, StoredPrediction]]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request, and which operation on what it asks for."""
+
+    method: str
+    target: str  # path and query
+    headers: Mapping[str, str]  # their names are in lower case
+    body: bytes
+    operation: str
+    subject: str  # the prediction, model or version in the path; empty if it names none
+
+    @cached_property
+    def query(self) -> dict[str, str]:
+        return dict(parse_qsl(urlsplit(self.target).query))
+
+    @cached_property
+    def json(self) -> dict[str, Any] | None:
+        """The body, or None if it is not a JSON object."""
+        try:
+            value = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+        return value if isinstance(value, dict) else None
+
+
+def read_call(method: str, target: str, headers: Mapping[str, str], body: bytes) -> Call:
+    path = unquote(urlsplit(target).path)
+    operation, subject = "unknown", ""
+    for known, its_method, pattern in ROUTES:
+        if match := pattern.fullmatch(path):
+            if its_method == method:
+                operation, subject = known, "".join(match.groups())
+                break
+            operation = "wrong method"
+    lower = {name.lower(): value for name, value in headers.items()}
+    return Call(method, target, lower, body, operation, subject)
 
 
 class Api:
-    """Replicate's endpoints over the sandbox's state."""
+    """Replicate's endpoints over the sandbox's predictions."""
 
     def __init__(
         self,
-        *,
         base_url: str,
-        token: str,
-        models: set[str] | None,
-        retention_seconds: float,
         store: PredictionStore,
-        faults: Faults,
-        limit: CreateLimit | None,
+        take_script: Callable[[str], PredictionScript],
+        *,
+        retention_seconds: float = RETENTION_SECONDS,
     ) -> None:
+        """`take_script` decides by the prompt what becomes of a new prediction."""
         self._base_url = base_url
-        self._authorization = f"Bearer {token}"
-        self._models = models
-        self._retention_seconds = retention_seconds
         self._store = store
-        self._faults = faults
-        self._limit = limit
+        self._take_script = take_script
+        self._retention_seconds = retention_seconds
         self._endpoints: dict[str, Callable[[Call], Answer]] = {
-            "create": self._create,
+            "create": self.create,
             "get": self._get,
             "list": self._list,
             "cancel": self._cancel,
-            "account": lambda _: json_answer(api_objects.ACCOUNT, headers=REQUESTS_LEFT),
+            "account": lambda _: json_answer(api_objects.ACCOUNT, headers=REQUESTS_REMAINING),
             "model": self._model,
             "version": self._version,
             "wrong method": lambda call: responses.method_not_allowed(call.method),
             "unknown": lambda _: responses.NOT_FOUND,
         }
 
-    def about(self, call: Call) -> tuple[str | None, int | None]:
-        """The prompt and seed that a call is about."""
-        if call.operation == "create":
-            inputs = (call.json or {}).get("input")
-        else:
-            order = self._store.get(call.named)
-            inputs = order.input if order else None
-        if not isinstance(inputs, dict):
-            return None, None
-        prompt, seed = inputs.get("prompt"), inputs.get("seed")
-        return (
-            prompt if isinstance(prompt, str) else None,
-            seed if isinstance(seed, int) else None,
-        )
-
     def answer(self, call: Call) -> Answer:
         """Carry out a call."""
         if call.operation == "file":
             return self._file(call)
-        if call.headers.get("authorization") != self._authorization:
+        if call.headers.get("authorization") != f"Bearer {DEFAULT_TOKEN}":
             return responses.UNAUTHENTICATED
         return self._endpoints[call.operation](call)
 
-    def _create(self, call: Call) -> Answer:
-        if self._limit and (wait := self._limit.seconds_to_wait()):
-            return responses.throttled(wait, self._limit.per_minute, self._limit.burst)
+    def knows(self, model: str) -> bool:
+        return MODEL_NAME.fullmatch(model) is not None
+
+    def create(self, call: Call) -> Answer:
         if refusal := refused(call):
             return refusal
         body = call.json or {}
-        if call.named:
-            model, version, unknown = call.named, "hidden", responses.NOT_FOUND
+        if call.subject:
+            model, version, unknown = call.subject, "hidden", responses.NOT_FOUND
         else:
             model, version = model_and_version(body["version"])
             unknown = responses.UNKNOWN_VERSION
-        if not self._knows(model):
+        if not self.knows(model):
             return unknown
         inputs = body["input"]
         if problems := api_objects.input_problems(model, inputs):
@@ -102,87 +143,84 @@ class Api:
         cancel_after = duration_seconds(call.headers.get("cancel-after", str(LONGEST_SECONDS)))
         if cancel_after is None:
             return responses.problem(422, "Cancel-After is not a duration")
-        fate = self._faults.take_fate(inputs["prompt"])
-        order = self._store.create(model, version, inputs, fate, cancel_after)
-        return json_answer(
-            self._show(order, NOT_YET),
-            status=201,
-            headers=CREATES_LEFT,
-            prediction_id=order.id,
-        )
+        script = self._take_script(inputs["prompt"])
+        created = self._store.create(model, version, inputs, script, cancel_after)
+        return json_answer(self._show(created, NOT_YET), status=201, headers=CREATES_REMAINING)
 
     def _get(self, call: Call) -> Answer:
-        order = self._find(call)
-        return self._answer_with(order) if order else responses.NOT_FOUND
+        found = self._find(call)
+        return self._answer_with(found) if found else responses.NOT_FOUND
 
     def _cancel(self, call: Call) -> Answer:
-        order = self._find(call)
-        return self._answer_with(self._store.cancel(order)) if order else responses.NOT_FOUND
+        found = self._find(call)
+        return self._answer_with(self._store.cancel(found)) if found else responses.NOT_FOUND
 
     def _list(self, call: Call) -> Answer:
         try:
-            page = pages.page(self._store.visible(), call.query)
+            older, newer = split(
+                narrowed(self._store.visible(), call.query), call.query.get("cursor")
+            )
         except ValueError:
             return responses.problem(400, "Not a cursor or a time in ISO 8601")
-        now = time.monotonic()
-        results = [self._show(order, now) for order in page.orders]
+        now, page = time.monotonic(), older[:PAGE]
+        results = [self._show(prediction, now) for _, prediction in page]
         for item in results:
             del item["logs"]
 
-        def link(cursor: str | None) -> str | None:
-            if cursor is None:
-                return None
-            return f"{self._base_url}/v1/predictions?{urlencode({**call.query, 'cursor': cursor})}"
+        def link(way: str, edge: int) -> str:
+            query = urlencode({**call.query, "cursor": cursor_to(way, edge)})
+            return f"{self._base_url}/v1/predictions?{query}"
 
-        value = {"next": link(page.next), "previous": link(page.previous), "results": results}
-        return json_answer(value, headers=REQUESTS_LEFT)
+        value = {
+            "next": link("older", page[-1][0]) if len(older) > PAGE else None,
+            "previous": link("newer", page[0][0]) if newer and page else None,
+            "results": results,
+        }
+        return json_answer(value, headers=REQUESTS_REMAINING)
 
     def _model(self, call: Call) -> Answer:
-        if not self._knows(call.named):
+        if not self.knows(call.subject):
             return responses.NOT_FOUND
-        return json_answer(api_objects.model_json(call.named), headers=REQUESTS_LEFT)
+        return json_answer(api_objects.model_json(call.subject), headers=REQUESTS_REMAINING)
 
     def _version(self, call: Call) -> Answer:
-        model, _, version = call.named.partition("/versions/")
-        if not self._knows(model):
+        model, _, version = call.subject.partition("/versions/")
+        if not self.knows(model):
             return responses.NOT_FOUND
-        return json_answer(api_objects.version_json(model, version), headers=REQUESTS_LEFT)
+        return json_answer(api_objects.version_json(model, version), headers=REQUESTS_REMAINING)
 
     def _file(self, call: Call) -> Answer:
-        order = self._store.get(call.named)
-        if order is None:
+        stored = self._store.get(call.subject)
+        if stored is None:
             return responses.NOT_FOUND
         now = time.monotonic()
-        seen = order.at(now)
-        if seen.status != "succeeded" or api_objects.is_removed(seen, now, self._retention_seconds):
+        prediction = stored.at(now)
+        is_removed = api_objects.is_removed(prediction, now, self._retention_seconds)
+        if prediction.status != "succeeded" or is_removed:
             return responses.NOT_FOUND
         index = int(call.target.rpartition("-")[2][0])
-        headers = {"content-type": "image/png", "cache-control": "public, max-age=3600"}
-        return Answer(200, picture(seen.prompt, seen.seed, index), headers, order.id)
+        image = placeholder_png(prediction.prompt, prediction.seed, index)
+        return Answer(
+            200, image, {"content-type": "image/png", "cache-control": "public, max-age=3600"}
+        )
 
-    def _find(self, call: Call) -> Order | None:
-        order = self._store.get(call.named)
-        return None if order is None or order.is_hidden(time.monotonic()) else order
+    def _find(self, call: Call) -> StoredPrediction | None:
+        stored = self._store.get(call.subject)
+        return None if stored is None or stored.is_hidden(time.monotonic()) else stored
 
-    def _answer_with(self, order: Order) -> Answer:
-        value = self._show(order, time.monotonic())
-        return json_answer(value, headers=REQUESTS_LEFT, prediction_id=order.id)
+    def _answer_with(self, stored: StoredPrediction) -> Answer:
+        return json_answer(self._show(stored, time.monotonic()), headers=REQUESTS_REMAINING)
 
-    def _show(self, order: Order, now: float) -> dict[str, Any]:
-        return api_objects.prediction_json(order, now, self._base_url, self._retention_seconds)
-
-    def _knows(self, model: str) -> bool:
-        if self._models is not None and model != SOME_MODEL:
-            return model in self._models
-        return MODEL_NAME.fullmatch(model) is not None
+    def _show(self, stored: StoredPrediction, now: float) -> dict[str, Any]:
+        return api_objects.prediction_json(stored, now, self._base_url, self._retention_seconds)
 
 
 def refused(call: Call) -> Answer | None:
-    """What is wrong with the body of a create, whatever the model."""
+    """Return the refusal of a body that is wrong for a create of any model."""
     body = call.json
     if body is None:
         return responses.problem(400, "JSON parse error")
-    required = {"input"} if call.named else {"input", "version"}
+    required = {"input"} if call.subject else {"input", "version"}
     problems = [
         ("additional_property_not_allowed", "", f"Additional property {name} is not allowed")
         for name in sorted(body.keys() - TOP_LEVEL - required)
@@ -194,7 +232,7 @@ def refused(call: Call) -> Answer | None:
 
 
 def model_and_version(text: object) -> tuple[str, str]:
-    """The two that `owner/name`, `owner/name:version` or a bare version means."""
+    """Split `owner/name`, `owner/name:version` or a bare version."""
     if match := VERSION.fullmatch(str(text)):
         return match[1] or SOME_MODEL, match[2]
     return str(text), "hidden"
@@ -207,3 +245,42 @@ def duration_seconds(text: str) -> int | None:
         return None
     hours, minutes, seconds = (int(part or 0) for part in match.groups())
     return 3600 * hours + 60 * minutes + seconds
+
+
+def narrowed(newest_first: Numbered, query: dict[str, str]) -> Numbered:
+    """Keep the predictions in the span of time that a query asks for. Raises ValueError."""
+    after, before = moment(query.get("created_after")), moment(query.get("created_before"))
+    return [
+        (number, prediction)
+        for number, prediction in newest_first
+        if (after is None or prediction.created_at >= after)
+        and (before is None or prediction.created_at < before)
+    ]
+
+
+def moment(text: str | None) -> float | None:
+    """ISO 8601 as Unix time; UTC if no zone is named."""
+    if text is None:
+        return None
+    when = datetime.fromisoformat(text)
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+
+
+def split(newest_first: Numbered, cursor: str | None) -> tuple[Numbered, Numbered]:
+    """Return what is on this page and after it, and what is before it. Raises ValueError.
+
+    A cursor names the prediction at the edge, not a count: new predictions move nothing.
+    """
+    if cursor is None:
+        return newest_first, []
+    way, _, text = base64.urlsafe_b64decode(cursor).decode().partition("=")
+    edge = int(text)
+    if way == "older":
+        first = sum(number >= edge for number, _ in newest_first)
+    else:
+        first = max(sum(number > edge for number, _ in newest_first) - PAGE, 0)
+    return newest_first[first:], newest_first[:first]
+
+
+def cursor_to(way: str, edge: int) -> str:
+    return base64.urlsafe_b64encode(f"{way}={edge}".encode()).decode()

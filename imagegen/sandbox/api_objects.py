@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from imagegen.sandbox.predictions import Order, Prediction
+from imagegen.sandbox.predictions import Prediction, StoredPrediction
 
 FLUX_SCHNELL = "black-forest-labs/flux-schnell"
 RATIOS = ["1:1", "16:9", "21:9", "3:2", "2:3", "4:5", "5:4", "3:4", "4:3", "9:16", "9:21"]
@@ -42,7 +42,7 @@ def input_schema(model: str) -> dict[str, Any]:
 
 
 def input_problems(model: str, inputs: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """What the model's schema has against an input: (type, field, description) of each problem."""
+    """List what the model's schema forbids in an input: (type, field, description) of each."""
     problems = []
     if "prompt" not in inputs:
         problems.append(("required", "input", "prompt is required"))
@@ -101,61 +101,63 @@ def version_json(model: str, version: str) -> dict[str, Any]:
 
 
 def prediction_json(
-    order: Order, now: float, base_url: str, retention_seconds: float
+    stored: StoredPrediction, now: float, base_url: str, retention_seconds: float
 ) -> dict[str, Any]:
     """A prediction at a moment."""
-    seen = order.at(now)
-    started, completed = seen.started_seconds, seen.completed_seconds
-    removed = is_removed(seen, now, retention_seconds)
+    prediction = stored.at(now)
+    started, completed = prediction.started_seconds, prediction.completed_seconds
+    removed = is_removed(prediction, now, retention_seconds)
     value: dict[str, Any] = {
-        "id": order.id,
-        "model": order.model,
-        "version": order.version,
-        "input": {} if removed else order.input,
+        "id": stored.id,
+        "model": stored.model,
+        "version": stored.version,
+        "input": {} if removed else stored.input,
         "logs": "",
         "output": None,
         "data_removed": removed,
-        "error": seen.error,
-        "status": seen.status,
+        "error": prediction.error,
+        "status": prediction.status,
         "source": "api",
-        "created_at": iso(order.created_at),
+        "created_at": iso(stored.created_at),
         "urls": {
-            "cancel": f"{base_url}/v1/predictions/{order.id}/cancel",
-            "get": f"{base_url}/v1/predictions/{order.id}",
+            "cancel": f"{base_url}/v1/predictions/{stored.id}/cancel",
+            "get": f"{base_url}/v1/predictions/{stored.id}",
         },
     }
-    if seen.status == "succeeded" and not removed:
-        value["output"] = output(order, base_url)
-        value["logs"] = f"Using seed: {seen.seed}\nPrompt: {seen.prompt}\n"
+    if prediction.status == "succeeded" and not removed:
+        value["output"] = output(stored, base_url)
+        value["logs"] = f"Using seed: {prediction.seed}\nPrompt: {prediction.prompt}\n"
     if started is not None:
-        value["started_at"] = iso(order.unix_time(started))
+        value["started_at"] = iso(stored.unix_time(started))
     if completed is not None:
-        value["completed_at"] = iso(order.unix_time(completed))
+        value["completed_at"] = iso(stored.unix_time(completed))
         value["metrics"] = {
             "predict_time": round(completed - started, 6) if started is not None else 0.0,
-            "total_time": round(completed - order.created_seconds, 6),
+            "total_time": round(completed - stored.created_seconds, 6),
         }
     return value
 
 
-def is_removed(seen: Prediction, now: float, retention_seconds: float) -> bool:
-    """Has so much time gone by since its end that its input and output were deleted?"""
-    return seen.completed_seconds is not None and now > seen.completed_seconds + retention_seconds
+def is_removed(prediction: Prediction, now: float, retention_seconds: float) -> bool:
+    """Whether its input and output were deleted, `retention_seconds` after its end."""
+    completed = prediction.completed_seconds
+    return completed is not None and now > completed + retention_seconds
 
 
-def output(order: Order, base_url: str) -> object:
-    """The URLs of its pictures, or what its fate puts in their place."""
-    count = order.input.get("num_outputs")
+def output(stored: StoredPrediction, base_url: str) -> object:
+    """The URLs of its images, or what its script puts in their place."""
+    count = stored.input.get("num_outputs")
     urls = [
-        f"{base_url}/files/{order.id}/out-{index}.png"
+        f"{base_url}/files/{stored.id}/out-{index}.png"
         for index in range(count if isinstance(count, int) else 1)
     ]
-    if order.fate.output is ...:
+    if stored.script.output is ...:
         return urls
-    return filled(order.fate.output, urls[0])
+    return filled(stored.script.output, urls[0])
 
 
 def filled(value: object, url: str) -> object:
+    """Return a value with the URL in place of each "{url}" in it."""
     match value:
         case str():
             return value.replace("{url}", url)

@@ -9,9 +9,9 @@ from http import HTTPStatus
 from prometheus_client import CollectorRegistry, generate_latest
 
 from imagegen.config.settings import load
-from imagegen.sandbox import DEFAULT_TOKEN
 from imagegen.web.app import Page
 from imagegen.web.database_thread import DatabaseCollector
+from tests.support.sandbox import DEFAULT_TOKEN
 
 LOOKS = 20
 NAME = "imagegen-benchmark:exporter.1"

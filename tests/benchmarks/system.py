@@ -13,8 +13,8 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from imagegen.demo.postgres import EmbeddedPostgres
-from imagegen.sandbox import SandboxClient
 from tests.support.processes import Program, Site
+from tests.support.sandbox import SandboxClient
 
 # How the benchmark's own connections are told from imagegen's.
 APPLICATION_NAME = "imagegen-benchmark"
@@ -108,7 +108,7 @@ def running(server: EmbeddedPostgres, place: Site, *, procs: int, slots: int) ->
 @contextlib.contextmanager
 def sandbox() -> Iterator[SandboxClient]:
     """The sandbox as a process of its own, so that its work is not counted as imagegen's."""
-    command = [sys.executable, "-m", "imagegen.sandbox"]
+    command = [sys.executable, "-m", "tests.support.sandbox"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

@@ -14,13 +14,13 @@ from statistics import median
 
 import click
 
-from imagegen.sandbox import Sandbox
 from tests.benchmarks.figures import Figure, table
 from tests.drills import kills as kill_drill
 from tests.drills import limits, outages, schedule, takeover
 from tests.drills import rolls as roll_drill
 from tests.drills.stage import IN_EARNEST, Stage, stage
 from tests.support.judge import judge_counters, judge_what_is_left, violations
+from tests.support.sandbox import Sandbox
 
 ROUNDS = 3  # of measuring a takeover
 # At an account's full pace, ten a second, some of the twenty slots are free.

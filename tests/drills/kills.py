@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from imagegen.sandbox import Fault
 from tests.drills.stage import Stage
+from tests.support.sandbox import Fault
 
 # What every kill finds at work or waiting.
 LOAD = 20

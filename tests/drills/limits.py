@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from imagegen.sandbox import Ledger, Sandbox
 from tests.benchmarks.figures import Figure
 from tests.support.processes import Program, Site
+from tests.support.sandbox import Ledger, Sandbox
 
 # Until then imagegen looks for its pace.
 SETTLED_SECONDS = 20.0

@@ -11,11 +11,11 @@ from pathlib import Path
 import httpx
 
 from imagegen.failures import Reason
-from imagegen.sandbox import Fault, Sandbox
 from tests.benchmarks import processes
 from tests.benchmarks.figures import Figure
 from tests.drills.front import TlsFront
 from tests.support.processes import Program, Site, wait_for
+from tests.support.sandbox import Fault, Sandbox
 
 # Longer than any client waits, so that nothing ever comes back.
 SILENCE_SECONDS = 60.0

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from imagegen.sandbox import Fault
-from imagegen.sandbox.faults import Operation
 from tests.drills.stage import Stage
+from tests.support.sandbox import Fault
+from tests.support.sandbox.faults import Operation
 
 # How often each kind of event is drawn, by weight.
 KINDS = {

@@ -10,9 +10,9 @@ from pathlib import Path
 import psycopg
 
 from imagegen.demo.postgres import EmbeddedPostgres
-from imagegen.sandbox import Sandbox
 from tests.support.pooler import way_to
 from tests.support.processes import Program, Site, wait_for
+from tests.support.sandbox import Sandbox
 
 # Short, so that a drill sees in a minute what takes a day in earnest.
 SETTINGS = {

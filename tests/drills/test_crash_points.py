@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 import pytest
 
-from imagegen.sandbox import Fault, Sandbox
 from imagegen.worker import crash_points
 from tests.support.judge import judge, judge_what_is_left
 from tests.support.pooler import PgBouncer
 from tests.support.postgres import PostgresServer
 from tests.support.processes import Program, Site, wait_for
+from tests.support.sandbox import Fault, Sandbox
 
 AT_ONCE = 4
 TOKENS = 3

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from imagegen.demo.postgres import EmbeddedPostgres
-from imagegen.sandbox import Fault, Sandbox
 from tests.support.judge import judge
 from tests.support.processes import Program, Site, wait_for
+from tests.support.sandbox import Fault, Sandbox
 
 
 def mint(site: Site, tokens: int) -> None:

@@ -2,12 +2,12 @@
 
 import contextlib
 
-from imagegen.sandbox import Sandbox
 from tests.benchmarks.figures import table
 from tests.drills import limits
 from tests.drills.limits import Throttled
 from tests.support.judge import judge, judge_what_is_left
 from tests.support.processes import Site
+from tests.support.sandbox import Sandbox
 
 # Sooner than in the long form: the pace is near what is allowed, and soon found.
 SETTLED_SECONDS = 5.0

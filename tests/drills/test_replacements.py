@@ -3,11 +3,11 @@
 import signal
 from pathlib import Path
 
-from imagegen.sandbox import Sandbox
 from tests.drills import rolls
 from tests.drills.stage import stage
 from tests.support.judge import judge, judge_counters, judge_what_is_left
 from tests.support.processes import Program, Site, wait_for
+from tests.support.sandbox import Sandbox
 
 TOKENS = 10
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import httpx
 
-from imagegen.sandbox import Fault, Sandbox
 from tests.support.judge import judge
 from tests.support.processes import Program, Site, wait_for
+from tests.support.sandbox import Fault, Sandbox
 
 
 def readiness(program: Program) -> tuple[int, str]:

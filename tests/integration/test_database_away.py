@@ -7,11 +7,11 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from imagegen.sandbox import Sandbox
 from imagegen.worker.wakeup import Wake
 from tests.support.judge import judge
 from tests.support.processes import Program, Site, wait_for
 from tests.support.proxy import Proxy
+from tests.support.sandbox import Sandbox
 
 RESET = """
 UPDATE tokens_s0 SET status = 'detected', generation_attempts = 0, generation_error = NULL

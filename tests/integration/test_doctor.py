@@ -6,11 +6,11 @@ import time
 from contextlib import ExitStack
 from urllib.parse import urlsplit
 
-from imagegen.sandbox import Fault, Sandbox
 from tests.integration.test_demo import written_to_terminal
 from tests.integration.test_doctor_mistakes import CANARY, a_socket, findings
 from tests.support.pooler import through_pooler
 from tests.support.processes import Site
+from tests.support.sandbox import Fault, Sandbox
 
 CHECKS = {
     "settings", "certificates", "database", "clock", "wake-up", "migrations", "permissions",

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from imagegen.sandbox import Fault, Sandbox
 from tests.integration.test_migrations import GLISK_SCHEMA
 from tests.support.processes import Site
+from tests.support.sandbox import Fault, Sandbox
 
 CANARY = "canary-51d7-secret"
 # Something that is wrong with a site until the stack is closed.

@@ -9,10 +9,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from imagegen.sandbox import Fault, Sandbox
 from tests.support.pooler import PgBouncer
 from tests.support.postgres import PostgresServer
 from tests.support.processes import Site
+from tests.support.sandbox import Fault, Sandbox
 
 MEND = "make another one (createdb --encoding=UTF8 --template=template0), and move there"
 SiteIn = Callable[[str], Site]

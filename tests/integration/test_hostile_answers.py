@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from imagegen.sandbox import Fault, Sandbox
 from tests.support.judge import judge
 from tests.support.processes import Site
+from tests.support.sandbox import Fault, Sandbox
 
 MEGABYTE = 1024 * 1024
 DRIP_SECONDS = 2.0

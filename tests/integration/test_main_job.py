@@ -8,9 +8,9 @@ from itertools import pairwise
 import httpx
 import pytest
 
-from imagegen.sandbox import Fault, Sandbox
 from tests.support.pooler import PgBouncer
 from tests.support.processes import Site, wait_for
+from tests.support.sandbox import Fault, Sandbox
 
 
 def test_200_tokens_get_one_image_each_with_20_at_once(site: Site, sandbox: Sandbox) -> None:

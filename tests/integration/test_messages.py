@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from imagegen.sandbox import Fault, Sandbox
 from tests.support.judge import crashed, inconsistent, judge, unaccounted
 from tests.support.pooler import PgBouncer
 from tests.support.postgres import PostgresServer
 from tests.support.processes import Site, wait_for
+from tests.support.sandbox import Fault, Sandbox
 
 KNOWN_ERRORS = Path(__file__).parents[1] / "unit" / "replicate" / "data" / "replicate-errors.json"
 REASONS = {

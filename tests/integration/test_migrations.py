@@ -11,8 +11,8 @@ from alembic.script import ScriptDirectory
 
 from imagegen.database.migrations import TABLES
 from imagegen.database.revision import newest_revision
-from imagegen.sandbox import Sandbox
 from tests.support.processes import Site
+from tests.support.sandbox import Sandbox
 
 GLISK_SCHEMA = Path(__file__).parent / "data" / "glisk-schema.sql"
 # A user's schema without its rows, as text that two moments can be compared by.

@@ -4,8 +4,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from imagegen.sandbox import Fault, Sandbox
 from tests.support.processes import Site, wait_for
+from tests.support.sandbox import Fault, Sandbox
 
 # Answers after which nobody can know whether the prediction was made, where it was.
 LOST = {

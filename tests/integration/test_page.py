@@ -7,11 +7,11 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 import pytest
 
-from imagegen.sandbox import Fault, Sandbox
 from tests.integration.test_migrations import load_glisk
 from tests.support.page_values import Read
 from tests.support.processes import Program, Site, wait_for
 from tests.support.proxy import Proxy
+from tests.support.sandbox import Fault, Sandbox
 
 HOSTILE = '<script>alert("1")</script> & a \u202efish'
 HARMLESS = '<script>alert("1")</script> & a �fish'

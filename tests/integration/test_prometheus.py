@@ -18,11 +18,11 @@ import httpx
 import pytest
 import yaml
 
-from imagegen.sandbox import Fault, Sandbox
 from imagegen.supervisor.forking import dies_with_this_process
 from tests.support.pooler import PgBouncer
 from tests.support.postgres import PostgresServer
 from tests.support.processes import Program, Site, wait_for
+from tests.support.sandbox import Fault, Sandbox
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 DASHBOARD = json.loads((DEPLOY / "grafana/imagegen.json").read_text(encoding="utf-8"))

@@ -8,9 +8,9 @@ from click import unstyle
 
 from imagegen.replicate.outcomes import Failed, of_prediction
 from imagegen.replicate.replies import Prediction
-from imagegen.sandbox import Sandbox
 from tests.support.ledger import MODEL, record, record_failed
 from tests.support.processes import Site
+from tests.support.sandbox import Sandbox
 from tests.support.terminal import on_a_terminal
 
 PRICED = ("--price", "0.003")

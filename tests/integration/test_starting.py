@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from imagegen.database.revision import newest_revision
-from imagegen.sandbox import Sandbox
 from tests.support.processes import Site, files_end_at, wait_for
+from tests.support.sandbox import Sandbox
 
 CANARY = "canary-8c1f-secret"
 

@@ -13,8 +13,8 @@ import pytest
 from click import unstyle
 
 from imagegen.cli import progress
-from imagegen.sandbox import Fault, Sandbox
 from tests.support.processes import Program, Site, wait_for
+from tests.support.sandbox import Fault, Sandbox
 from tests.support.terminal import on_a_terminal
 
 

@@ -10,9 +10,9 @@ import pytest
 from imagegen import database
 from imagegen.cli import progress
 from imagegen.operator import retry as retries
-from imagegen.sandbox import Sandbox
 from tests.support.ledger import put, record, record_failed
 from tests.support.processes import Site
+from tests.support.sandbox import Sandbox
 from tests.support.terminal import on_a_terminal
 
 GLISK_SCHEMA = Path(__file__).parent / "data" / "glisk-schema.sql"

@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
-from imagegen.sandbox import Fault, Sandbox
 from tests.support.ledger import HOSTILE, put, record
 from tests.support.processes import Site
+from tests.support.sandbox import Fault, Sandbox
 from tests.support.terminal import on_a_terminal
 
 

@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from imagegen.sandbox import Sandbox
 from tests.support.processes import Program, Site, wait_for
+from tests.support.sandbox import Sandbox
 
 # How much of the log is told around a traceback.
 EXCERPT_CHARACTERS = 3000

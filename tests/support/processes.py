@@ -19,7 +19,7 @@ import httpx
 import psycopg
 
 from imagegen.database import migrations
-from imagegen.sandbox import DEFAULT_TOKEN
+from tests.support.sandbox import DEFAULT_TOKEN
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 
-from imagegen.sandbox import DEFAULT_TOKEN
+from tests.support.sandbox import DEFAULT_TOKEN
 
 CREATE = "/v1/models/black-forest-labs/flux-schnell/predictions"
 PATIENCE_SECONDS = 10.0

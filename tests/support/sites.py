@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from imagegen.sandbox import Sandbox
 from tests.support.processes import Site
+from tests.support.sandbox import Sandbox
 
 
 @pytest.fixture

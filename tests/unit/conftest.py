@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from imagegen.replicate import request_budget
-from imagegen.sandbox import Sandbox
 from imagegen.worker import create_rate, database_retry, generation
 from imagegen.worker import gate as gates
 from tests.support.gates import Clock
 from tests.support.generation import NoPace
+from tests.support.sandbox import Sandbox
 from tests.support.sandbox_user import Customer
 
 

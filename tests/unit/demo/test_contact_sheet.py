@@ -3,7 +3,7 @@
 from imagegen.demo.contact_sheet import contact_sheet
 from imagegen.demo.demo import Ending
 from imagegen.demo.tokens import Role
-from imagegen.sandbox.placeholder_png import picture
+from imagegen.sandbox.placeholder_png import placeholder_png
 from tests.support.page_values import Read
 
 HOSTILE = '"><script>alert(1)</script>'
@@ -15,7 +15,7 @@ def ending(token_id: int, status: str, error: str | None = None) -> Ending:
 
 def test_the_sheet_shows_every_image_and_why_some_are_missing() -> None:
     made, missing = ending(1, "uploading"), ending(2, "failed", HOSTILE)
-    sheet = Read(contact_sheet([(made, picture("a cat", 1)), (missing, None)]))
+    sheet = Read(contact_sheet([(made, placeholder_png("a cat", 1)), (missing, None)]))
 
     assert "2 tokens, 1 images, 1 without" in sheet.text
     assert len(sheet.all("img")) == 1

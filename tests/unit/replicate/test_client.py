@@ -13,9 +13,9 @@ import pytest
 from imagegen.replicate import client as provider_module
 from imagegen.replicate.client import Provider
 from imagegen.replicate.replies import Answered, NotSent, Prediction, Rejected, Reply, Unclear
-from imagegen.sandbox import DEFAULT_TOKEN, Entry, Fault, Sandbox
 from tests.support.canned_server import canned, with_body
 from tests.support.generation import UNLIMITED
+from tests.support.sandbox import DEFAULT_TOKEN, Entry, Fault, Sandbox
 
 MODEL = "black-forest-labs/flux-schnell"
 VERSION = "0123456789abcdef" * 4

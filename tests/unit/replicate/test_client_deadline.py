@@ -14,9 +14,9 @@ import pytest
 from imagegen.replicate import client as provider_module
 from imagegen.replicate.client import Provider
 from imagegen.replicate.replies import Answered, NotSent, Unclear
-from imagegen.sandbox import DEFAULT_TOKEN, Fault, Sandbox
 from tests.support.canned_server import whole_request
 from tests.support.generation import UNLIMITED
+from tests.support.sandbox import DEFAULT_TOKEN, Fault, Sandbox
 
 MODEL = "black-forest-labs/flux-schnell"
 ANSWER_SECONDS = 0.4

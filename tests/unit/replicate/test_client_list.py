@@ -11,9 +11,9 @@ import pytest
 from imagegen.replicate import client as provider_module
 from imagegen.replicate.client import Provider
 from imagegen.replicate.replies import Answered, Listed, NotSent, Rejected, Unclear
-from imagegen.sandbox import DEFAULT_TOKEN, Fault, Reply, Sandbox
 from tests.support.canned_server import canned, with_body
 from tests.support.generation import UNLIMITED
+from tests.support.sandbox import DEFAULT_TOKEN, Fault, ReplyScript, Sandbox
 
 AN_ID = "heat2o3bzn3ahtr6bjfftvbaci"
 SINCE = datetime(2020, 1, 1, tzinfo=UTC)
@@ -169,7 +169,7 @@ def test_a_list_cut_short_on_its_second_page_tells_nothing(
 ) -> None:
     for number in range(101):
         create(provider, f"cat {number}")
-    whole = Fault(operation="list", times=1, reply=Reply(creates=True))
+    whole = Fault(operation="list", times=1, reply=ReplyScript(creates=True))
     sandbox.faults.add(whole, Fault.cuts_short(operation="list"))
 
     assert isinstance(provider.list(SINCE, last_seconds=60.0), Unclear)

@@ -7,8 +7,8 @@ import zlib
 import pytest
 from replicate.client import Client as OfficialClient
 
-from imagegen.sandbox import DEFAULT_TOKEN, Fate, Fault, Sandbox
 from tests.support.processes import wait_for
+from tests.support.sandbox import DEFAULT_TOKEN, Fault, PredictionScript, Sandbox
 from tests.support.sandbox_user import Customer
 
 # Making a prediction and watching it.
@@ -42,7 +42,9 @@ def test_a_new_prediction_looks_like_the_recorded_ones(
 def test_a_prediction_goes_from_starting_over_processing_to_succeeded(
     sandbox: Sandbox, customer: Customer
 ) -> None:
-    sandbox.faults.add(Fault(fate=Fate(starts_after_seconds=0.15, latency_seconds=0.4)))
+    sandbox.faults.add(
+        Fault(script=PredictionScript(starts_after_seconds=0.15, latency_seconds=0.4))
+    )
     prediction = customer.create()
 
     assert customer.look_at(prediction)["status"] == "starting"

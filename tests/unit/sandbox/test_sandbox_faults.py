@@ -8,8 +8,8 @@ from typing import Literal
 import httpx
 import pytest
 
-from imagegen.sandbox import Fate, Fault, Reply, Sandbox
 from tests.support.processes import wait_for
+from tests.support.sandbox import Fault, PredictionScript, ReplyScript, Sandbox
 from tests.support.sandbox_user import Customer
 
 # Faults of the answer.
@@ -276,9 +276,9 @@ def test_a_fault_that_says_nothing_or_two_things_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="either"):
         Fault(prompt="a cat")
     with pytest.raises(ValueError, match="either"):
-        Fault(reply=Reply(status=500), fate=Fate())
+        Fault(reply=ReplyScript(status=500), script=PredictionScript())
     with pytest.raises(ValueError, match="status"):
-        Fault(reply=Reply())
+        Fault(reply=ReplyScript())
     with pytest.raises(ValueError, match="No operation"):
         Fault.from_json({"operation": "creat", "reply": {"status": 500}})
     with pytest.raises(ValueError, match="at least once"):

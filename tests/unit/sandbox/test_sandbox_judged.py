@@ -11,9 +11,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from imagegen.sandbox import Fault, Sandbox, SandboxClient
 from tests.support.processes import wait_for
+from tests.support.sandbox import Fault, Sandbox, SandboxClient
 from tests.support.sandbox_user import PATIENCE_SECONDS, Customer
+
+CHECKOUT = Path(__file__).parents[3]
 
 # What the judge reads.
 
@@ -113,11 +115,11 @@ def test_a_sandbox_in_its_own_process_is_read_and_spoiled_from_outside(
     stop_signal: signal.Signals,
 ) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-W", "error", "-m", "imagegen.sandbox", "--latency", "30"],
+        [sys.executable, "-W", "error", "-m", "tests.support.sandbox", "--latency", "30"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=Path(__file__).parents[3],
+        cwd=CHECKOUT,
     )
     try:
         assert process.stdout is not None
@@ -149,8 +151,10 @@ def test_a_sandbox_in_its_own_process_is_read_and_spoiled_from_outside(
 
 def test_a_port_that_is_taken_or_none_is_told_in_one_line(sandbox: Sandbox) -> None:
     def told(port: int) -> str:
-        command = [sys.executable, "-m", "imagegen.sandbox", "--port", str(port)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+        command = [sys.executable, "-m", "tests.support.sandbox", "--port", str(port)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=30, cwd=CHECKOUT
+        )
         assert done.returncode != 0
         return done.stderr.splitlines()[-1]
 

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from imagegen.sandbox import Sandbox
+from tests.support.sandbox import Sandbox
 from tests.support.sandbox_user import CREATE, Customer
 
 NO_SUCH_THING = {"detail": "The requested resource could not be found.", "status": 404}

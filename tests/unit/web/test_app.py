@@ -18,7 +18,7 @@ from imagegen.database.connection import Connection
 from imagegen.database.revision import NotMigratedError
 from imagegen.database.tables import Tables
 from imagegen.metrics.workers import Place, held_elsewhere, read_places
-from imagegen.sandbox.placeholder_png import picture as sandbox_picture
+from imagegen.sandbox.placeholder_png import placeholder_png
 from imagegen.web import app, database_thread
 from imagegen.web.app import Page, read_image
 from imagegen.web.database_thread import DatabaseCollector
@@ -29,7 +29,7 @@ from tests.support.page_values import Read
 T = TypeVar("T")
 
 PASSWORD = "s3cret-password"
-PNG = sandbox_picture("a cat", 1)
+PNG = placeholder_png("a cat", 1)
 OURS = "host:1-ab"
 
 

@@ -11,10 +11,10 @@ import pytest
 
 from imagegen.replicate.client import Provider
 from imagegen.replicate.replies import Answered
-from imagegen.sandbox import DEFAULT_TOKEN, Fault, Sandbox
 from imagegen.worker import image_copies as copies_module
 from imagegen.worker.image_copies import Copies, CopyError
 from tests.support.generation import UNLIMITED
+from tests.support.sandbox import DEFAULT_TOKEN, Fault, Sandbox
 
 MODEL = "black-forest-labs/flux-schnell"
 

@@ -1,8 +1,12 @@
-"""The ledger: every request that reached the sandbox, in order. The judge in the drills."""
+"""What the judge of a test reads: every request to the sandbox, every prediction of it."""
 
 import threading
+import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+
+from imagegen.sandbox.predictions import Prediction, PredictionStore
 
 
 @dataclass(frozen=True)
@@ -69,3 +73,45 @@ class LedgerBook:
 
 def ledger_from_json(rows: Iterable[dict[str, object]]) -> Ledger:
     return Ledger(Entry(**row) for row in rows)  # type: ignore[arg-type]
+
+
+class Predictions(tuple[Prediction, ...]):
+    """All predictions at one moment, oldest first, with the questions that a judge asks."""
+
+    __slots__ = ()
+
+    def with_status(self, status: str) -> "Predictions":
+        return Predictions(each for each in self if each.status == status)
+
+    def about(self, prompt: str) -> "Predictions":
+        return Predictions(each for each in self if prompt in each.prompt)
+
+    def paid(self) -> "Predictions":
+        """Those that cost money: they succeeded."""
+        return self.with_status("succeeded")
+
+    def paid_by_prompt(self) -> Counter[str]:
+        """How many images were paid for each prompt."""
+        return Counter(each.prompt for each in self.paid())
+
+    def paid_by_prompt_and_seed(self) -> Counter[tuple[str, int | None]]:
+        return Counter((each.prompt, each.seed) for each in self.paid())
+
+    def most_at_once(self) -> int:
+        """The most predictions that were under way, from created to completed, at any moment."""
+        steps = [(each.created_seconds, 1) for each in self]
+        steps += [(each.completed_seconds, -1) for each in self if each.completed_seconds]
+        most = running = 0
+        for _, step in sorted(steps):  # at the same instant, one ends before the next begins
+            running += step
+            most = max(most, running)
+        return most
+
+
+def predictions_in(store: PredictionStore) -> Predictions:
+    now = time.monotonic()
+    return Predictions(stored.at(now) for stored in store.all())
+
+
+def predictions_from_json(rows: Iterable[dict[str, object]]) -> Predictions:
+    return Predictions(Prediction(**row) for row in rows)  # type: ignore[arg-type]

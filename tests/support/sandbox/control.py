@@ -3,11 +3,10 @@
 import json
 from dataclasses import asdict
 
-from imagegen.sandbox import responses
-from imagegen.sandbox.faults import Fault, Faults
-from imagegen.sandbox.ledger import LedgerBook
 from imagegen.sandbox.predictions import PredictionStore
-from imagegen.sandbox.responses import Answer, json_answer
+from imagegen.sandbox.responses import NOT_FOUND, Answer, json_answer, problem
+from tests.support.sandbox.faults import Fault, Faults
+from tests.support.sandbox.ledger import LedgerBook, predictions_in
 
 PREFIX = "/sandbox/"
 
@@ -25,7 +24,7 @@ class Control:
             case "GET", "ledger":
                 return json_answer([asdict(entry) for entry in self._book.read()])
             case "GET", "predictions":
-                return json_answer([asdict(each) for each in self._store.read()])
+                return json_answer([asdict(each) for each in predictions_in(self._store)])
             case "DELETE", "faults":
                 self._faults.clear()
                 return json_answer({})
@@ -33,10 +32,10 @@ class Control:
                 try:
                     self._change(what[1], json.loads(body))
                 except (TypeError, ValueError, KeyError, AttributeError) as error:
-                    return responses.problem(400, f"{type(error).__name__}: {error}")
+                    return problem(400, f"{type(error).__name__}: {error}")
                 return json_answer({})
             case _:
-                return responses.NOT_FOUND
+                return NOT_FOUND
 
     def _change(self, what: str, value: dict[str, object]) -> None:
         if what == "faults":

@@ -5,9 +5,13 @@ from typing import Any, Self
 
 import httpx
 
-from imagegen.sandbox.faults import Fault
-from imagegen.sandbox.ledger import Ledger, ledger_from_json
-from imagegen.sandbox.predictions import Predictions, predictions_from_json
+from tests.support.sandbox.faults import Fault
+from tests.support.sandbox.ledger import (
+    Ledger,
+    Predictions,
+    ledger_from_json,
+    predictions_from_json,
+)
 
 
 class SandboxClient:

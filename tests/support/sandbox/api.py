@@ -1,0 +1,79 @@
+"""The product's sandbox API, for an account with chosen models and a rate limit on creating."""
+
+import math
+import threading
+import time
+
+from imagegen.sandbox.api import SOME_MODEL, Api, Call
+from imagegen.sandbox.predictions import PredictionStore
+from imagegen.sandbox.responses import Answer
+from tests.support.sandbox.answers import throttled
+from tests.support.sandbox.faults import Faults
+
+
+class CreateLimit:
+    """A bucket of `burst` creates that refills by `per_minute`."""
+
+    def __init__(self, per_minute: int, burst: int) -> None:
+        self.per_minute = per_minute
+        self.burst = burst
+        self._available = float(burst)
+        self._filled_at = time.monotonic()
+        self._lock = threading.Lock()
+
+    def seconds_to_wait(self) -> int:
+        """Take one create out of the bucket, or return in how many seconds there will be one."""
+        per_second = self.per_minute / 60
+        with self._lock:
+            now = time.monotonic()
+            refilled = self._available + (now - self._filled_at) * per_second
+            self._available = min(self.burst, refilled)
+            self._filled_at = now
+            if self._available >= 1:
+                self._available -= 1
+                return 0
+            return math.ceil((1 - self._available) / per_second)
+
+
+class AccountApi(Api):
+    """Replicate's endpoints, as one account sees them."""
+
+    def __init__(
+        self,
+        base_url: str,
+        store: PredictionStore,
+        faults: Faults,
+        *,
+        models: set[str] | None,
+        limit: CreateLimit | None,
+        retention_seconds: float,
+    ) -> None:
+        super().__init__(base_url, store, faults.take_script, retention_seconds=retention_seconds)
+        self._models = models
+        self._limit = limit
+
+    def create(self, call: Call) -> Answer:
+        if self._limit and (wait := self._limit.seconds_to_wait()):
+            return throttled(wait, self._limit.per_minute, self._limit.burst)
+        return super().create(call)
+
+    def knows(self, model: str) -> bool:
+        if self._models is not None and model != SOME_MODEL:
+            return model in self._models
+        return super().knows(model)
+
+
+def prompt_and_seed(call: Call, store: PredictionStore) -> tuple[str | None, int | None]:
+    """The prompt and seed that a call is about."""
+    if call.operation == "create":
+        inputs = (call.json or {}).get("input")
+    else:
+        stored = store.get(call.subject)
+        inputs = stored.input if stored else None
+    if not isinstance(inputs, dict):
+        return None, None
+    prompt, seed = inputs.get("prompt"), inputs.get("seed")
+    return (
+        prompt if isinstance(prompt, str) else None,
+        seed if isinstance(seed, int) else None,
+    )
