@@ -14,7 +14,7 @@ from imagegen.cli.output import Column, cut, harmless, table, terminal_width
 from imagegen.config import read
 
 if TYPE_CHECKING:
-    from imagegen.demo import Demo, Ending, Progress
+    from imagegen.demo import Demo, Progress, Result
 
 COLOURS = {"uploading": "green", "failed": "red"}
 BAR_PART = 5  # of the terminal's width; more of it is for what is said beside the bar
@@ -73,7 +73,7 @@ def _live_environment() -> dict[str, str]:
     return live_settings(os.environ)
 
 
-def _watch(running: "Demo") -> "list[Ending]":
+def _watch(running: "Demo") -> "list[Result]":
     address = urlsplit(running.database_url)
     click.echo(f"PostgreSQL        {address.hostname}:{address.port}{address.path}")
     click.echo(f"Replicate's API   {running.provider_url}")
@@ -84,12 +84,12 @@ def _watch(running: "Demo") -> "list[Ending]":
     else:
         _show_bar(running.run(), width)
         click.echo("\n")
-    return running.endings()
+    return running.results()
 
 
 def _show_bar(steps: "Iterable[Progress]", width: int) -> None:
     """In one line, a column short of the edge: one that wraps cannot be written over."""
-    from imagegen.demo import CAST  # noqa: PLC0415
+    from imagegen.demo import DEMO_TOKENS  # noqa: PLC0415
 
     bar_width = width // BAR_PART
     room = width - 1 - len("Tokens  []  ") - bar_width
@@ -98,7 +98,7 @@ def _show_bar(steps: "Iterable[Progress]", width: int) -> None:
         return cut(harmless(in_words(step)), room) if step else ""
 
     with click.progressbar(
-        length=len(CAST), label="Tokens", width=bar_width,
+        length=len(DEMO_TOKENS), label="Tokens", width=bar_width,
         show_eta=False, show_percent=False, item_show_func=told,
     ) as bar:  # fmt: skip
         for step in steps:
@@ -121,7 +121,7 @@ def tell_refusals(steps: "Iterable[Progress]") -> None:
             told = step.refusal
 
 
-def _write_contact_sheet(running: "Demo", endings: "list[Ending]") -> Path:
+def _write_contact_sheet(running: "Demo", endings: "list[Result]") -> Path:
     from imagegen.demo import contact_sheet, fetch_image  # noqa: PLC0415
 
     images = [fetch_image(ending.image_url) if ending.image_url else None for ending in endings]
@@ -129,8 +129,8 @@ def _write_contact_sheet(running: "Demo", endings: "list[Ending]") -> Path:
     return running.write("contact-sheet.html", page)
 
 
-def endings_table(endings: "list[Ending]", width: int | None) -> Iterator[str]:
-    from imagegen.demo import story  # noqa: PLC0415
+def endings_table(endings: "list[Result]", width: int | None) -> Iterator[str]:
+    from imagegen.demo import remark  # noqa: PLC0415
 
     roomy = width is None or width >= ROOMY_WIDTH
     columns = [
@@ -143,10 +143,10 @@ def endings_table(endings: "list[Ending]", width: int | None) -> Iterator[str]:
     rows = [
         [
             str(each.token_id),
-            each.role.author,
+            each.token.author,
             each.status,
             *([f"{each.seconds:.1f}"] if roomy else []),
-            each.error or story(each) or each.role.prompt,
+            each.error or remark(each) or each.token.prompt,
         ]
         for each in endings
     ]

@@ -1,21 +1,21 @@
-"""`imagegen demo`: a real PostgreSQL, the real main job, the sandbox, and some mints."""
+"""`imagegen demo`: a real PostgreSQL, the real `imagegen supervise`, the sandbox, mints."""
 
-from imagegen.demo.contact_sheet import contact_sheet, story
-from imagegen.demo.demo import Demo, DemoError, Ending, Progress, fetch_image
+from imagegen.demo.contact_sheet import contact_sheet, remark
+from imagegen.demo.demo import Demo, DemoError, Progress, Result, fetch_image
 from imagegen.demo.postgres_programs import EmbeddedPostgresError
 from imagegen.demo.supervise_process import LIVE_SETTINGS, live_settings
-from imagegen.demo.tokens import CAST
+from imagegen.demo.tokens import DEMO_TOKENS
 
 __all__ = [
-    "CAST",
+    "DEMO_TOKENS",
     "LIVE_SETTINGS",
     "Demo",
     "DemoError",
     "EmbeddedPostgresError",
-    "Ending",
     "Progress",
+    "Result",
     "contact_sheet",
     "fetch_image",
     "live_settings",
-    "story",
+    "remark",
 ]

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Iterable
 from string import Template
 
-from imagegen.demo.demo import Ending
+from imagegen.demo.demo import Result
 from imagegen.image_formats import format_of
 from imagegen.web import STYLE, STYLE_HASH, text
 
@@ -30,9 +30,9 @@ CARD = Template("""<li>$picture
 PROMPT_CHARACTERS = 160
 
 
-def contact_sheet(endings: Iterable[tuple[Ending, bytes | None]]) -> str:
-    """The page, from each ending and its image. Prompts and errors are text, never markup."""
-    cards = [_card(ending, image) for ending, image in endings]
+def contact_sheet(results: Iterable[tuple[Result, bytes | None]]) -> str:
+    """The page, from each result and its image. Prompts and errors are text, never markup."""
+    cards = [_card(result, image) for result, image in results]
     images = sum('src="data:' in card for card in cards)
     summary = f"{len(cards)} tokens, {images} images, {len(cards) - images} without"
     return PAGE.substitute(
@@ -40,28 +40,28 @@ def contact_sheet(endings: Iterable[tuple[Ending, bytes | None]]) -> str:
     )
 
 
-def _card(ending: Ending, image: bytes | None) -> str:
-    prompt = ending.role.prompt
+def _card(result: Result, image: bytes | None) -> str:
+    prompt = result.token.prompt
     if len(prompt) > PROMPT_CHARACTERS:
         prompt = f"{prompt[:PROMPT_CHARACTERS]}… ({len(prompt)} characters)"
-    note = story(ending)
+    note = remark(result)
     return CARD.substitute(
-        picture=_picture(ending, image),
-        token_id=ending.token_id,
-        author=text(ending.role.author),
-        seconds=f"{ending.seconds:.1f}",
+        picture=_picture(result, image),
+        token_id=result.token_id,
+        author=text(result.token.author),
+        seconds=f"{result.seconds:.1f}",
         prompt=text(prompt),
         note=f'<small class="odd">{text(note)}</small>' if note else "",
     )
 
 
-def _picture(ending: Ending, image: bytes | None) -> str:
+def _picture(result: Result, image: bytes | None) -> str:
     if image is None:
-        return _gap(ending.error or "the image could not be fetched")
+        return _gap(result.error or "the image could not be fetched")
     if (kind := format_of(image)) is None:
         return _gap("its URL led to no image")
     encoded = base64.b64encode(image).decode()
-    alt = text(ending.role.prompt, PROMPT_CHARACTERS)
+    alt = text(result.token.prompt, PROMPT_CHARACTERS)
     return f'<img class="tile" src="data:{kind.media_type};base64,{encoded}" alt="{alt}">'
 
 
@@ -69,12 +69,12 @@ def _gap(reason: str) -> str:
     return f'<span class="tile">{text(reason)}</span>'
 
 
-def story(ending: Ending) -> str:
+def remark(result: Result) -> str:
     """What was out of the ordinary on the way to an image, in words."""
-    if ending.status != "uploading":
+    if result.status != "uploading":
         return ""
-    if ending.prompts_sent and ending.prompts_sent[0] != ending.prompts_sent[-1]:
+    if result.prompts_sent and result.prompts_sent[0] != result.prompts_sent[-1]:
         return "censored; the fallback prompt was used"
-    if ending.attempts > 1:
-        return f"attempt {ending.attempts}, after {ending.attempts - 1} that failed"
+    if result.attempts > 1:
+        return f"attempt {result.attempts}, after {result.attempts - 1} that failed"
     return ""

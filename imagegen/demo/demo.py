@@ -12,15 +12,15 @@ import psycopg
 
 from imagegen.database import Connection, migrations
 from imagegen.demo.postgres import EmbeddedPostgres
-from imagegen.demo.supervise_process import MainJob, without_settings
-from imagegen.demo.tokens import CAST, FAULTS, Role
+from imagegen.demo.supervise_process import SuperviseProcess, without_settings
+from imagegen.demo.tokens import DEMO_TOKENS, FAULTS, DemoToken
 from imagegen.sandbox import DEFAULT_TOKEN, Sandbox
 
-# A model of 1.2 s: slow enough to watch, near to what the real ones take.
+# Of a prediction: slow enough to watch, near to what the real models take.
 LATENCY_SECONDS = 1.2
 MINT_EVERY_SECONDS = 0.15
-LOOK_EVERY_SECONDS = 0.1
-PATIENCE_SECONDS = 300.0
+POLL_SECONDS = 0.1
+TIMEOUT_SECONDS = 300.0
 # An image of the sandbox is some 2 kB; what Replicate sends is far below this.
 IMAGE_BYTES = 20 * 1024 * 1024
 
@@ -34,7 +34,7 @@ class Progress:
     """How far the demo is."""
 
     statuses: dict[str, int]  # how many tokens are in each
-    refusal: str | None  # why Replicate is not asked for anything new now
+    refusal: str | None  # why nothing new is requested of Replicate now
 
     @property
     def ended(self) -> int:
@@ -42,11 +42,11 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Ending:
+class Result:
     """What became of a token."""
 
     token_id: int
-    role: Role
+    token: DemoToken
     status: str
     attempts: int
     seconds: float  # from the mint to the end
@@ -56,7 +56,7 @@ class Ending:
 
     @property
     def as_expected(self) -> bool:
-        return self.status == self.role.ends
+        return self.status == self.token.ends
 
 
 class Demo:
@@ -80,8 +80,10 @@ class Demo:
                 provider = _sandbox_environment(stack)
             self.provider_url = provider.get("REPLICATE_BASE_URL", "https://api.replicate.com")
             own = {"DATABASE_URL": self.database_url, "IMAGEGEN_METRICS_PORT": "0"}
-            self._main_job = MainJob(without_settings(os.environ) | provider | own, self.log_file)
-            stack.callback(self._main_job.stop)
+            self._supervise = SuperviseProcess(
+                without_settings(os.environ) | provider | own, self.log_file
+            )
+            stack.callback(self._supervise.stop)
             self._stack = stack.pop_all()
         return self
 
@@ -89,23 +91,24 @@ class Demo:
         self._stack.close()
 
     def run(self) -> Iterator[Progress]:
-        """Mint the tokens one after the other, and wait until none waits or is at work.
+        """Mint the tokens one after the other, and wait until each has ended.
 
-        Yields, many times, how far it is.
+        Yields the progress many times. Raises DemoError.
         """
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         with psycopg.connect(self.database_url, autocommit=True) as connection:
-            for token_id, role in enumerate(CAST, 1):
-                _mint(connection, token_id, role)
+            for token_id, token in enumerate(DEMO_TOKENS, 1):
+                _mint(connection, token_id, token)
                 yield self._progress(connection)
                 time.sleep(MINT_EVERY_SECONDS)
-            while (progress := self._progress(connection)).ended < len(CAST):
+            while (progress := self._progress(connection)).ended < len(DEMO_TOKENS):
                 yield progress
                 self._check(progress, deadline)
-                time.sleep(LOOK_EVERY_SECONDS)
+                time.sleep(POLL_SECONDS)
             yield progress
 
-    def endings(self) -> list[Ending]:
+    def results(self) -> list[Result]:
+        """What became of each token."""
         with psycopg.connect(self.database_url) as connection:
             rows = connection.execute(
                 """SELECT t.token_id, t.status, t.generation_attempts,
@@ -116,13 +119,13 @@ class Demo:
                    GROUP BY t.id ORDER BY t.token_id"""
             ).fetchall()
         return [
-            Ending(token_id, CAST[token_id - 1], status, attempts, seconds or 0.0,
+            Result(token_id, DEMO_TOKENS[token_id - 1], status, attempts, seconds or 0.0,
                    tuple(prompts or ()), error, url)
             for token_id, status, attempts, seconds, prompts, error, url in rows
         ]  # fmt: skip
 
     def write(self, name: str, text: str) -> Path:
-        """A file in the demo's folder. Raises DemoError."""
+        """Write a file in the demo's folder. Raises DemoError."""
         try:
             (self.folder / name).write_text(text, encoding="utf-8")
         except OSError as error:
@@ -130,7 +133,7 @@ class Demo:
         return self.folder / name
 
     def _make_folder(self) -> None:
-        """Before anything is started, for it may be out of reach."""
+        """Called before anything is started, for it may be out of reach."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.log_file.open("wb").close()
@@ -142,25 +145,25 @@ class Demo:
         return DemoError(f"cannot write to {folder}: {error.strerror}: choose another --folder")
 
     def _progress(self, connection: Connection) -> Progress:
-        return Progress(_statuses(connection), self._main_job.refusal())
+        return Progress(_statuses(connection), self._supervise.refusal())
 
     def _check(self, progress: Progress, deadline: float) -> None:
-        if self._main_job.has_ended:
-            tail = self._main_job.end_of_log()
+        if self._supervise.has_ended:
+            tail = self._supervise.end_of_log()
             raise DemoError(
                 "\n  ".join(["imagegen supervise has ended; the end of its log:", *tail])
             )
         if time.monotonic() > deadline:
             why = f", refused: {progress.refusal}" if progress.refusal else ""
-            raise DemoError(f"not done after {PATIENCE_SECONDS:.0f} s{why}; see {self.log_file}")
+            raise DemoError(f"not done after {TIMEOUT_SECONDS:.0f} s{why}; see {self.log_file}")
 
 
-def _mint(connection: Connection, token_id: int, role: Role) -> None:
+def _mint(connection: Connection, token_id: int, token: DemoToken) -> None:
     connection.execute(
         """WITH author AS (INSERT INTO authors (wallet_address, prompt_text)
            VALUES (%s, %s) RETURNING id)
            INSERT INTO tokens_s0 (token_id, author_id) SELECT %s, id FROM author""",
-        [role.author, role.prompt, token_id],
+        [token.author, token.prompt, token_id],
     )
 
 
@@ -175,7 +178,7 @@ def _sandbox_environment(stack: contextlib.ExitStack) -> dict[str, str]:
 
 
 def fetch_image(url: str) -> bytes | None:
-    """An image, asked for without the API token; None where it cannot be had."""
+    """Download an image without the API token; None if that fails."""
     try:
         with httpx.stream("GET", url, timeout=15.0, trust_env=False) as response:
             if response.status_code != httpx.codes.OK:

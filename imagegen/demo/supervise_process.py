@@ -1,4 +1,4 @@
-"""The main job of a demo: the real `imagegen supervise`, and what its log says."""
+"""The real `imagegen supervise` as a process of the demo, and what its log says."""
 
 import json
 import signal
@@ -17,12 +17,12 @@ LOG_TAIL_LINES = 15
 LIVE_SETTINGS = [
     "replicate_api_token", "replicate_base_url", "model", "model_input", "marker_input"
 ]  # fmt: skip
-# What TLS trusts: the sandbox speaks none, so a mistake there is nothing to the demo.
+# What TLS trusts: the sandbox has no TLS, so a mistake in them does not concern the demo.
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
-class MainJob:
-    """A child of this process, with which it dies."""
+class SuperviseProcess:
+    """A child of this process, with which it dies. Its log goes into a file."""
 
     def __init__(self, environment: Mapping[str, str], log_file: Path) -> None:
         self._log_file = log_file
@@ -52,7 +52,7 @@ class MainJob:
         return self._log()[-LOG_TAIL_LINES:]
 
     def refusal(self) -> str | None:
-        """Why Replicate is not asked for anything new now; None while it is."""
+        """Why nothing new is requested of Replicate now; None while requests are sent."""
         return newest_refusal(self._log())
 
     def _log(self) -> list[str]:
@@ -60,31 +60,33 @@ class MainJob:
 
 
 def newest_refusal(log: list[str]) -> str | None:
-    """Of the gates that the lines of a log tell to be closed, the reason of the last."""
+    """Why the gate that closed last, by these lines of a log, is closed; None if all are open."""
     closed: dict[str, str] = {}  # by worker, in the order of their closing
     for line in log:
         if '"gate.' not in line:
             continue
         try:
-            said = json.loads(line)
+            fields = json.loads(line)
         except ValueError:  # the last line is still being written
             continue
-        closed.pop(said["worker"], None)
-        if said["event"] == "gate.closed":
-            why = [said["reason"], said.get("error")]
-            closed[said["worker"]] = ": ".join(word for word in why if word)
+        closed.pop(fields["worker"], None)
+        if fields["event"] == "gate.closed":
+            why = [fields["reason"], fields.get("error")]
+            closed[fields["worker"]] = ": ".join(part for part in why if part)
     return next(reversed(closed.values()), None)
 
 
 def live_settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """What is set of those that --live takes over."""
+    """The variables that --live takes over, as far as they are set."""
     variables = [item.metadata["variable"] for item in all_settings() if item.name in LIVE_SETTINGS]
     names = [*variables, *CERTIFICATES]
     return {name: environment[name] for name in names if environment.get(name)}
 
 
 def without_settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """The shell's environment without production's settings: its limits would hold the demo up,
-    and its folder for images would get the demo's."""
-    left_out = {*CERTIFICATES, *(item.metadata["variable"] for item in all_settings())}
-    return {name: value for name, value in environment.items() if name not in left_out}
+    """The shell's environment without production's settings.
+
+    Its limits would slow the demo down, and its folder for images would get the demo's.
+    """
+    excluded = {*CERTIFICATES, *(item.metadata["variable"] for item in all_settings())}
+    return {name: value for name, value in environment.items() if name not in excluded}

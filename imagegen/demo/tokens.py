@@ -1,4 +1,4 @@
-"""Who mints what in the demo, and what goes wrong."""
+"""The tokens of the demo, and what goes wrong with some of them."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from imagegen.sandbox import Fault
 
 
 @dataclass(frozen=True)
-class Role:
+class DemoToken:
     """One author with one token."""
 
     author: str
@@ -18,27 +18,27 @@ CENSORED = "A forbidden portrait of the emperor without his new clothes"
 UNLUCKY = "A lighthouse that loses its way twice before it finds the sea"
 INVALID = "A novel instead of a prompt. " * 40
 
-CAST = (
-    Role("ada", "An analytical engine made of brass and lace, morning light"),
-    Role("basho", "An old pond; a frog jumps in; the sound of water"),
-    Role("clara", "A piano that grows into a cherry tree"),
-    Role("dante", "A staircase of fire that leads upwards, ink on gold"),
-    Role("emmy", "Symmetry itself, as a cathedral of glass"),
-    Role("frida", CENSORED),
-    Role("galileo", "Four small moons around a sleeping giant"),
-    Role("hokusai", "A wave made of mountains"),
-    Role("ines", "A market in Lisbon after the rain, blue tiles 🐟🍋"),
-    Role("jorge", "A library whose every book is about this library"),
-    Role("kepler", 'Planets as "music", drawn with <ellipses> & five strings'),
-    Role("leonora", "A horse made of moonlight enters the kitchen"),
-    Role("mary", "A creature\nkind and lonely\nin the Arctic"),
-    Role("nikola", "Lightning kept in a greenhouse"),
-    Role("octavia", "Seeds that remember the stars"),
-    Role("pablo", UNLUCKY),
-    Role("quirin", INVALID, ends="failed"),
-    Role("rosalind", "A double helix as a spiral garden"),
-    Role("sappho", "An apple on the highest branch, forgotten by the pickers"),
-    Role("turing", "A loom that dreams"),
+DEMO_TOKENS = (
+    DemoToken("ada", "An analytical engine made of brass and lace, morning light"),
+    DemoToken("basho", "An old pond; a frog jumps in; the sound of water"),
+    DemoToken("clara", "A piano that grows into a cherry tree"),
+    DemoToken("dante", "A staircase of fire that leads upwards, ink on gold"),
+    DemoToken("emmy", "Symmetry itself, as a cathedral of glass"),
+    DemoToken("frida", CENSORED),
+    DemoToken("galileo", "Four small moons around a sleeping giant"),
+    DemoToken("hokusai", "A wave made of mountains"),
+    DemoToken("ines", "A market in Lisbon after the rain, blue tiles 🐟🍋"),
+    DemoToken("jorge", "A library whose every book is about this library"),
+    DemoToken("kepler", 'Planets as "music", drawn with <ellipses> & five strings'),
+    DemoToken("leonora", "A horse made of moonlight enters the kitchen"),
+    DemoToken("mary", "A creature\nkind and lonely\nin the Arctic"),
+    DemoToken("nikola", "Lightning kept in a greenhouse"),
+    DemoToken("octavia", "Seeds that remember the stars"),
+    DemoToken("pablo", UNLUCKY),
+    DemoToken("quirin", INVALID, ends="failed"),
+    DemoToken("rosalind", "A double helix as a spiral garden"),
+    DemoToken("sappho", "An apple on the highest branch, forgotten by the pickers"),
+    DemoToken("turing", "A loom that dreams"),
 )
 
 # Of the real API's own messages.

@@ -1,20 +1,20 @@
 """The demo's contact sheet: its images and its gaps, prompts as text."""
 
 from imagegen.demo.contact_sheet import contact_sheet
-from imagegen.demo.demo import Ending
-from imagegen.demo.tokens import Role
+from imagegen.demo.demo import Result
+from imagegen.demo.tokens import DemoToken
 from imagegen.sandbox.placeholder_png import placeholder_png
 from tests.support.page_values import Read
 
 HOSTILE = '"><script>alert(1)</script>'
 
 
-def ending(token_id: int, status: str, error: str | None = None) -> Ending:
-    return Ending(token_id, Role("ada", HOSTILE), status, 1, 2.0, (HOSTILE,), error, None)
+def result(token_id: int, status: str, error: str | None = None) -> Result:
+    return Result(token_id, DemoToken("ada", HOSTILE), status, 1, 2.0, (HOSTILE,), error, None)
 
 
 def test_the_sheet_shows_every_image_and_why_some_are_missing() -> None:
-    made, missing = ending(1, "uploading"), ending(2, "failed", HOSTILE)
+    made, missing = result(1, "uploading"), result(2, "failed", HOSTILE)
     sheet = Read(contact_sheet([(made, placeholder_png("a cat", 1)), (missing, None)]))
 
     assert "2 tokens, 1 images, 1 without" in sheet.text
@@ -26,7 +26,7 @@ def test_the_sheet_shows_every_image_and_why_some_are_missing() -> None:
 
 def test_what_is_no_image_is_a_gap_and_every_format_is_shown() -> None:
     gif, page = b"GIF89a" + bytes(9), b"<!DOCTYPE html>"
-    sheet = Read(contact_sheet([(ending(1, "uploading"), gif), (ending(2, "uploading"), page)]))
+    sheet = Read(contact_sheet([(result(1, "uploading"), gif), (result(2, "uploading"), page)]))
 
     assert "2 tokens, 1 images, 1 without" in sheet.text
     assert "its URL led to no image" in sheet.text

@@ -13,33 +13,38 @@ from click import unstyle
 from imagegen.cli.demo import endings_table, in_words, tell_refusals
 from imagegen.cli.output import text_width
 from imagegen.config.settings import all_settings
-from imagegen.demo.demo import Demo, DemoError, Ending, Progress
-from imagegen.demo.supervise_process import MainJob, live_settings, newest_refusal, without_settings
-from imagegen.demo.tokens import CAST
+from imagegen.demo.demo import Demo, DemoError, Progress, Result
+from imagegen.demo.supervise_process import (
+    SuperviseProcess,
+    live_settings,
+    newest_refusal,
+    without_settings,
+)
+from imagegen.demo.tokens import DEMO_TOKENS
 
 README = Path(__file__).parents[3] / "README.md"
 UNREACHABLE = Progress({"detected": 18, "generating": 2}, "unreachable: no route")
 AT_WORK = Progress({"generating": 20}, None)
 
 
-def ending(number: int, seconds: float, *, attempts: int = 1, error: str | None = None) -> Ending:
-    role = CAST[number - 1]
-    sent = (role.prompt, "the fallback") if role.author == "frida" else (role.prompt,)
-    return Ending(number, role, role.ends, attempts, seconds, sent, error, None)
+def result(number: int, seconds: float, *, attempts: int = 1, error: str | None = None) -> Result:
+    token = DEMO_TOKENS[number - 1]
+    sent = (token.prompt, "the fallback") if token.author == "frida" else (token.prompt,)
+    return Result(number, token, token.ends, attempts, seconds, sent, error, None)
 
 
-ENDINGS = [
-    ending(1, 1.9),
-    ending(6, 2.6),
-    ending(9, 1.5),
-    ending(16, 7.3, attempts=3),
-    ending(17, 0.0, attempts=0, error="the prompt has 1159 characters, more than 1000"),
-    ending(18, 1.2),
+RESULTS = [
+    result(1, 1.9),
+    result(6, 2.6),
+    result(9, 1.5),
+    result(16, 7.3, attempts=3),
+    result(17, 0.0, attempts=0, error="the prompt has 1159 characters, more than 1000"),
+    result(18, 1.2),
 ]
 
 
 def lines(width: int | None) -> list[str]:
-    return [unstyle(line) for line in endings_table(ENDINGS, width)]
+    return [unstyle(line) for line in endings_table(RESULTS, width)]
 
 
 # The table at the end.
@@ -48,7 +53,7 @@ def lines(width: int | None) -> list[str]:
 @pytest.mark.parametrize("width", [40, 59, 60, 80, 100])
 def test_the_table_fits_the_terminal(width: int) -> None:
     assert max(map(text_width, lines(width))) <= width
-    assert len(lines(width)) == 1 + len(ENDINGS)
+    assert len(lines(width)) == 1 + len(RESULTS)
 
 
 def test_what_became_of_the_censored_prompt_is_told_whole_at_80_columns() -> None:
@@ -84,7 +89,7 @@ def test_an_end_of_patience_names_the_refusal(tmp_path: Path) -> None:
         has_ended = False
 
     stuck = Demo(tmp_path)
-    stuck._main_job = cast(MainJob, AtWork())
+    stuck._supervise = cast(SuperviseProcess, AtWork())
 
     with pytest.raises(
         DemoError, match="not done after 300 s, refused: unreachable: no route; see"
@@ -122,7 +127,7 @@ def test_the_refusal_is_that_of_the_gate_that_closed_last(
 # The shell's environment.
 
 
-def test_no_setting_of_production_reaches_the_main_job() -> None:
+def test_no_setting_of_production_reaches_the_supervise() -> None:
     shell = {item.metadata["variable"]: "of production" for item in all_settings()}
 
     assert without_settings(shell | {"PATH": "/bin"}) == {"PATH": "/bin"}
