@@ -11,7 +11,7 @@ import httpx
 import psycopg
 
 from imagegen.database import Connection, migrations
-from imagegen.demo.postgres import EmbeddedPostgres
+from imagegen.demo.postgres import EmbeddedPostgres, remove_stale
 from imagegen.demo.supervise_process import SuperviseProcess, without_settings
 from imagegen.demo.tokens import DEMO_TOKENS, FAULTS, DemoToken
 from imagegen.sandbox import DEFAULT_TOKEN, Sandbox
@@ -72,6 +72,7 @@ class Demo:
     def __enter__(self) -> "Demo":
         with contextlib.ExitStack() as stack:
             self._make_folder()
+            remove_stale()
             self._postgres = stack.enter_context(EmbeddedPostgres())
             self.database_url = self._postgres.url
             migrations.upgrade(self.database_url)

@@ -11,13 +11,17 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Self
-from urllib.parse import quote, urlsplit
+from typing import IO, Self
+from urllib.parse import urlsplit
 
 import psycopg
-from psycopg import sql
 
-from imagegen.demo.postgres_programs import EmbeddedPostgresError, Programs, find_package
+from imagegen import owned_folders
+from imagegen.demo.postgres_programs import (
+    EmbeddedPostgresError,
+    Programs,
+    find_package,
+)
 
 USER = DATABASE = "imagegen"
 # Below the ports that Linux gives to outgoing connections (32768 and up): none of those can take
@@ -43,11 +47,12 @@ SETTINGS_OF_A_THROWAWAY = {"fsync": "off", "synchronous_commit": "off", "full_pa
 class EmbeddedPostgres:
     """Starts, crashes, restarts and removes one server; it dies with the process that owns it.
 
-    Without a folder it makes one in the system's temporary folder and removes it when closed. A
-    given folder is kept, and a server that is opened there again has its databases back.
+    Without a folder it makes one in the system's temporary folder and removes it when closed; if
+    its owner is killed, `remove_stale` does. A given folder is kept, and a server that is opened
+    there again has its databases back.
 
-    Its owner's environment loses libpq's variables: PGSSLMODE, PGSERVICE and their like would make
-    something else of the URL, here and in every child.
+    Its owner's environment loses libpq's variables: PGSSLMODE, PGSERVICE and their like would
+    change where the URL leads, here and in every child.
 
     On Linux the server stops when the *thread* that called start() ends: call it from one that
     lives as long as the server is needed, best the main thread.
@@ -56,11 +61,13 @@ class EmbeddedPostgres:
     def __init__(self, folder: Path | None = None, *, durable: bool = True) -> None:
         forget_libpq_variables()
         self.durable = durable
-        self.is_temporary = folder is None
         self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
         package = find_package()
-        self.folder = (folder or Path(tempfile.mkdtemp(prefix="imagegen-postgres-"))).absolute()
+        self._lock: IO[bytes] | None = None  # of a temporary folder
+        if folder is None:
+            folder, self._lock = owned_folders.make(owned_folders.EMBEDDED_POSTGRES)
+        self.folder = folder.absolute()
         self._programs = Programs(package, self.folder)
         self._data = self.folder / "data"
         self._password_file = self.folder / "password"
@@ -101,7 +108,7 @@ class EmbeddedPostgres:
                     "SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)
                 ).fetchone()
                 if found is None:
-                    connection.execute(_create_statement(DATABASE))
+                    connection.execute(f"CREATE DATABASE {DATABASE}")
             undo.pop_all()
 
     def stop(self) -> None:
@@ -113,16 +120,12 @@ class EmbeddedPostgres:
         self._end(signal.SIGQUIT)
 
     def close(self) -> None:
-        """Stop for good; a temporary folder goes."""
+        """Stop for good, and remove a temporary folder."""
         self.stop()
-        if self.is_temporary and self.folder.exists():
-            shutil.rmtree(self.folder)
-
-    def create_database(self, name: str) -> str:
-        return create_database(self.url, name)
-
-    def drop_database(self, name: str) -> None:
-        drop_database(self.url, name)
+        if self._lock is not None:
+            if self.folder.exists():
+                shutil.rmtree(self.folder)
+            self._lock.close()
 
     def _options(self) -> list[str]:
         settings = SETTINGS if self.durable else SETTINGS | SETTINGS_OF_A_THROWAWAY
@@ -130,7 +133,7 @@ class EmbeddedPostgres:
 
     def _make_folder(self) -> None:
         """Everything that a start needs; after the first one nothing is left to do."""
-        if self.is_temporary or not self.folder.exists():
+        if self._lock is not None or not self.folder.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
             self._programs.give_away(self.folder)
         self._programs.make_reachable()
@@ -175,7 +178,7 @@ class EmbeddedPostgres:
     def _connect_when_ready(
         self, process: subprocess.Popen[bytes]
     ) -> psycopg.Connection[tuple[object, ...]]:
-        maintenance_url = _url_of(self.url, "postgres")
+        maintenance_url = urlsplit(self.url)._replace(path="/postgres").geturl()
         deadline = time.monotonic() + START_SECONDS
         while process.poll() is None:
             try:
@@ -206,26 +209,18 @@ class EmbeddedPostgres:
         return EmbeddedPostgresError("\n  ".join([f"{what}; the end of {log_file}:", *lines]))
 
 
-def create_database(server_url: str, name: str) -> str:
-    """Make an empty database on the server and return its url."""
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(_create_statement(name))
-    return _url_of(server_url, name)
-
-
-def drop_database(server_url: str, name: str) -> None:
-    """Drop a database, whoever is still connected to it."""
-    statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(statement)
-
-
-def _create_statement(name: str) -> sql.Composed:
-    return sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
-
-
-def _url_of(server_url: str, database: str) -> str:
-    return urlsplit(server_url)._replace(path=f"/{quote(database)}").geturl()
+def remove_stale() -> None:
+    """Stop the servers of this user's processes that were killed, and remove their folders."""
+    for folder in owned_folders.stale(Path(tempfile.gettempdir()), owned_folders.EMBEDDED_POSTGRES):
+        # Not root's, if another user made it: root would run programs and write files in it.
+        if (folder / owned_folders.LOCK).lstat().st_uid != os.geteuid():
+            continue
+        programs = Programs(find_package(), folder)
+        if programs.are_running():
+            programs.make_reachable()
+            programs.stop_server(folder / "data", STOP_SECONDS)
+        if not programs.are_running():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def forget_libpq_variables() -> None:

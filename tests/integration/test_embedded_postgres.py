@@ -16,8 +16,8 @@ import pytest
 
 from imagegen.demo.postgres import EmbeddedPostgres
 from imagegen.demo.postgres_programs import PACKAGE, EmbeddedPostgresError, find_package
-from imagegen.doctor import leftovers
 from imagegen.demo import postgres
+from tests.support.postgres import PostgresServer
 from tests.support.processes import wait_for
 
 CHECKOUT = Path(__file__).parents[2]
@@ -99,22 +99,16 @@ def test_the_url_leads_to_a_database_in_utc_and_utf8(server: EmbeddedPostgres) -
     assert found == ("imagegen", "imagegen", "UTC", "UTF8")
 
 
-def test_the_doctor_knows_a_server_by_the_folder_of_its_data(server: EmbeddedPostgres) -> None:
-    found = leftovers.server_in(server.folder)
-
-    assert server.folder.match(leftovers.EMBEDDED_FOLDERS)
-    assert found == leftovers.Server(pid=server.pid or 0, parent=os.getpid())
-
-
 def test_a_wrong_password_is_refused(server: EmbeddedPostgres) -> None:
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(server.url, password="wrong")
 
 
 def test_a_database_is_dropped_under_an_open_connection(server: EmbeddedPostgres) -> None:
-    url = server.create_database("of a test")
+    databases = PostgresServer(server.url)
+    url = databases.create_database("of a test")
     with contextlib.closing(psycopg.connect(url)):
-        server.drop_database("of a test")
+        databases.drop_database("of a test")
         assert refuses(url)
 
 

@@ -7,11 +7,14 @@ import subprocess
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
 
+import psycopg
 import pytest
+from psycopg import sql
 
-from imagegen.demo.postgres import EmbeddedPostgres, create_database, drop_database
+from imagegen.demo.postgres import EmbeddedPostgres
 from imagegen.demo.postgres_programs import (
     VERSION_FOLDER,
     EmbeddedPostgresError,
@@ -29,17 +32,23 @@ PASSWORD = "container-password"  # a word of its own, for the tests that look wh
 DOCKER_ANSWER_SECONDS = 10  # an engine that takes longer to say its version will not help here
 
 
-class PostgresServer(Protocol):
-    """What a test needs of a server."""
+@dataclass(frozen=True)
+class PostgresServer:
+    """A server, by the url of its first database."""
 
-    @property
-    def url(self) -> str: ...
+    url: str
 
     def create_database(self, name: str) -> str:
         """Make an empty database and return its url."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return urlsplit(self.url)._replace(path=f"/{quote(name)}").geturl()
 
     def drop_database(self, name: str) -> None:
-        """Drop it, whoever is still connected."""
+        """Drop a database, also under open connections."""
+        statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(statement)
 
 
 @dataclass(frozen=True)
@@ -59,19 +68,6 @@ class DockerAnswer:
 
     version: str = ""
     error: str = ""
-
-
-@dataclass(frozen=True)
-class ContainerPostgres:
-    """A server that testcontainers started."""
-
-    url: str
-
-    def create_database(self, name: str) -> str:
-        return create_database(self.url, name)
-
-    def drop_database(self, name: str) -> None:
-        drop_database(self.url, name)
 
 
 def choose() -> PostgresChoice:
@@ -126,13 +122,13 @@ def running(choice: PostgresChoice) -> Iterator[PostgresServer]:
     """Start the chosen server and stop it at the end."""
     if choice.kind == EMBEDDED:
         with EmbeddedPostgres(durable=False) as server:
-            yield server
+            yield PostgresServer(server.url)
         return
     container = _container_class()(
         IMAGE, username="imagegen", password=PASSWORD, dbname="imagegen", driver=None
     )
     with container:
-        yield ContainerPostgres(container.get_connection_url())
+        yield PostgresServer(container.get_connection_url())
 
 
 def _container_class() -> "type[PostgresContainer]":

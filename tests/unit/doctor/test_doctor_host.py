@@ -1,16 +1,18 @@
 """What the doctor makes of this host: limits, folders, ports, and what a killed demo left."""
 
-import os
 import resource
 import shutil
 import socket
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import IO
 
 import pytest
 
-from imagegen.doctor import Level, host, leftovers
+from imagegen import owned_folders
+from imagegen.doctor import Level, host
 from tests.unit.doctor.test_doctor import levels, settings
 
 
@@ -66,7 +68,7 @@ def test_a_host_without_any_temporary_folder_is_told(monkeypatch: pytest.MonkeyP
     (found,) = host.check_temporary_folder(settings())
 
     assert found.level is Level.WRONG
-    assert levels(leftovers.check_leftovers(settings())) == [(Level.OK, "leftovers")]
+    assert levels(host.check_leftovers(settings())) == [(Level.OK, "leftovers")]
 
 
 @pytest.mark.parametrize("name", ["a" * 70, "nowhere.invalid", "192.0.2.1"])
@@ -90,74 +92,36 @@ def test_a_supervisor_of_one_worker_is_told_of_as_such(monkeypatch: pytest.Monke
 # What a killed demo left.
 
 
-def leftover(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pid_file: str) -> Path:
-    """The folder of a server that was started long ago."""
-    left = tmp_path / "imagegen-postgres-abc"
-    (left / "data").mkdir(parents=True)
-    (left / "data" / "postmaster.pid").write_text(pid_file)
-    os.utime(left, (0, 0))
+@pytest.fixture
+def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, IO[bytes]]]:
+    """The folder of a demo's PostgreSQL, and the lock that the demo holds as long as it lives."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    return left
+    folder, lock = owned_folders.make(owned_folders.EMBEDDED_POSTGRES)
+    with lock:
+        yield folder, lock
 
 
 def mends() -> list[str | None]:
-    return [found.mend for found in leftovers.check_leftovers(settings())]
+    return [found.mend for found in host.check_leftovers(settings())]
 
 
-def process_is(monkeypatch: pytest.MonkeyPatch, parent: int, arguments: str) -> None:
-    monkeypatch.setattr(leftovers, "parent_and_arguments", lambda pid: (parent, arguments))
+def test_the_folder_of_a_killed_demo_is_named(demo: tuple[Path, IO[bytes]]) -> None:
+    folder, lock = demo
+    assert mends() == [None]
 
+    lock.close()
 
-@pytest.mark.parametrize(("parent", "is_left"), [(1, True), (4711, False)])
-def test_a_server_whose_demo_was_killed_is_told_with_its_pid(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, parent: int, is_left: bool
-) -> None:
-    left = leftover(tmp_path, monkeypatch, "4712\n/data\n")
-    process_is(monkeypatch, parent, f"/venv/bin/postgres -D {left}/data --port=15000")
-
-    assert mends() == [f"kill -INT 4712 && rm -r {left}" if is_left else None]
-
-
-def test_a_process_that_has_the_pid_of_a_dead_server_is_not_to_be_killed(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    left = leftover(tmp_path, monkeypatch, "1\n/data\n")  # the first process: no server, no parent
-
-    assert mends() == [f"rm -r {left}"]
-
-
-def test_another_server_that_has_the_pid_of_a_dead_one_is_not_to_be_killed(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    left = leftover(tmp_path, monkeypatch, "4712\n/data\n")
-    process_is(monkeypatch, 1, "/usr/bin/postgres -D /var/lib/postgresql/data")
-
-    assert mends() == [f"rm -r {left}"]
-
-
-def test_a_process_is_known_by_its_parent_and_its_arguments() -> None:
-    assert leftovers.parent_and_arguments(os.getpid())[0] == os.getppid()
-    assert "python" in leftovers.parent_and_arguments(os.getpid())[1]
-    assert leftovers.parent_and_arguments(2**22 + 1) == (0, "")  # beyond Linux's last pid
-
-
-@pytest.mark.parametrize("pid_file", ["", "\n", "no number\n"])
-def test_a_pid_file_that_tells_no_pid_is_no_bug_of_imagegen(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pid_file: str
-) -> None:
-    left = leftover(tmp_path, monkeypatch, pid_file)
-
-    assert mends() == [f"rm -r {left}"]
+    assert mends() == [f"rm -r {folder}"]
 
 
 def test_the_folder_of_somebody_else_is_left_alone(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    demo: tuple[Path, IO[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def denied(*_: object) -> str:
+    def denied(*_: object) -> IO[bytes]:
         raise PermissionError
 
-    leftover(tmp_path, monkeypatch, "1\n")
-    monkeypatch.setattr(Path, "read_text", denied)
+    demo[1].close()
+    monkeypatch.setattr(Path, "open", denied)
 
     assert mends() == [None]
 
