@@ -2,75 +2,73 @@
 
 import base64
 from collections.abc import Iterable
-from string import Template
+from dataclasses import dataclass
+from importlib.resources import files
+
+from mako.template import Template  # type: ignore[import-untyped]
 
 from imagegen.demo.demo import Result
 from imagegen.image_formats import format_of
-from imagegen.web import STYLE, STYLE_HASH, text
-
-PAGE = Template("""<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
-  content="default-src 'none'; img-src data:; style-src '$style_hash'">
-<title>imagegen: contact sheet</title>
-<style>$style</style>
-<header><h1>Contact sheet</h1><p>$summary</p></header>
-<main><ul class="wall sheet">
-$cards
-</ul></main>
-</html>
-""")
-
-CARD = Template("""<li>$picture
-<p class="who"><span>#$token_id · $author</span><span>$seconds s</span></p>
-<p class="prompt" dir="auto">$prompt</p>$note</li>""")
+from imagegen.text import shorten
+from imagegen.web import STYLE, STYLE_HASH
 
 PROMPT_CHARACTERS = 160
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the sheet shows of a token."""
+
+    token_id: int
+    author: str
+    seconds: str
+    prompt: str
+    alt: str
+    image_url: str | None  # a data URL, which needs no escaping
+    gap: str  # why there is no image
+    remark: str
 
 
 def contact_sheet(results: Iterable[tuple[Result, bytes | None]]) -> str:
     """The page, from each result and its image. Prompts and errors are text, never markup."""
     cards = [_card(result, image) for result, image in results]
-    images = sum('src="data:' in card for card in cards)
-    summary = f"{len(cards)} tokens, {images} images, {len(cards) - images} without"
-    return PAGE.substitute(
-        summary=summary, cards="\n".join(cards), style=STYLE, style_hash=STYLE_HASH
+    images = sum(card.image_url is not None for card in cards)
+    page = _template("contact_sheet.mako").render(
+        cards=cards, images=images, style=STYLE, style_hash=STYLE_HASH
     )
+    return str(page)
 
 
-def _card(result: Result, image: bytes | None) -> str:
-    prompt = result.token.prompt
-    if len(prompt) > PROMPT_CHARACTERS:
-        prompt = f"{prompt[:PROMPT_CHARACTERS]}… ({len(prompt)} characters)"
-    note = remark(result)
-    return CARD.substitute(
-        picture=_picture(result, image),
-        token_id=result.token_id,
-        author=text(result.token.author),
-        seconds=f"{result.seconds:.1f}",
-        prompt=text(prompt),
-        note=f'<small class="odd">{text(note)}</small>' if note else "",
-    )
+def _template(name: str) -> Template:
+    """Load a template that escapes every expression, unless it is marked with `| n`."""
+    source = files("imagegen.demo").joinpath(name).read_text(encoding="utf-8")
+    imports = ["from imagegen.web import text"]
+    return Template(source, default_filters=["text"], imports=imports)  # noqa: S702 (text escapes)
 
 
-def _picture(result: Result, image: bytes | None) -> str:
+def _card(result: Result, image: bytes | None) -> Card:
+    whole = prompt = result.token.prompt
+    if len(whole) > PROMPT_CHARACTERS:
+        prompt = f"{whole[:PROMPT_CHARACTERS]}… ({len(whole)} characters)"
+    image_url, gap = None, "its URL led to no image"
     if image is None:
-        return _gap(result.error or "the image could not be fetched")
-    if (kind := format_of(image)) is None:
-        return _gap("its URL led to no image")
-    encoded = base64.b64encode(image).decode()
-    alt = text(result.token.prompt, PROMPT_CHARACTERS)
-    return f'<img class="tile" src="data:{kind.media_type};base64,{encoded}" alt="{alt}">'
-
-
-def _gap(reason: str) -> str:
-    return f'<span class="tile">{text(reason)}</span>'
+        gap = result.error or "the image could not be fetched"
+    elif kind := format_of(image):
+        image_url = f"data:{kind.media_type};base64,{base64.b64encode(image).decode()}"
+    return Card(
+        token_id=result.token_id,
+        author=result.token.author,
+        seconds=f"{result.seconds:.1f}",
+        prompt=prompt,
+        alt=shorten(" ".join(whole.split()), PROMPT_CHARACTERS),
+        image_url=image_url,
+        gap=gap,
+        remark=remark(result),
+    )
 
 
 def remark(result: Result) -> str:
-    """What was out of the ordinary on the way to an image, in words."""
+    """What was out of the ordinary on the way to an image; empty if nothing was."""
     if result.status != "uploading":
         return ""
     if result.prompts_sent and result.prompts_sent[0] != result.prompts_sent[-1]:
