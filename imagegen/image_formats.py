@@ -1,4 +1,4 @@
-"""What format an image has: its first bytes tell, and no name or header that came with it."""
+"""The format of an image by its first bytes; names and headers may be wrong."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ AVIF = Format("avif", "image/avif")
 
 
 def format_of(image: bytes) -> Format | None:
-    """None where it is none of these."""
+    """Return the format, or None if it is none of these."""
     match image[:12]:
         case start if start.startswith(b"\x89PNG\r\n\x1a\n"):
             return PNG

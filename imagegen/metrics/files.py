@@ -4,7 +4,6 @@ prometheus_client names its files by pid, so that every restart leaves more of t
 counts of the dead are summed for ever. Here a worker that replaces another goes on with its files.
 """
 
-import fcntl
 import os
 import shutil
 import sys
@@ -19,11 +18,11 @@ from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
+from imagegen import owned_folders
 from imagegen.errors import CannotStartError
 
 PREFIX = "imagegen-metrics-"
 DEFINITIONS = "imagegen.metrics.definitions"
-LOCK = "lock"
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # the library's
 
 # Each process has four files of 64 KiB, as the library makes them, which may double twice.
@@ -65,15 +64,11 @@ def share(workers: int) -> Path:
     Metrics choose where they live when they are made, which is when `definitions` is imported:
     raises RuntimeError where that has happened. Raises OSError where there is no room.
     """
-    global _lock  # noqa: PLW0603 (held until the last process of this supervisor is gone)
+    global _lock  # held until the last process of this supervisor is gone
     if DEFINITIONS in sys.modules:
         raise RuntimeError(f"{DEFINITIONS} was imported before its metrics had a folder")
     remove_abandoned()
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-    # Locked before it has the name that others look for.
-    _lock = (folder / f".{LOCK}").open("wb")
-    fcntl.flock(_lock, fcntl.LOCK_EX)
-    (folder / f".{LOCK}").rename(folder / LOCK)
+    folder, _lock = owned_folders.make(PREFIX)
     try:
         _fill(folder / "room", bytes_needed(workers))
         (folder / "room").unlink()
@@ -146,21 +141,5 @@ def remove(folder: Path) -> None:
 
 def remove_abandoned() -> None:
     """Remove the folders of supervisors that were killed: nobody holds their lock any more."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        if lock := _try_lock(folder):
-            remove(folder)
-            lock.close()
-
-
-def _try_lock(folder: Path) -> IO[bytes] | None:
-    """The folder's lock, or None where somebody holds it, or it is somebody else's."""
-    try:
-        lock = (folder / LOCK).open("r+b")
-    except OSError:
-        return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        return None
-    return lock
+    for folder in owned_folders.stale(Path(tempfile.gettempdir()), PREFIX):
+        remove(folder)
