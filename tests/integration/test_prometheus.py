@@ -235,7 +235,8 @@ def test_an_alert_says_what_is_wrong_how_bad_it_is_and_where_the_runbook_is(
         if rule["type"] == "alerting":
             assert rule["labels"]["severity"] in {"critical", "warning", "info"}
             assert {"summary", "description", "runbook"} == rule["annotations"].keys()
-            assert rule["annotations"]["runbook"] == f"README.md#{rule['name'].lower()}"
+            section = f"deploy/RUNBOOK.md#{rule['name'].lower()}"
+            assert rule["annotations"]["runbook"] == section
 
 
 def test_an_account_without_credit_is_alerted_with_that_reason_if_a_single_token_waits(

@@ -2,11 +2,8 @@
 
 from pathlib import Path
 
-import yaml
-
 from imagegen.settings import all_settings
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
 README = Path(__file__).parents[2] / "README.md"
 
 
@@ -23,14 +20,3 @@ def settings_table() -> str:
 
 def test_the_readme_lists_every_setting_with_its_default() -> None:
     assert settings_table() in README.read_text(encoding="utf-8")
-
-
-def test_each_alert_has_its_paragraph_in_the_runbook() -> None:
-    rules = yaml.safe_load((DEPLOY / "prometheus" / "imagegen.rules.yml").read_text())
-    alerts = [rule for group in rules["groups"] for rule in group["rules"] if "alert" in rule]
-    headings = README.read_text(encoding="utf-8").splitlines()
-
-    assert len(alerts) > 10
-    for alert in alerts:
-        assert f"### {alert['alert']}" in headings
-        assert alert["annotations"]["runbook"] == f"README.md#{alert['alert'].lower()}"
