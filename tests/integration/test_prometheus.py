@@ -265,7 +265,7 @@ def test_what_the_readme_does_to_debians_prometheus_makes_it_scrape_imagegen(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "prometheus.yml").write_text(DEBIANS)
-    readme = (DEPLOY.parent / "README.md").read_text(encoding="utf-8")
+    readme = (DEPLOY / "README.md").read_text(encoding="utf-8")
     (steps,) = re.findall(r"```sh\nsudo apt install prometheus\n(.*?)```", readme, re.DOTALL)
     here = steps.replace("/etc/prometheus", str(tmp_path)).replace(
         "sudo systemctl", "echo systemctl"

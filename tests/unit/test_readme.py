@@ -1,10 +1,11 @@
-"""The README's table of settings is made of the settings."""
+"""The tables of settings in deploy/SETTINGS.md and the README are those of the settings."""
 
 from pathlib import Path
 
 from imagegen.settings import all_settings
 
-README = Path(__file__).parents[2] / "README.md"
+TOP = Path(__file__).parents[2]
+SETTINGS = (TOP / "deploy" / "SETTINGS.md").read_text(encoding="utf-8")
 
 
 def settings_table() -> str:
@@ -18,5 +19,5 @@ def settings_table() -> str:
     return "\n".join(rows)
 
 
-def test_the_readme_lists_every_setting_with_its_default() -> None:
-    assert settings_table() in README.read_text(encoding="utf-8")
+def test_every_setting_is_listed_with_its_default() -> None:
+    assert SETTINGS.endswith(f"\n{settings_table()}\n")
