@@ -1,10 +1,15 @@
-"""The tables of settings in deploy/SETTINGS.md and the README are those of the settings."""
+"""The README and deploy/SETTINGS.md say of the settings what the settings say, and the commands of
+the README stand there to be copied."""
 
+import re
 from pathlib import Path
+
+import pytest
 
 from imagegen.settings import all_settings
 
 TOP = Path(__file__).parents[2]
+README = (TOP / "README.md").read_text(encoding="utf-8")
 SETTINGS = (TOP / "deploy" / "SETTINGS.md").read_text(encoding="utf-8")
 
 
@@ -21,3 +26,21 @@ def settings_table() -> str:
 
 def test_every_setting_is_listed_with_its_default() -> None:
     assert SETTINGS.endswith(f"\n{settings_table()}\n")
+
+
+def test_the_settings_of_the_readme_are_rows_of_the_whole_table() -> None:
+    shown = re.findall(r"^\| `[A-Z_]+` \|.*$", README, re.MULTILINE)
+
+    assert len(shown) > 3
+    assert set(shown) <= set(settings_table().splitlines())
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "python3 -m venv .venv && .venv/bin/pip install -q -e '.[test]' && .venv/bin/imagegen demo",
+        ".venv/bin/pytest",
+    ],
+)
+def test_the_demo_and_the_tests_are_one_command_each(command: str) -> None:
+    assert f"\n```sh\n{command}\n```\n" in README
