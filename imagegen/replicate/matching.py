@@ -24,13 +24,13 @@ class Absent:
 
 
 @dataclass(frozen=True)
-class Undecidable:
+class Expired:
     """The list no longer tells: inputs are deleted after an hour."""
 
 
 def of_list(
     listed: Listed, prompt: str, seed: int | None, known_ids: set[str], made: Period = ALWAYS
-) -> Found | Absent | Undecidable:
+) -> Found | Absent | Expired:
     """Which prediction a request made, by its prompt and its own seed, within a period.
 
     Without a seed (a model that takes none) any other one with this prompt that belongs to no
@@ -46,7 +46,7 @@ def of_list(
         found = _best(ours)
         return found if seed is not None else Found(found.prediction)
     if any(_may_be_it(item, prompt) for item in unknown if _is_within(item, made)):
-        return Undecidable()
+        return Expired()
     return Absent()
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from imagegen.failures import Kind, Reason
-from imagegen.replicate.replies import Answered, NotSent, Prediction, Rejected, Reply, Unclear
+from imagegen.replicate.replies import Answered, NoAnswer, NotSent, Prediction, Rejected, Reply
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,14 @@ class Refused:
 
 
 @dataclass(frozen=True)
-class Unknown:
+class Ambiguous:
     """A prediction may have been made or not: only Replicate's list can tell."""
 
     message: str
 
 
 @dataclass(frozen=True)
-class Unseen:
+class PollFailed:
     """The look at a prediction failed; the prediction goes on."""
 
     message: str
@@ -91,23 +91,23 @@ PERMANENT = re.compile(
 )
 
 
-def of_create(reply: Reply, seed: int | None) -> Accepted | Refused | Failed | Unknown:
+def of_create(reply: Reply, seed: int | None) -> Accepted | Refused | Failed | Ambiguous:
     """What the answer to a POST means; `seed` is the one that was sent, if the model takes one. In
-    doubt it is Unknown, never a reason to send again."""
+    doubt it is Ambiguous, never a reason to send again."""
     match reply:
         case Answered(prediction) if prediction.seed not in (None, seed) and seed is not None:
-            return Unknown("the answer to another request")
+            return Ambiguous("the answer to another request")
         case Answered(prediction):
             return Accepted(prediction)
         case NotSent(why):
             return Refused(Reason.UNREACHABLE, why)
-        case Unclear(why):
-            return Unknown(why)
+        case NoAnswer(why):
+            return Ambiguous(why)
         case Rejected():
             return _of_rejection(reply)
 
 
-def _of_rejection(reply: Rejected) -> Refused | Failed | Unknown:
+def _of_rejection(reply: Rejected) -> Refused | Failed | Ambiguous:
     match reply.status:
         case 401 | 403:
             return Refused(Reason.UNAUTHORIZED, str(reply))
@@ -124,32 +124,34 @@ def _of_rejection(reply: Rejected) -> Refused | Failed | Unknown:
         case 422 if INPUT.search(f"{reply.title}\n{reply.detail}"):
             return Failed(Kind.PERMANENT, str(reply))
         case 408 | 409:
-            return Unknown(str(reply))
+            return Ambiguous(str(reply))
         case status if 400 <= status < 500:
             # 404, and 422 for a version: the model is not there, for any token. Or the answer is
             # no words of Replicate's, but a page of something in between.
             return Refused(Reason.MISCONFIGURED, str(reply))
         case _:
-            return Unknown(str(reply))
+            return Ambiguous(str(reply))
 
 
-def of_get(reply: Reply, *, http_allowed: bool) -> Running | Succeeded | Failed | Refused | Unseen:
+def of_get(
+    reply: Reply, *, http_allowed: bool
+) -> Running | Succeeded | Failed | Refused | PollFailed:
     """What the answer to a look at a prediction means."""
     match reply:
         case Answered(prediction):
             return of_prediction(prediction, http_allowed=http_allowed)
         case Rejected(status=404) if reply.title or reply.detail:  # else no word of Replicate's
-            return Unseen(str(reply), missing=True)
+            return PollFailed(str(reply), missing=True)
         case Rejected(status=401 | 403):
-            return Unseen(str(reply), reason=Reason.UNAUTHORIZED)
+            return PollFailed(str(reply), reason=Reason.UNAUTHORIZED)
         case Rejected(status=429):
-            return Unseen(str(reply))
+            return PollFailed(str(reply))
         case Rejected():
-            return Unseen(str(reply), reason=Reason.UNAVAILABLE)
+            return PollFailed(str(reply), reason=Reason.UNAVAILABLE)
         case NotSent(why):
-            return Unseen(why, reason=Reason.UNREACHABLE)
-        case Unclear(why):
-            return Unseen(why, reason=Reason.UNAVAILABLE)
+            return PollFailed(why, reason=Reason.UNREACHABLE)
+        case NoAnswer(why):
+            return PollFailed(why, reason=Reason.UNAVAILABLE)
 
 
 def of_prediction(

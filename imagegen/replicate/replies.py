@@ -66,13 +66,13 @@ class NotSent:
 
 
 @dataclass(frozen=True)
-class Unclear:
+class NoAnswer:
     """The request left; what came back, if anything, does not tell what became of it."""
 
     why: str
 
 
-Reply = Answered | Rejected | NotSent | Unclear
+Reply = Answered | Rejected | NotSent | NoAnswer
 
 
 @dataclass(frozen=True)

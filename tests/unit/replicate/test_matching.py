@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from imagegen.replicate import matching
-from imagegen.replicate.matching import Absent, Found, Undecidable
+from imagegen.replicate.matching import Absent, Expired, Found
 from imagegen.replicate.replies import Listed, Prediction
 
 
@@ -66,7 +66,7 @@ def test_of_two_by_mishap_the_one_that_gives_an_image_soonest_is_taken(
 def test_a_list_whose_inputs_were_deleted_cannot_tell() -> None:
     purged = Prediction("purged", "succeeded", data_removed=True)
 
-    assert matching.of_list(Listed((purged,)), "a cat", 7, set()) == Undecidable()
+    assert matching.of_list(Listed((purged,)), "a cat", 7, set()) == Expired()
     assert matching.of_list(Listed((purged,)), "a cat", 7, {"purged"}) == Absent()
 
 
@@ -79,13 +79,13 @@ def test_what_was_made_at_another_time_decides_nothing() -> None:
     within = replace(other, created_at=noon)
 
     assert matching.of_list(Listed((other,)), "a cat", 7, set(), around) == Absent()
-    assert matching.of_list(Listed((within,)), "a cat", 7, set(), around) == Undecidable()
+    assert matching.of_list(Listed((within,)), "a cat", 7, set(), around) == Expired()
 
 
 def test_our_prompt_without_the_seed_may_be_ours_where_the_model_drops_it() -> None:
     echo = Prediction("echo", "processing", prompt="a cat")
 
-    assert matching.of_list(Listed((echo,)), "a cat", 7, set()) == Undecidable()
+    assert matching.of_list(Listed((echo,)), "a cat", 7, set()) == Expired()
 
 
 def test_a_match_counts_though_others_were_deleted() -> None:
