@@ -141,12 +141,12 @@ class ReplicateClient:
             if path is None:
                 response = self._first_page(since, timedelta(seconds=last_seconds))
             else:
-                response = self._send_in_turn("list", "GET", path)
+                response = self._send_within_budget("list", "GET", path)
             if not isinstance(response, _Response):
                 return response
             if response.status != 200:
                 return self._rejection(response)
-            page = replies.page(response.json(), self._marker)
+            page = replies.parse_page(response.json(), self._marker)
             if page is None:
                 return NoAnswer("a list of predictions that cannot be read")
             found += page.predictions
@@ -158,16 +158,16 @@ class ReplicateClient:
         return NoAnswer("a list of predictions without an end")
 
     def _first_page(self, since: datetime, last: timedelta) -> _Response | NotSent | NoAnswer:
-        response = self._send_in_turn("list", "GET", _list_path(since))
+        response = self._send_within_budget("list", "GET", _list_path(since))
         if isinstance(response, _Response) and response.status == 200:
             their_now = replies.sent_at(response.headers)
             if their_now and their_now - last < since:
-                return self._send_in_turn("list", "GET", _list_path(their_now - last))
+                return self._send_within_budget("list", "GET", _list_path(their_now - last))
         return response
 
     def _about(self, prediction_id: str, operation: str, method: str, action: str = "") -> Reply:
         path = f"/v1/predictions/{prediction_id}{action}"
-        reply = self._prediction(self._send_in_turn(operation, method, path))
+        reply = self._prediction(self._send_within_budget(operation, method, path))
         if isinstance(reply, Answered) and reply.prediction.id != prediction_id:
             return NoAnswer("another prediction than the one asked for")
         return reply
@@ -177,15 +177,15 @@ class ReplicateClient:
             return response
         if not 200 <= response.status < 300:
             return self._rejection(response)
-        prediction = replies.prediction(response.json(), self._marker)
+        prediction = replies.parse_prediction(response.json(), self._marker)
         if prediction is None:
             return NoAnswer(f"HTTP {response.status} without a prediction in it")
         return Answered(prediction)
 
-    def _send_in_turn(
+    def _send_within_budget(
         self, operation: str, method: str, path: str
     ) -> _Response | NotSent | NoAnswer:
-        """Send what is no create, within the budget."""
+        """Send a request that is no create, within the budget."""
         self._budget.wait_for_turn()
         with _timed(operation):
             response = self._send(method, path)
@@ -206,7 +206,7 @@ class ReplicateClient:
             # Written here, so that what cannot be written as JSON was surely not sent.
             content = None if body is None else _json(body)
         except (ValueError, TypeError, RecursionError) as error:
-            return NotSent(self._say(error))
+            return NotSent(self._message(error))
         headers = {"Content-Type": "application/json", **(headers or {})}
         self._deadline.start(ANSWER_SECONDS, send_by=send_by)
         try:
@@ -217,19 +217,21 @@ class ReplicateClient:
                     return NoAnswer(f"HTTP {response.status_code}, too long an answer")
                 return _Response(response.status_code, response.headers, body)
         except SendByPassedError as error:
-            return NotSent(self._say(error))
+            return NotSent(self._message(error))
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             # The same errors come of an answer: httpx reads where a redirect leads to.
             surely_not_sent = isinstance(error, NEVER_SENT) and not self._deadline.has_written
-            return NotSent(self._say(error)) if surely_not_sent else NoAnswer(self._say(error))
+            return (
+                NotSent(self._message(error)) if surely_not_sent else NoAnswer(self._message(error))
+            )
 
-    def _say(self, error: Exception) -> str:
+    def _message(self, error: Exception) -> str:
         return self._redact(f"{type(error).__name__}: {error}".rstrip(": "))
 
     def _rejection(self, response: _Response) -> Rejected:
         body = response.json()
         body = body if isinstance(body, dict) else {}
-        title, detail = (replies.words(body.get(name)) for name in ("title", "detail"))
+        title, detail = (replies.error_text(body.get(name)) for name in ("title", "detail"))
         return Rejected(
             response.status,
             self._redact(title),

@@ -78,7 +78,7 @@ class Reconciler:
         seed = claim.seed if self._is_marked else None
         surely = timedelta(seconds=SURELY_SECONDS)
         made = (requested_at - surely, requested_at + surely)
-        match matching.of_list(listed, claim.prompt, seed, known, made):
+        match matching.match_request(listed, claim.prompt, seed, known, made):
             case Found(prediction, others):
                 _report(claim, "found")
                 self._cancel(claim, others)
@@ -111,7 +111,7 @@ class Reconciler:
         listed = self._list(since, claim.unresolved_seconds_ago or 0.0)
         if not isinstance(listed, Listed):
             return PollFailed(f"Replicate's list cannot be read: {listed}")
-        found = matching.of_late_list(listed, claim.unresolved_seeds, self._known(listed))
+        found = matching.match_late(listed, claim.unresolved_seeds, self._known(listed))
         if found is None:
             return None
         _report(claim, "found")

@@ -31,7 +31,7 @@ RENEWALS_PER_LEASE = 3
 REPAIR_SECONDS = 30.0
 # A worker with a longer poll interval still sends this many heartbeats in the watchdog's time.
 BEATS_PER_WATCHDOG = 4
-# Beyond the author's prompt and the fallback, each as long as Replicate may take.
+# Beyond the author's prompt and the fallback, each as long as Replicate may take for it.
 SLOT_MARGIN_SECONDS = 60.0
 # What a slot may take to notice the shutdown: the rest of one poll of a prediction.
 HAND_OVER_SECONDS = 1.5
@@ -82,7 +82,7 @@ class Worker:
             self._grace_seconds = grace_seconds
 
     def run(self) -> None:
-        """Claim and generate until told to stop, then hand over what is left."""
+        """Claim and generate until told to stop, then hand over what is still at work."""
         tables = self._wait_for_tables()
         if tables is None:
             return
@@ -103,7 +103,7 @@ class Worker:
         self._hand_over(queue, slots)
 
     def _wait_for_tables(self) -> Tables | None:
-        """The tables, as soon as the database is there; None when told to stop before."""
+        """Return the tables, as soon as the database answers; None if told to stop before."""
         while not self._stopping:
             try:
                 with self._pool.connection() as connection:
@@ -191,7 +191,7 @@ class Worker:
                 self._gate.reset_idle()
 
     def _beat_unless_stuck(self, slots: Slots) -> None:
-        """No beat while a slot is past any deadline; waiting for the database has none."""
+        """Send a heartbeat unless a slot is past every deadline; the database has none."""
         allowed_seconds = 2 * (self._settings.cancel_after_seconds + OVERDUE_SECONDS)
         if slots.longest_seconds() < allowed_seconds + SLOT_MARGIN_SECONDS:
             self._beat()
@@ -225,7 +225,7 @@ class Worker:
 
     @property
     def _pause_seconds(self) -> float:
-        """As long as the poll interval, but never so long that the watchdog would bark."""
+        """Return the poll interval, or less, so that the watchdog hears of this worker in time."""
         watchdog_seconds = self._settings.watchdog_seconds / BEATS_PER_WATCHDOG
         return min(self._settings.poll_interval_seconds, watchdog_seconds)
 
@@ -235,30 +235,30 @@ class Worker:
             seconds = min(seconds, self._gate.next_seconds())
         if slots.tokens:
             seconds = min(seconds, self._renew_at - time.monotonic())
-        # What is overdue because the database is away is not tried without a pause.
+        # While the database is away, what is overdue is retried with a pause.
         return max(seconds, DATABASE_AGAIN_SECONDS if self._is_database_away else 0.0)
 
     def _drain(self, queue: Queue, slots: Slots) -> None:
-        """Let what is at work finish, as far as the grace goes."""
+        """Wait for the slots to finish, at most for the grace time."""
         log.info("worker.stopping", extra={"busy": len(slots.tokens)})
         began = time.monotonic()
-        while slots.tokens and (left := began + self._grace_seconds - time.monotonic()) > 0:
+        while slots.tokens and (remaining := began + self._grace_seconds - time.monotonic()) > 0:
             try:
                 self._renew(queue, slots)
             except AWAY as error:
                 self._report_database_away(error)
             self._beat()
-            self._wake.wait(min(left, self._sleep_seconds(slots)))
+            self._wake.wait(min(remaining, self._sleep_seconds(slots)))
 
     def _hand_over(self, queue: Queue, slots: Slots) -> None:
-        """Release what is left: its predictions are in the table, so the next worker adopts them.
+        """Release the leases of what is still at work: the next worker adopts it.
 
         A slot may still be in a request when the process ends; its lease is released all the same.
         """
         self._shutdown.set()
         deadline = time.monotonic() + HAND_OVER_SECONDS
-        while slots.tokens and (left := deadline - time.monotonic()) > 0:
-            self._wake.wait(left)
+        while slots.tokens and (remaining := deadline - time.monotonic()) > 0:
+            self._wake.wait(remaining)
         try:
             handed_over = queue.release()
         except AWAY as error:
