@@ -58,7 +58,7 @@ def work(settings: Settings) -> None:
     _tell_misspelt_settings()
     tls_context()
     _check_database(settings)
-    worker = Worker(settings, slot="worker", name=_unique_name())
+    worker = Worker(settings, role="worker", lease_name=_unique_name())
     _run_until_stopped(worker, [signal.SIGTERM, signal.SIGINT])
 
 
@@ -71,7 +71,7 @@ def _work_as_child(settings: Settings, listening: socket.socket, role: str, life
     listening.close()
     _configure_logs(settings, role)
     worker = Worker(
-        settings, slot=role, name=life.name, predecessor=life.predecessor, beat=life.beat
+        settings, role=role, lease_name=life.name, predecessor=life.predecessor, beat=life.beat
     )
     # Ctrl-C reaches the supervisor as well, which passes it on as SIGTERM.
     _run_until_stopped(worker, [signal.SIGTERM])

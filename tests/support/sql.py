@@ -10,7 +10,7 @@ from imagegen.database import STATUSES, Tables
 from imagegen.operator import enqueue, spend, status, tokens
 from imagegen.operator import retry as retries
 from imagegen.operator.enqueue_input import wishes
-from imagegen.queue import queue
+from imagegen.queue import Claim, queue
 from imagegen.queue import statements as queue_statements
 from imagegen.web import database_thread, snapshot
 from tests.support.json_outputs import made
@@ -44,7 +44,7 @@ def statements(tables: Tables) -> dict[str, str]:
     The names are those of the golden files. They stay, wherever the SQL is.
     """
     since = datetime(2026, 1, 1, tzinfo=UTC)
-    seen, claim = made(retries.Seen), made(queue.Claim)
+    seen, claim = made(retries.Seen), made(Claim)
     asked: dict[str, Question] = {
         "queue.record_request within a limit": lambda it: queue.Queue(
             it, tables, "w", lease_seconds=15, give_up_after_seconds=60, daily_limit=1
