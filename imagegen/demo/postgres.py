@@ -17,11 +17,7 @@ from urllib.parse import urlsplit
 import psycopg
 
 from imagegen import owned_folders
-from imagegen.demo.postgres_programs import (
-    EmbeddedPostgresError,
-    Programs,
-    find_package,
-)
+from imagegen.demo.postgres_programs import EmbeddedPostgresError, Programs, find_package
 
 USER = DATABASE = "imagegen"
 # Below the ports that Linux gives to outgoing connections (32768 and up): none of those can take
