@@ -53,7 +53,7 @@ def check_metrics_port(settings: Settings) -> Findings:
         try:
             workers = len(read_workers(host, port))
         except (NoSupervisorError, UnicodeError):  # the latter: no host has such a name
-            yield wrong("metrics", error.said, error.mend)
+            yield wrong("metrics", error.message, error.fix)
         else:
             counted = f"{workers} worker" if workers == 1 else f"{workers} workers"
             yield ok("metrics", f"a supervisor serves them on {where}, with {counted}")
@@ -63,19 +63,19 @@ def check_metrics_port(settings: Settings) -> Findings:
 
 def check_temporary_folder(settings: Settings) -> Findings:
     """Where the supervisor keeps its counts."""
-    mend = "export TMPDIR=…, a folder that can be written to"
+    fix = "export TMPDIR=…, a folder that can be written to"
     given, folder = os.environ.get("TMPDIR"), temporary_folder()
     if folder is None:
-        yield wrong("tmpdir", "no folder for temporary files can be written to", mend)
+        yield wrong("tmpdir", "no folder for temporary files can be written to", fix)
         return
     if given and not (Path(given).is_dir() and folder.samefile(given)):
-        yield wrong("tmpdir", f"TMPDIR, {given}, cannot be written to: {folder} is used", mend)
+        yield wrong("tmpdir", f"TMPDIR, {given}, cannot be written to: {folder} is used", fix)
         return
     free = shutil.disk_usage(folder).free
     needed = files.bytes_needed(settings.procs)
     if free < needed:
-        said = f"{folder} has {_told_bytes(free)} left, the metrics need {_told_bytes(needed)}"
-        yield wrong("tmpdir", said, f"make room in {folder}, or set TMPDIR")
+        message = f"{folder} has {_told_bytes(free)} left, the metrics need {_told_bytes(needed)}"
+        yield wrong("tmpdir", message, f"make room in {folder}, or set TMPDIR")
     else:
         yield ok("tmpdir", f"{folder} can be written to, {_told_bytes(free)} are free")
 
@@ -90,28 +90,28 @@ def check_images_folder(settings: Settings) -> Findings:
         tempfile.TemporaryFile(dir=folder).close()
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        mend = f"let this user write to it: chown {os.geteuid()} {folder}"
-        yield wrong("images", f"{folder} cannot be written to: {error.strerror}", mend)
+        fix = f"let this user write to it: chown {os.geteuid()} {folder}"
+        yield wrong("images", f"{folder} cannot be written to: {error.strerror}", fix)
         return
-    said, mend = f"{folder} has {_told_bytes(free)} left", f"make room in {folder}"
+    message, fix = f"{folder} has {_told_bytes(free)} left", f"make room in {folder}"
     if free < IMAGES_LEAST_BYTES:
-        yield wrong("images", said, mend)
+        yield wrong("images", message, fix)
     elif free < IMAGES_BYTES:
-        yield warning("images", said, mend)
+        yield warning("images", message, fix)
     else:
-        yield ok("images", said)
+        yield ok("images", message)
 
 
 def check_open_files(settings: Settings) -> Findings:
     """The limit of this shell; a service has its own."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = OTHER_FILES + FILES_PER_SLOT * settings.slots
-    said = f"a process may open {limit} files, a worker of {settings.slots} slots needs {needed}"
+    message = f"a process may open {limit} files, a worker of {settings.slots} slots needs {needed}"
     if limit != resource.RLIM_INFINITY and limit < needed:
-        mend = f"ulimit -n {needed}, or LimitNOFILE={needed} in the service"
-        yield wrong("files", said, mend)
+        fix = f"ulimit -n {needed}, or LimitNOFILE={needed} in the service"
+        yield wrong("files", message, fix)
     else:
-        yield ok("files", said)
+        yield ok("files", message)
 
 
 def check_time_zone(settings: Settings) -> Findings:

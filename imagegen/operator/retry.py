@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg.rows import class_row
 
-from imagegen.database import Connection, Tables, bounded
+from imagegen.database import Connection, Tables, statement_timeout
 from imagegen.failures import FAILURES, Billed, Kind
 from imagegen.operator.tokens import ENDED_WITH_KIND, NEWEST_KIND
 
@@ -55,7 +55,7 @@ class Choice:
 
 def choose_named(connection: Connection, token_ids: Collection[int], *, lost: bool) -> Choice:
     """What is to become of these tokens; `lost` says that images paid for are lost."""
-    with bounded(connection):
+    with statement_timeout(connection):
         cursor = connection.cursor(row_factory=class_row(Seen))
         seen = cursor.execute(SEEN + " WHERE t.token_id = ANY(%s)", [list(token_ids)]).fetchall()
     unknown = sorted(set(token_ids) - {token.token_id for token in seen})
@@ -81,7 +81,7 @@ def choose_failed(
 ) -> Choice:
     """All tokens that failed since then, with this kind of error where one is named."""
     sql = SEEN + FAILED_SINCE + ("" if error_kind is None else f" AND {ENDED_WITH_KIND}")
-    with bounded(connection):
+    with statement_timeout(connection):
         cursor = connection.cursor(row_factory=class_row(Seen))
         values = {"since": since, "error_kind": error_kind}
         return Choice(cursor.execute(tables.fill(sql), values).fetchall())
@@ -90,7 +90,7 @@ def choose_failed(
 def retry(connection: Connection, tables: Tables, seen: Sequence[Seen]) -> Iterator[int]:
     """New attempts for those of these tokens that still look as they were seen, for all of them
     or for none; yields how many, step by step. It is done after the last step."""
-    with bounded(connection, STEP_SECONDS):
+    with statement_timeout(connection, STEP_SECONDS):
         for start in range(0, len(seen), STEP):
             step = seen[start : start + STEP]
             values: dict[str, Any] = {

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from psycopg.rows import class_row
 
-from imagegen.database import Connection, bounded
+from imagegen.database import Connection, statement_timeout
 from imagegen.failures import Billed, Kind, kinds_billed
 
 PRICES = "https://replicate.com/pricing"
@@ -34,7 +34,7 @@ def read_spend(connection: Connection, since: datetime) -> list[Line]:
         "perhaps": kinds_billed(Billed.PERHAPS),
         "unresolved": Kind.UNRESOLVED,
     }
-    with bounded(connection):
+    with statement_timeout(connection):
         return connection.cursor(row_factory=class_row(Line)).execute(SPEND, values).fetchall()
 
 

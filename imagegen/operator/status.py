@@ -8,7 +8,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 from psycopg.rows import kwargs_row
 
-from imagegen.database import STATUSES, Connection, Tables, bounded
+from imagegen.database import STATUSES, Connection, Tables, statement_timeout
 from imagegen.operator.tokens import age_seconds
 
 # While the database is away, the exporter finds that out first: it waits 5 s for it.
@@ -60,7 +60,7 @@ QUEUE = f"""
 
 def read_queue(connection: Connection, tables: Tables) -> QueueFigures:
     """The queue now. Raises one of database.AWAY."""
-    with bounded(connection):
+    with statement_timeout(connection):
         cursor = connection.cursor(row_factory=kwargs_row(_queue))
         found = cursor.execute(tables.fill(QUEUE)).fetchone()
     assert found is not None  # noqa: S101 (an aggregate has a row)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from psycopg.rows import class_row
 
-from imagegen.database import Connection, Tables, bounded
+from imagegen.database import Connection, Tables, statement_timeout
 
 # A token that Replicate refused for a day has more generations than anybody reads.
 GENERATIONS_SHOWN = 200
@@ -109,7 +109,7 @@ def list_tokens(
         "limit": limit,
     }
     sql = TOKENS + f" FROM {rows} t LEFT JOIN authors a ON a.id = t.author_id" + NEWEST_FIRST
-    with bounded(connection):
+    with statement_timeout(connection):
         cursor = connection.cursor(row_factory=class_row(Token))
         return cursor.execute(tables.fill(sql), values).fetchall()
 
@@ -119,7 +119,7 @@ def _with_status(connection: Connection, tables: Tables, statuses: Collection[st
     are the user's own."""
     if tables.labels.keys() >= set(statuses):
         return f"t.status IN ({', '.join(tables.labels[name] for name in statuses)})"
-    with bounded(connection):
+    with statement_timeout(connection):
         there = {status for (status,) in connection.execute(STATUSES_THERE)} | tables.labels.keys()
     if unknown := sorted(set(statuses) - there):
         raise UnknownStatusError(f"one of {', '.join(sorted(there))}, not {unknown[0]!r}")
@@ -129,7 +129,7 @@ def _with_status(connection: Connection, tables: Tables, statuses: Collection[st
 def read_story(connection: Connection, tables: Tables, token_id: int) -> Story:
     """All that is known of a token. The ledger outlives a token that was deleted."""
     one = " FROM tokens_s0 t LEFT JOIN authors a ON a.id = t.author_id WHERE t.token_id = %s"
-    with bounded(connection):
+    with statement_timeout(connection):
         tokens = connection.cursor(row_factory=class_row(Token))
         token = tokens.execute(tables.fill(TOKENS + one), [token_id]).fetchone()
         generations = connection.cursor(row_factory=class_row(Generation))

@@ -55,7 +55,7 @@ def stand_ins() -> dict[str, object]:
         "imagegen.database.check_revision": "0001",
         "imagegen.database.current_revision": "0001",
         "imagegen.database.read_tables": tables,
-        "imagegen.database.encoding.drawback": None,
+        "imagegen.database.preflight.problems": [],
         "imagegen.database.migrations.upgrade": "0001",
         "imagegen.database.migrations.downgrade": "0001",
         "imagegen.operator.status.read_queue": queue,
