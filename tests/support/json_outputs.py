@@ -65,7 +65,7 @@ def stand_ins() -> dict[str, object]:
         "imagegen.operator.retry.plan_named": retries.RetryPlan([made(retries.TokenSnapshot)]),
         "imagegen.operator.retry.retry": [1],
         "imagegen.operator.spend.read_spend": [made(spend.SpendRow), made(spend.SpendRow)],
-        "imagegen.operator.enqueue.enqueue": [[made(enqueue.Made)]],
+        "imagegen.operator.enqueue.enqueue": [[made(enqueue.EnqueuedToken)]],
         "imagegen.doctor.examine": [made(Finding, level=level) for level in Level],
     }
     return answers

@@ -9,7 +9,7 @@ from typing import Any, Self
 from imagegen.database import STATUSES, Tables
 from imagegen.operator import enqueue, spend, status, tokens
 from imagegen.operator import retry as retries
-from imagegen.operator.enqueue_input import wishes
+from imagegen.operator.enqueue_input import from_arguments
 from imagegen.queue import queue
 from imagegen.queue import statements as queue_statements
 from imagegen.web import database_thread, snapshot
@@ -69,7 +69,9 @@ def statements(tables: Tables) -> dict[str, str]:
         "retry.failed of a kind": lambda it: retries.plan_failed(it, tables, since, "transient"),
         "retry.retry": lambda it: list(retries.retry(it, tables, [seen])),
         "spend.spend": lambda it: spend.read_spend(it, since),
-        "enqueue.enqueue": lambda it: list(enqueue.enqueue(it, tables, wishes(["A"], "0xA", 1))),
+        "enqueue.enqueue": lambda it: list(
+            enqueue.enqueue(it, tables, from_arguments(["A"], "0xA", 1))
+        ),
     }  # fmt: skip
     of_queue = {"briefly": queue.BRIEFLY} | queue_statements(tables)
     return {f"queue.{name}": sql for name, sql in of_queue.items()} | {
