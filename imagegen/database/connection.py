@@ -41,12 +41,12 @@ Pool = ConnectionPool[Connection]
 
 
 def connect(url: str, application_name: str = "imagegen") -> Connection:
-    """A connection in autocommit, its session in UTC. Raises psycopg.OperationalError."""
+    """Return a connection in autocommit, in UTC. Raises psycopg.OperationalError."""
     return psycopg.connect(url, **_arguments(application_name))
 
 
 def open_pool(url: str, max_size: int, application_name: str) -> Pool:
-    """A pool that connects by itself, in the background, whenever the database is there."""
+    """Return a pool that connects in the background, as soon as the database is there."""
     return ConnectionPool(
         url,
         kwargs=_arguments(application_name),
@@ -62,7 +62,10 @@ def open_pool(url: str, max_size: int, application_name: str) -> Pool:
 
 
 def why_away(url: str, error: Exception) -> str:
-    """In one line, why a statement failed; a pool's timeout does not tell, so that is tried."""
+    """Return in one line why a statement failed.
+
+    A pool's timeout does not say why, so one connection is tried.
+    """
     if isinstance(error, PoolTimeout):
         try:
             connect(url).close()
@@ -100,7 +103,9 @@ def statement_timeout(connection: Connection, seconds: int = QUERY_SECONDS) -> I
 
 
 def is_pooled(connection: Connection) -> bool:
-    """Whether a pooler such as PgBouncer stands between: it hands out process ids of its own, and
-    in transaction mode it loses LISTEN after the statement."""
+    """Return whether the connection goes through a pooler such as PgBouncer.
+
+    A pooler hands out process ids of its own. In transaction mode it loses LISTEN.
+    """
     row = connection.execute("SELECT pg_backend_pid()").fetchone()
     return row is not None and row[0] != connection.info.backend_pid

@@ -1,4 +1,4 @@
-"""The database: whether it is there, as imagegen needs it, and lets imagegen work."""
+"""Checks that the database is there, as imagegen needs it, and lets imagegen work."""
 
 import time
 from collections import defaultdict
@@ -39,7 +39,7 @@ FIXES = {
 
 
 def check_database(settings: Settings) -> Findings:
-    """From the connection up to the statements of the queue."""
+    """Check everything from the connection to the statements of the queue."""
     began = time.monotonic()
     try:
         connection = database.connect(settings.database_url, "imagegen doctor")

@@ -1,4 +1,4 @@
-"""The model at Replicate: whether it is there, and takes the inputs that it will be sent."""
+"""Checks that the model is there, and that it takes the inputs that imagegen sends."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,15 +22,15 @@ TYPES: dict[str, tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class Input:
-    """What the model says of one of its inputs; what it does not say is None."""
+    """One input of a model, as its schema describes it; None is not described."""
 
     type: str | None = None
     choices: tuple[Any, ...] | None = None
     least: float | None = None
     most: float | None = None
 
-    def against(self, value: object) -> str | None:
-        """What this input must be, where the value is not that."""
+    def violation(self, value: object) -> str | None:
+        """Return what this input must be, if the value is not that."""
         if self.choices is not None and value not in self.choices:
             return f"one of {', '.join(map(str, self.choices))}"
         allowed = TYPES.get(self.type or "")
@@ -47,14 +47,14 @@ class Input:
 
 @dataclass(frozen=True)
 class Inputs:
-    """All inputs of a model, and which it cannot do without."""
+    """All inputs of a model, and the names of those that it needs."""
 
     by_name: Mapping[str, Input]
     required: frozenset[str]
 
 
 def check_model(settings: Settings) -> Findings:
-    """The model, its version where one is named, then its inputs."""
+    """Check the model, its version if one is named, then its inputs."""
     name, _, version = settings.model.partition(":")
     if facts.VERSION_ID.fullmatch(name):
         message = "not checked: Replicate tells nothing of a version without its model"
@@ -63,7 +63,7 @@ def check_model(settings: Settings) -> Findings:
     path = f"/v1/models/{quote(name)}"
     try:
         account = judge_account(ask(settings, ACCOUNT_PATH))
-        if account.level is not Level.OK:  # what it says of models would mean nothing
+        if account.level is not Level.OK:  # then what it says of models means nothing
             yield warning("model", f"not checked: {account.message}")
             return
         model = ask(settings, path)
@@ -93,7 +93,7 @@ def check_model(settings: Settings) -> Findings:
 
 
 def judge(inputs: Inputs, model_input: Mapping[str, Any], marker: str | None) -> Findings:
-    """What the model has against the inputs that imagegen sends."""
+    """Compare the inputs that imagegen sends with the model's."""
     problems = list(_problems(inputs, model_input, marker))
     yield from problems
     if not problems:
@@ -110,7 +110,7 @@ def _problems(inputs: Inputs, model_input: Mapping[str, Any], marker: str | None
         other = next((name for name in known if "seed" in name), "none")
         fix = f"IMAGEGEN_MARKER_INPUT={other}"
         yield wrong("inputs", f"the model has no input {marker} to know a prediction by", fix)
-    elif marker and (must := known[marker].against(facts.LARGEST_SEED)):
+    elif marker and (must := known[marker].violation(facts.LARGEST_SEED)):
         message = (
             f"{marker} must be {must}, but imagegen puts numbers up to {facts.LARGEST_SEED} there"
         )
@@ -120,7 +120,7 @@ def _problems(inputs: Inputs, model_input: Mapping[str, Any], marker: str | None
             others = ", ".join(sorted(known.keys() - {"prompt", marker}))
             fix = f"IMAGEGEN_MODEL_INPUT may have {others or 'nothing'}"
             yield wrong("inputs", f"the model has no input {name}", fix)
-        elif must := known[name].against(value):
+        elif must := known[name].violation(value):
             message = f"{name} must be {must}, not {value!r}"
             yield wrong("inputs", message, "put it right in IMAGEGEN_MODEL_INPUT")
     for name in sorted(inputs.required - {"prompt", marker} - model_input.keys()):
@@ -128,7 +128,7 @@ def _problems(inputs: Inputs, model_input: Mapping[str, Any], marker: str | None
 
 
 def parse_inputs(schema: object) -> Inputs | None:
-    """The inputs in a version's openapi_schema; None where there are none to be found."""
+    """Return the inputs in a version's openapi_schema; None if it has none."""
     schemas = _object(_object(_object(schema).get("components")).get("schemas"))
     described = _object(schemas.get("Input"))
     properties, required = _object(described.get("properties")), described.get("required")
@@ -141,7 +141,7 @@ def parse_inputs(schema: object) -> Inputs | None:
 
 
 def _input(rule: dict[str, Any], schemas: dict[str, Any]) -> Input:
-    """A choice is described elsewhere: `allOf` holds a `$ref` to it."""
+    """Return an input. Its choices are described elsewhere: `allOf` holds a `$ref` to them."""
     parts = [rule]
     if isinstance(all_of := rule.get("allOf"), list):
         parts += [_object(part) for part in all_of]

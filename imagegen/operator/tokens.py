@@ -8,7 +8,7 @@ from psycopg.rows import class_row
 
 from imagegen.database import Connection, Tables, sql, statement_timeout
 
-# A token that Replicate refused for a day has more generations than anybody reads.
+# A token that Replicate refused for a day has thousands of generations.
 GENERATIONS_SHOWN = 200
 SQL = sql.load("imagegen.operator", "tokens.sql")
 
