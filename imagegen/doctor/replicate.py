@@ -16,7 +16,14 @@ import httpx
 from imagegen.config import LOOPBACK, Settings
 from imagegen.doctor.report import NTP, Finding, Findings, Level, ok, warning, wrong
 from imagegen.errors import CannotStartError
-from imagegen.replicate import Deadline, facts, sent_at, tls_context
+from imagegen.replicate import (
+    Deadline,
+    TooLongError,
+    facts,
+    read_capped,
+    sent_at,
+    tls_context,
+)
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 5.0
@@ -141,16 +148,14 @@ def ask(settings: Settings, path: str) -> Answer:
     deadline.start(ANSWER_SECONDS)
     headers = {"Authorization": f"Bearer {settings.replicate_api_token}"}
     timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
-    content = bytearray()
     try:
         with (
             httpx.Client(transport=deadline.transport(tls_context()), timeout=timeout) as client,
             client.stream("GET", settings.replicate_base_url + path, headers=headers) as response,
         ):
-            for chunk in response.iter_bytes():
-                content += chunk
-                if len(content) > ANSWER_BYTES:
-                    raise NoAnswerError("it goes on for ever")
+            content = read_capped(response, ANSWER_BYTES)
+    except TooLongError:
+        raise NoAnswerError("it goes on for ever") from None
     except CannotStartError as error:
         raise NoAnswerError(error.message) from None
     except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
