@@ -9,7 +9,6 @@ that the API has and the SDK does not know. What comes back is a plain value, ne
 import encodings.idna  # noqa: F401
 import json
 import math
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from replicate.client import Client
 
 from imagegen.metrics import definitions as metrics
 from imagegen.redaction import Redactor
-from imagegen.replicate import replies
+from imagegen.replicate import facts, replies
 from imagegen.replicate.http import Deadline, SendByPassedError, TooLongError, read_capped
 from imagegen.replicate.replies import (
     Answered,
@@ -61,8 +60,6 @@ NEVER_SENT = (
     httpx.InvalidURL,
     UnicodeError,  # a host that is no name
 )
-
-VERSION_ONLY = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -115,7 +112,7 @@ class ReplicateClient:
     def create(self, model: str, inputs: dict[str, Any], *, send_by: float = math.inf) -> Reply:
         """Ask for a prediction: one POST, never repeated, whatever happens to it. After
         `send_by`, a monotonic time, it is not sent."""
-        if ":" in model or VERSION_ONLY.fullmatch(model):
+        if ":" in model or facts.VERSION_ID.fullmatch(model):
             path, body = "/v1/predictions", {"version": model.partition(":")[2] or model}
         else:
             path, body = f"/v1/models/{quote(model)}/predictions", {}

@@ -26,6 +26,7 @@ from imagegen.replicate import (
     Reply,
     Running,
     Succeeded,
+    facts,
     outcomes,
 )
 from imagegen.worker import crash_points
@@ -46,10 +47,6 @@ OVERDUE_SECONDS = 60.0
 FAILED_POLLS_IN_A_ROW = 3
 # A prediction may be unknown to GET for a while after its creation.
 MISSING_SECONDS = 60.0
-# Replicate deletes an image an hour after it was made: its URL may outlive it.
-EXPIRED_SECONDS = 3600.0
-# The longest that Replicate lets anything run: what it still shows then has been forgotten there.
-LONGEST_PREDICTION_SECONDS = 1800.0
 
 WITHDRAWN = TurnedAway(
     Refused(Reason.WITHDRAWN, "the token no longer waits for an image"), Delay(0.0)
@@ -218,7 +215,7 @@ class GenerationRunner:
             age_seconds = (claim.requested_seconds_ago or 0.0) + now - started
             failed_polls = self._count_failed_polls(claim, outcome, failed_polls)
             match outcome:
-                case Succeeded() if age_seconds > EXPIRED_SECONDS + self._overdue_seconds:
+                case Succeeded() if age_seconds > facts.RETENTION_SECONDS + self._overdue_seconds:
                     return claim, EXPIRED
                 case Succeeded():
                     self._gate.record_completed()
@@ -271,7 +268,8 @@ class GenerationRunner:
         match self._outcome(self._client.cancel(prediction_id)):
             case Succeeded() | Failed() as ended:
                 return ended
-            case Running() if age_seconds > LONGEST_PREDICTION_SECONDS + OVERDUE_SECONDS:
+            # What it still shows as running then has been forgotten there.
+            case Running() if age_seconds > facts.LONGEST_PREDICTION_SECONDS + OVERDUE_SECONDS:
                 return ENDLESS
             case PollFailed(message):
                 return _poll_later(f"it cannot be cancelled: {message}", age_seconds)

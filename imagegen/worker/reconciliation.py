@@ -26,14 +26,13 @@ from imagegen.replicate import (
     Refused,
     Rejected,
     ReplicateClient,
+    facts,
     matching,
 )
 from imagegen.worker.database_retry import DatabaseRetry
 from imagegen.worker.endings import Delay, Ending, Postponed, TurnedAway, Until
 from imagegen.worker.settlement import log_fields
 
-# Replicate's clock and PostgreSQL's differ; in a wider list the seed still finds the right one.
-CLOCK_SLACK_SECONDS = 120.0
 # By Replicate's own clock less is enough, so that it widens the list only if they differ by more.
 OWN_CLOCK_SLACK_SECONDS = 60.0
 # A prediction made this long before or after the request is another's, however the clocks differ.
@@ -126,7 +125,7 @@ class Reconciler:
     def _list(self, since: datetime, seconds_ago: float) -> Listed | Rejected | NotSent | NoAnswer:
         """Return what was made since then, by either clock."""
         return self._client.list(
-            since - timedelta(seconds=CLOCK_SLACK_SECONDS),
+            since - timedelta(seconds=facts.CLOCK_SLACK_SECONDS),
             last_seconds=seconds_ago + OWN_CLOCK_SLACK_SECONDS,
         )
 
