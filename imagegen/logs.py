@@ -38,7 +38,7 @@ class _Redacting(logging.Formatter):
         shown.msg, shown.args, shown.levelname = message, (), record.levelname.lower()
         shown.exc_info, shown.exc_text = None, trace and self._redact(trace)
         shown.stack_info = record.stack_info and self._redact(record.stack_info)
-        vars(shown).update({k: self._redacted(value) for k, value in fields_of(record).items()})
+        vars(shown).update({k: self._redacted(value) for k, value in _fields_of(record).items()})
         return super().format(shown)
 
     def _redacted(self, value: object) -> object:
@@ -79,14 +79,14 @@ class TextLines(_Redacting):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
         level = [f"[{record.levelname}]"] if record.levelno >= logging.WARNING else []
-        fields = [f"{name}={_in_one_line(value)}" for name, value in fields_of(record).items()]
+        fields = [f"{name}={_in_one_line(value)}" for name, value in _fields_of(record).items()]
         return " ".join([super().formatMessage(record), *level, *fields])
 
     def format(self, record: logging.LogRecord) -> str:
         return _printable(super().format(record))
 
 
-def fields_of(record: logging.LogRecord) -> dict[str, object]:
+def _fields_of(record: logging.LogRecord) -> dict[str, object]:
     return {name: value for name, value in vars(record).items() if name not in STANDARD}
 
 
