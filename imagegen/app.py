@@ -25,11 +25,11 @@ from imagegen.worker import Worker
 def supervise(settings: Settings) -> int:
     """Run the exporter and the workers until told to stop, and return the exit code.
 
-    All mistakes are found before the first fork. Raises CannotStartError,
+    Everything that can be wrong is found before the first fork. Raises CannotStartError,
     database.NotMigratedError or one of database.AWAY.
     """
     _configure_logs(settings, "supervisor")
-    _warn_of_unknown_settings()
+    _warn_of_unknown_variables()
     _check_database(settings)
     tls_context()  # made once: the workers inherit it
     listening = listen(settings.metrics_host, settings.metrics_port)
@@ -54,7 +54,7 @@ def work(settings: Settings) -> None:
     """Run one worker in the foreground, without a supervisor or an exporter."""
     settings = replace(settings, procs=1)  # it has the account's rates to itself
     _configure_logs(settings, "worker")
-    _warn_of_unknown_settings()
+    _warn_of_unknown_variables()
     tls_context()
     _check_database(settings)
     worker = Worker(settings, slot="worker", name=_unique_name())
@@ -101,7 +101,7 @@ def _configure_logs(settings: Settings, worker: str) -> None:
     logs.configure(settings.log_format, settings.log_level, settings.secrets, worker)
 
 
-def _warn_of_unknown_settings() -> None:
+def _warn_of_unknown_variables() -> None:
     for line in misspelt(os.environ):
         log.warning("setting.unknown", extra={"error": line})
 
