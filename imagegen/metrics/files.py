@@ -68,7 +68,7 @@ def share(workers: int) -> Path:
     global _lock  # noqa: PLW0603 (held until the last process of this supervisor is gone)
     if DEFINITIONS in sys.modules:
         raise RuntimeError(f"{DEFINITIONS} was imported before its metrics had a folder")
-    remove_stale()
+    remove_abandoned()
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     # Locked before it has the name that others look for.
     _lock = (folder / f".{LOCK}").open("wb")
@@ -144,8 +144,8 @@ def remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def remove_stale() -> None:
-    """Remove the folders of supervisors that were killed: nothing holds their locks."""
+def remove_abandoned() -> None:
+    """Remove the folders of supervisors that were killed: nobody holds their lock any more."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         if lock := _try_lock(folder):
             remove(folder)
