@@ -13,7 +13,7 @@ from types import FrameType
 
 from imagegen import database, logs
 from imagegen.config import Settings, misspelt
-from imagegen.database import encoding, preflight
+from imagegen.database import preflight
 from imagegen.errors import CONFIGURATION, CannotStartError
 from imagegen.logs import log
 from imagegen.replicate import tls_context
@@ -25,8 +25,8 @@ from imagegen.worker import Worker
 def supervise(settings: Settings) -> int:
     """Run the exporter and the workers until told to stop, and return the exit code.
 
-    Everything that can be wrong is found before the first fork. Raises CannotStartError,
-    database.NotMigratedError or one of database.AWAY.
+    Everything that can be wrong is found before the first fork. Raises CannotStartError or one of
+    database.AWAY.
     """
     _configure_logs(settings, "supervisor")
     _warn_of_unknown_variables()
@@ -57,7 +57,7 @@ def work(settings: Settings) -> None:
     _warn_of_unknown_variables()
     tls_context()
     _check_database(settings)
-    worker = Worker(settings, slot="worker", name=_unique_name())
+    worker = Worker(settings, role="worker", lease_name=_unique_name())
     _run_until_stopped(worker, [signal.SIGTERM, signal.SIGINT])
 
 
@@ -71,8 +71,8 @@ def _work_as_child(settings: Settings, listening: socket.socket, context: ChildC
     _configure_logs(settings, context.role)
     worker = Worker(
         settings,
-        slot=context.role,
-        name=context.name,
+        role=context.role,
+        lease_name=context.name,
         predecessor=context.predecessor,
         beat=context.heartbeat,
     )
@@ -107,18 +107,19 @@ def _warn_of_unknown_variables() -> None:
 
 
 def _check_database(settings: Settings) -> None:
+    """Log what is wrong with the database. Raises CannotStartError, or one of database.AWAY."""
     with database.connect(settings.database_url) as connection:
-        if lacking := preflight.lacking(connection):
-            said = "; ".join(str(each) for each in lacking)
-            raise CannotStartError(said, " ".join(each.grant for each in lacking))
-        database.check_revision(connection)
-        database.read_tables(connection)
-        if drawback := encoding.drawback(connection):
-            log.warning("database.encoding", extra={"drawback": drawback, "mend": encoding.MEND})
-        for variable, prompt in settings.fixed_prompts.items():
-            if encoding.lacks_characters_of(connection, prompt):
-                said = f"the database lacks characters of {variable}, {prompt!r}"
-                raise CannotStartError(said, "write it without them")
+        found = preflight.problems(connection, settings.fixed_prompts)
+    for problem in found:
+        if not problem.prevents_start:
+            log.warning(
+                "database.encoding", extra={"drawback": problem.message, "mend": problem.fix}
+            )
+    wrong = [problem for problem in found if problem.prevents_start]
+    # Later ones often come from the first: no revision can be read without privileges.
+    if first := [problem for problem in wrong if problem.check == wrong[0].check]:
+        message = "; ".join(problem.message for problem in first)
+        raise CannotStartError(message, " ".join(dict.fromkeys(each.fix for each in first)))
 
 
 def _unique_name() -> str:

@@ -1,12 +1,17 @@
 """Errors and exit codes that several packages share."""
 
-CONFIGURATION = 78  # exit code EX_CONFIG of sysexits.h: nobody need try again before it is mended
+OK, FAILED, USAGE = 0, 1, 2
+CONFIGURATION = 78  # EX_CONFIG of sysexits.h: starting again fails until a setting is changed
 
 
-class CannotStartError(Exception):
-    """Something that the program needs is not there; the message names it and the mend."""
+class ImagegenError(Exception):
+    """An error that a command prints in one line: what is wrong, and the fix if one is known."""
 
-    def __init__(self, said: str, mend: str) -> None:
-        super().__init__(f"{said}: {mend}")
-        self.said = said
-        self.mend = mend
+    def __init__(self, message: str, fix: str = "") -> None:
+        super().__init__(f"{message}: {fix}" if fix else message)
+        self.message = message
+        self.fix = fix
+
+
+class CannotStartError(ImagegenError):
+    """Something that the program needs is missing or cannot be used."""

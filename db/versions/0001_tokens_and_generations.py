@@ -9,7 +9,7 @@ from typing import Any
 from alembic import op
 
 from imagegen.database import NOTIFY_CHANNEL, read_tables
-from imagegen.database.migrations import MADE_HERE
+from imagegen.database.migrations import OWNERSHIP_COMMENT
 
 revision = "0001"
 down_revision = None
@@ -80,11 +80,11 @@ def upgrade() -> None:
     for table, definition in {"authors": AUTHORS, "tokens_s0": TOKENS}.items():
         if not _exists(table):
             op.execute(definition)
-            op.execute(f"COMMENT ON TABLE {table} IS '{MADE_HERE}'")
+            op.execute(f"COMMENT ON TABLE {table} IS '{OWNERSHIP_COMMENT}'")
     for column, definition in TOKEN_COLUMNS.items():
         if column not in _columns():
             op.execute(f"ALTER TABLE tokens_s0 ADD COLUMN {column} {definition}")
-            op.execute(f"COMMENT ON COLUMN tokens_s0.{column} IS '{MADE_HERE}'")
+            op.execute(f"COMMENT ON COLUMN tokens_s0.{column} IS '{OWNERSHIP_COMMENT}'")
     op.execute(GENERATIONS)
     op.execute(
         "CREATE UNIQUE INDEX generations_one_open ON generations (token_id) WHERE state = 'open'"
@@ -115,10 +115,13 @@ def downgrade() -> None:
     op.execute("DROP INDEX imagegen_tokens_detected, imagegen_tokens_generating")
     op.execute("DROP TABLE generations")
     for column, comment in _columns().items():
-        if column in TOKEN_COLUMNS and comment == MADE_HERE:
+        if column in TOKEN_COLUMNS and comment == OWNERSHIP_COMMENT:
             op.execute(f"ALTER TABLE tokens_s0 DROP COLUMN {column}")
     for table in ("tokens_s0", "authors"):
-        if _query(f"SELECT obj_description('{table}'::regclass, 'pg_class')")[0][0] == MADE_HERE:
+        if (
+            _query(f"SELECT obj_description('{table}'::regclass, 'pg_class')")[0][0]
+            == OWNERSHIP_COMMENT
+        ):
             op.execute(f"DROP TABLE {table}")
 
 

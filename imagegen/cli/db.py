@@ -44,16 +44,17 @@ def upgrade(revision: str, *, as_json: bool, **options: str | None) -> None:
     url = load_database_url(options)
     with told_in_one_line(url), waiting():
         from imagegen import database  # noqa: PLC0415
-        from imagegen.database import encoding, migrations  # noqa: PLC0415
+        from imagegen.database import migrations, preflight  # noqa: PLC0415
 
         try:
             now = migrations.upgrade(url, revision)
         except migrations.SchemaError as error:
             raise failed(f"not migrated: {error}") from None
         with database.connect(url) as connection:
-            drawback = encoding.drawback(connection)
-    if drawback:
-        click.echo(f"imagegen: {drawback}: {encoding.MEND}", err=True)
+            found = preflight.problems(connection, {})
+    for problem in found:
+        if not problem.prevents_start:
+            click.echo(f"imagegen: {problem}", err=True)
     _tell(now, f"the database is at revision {now or 'none'}", as_json=as_json)
 
 

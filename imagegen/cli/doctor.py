@@ -34,12 +34,13 @@ def doctor(*, as_json: bool, **options: str | None) -> None:
     for finding in examine(os.environ, options, lambda check: line.show(f"waiting for {check}")):
         line.wipe()
         levels[finding.level] += 1
-        found.append(vars(finding))
+        said = {"said": finding.message, "mend": finding.fix}
+        found.append({"level": finding.level, "check": finding.check, **said})
         if not as_json:
             level = click.style(f"{finding.level:<8}", fg=COLOURS[finding.level])
-            click.echo(f"{level} {finding.check:<{CHECK_WIDTH}} {harmless(finding.said)}")
-            if finding.mend:
-                click.echo(f"{'':{CHECK_WIDTH + 10}}{harmless(finding.mend)}")
+            click.echo(f"{level} {finding.check:<{CHECK_WIDTH}} {harmless(finding.message)}")
+            if finding.fix:
+                click.echo(f"{'':{CHECK_WIDTH + 10}}{harmless(finding.fix)}")
     if as_json:
         click.echo(json.dumps({"findings": found, **levels}, indent=2))
     else:

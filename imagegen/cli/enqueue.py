@@ -57,11 +57,11 @@ def enqueue(
 
         try:
             content = csv_file.read() if csv_file else None
-            wanted = enqueue_input.wishes(prompts, author, count)
+            wanted = enqueue_input.from_arguments(prompts, author, count)
             with connected(url, "imagegen enqueue") as (connection, tables):
                 if content is not None:
                     largest = enqueue.largest_token_id(connection)
-                    wanted = enqueue_input.read_csv(content, count, largest)
+                    wanted = enqueue_input.from_csv(content, count, largest)
                 steps = enqueue.enqueue(connection, tables, wanted)
                 made = [each for step in shown(steps, len(wanted), len) for each in step]
         except enqueue_input.EnqueueError as error:

@@ -15,7 +15,7 @@ from imagegen.cli.times import past_moment
 from imagegen.config import read
 
 if TYPE_CHECKING:
-    from imagegen.operator.spend import Line
+    from imagegen.operator.spend import SpendRow
 
 COLUMNS = [
     Column("day"),
@@ -69,7 +69,7 @@ def spend(*, since: datetime, as_json: bool, **options: str | None) -> None:
         )
 
 
-def _print_table(lines: "list[Line]", since: datetime, price: Decimal | None) -> None:
+def _print_table(lines: "list[SpendRow]", since: datetime, price: Decimal | None) -> None:
     if len(lines) == 1:
         click.echo(f"Replicate accepted nothing since {since:%Y-%m-%d %H:%M} UTC")
         return
@@ -79,7 +79,7 @@ def _print_table(lines: "list[Line]", since: datetime, price: Decimal | None) ->
         click.echo(shown)
 
 
-def _row(line: "Line", price: Decimal | None, width: int | None) -> list[str]:
+def _row(line: "SpendRow", price: Decimal | None, width: int | None) -> list[str]:
     model = line.model or ""
     row = [
         line.day.isoformat() if line.day else "total",
@@ -101,7 +101,7 @@ def _perhaps(sure: Decimal, perhaps: Decimal) -> str:
     return f"{sure:f} + {perhaps:f}?" if sure else f"{perhaps:f}?"
 
 
-def _as_json(lines: "list[Line]", since: datetime, price: Decimal | None) -> dict[str, Any]:
+def _as_json(lines: "list[SpendRow]", since: datetime, price: Decimal | None) -> dict[str, Any]:
     *days, total = [_object(line, price) for line in lines]
     for name in ("day", "model", "outcome"):
         del total[name]
@@ -113,7 +113,7 @@ def _as_json(lines: "list[Line]", since: datetime, price: Decimal | None) -> dic
     }
 
 
-def _object(line: "Line", price: Decimal | None) -> dict[str, Any]:
+def _object(line: "SpendRow", price: Decimal | None) -> dict[str, Any]:
     shown = vars(line) | {"day": line.day and line.day.isoformat()}
     if price is not None:
         shown["usd"] = float(line.images_billed * price)

@@ -26,7 +26,7 @@ from imagegen.failures import Kind, Reason
 
 if TYPE_CHECKING:
     from imagegen.database import Connection, Tables
-    from imagegen.operator.tokens import Generation, Story, Token
+    from imagegen.operator.tokens import Generation, Token, TokenHistory
 
 TOKEN_ID = click.IntRange(0, 2**63 - 1)  # a bigint, as the column of an adopted table may be
 ERROR_KIND = click.Choice([each.value for each in (*Kind, *Reason)])
@@ -144,26 +144,28 @@ def show(*, token_id: int, as_json: bool, **options: str | None) -> None:
     Example: imagegen tokens show 42
     """
     with _connected(options) as (connection, tables), waiting():
-        from imagegen.operator.tokens import read_story  # noqa: PLC0415
+        from imagegen.operator.tokens import read_history  # noqa: PLC0415
 
-        story = read_story(connection, tables, token_id)
-    if not story.token and not story.generations:
+        history = read_history(connection, tables, token_id)
+    if not history.token and not history.generations:
         raise failed(f"there is no token {token_id}")
     if as_json:
-        click.echo(json.dumps(asdict(story), indent=2))
+        shown = asdict(history)
+        shown["generations_left_out"] = shown.pop("is_truncated")
+        click.echo(json.dumps(shown, indent=2))
     else:
-        _tell(token_id, story)
+        _tell(token_id, history)
 
 
-def _tell(token_id: int, story: "Story") -> None:
+def _tell(token_id: int, history: "TokenHistory") -> None:
     click.secho(f"token {token_id}", bold=True)
-    if story.token:
-        _tell_token(story.token)
+    if history.token:
+        _tell_token(history.token)
     else:
         click.echo("  is not in tokens_s0 any more")
-    if story.generations_left_out:
-        click.echo(f"\nonly the newest {len(story.generations)} generations follow")
-    for generation in story.generations:
+    if history.is_truncated:
+        click.echo(f"\nonly the newest {len(history.generations)} generations follow")
+    for generation in history.generations:
         _tell_generation(generation)
 
 
@@ -262,24 +264,24 @@ def retry(
 
         with waiting():
             if failed_since is None:
-                choice = retries.choose_named(connection, token_ids, lost=lost)
+                plan = retries.plan_named(connection, token_ids, lost=lost)
             else:
-                choice = retries.choose_failed(connection, tables, failed_since, error_kind)
-        for line in choice.told:
+                plan = retries.plan_failed(connection, tables, failed_since, error_kind)
+        for line in plan.warnings:
             click.echo(f"imagegen: {line}", err=True)
-        if choice.chosen and not yes and (choice.paid_for or not token_ids):
-            _ask(f"{_get(len(choice.chosen))} new attempts")
-        steps = retries.retry(connection, tables, choice.chosen)
-        changed = sum(shown(steps, len(choice.chosen), int))
-    others = len(choice.chosen) - changed
+        if plan.chosen and not yes and (plan.billed or not token_ids):
+            _ask(f"{_get(len(plan.chosen))} new attempts")
+        steps = retries.retry(connection, tables, plan.chosen)
+        changed = sum(shown(steps, len(plan.chosen), int))
+    others = len(plan.chosen) - changed
     if as_json:
-        told = {"left_alone": choice.left_alone, "refused": choice.refused}
+        told = {"left_alone": plan.skipped, "refused": plan.refused}
         click.echo(json.dumps({"retried": changed, "changed_meanwhile": others, **told}, indent=2))
     else:
         click.echo(f"{_get(changed)} new attempts")
     if others:
         click.echo(f"imagegen: {others} changed meanwhile, and left alone", err=True)
-    if choice.refused:
+    if plan.refused:
         raise SystemExit(1)
 
 

@@ -1,7 +1,7 @@
 """Settings: every one once, from options and environment variables to values."""
 
 from imagegen.config.database_url import SECRET_PARTS, parts_of, url_secrets
-from imagegen.config.parsers import LOOPBACK, SECONDS_OF, VERSION, WrongValueError, quoted, seconds
+from imagegen.config.parsers import LOOPBACK, SECONDS_OF, WrongValueError, quoted, seconds
 from imagegen.config.settings import (
     ConfigurationError,
     Settings,
@@ -18,7 +18,6 @@ __all__ = [
     "LOOPBACK",
     "SECONDS_OF",
     "SECRET_PARTS",
-    "VERSION",
     "ConfigurationError",
     "Settings",
     "WrongValueError",

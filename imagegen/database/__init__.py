@@ -8,10 +8,10 @@ from imagegen.database.connection import (
     NOTIFY_CHANNEL,
     Connection,
     Pool,
-    bounded,
     connect,
     is_pooled,
     open_pool,
+    statement_timeout,
     why_away,
 )
 from imagegen.database.revision import (
@@ -32,7 +32,6 @@ __all__ = [
     "NotMigratedError",
     "Pool",
     "Tables",
-    "bounded",
     "check_revision",
     "connect",
     "current_revision",
@@ -40,5 +39,6 @@ __all__ = [
     "newest_revision",
     "open_pool",
     "read_tables",
+    "statement_timeout",
     "why_away",
 ]

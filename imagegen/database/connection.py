@@ -10,6 +10,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from imagegen.database import encoding
+from imagegen.text import one_line
 
 NOTIFY_CHANNEL = "imagegen_detected"
 # The database is away, restarts or fails over: all of these pass.
@@ -29,7 +30,7 @@ KEEPALIVE: dict[str, Any] = {
     "tcp_user_timeout": 20_000,
 }
 
-# Statements take milliseconds: who waits so long for a connection waits for the database.
+# Statements take milliseconds: a longer wait for a connection means that the database is away.
 POOL_TIMEOUT_SECONDS = 2.0
 # Then the pool gives up, and tries anew when it is next asked: at once when the database is back,
 # not at the end of a backoff that has grown to minutes.
@@ -40,12 +41,12 @@ Pool = ConnectionPool[Connection]
 
 
 def connect(url: str, application_name: str = "imagegen") -> Connection:
-    """A connection in autocommit, its session in UTC. Raises psycopg.OperationalError."""
+    """Return a connection in autocommit, in UTC. Raises psycopg.OperationalError."""
     return psycopg.connect(url, **_arguments(application_name))
 
 
 def open_pool(url: str, max_size: int, application_name: str) -> Pool:
-    """A pool that connects by itself, in the background, whenever the database is there."""
+    """Return a pool that connects in the background, as soon as the database is there."""
     return ConnectionPool(
         url,
         kwargs=_arguments(application_name),
@@ -61,13 +62,16 @@ def open_pool(url: str, max_size: int, application_name: str) -> Pool:
 
 
 def why_away(url: str, error: Exception) -> str:
-    """In one line, why a statement failed; a pool's timeout does not tell, so that is tried."""
+    """Return in one line why a statement failed.
+
+    A pool's timeout does not say why, so one connection is tried.
+    """
     if isinstance(error, PoolTimeout):
         try:
             connect(url).close()
         except AWAY as reason:
             error = reason
-    return " ".join(str(error).split())
+    return one_line(error)
 
 
 def _arguments(application_name: str) -> dict[str, Any]:
@@ -83,21 +87,25 @@ def _arguments(application_name: str) -> dict[str, Any]:
     }
 
 
-# A question of an operator shall not load the database for longer than anybody waits for it.
-QUESTION_SECONDS = 10
+# An operator's query must not load the database for longer than its user waits for the answer.
+QUERY_SECONDS = 10
 
 
 @contextmanager
-def bounded(connection: Connection, seconds: int = QUESTION_SECONDS) -> Iterator[None]:
-    """Statements that end in time. The limit is the transaction's own, because a session behind
-    PgBouncer belongs to others as well."""
+def statement_timeout(connection: Connection, seconds: int = QUERY_SECONDS) -> Iterator[None]:
+    """Run a transaction in which each statement takes at most `seconds`.
+
+    The limit is the transaction's: behind PgBouncer a session is shared with other clients.
+    """
     with connection.transaction():
         connection.execute(f"SET LOCAL statement_timeout = '{seconds}s'")
         yield
 
 
 def is_pooled(connection: Connection) -> bool:
-    """Whether a pooler such as PgBouncer stands between: it hands out process ids of its own, and
-    in transaction mode it loses LISTEN after the statement."""
+    """Return whether the connection goes through a pooler such as PgBouncer.
+
+    A pooler hands out process ids of its own. In transaction mode it loses LISTEN.
+    """
     row = connection.execute("SELECT pg_backend_pid()").fetchone()
     return row is not None and row[0] != connection.info.backend_pid

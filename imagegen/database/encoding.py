@@ -12,12 +12,12 @@ from psycopg.abc import AdaptContext, Buffer
 from psycopg.types.string import StrDumperUnknown
 
 UTF8, ANY_BYTES = "UTF8", "SQL_ASCII"
-MEND = "make another one (createdb --encoding=UTF8 --template=template0), and move there"
+FIX = "make another one (createdb --encoding=UTF8 --template=template0), and move there"
 
 
-def drawback(connection: BaseConnection[Any]) -> str | None:
-    """What the database's encoding does to texts; None where it is UTF-8."""
-    match _of(connection):
+def encoding_warning(connection: BaseConnection[Any]) -> str | None:
+    """Return what the database's encoding does to texts; None if it is UTF-8."""
+    match _encoding(connection):
         case "UTF8":
             return None
         case "SQL_ASCII":
@@ -26,28 +26,31 @@ def drawback(connection: BaseConnection[Any]) -> str | None:
             return f"the database is in {other}: error messages lose the characters that it lacks"
 
 
-def lacks_characters_of(connection: BaseConnection[Any], text: str) -> bool:
+def can_store(connection: BaseConnection[Any], text: str) -> bool:
+    """Return whether the database's encoding has all characters of the text."""
     try:
         text.encode(_codec(connection))
     except UnicodeEncodeError:
-        return True
-    return False
+        return False
+    return True
 
 
 def write_any(connection: BaseConnection[Any]) -> None:
-    """Write a ? for what the database lacks: a token whose error could not be written would be at
-    work for ever."""
-    if _of(connection) not in {UTF8, ANY_BYTES}:
+    """Write a ? for each character that the database lacks.
+
+    A token whose error could not be written would never leave the worker.
+    """
+    if _encoding(connection) not in {UTF8, ANY_BYTES}:
         connection.adapters.register_dumper(str, _ReplacingDumper)
 
 
-def _of(connection: BaseConnection[Any]) -> str:
+def _encoding(connection: BaseConnection[Any]) -> str:
     return connection.info.parameter_status("server_encoding") or UTF8
 
 
 def _codec(connection: BaseConnection[Any]) -> str:
-    """Python's name of it."""
-    name = _of(connection)
+    """Return Python's name of the database's encoding."""
+    name = _encoding(connection)
     return "utf-8" if name == ANY_BYTES else pg2pyenc(name.encode())
 
 

@@ -15,23 +15,25 @@ from sqlalchemy import Connection, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 
 from imagegen import database
+from imagegen.errors import ImagegenError
+from imagegen.text import plural
 
-# A migration that waits for a lock makes every mint behind it wait too.
+# While a migration waits for a lock, every mint waits behind it.
 LOCK_TIMEOUT_MILLISECONDS = 5000
-# Any number, the same in every imagegen: two upgrades at once run one after the other.
+# Any number, the same in every version: of two upgrades at once, the second waits.
 ADVISORY_LOCK = 4_127_340_551
-# The comment on what a migration made in place of the user, or in the user's table.
-MADE_HERE = "made by imagegen"
-# In the order of their locks. `generations` is always imagegen's own.
+# The comment on tables of the user that a migration made, and on columns that it added to them.
+OWNERSHIP_COMMENT = "made by imagegen"
+# In the order of their locks. `generations` always belongs to imagegen.
 TABLES = ("tokens_s0", "authors", "generations")
 
 
-class SchemaError(Exception):
-    """The schema was not changed; the message says why, and the mend."""
+class SchemaError(ImagegenError):
+    """The schema was not changed."""
 
 
 def upgrade(url: str, revision: str = "head") -> str | None:
-    """Bring the database up to `revision`, in one transaction; returns where it is then."""
+    """Migrate up to `revision`, in one transaction; return the database's revision then."""
     with _connected(url) as connection:
         _lock(connection)
         with _revisions_named(connection, revision) as config:
@@ -40,22 +42,26 @@ def upgrade(url: str, revision: str = "head") -> str | None:
 
 
 def downgrade(url: str, revision: str = "base", *, lose_data: bool = False) -> str | None:
-    """Take the database down to `revision`, in one transaction; returns where it is then.
+    """Migrate down to `revision`, in one transaction; return the database's revision then.
 
-    Raises SchemaError where rows or what they say would be lost, unless `lose_data`.
+    Raises SchemaError if rows or values in them would be lost, unless `lose_data`.
     """
     with _connected(url) as connection:
         _lock(connection)
-        before = {table: _read(connection, table) for table in TABLES}
+        before = {table: _contents(connection, table) for table in TABLES}
         with _revisions_named(connection, revision) as config:
             command.downgrade(config, revision)
-        if not lose_data:  # the transaction ends here, and takes it all back
-            lost = {table: held.lost(_columns(connection, table)) for table, held in before.items()}
-            _refuse_to_lose([f"{what} of {table}" for table, what in lost.items() if what])
-        left = _revision(connection)
-        if left is None:
+        lost = [
+            f"{loss} of {table}"
+            for table, contents in before.items()
+            if (loss := contents.lost_with(_columns(connection, table)))
+        ]
+        if lost and not lose_data:  # the error rolls the transaction back
+            raise SchemaError(f"this drops {', '.join(lost)}", "add --yes to go on")
+        now = _revision(connection)
+        if now is None:
             connection.exec_driver_sql(f"DROP TABLE IF EXISTS {database.VERSION_TABLE}")
-        return left
+        return now
 
 
 def _lock(connection: Connection) -> None:
@@ -65,58 +71,52 @@ def _lock(connection: Connection) -> None:
 
 
 @dataclass(frozen=True)
-class Held:
-    """What a table holds that only imagegen has written down."""
+class TableContents:
+    """The data in a table that nothing but imagegen's record has."""
 
     columns: frozenset[str]
     rows: int
     unfinished: int = 0
 
-    def lost(self, left: frozenset[str]) -> str | None:
-        """What goes where only these columns are left, in words; None where it is nothing."""
-        gone = self.columns - left
-        if not gone or not self.rows:
+    def lost_with(self, remaining: frozenset[str]) -> str | None:
+        """Return what is lost if only these columns remain, as text; None if nothing is."""
+        dropped = self.columns - remaining
+        if not dropped or not self.rows:
             return None
-        rows = f"{self.rows} row{'' if self.rows == 1 else 's'}"
+        rows = plural(self.rows, "row")
         if self.unfinished:
             rows += f" ({self.unfinished} unfinished)"
-        return f"{', '.join(sorted(gone))} in {rows}" if left else rows
+        return f"{', '.join(sorted(dropped))} in {rows}" if remaining else rows
 
 
-def _read(connection: Connection, table: str) -> Held:
-    """Locks what may be dropped: nobody writes to it between the count and the drop."""
+def _contents(connection: Connection, table: str) -> TableContents:
+    """Count the rows of a table, and lock it: nothing is written before it may be dropped."""
     columns = _columns(connection, table)
     if not columns:
-        return Held(columns, 0)
-    if table == "generations" or _is_made_here(connection, table):
+        return TableContents(columns, 0)
+    if table == "generations" or _belongs_to_imagegen(connection, table):
         connection.exec_driver_sql(f"LOCK TABLE {table} IN SHARE MODE")
         unfinished = "state = 'open'" if table == "generations" else "false"
         query = f"SELECT count(*), count(*) FILTER (WHERE {unfinished}) FROM {table}"
         rows, open_rows = connection.exec_driver_sql(query).one()
-        return Held(columns, rows, open_rows)
-    # An adopted table stays, but for columns that were added to it: images are worth a question.
-    image_url = columns & {"image_url"} if table == "tokens_s0" else frozenset()
-    if not image_url:
-        return Held(frozenset(), 0)
+        return TableContents(columns, rows, open_rows)
+    if table != "tokens_s0" or "image_url" not in columns:
+        return TableContents(frozenset(), 0)
+    # An adopted table stays. Of the columns that imagegen added to it, this one has images.
     query = f"SELECT count(*) FROM {table} WHERE image_url IS NOT NULL"
-    return Held(frozenset(image_url), connection.exec_driver_sql(query).scalar_one())
-
-
-def _refuse_to_lose(lost: list[str]) -> None:
-    if lost:
-        raise SchemaError(f"this drops {', '.join(lost)}: add --yes to go on")
+    return TableContents(frozenset({"image_url"}), connection.exec_driver_sql(query).scalar_one())
 
 
 def _columns(connection: Connection, table: str) -> frozenset[str]:
-    """Empty where the table is not there."""
+    """Return the names of a table's columns; none if there is no such table."""
     query = f"""SELECT attname FROM pg_attribute
                 WHERE attrelid = to_regclass('{table}') AND attnum > 0 AND NOT attisdropped"""
     return frozenset(str(name) for (name,) in connection.exec_driver_sql(query))
 
 
-def _is_made_here(connection: Connection, table: str) -> bool:
+def _belongs_to_imagegen(connection: Connection, table: str) -> bool:
     query = f"SELECT obj_description(to_regclass('{table}'), 'pg_class')"
-    return bool(connection.exec_driver_sql(query).scalar() == MADE_HERE)
+    return bool(connection.exec_driver_sql(query).scalar() == OWNERSHIP_COMMENT)
 
 
 def _revision(connection: Connection) -> str | None:
@@ -126,15 +126,15 @@ def _revision(connection: Connection) -> str | None:
 
 @contextmanager
 def _revisions_named(connection: Connection, revision: str) -> Iterator[Config]:
-    """Raises SchemaError with the revisions that there are, where this is none to go to."""
+    """Configure alembic. Raises SchemaError with the known revisions if this is none of them."""
     config = _config(connection)
     scripts = ScriptDirectory.from_config(config).walk_revisions()
     known = sorted(script.revision for script in scripts)
     now = _revision(connection)
     if now not in (None, *known):
         raise SchemaError(
-            f"the database is at revision {now}, which this imagegen does not know:"
-            " install the imagegen that it belongs to"
+            f"the database is at revision {now}, which this imagegen does not know",
+            "install the imagegen that it belongs to",
         )
     try:
         yield config
@@ -154,9 +154,9 @@ def _config(connection: Connection) -> Config:
 
 @contextmanager
 def _connected(url: str) -> Iterator[Connection]:
-    """One transaction on a connection of SQLAlchemy's, which never sees the URL and its password.
+    """Run one transaction on SQLAlchemy's connection, which never sees the URL and its password.
 
-    Raises SchemaError, or psycopg's own error where the database is away.
+    Raises SchemaError, or psycopg's own error if the database is away.
     """
 
     def connect() -> psycopg.Connection:
@@ -170,7 +170,7 @@ def _connected(url: str) -> Iterator[Connection]:
             yield connection
     except DBAPIError as error:
         if isinstance(error.orig, psycopg.errors.LockNotAvailable):
-            raise SchemaError("a long transaction holds a table: try again later") from None
+            raise SchemaError("a long transaction holds a table", "try again later") from None
         if isinstance(error.orig, database.AWAY):
             raise error.orig from None
         raise SchemaError(str(error.orig).partition("\n")[0]) from None

@@ -1,11 +1,17 @@
-"""What the database must let imagegen do, and what it does not."""
+"""Everything that can be wrong with the database, for the start, the doctor and the upgrade."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
+import psycopg
+
+from imagegen.database import encoding
 from imagegen.database.connection import Connection
-from imagegen.database.revision import VERSION_TABLE
+from imagegen.database.revision import VERSION_TABLE, NotMigratedError, check_revision
+from imagegen.database.tables import read_tables
 
-NEEDED = {
+NEEDED_PRIVILEGES = {
     VERSION_TABLE: ("SELECT",),
     "tokens_s0": ("SELECT", "UPDATE"),
     "authors": ("SELECT",),
@@ -14,26 +20,30 @@ NEEDED = {
 
 
 @dataclass(frozen=True)
-class Lacking:
-    """What a role may not do with a table."""
+class Problem:
+    """Something that is wrong with the database, and its fix: a command or what to change."""
 
-    role: str
-    privileges: str
-    table: str
+    check: Literal["permissions", "migrations", "tables", "encoding"]
+    message: str
+    fix: str
+    prevents_start: bool = True
 
     def __str__(self) -> str:
-        return f"{self.role} may not {self.privileges} on {self.table}"
-
-    @property
-    def grant(self) -> str:
-        """The mend."""
-        return f"GRANT {self.privileges} ON {self.table} TO {self.role};"
+        return f"{self.message}: {self.fix}"
 
 
-def lacking(connection: Connection) -> list[Lacking]:
-    """Of the tables that are there; the privilege on a column is one."""
-    found = []
-    for table, needed in NEEDED.items():
+def problems(connection: Connection, prompts: Mapping[str, str]) -> list[Problem]:
+    """Return all problems; `prompts` are the configured ones by their variables."""
+    return [
+        *_missing_privileges(connection),
+        *_schema(connection),
+        *_encoding(connection, prompts),
+    ]
+
+
+def _missing_privileges(connection: Connection) -> Iterator[Problem]:
+    """On the tables that are there; a privilege on one column is enough."""
+    for table, needed in NEEDED_PRIVILEGES.items():
         row = connection.execute(
             """SELECT quote_ident(current_user), string_agg(p, ', ')
                FROM unnest(%s::text[]) p
@@ -41,5 +51,34 @@ def lacking(connection: Connection) -> list[Lacking]:
             [list(needed), table],
         ).fetchone()
         if row and row[1]:
-            found.append(Lacking(role=row[0], privileges=row[1], table=table))
-    return found
+            role, privileges = row
+            yield Problem(
+                "permissions",
+                f"{role} may not {privileges} on {table}",
+                f"GRANT {privileges} ON {table} TO {role};",
+            )
+
+
+def _schema(connection: Connection) -> Iterator[Problem]:
+    """The revision, and the tables only if it is the one needed."""
+    try:
+        check_revision(connection)
+    except NotMigratedError as error:
+        yield Problem("migrations", error.message, error.fix)
+        return
+    except psycopg.errors.InsufficientPrivilege:
+        yield Problem("migrations", "the revision cannot be read", "grant what is missing")
+        return
+    try:
+        read_tables(connection)
+    except NotMigratedError as error:
+        yield Problem("tables", error.message, error.fix)
+
+
+def _encoding(connection: Connection, prompts: Mapping[str, str]) -> Iterator[Problem]:
+    if warning := encoding.encoding_warning(connection):
+        yield Problem("encoding", warning, encoding.FIX, prevents_start=False)
+    for variable, prompt in prompts.items():
+        if not encoding.can_store(connection, prompt):
+            message = f"the database lacks characters of {variable}, {prompt!r}"
+            yield Problem("encoding", message, "write it without them")

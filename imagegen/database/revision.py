@@ -3,22 +3,24 @@
 from importlib.resources import files
 
 from imagegen.database.connection import Connection
+from imagegen.errors import ImagegenError
 
 VERSION_TABLE = "imagegen_alembic_version"
+UPGRADE = "run `imagegen db upgrade`"
 
 
-class NotMigratedError(Exception):
-    """The database lacks what imagegen needs; the message says what to run."""
+class NotMigratedError(ImagegenError):
+    """The database's tables are not as this imagegen needs them."""
 
 
 def newest_revision() -> str:
-    """The revision that this imagegen needs: migrations are numbered in their file names."""
+    """Return the revision that this imagegen needs: file names of migrations are numbered."""
     names = [path.name for path in files("imagegen.db.versions").iterdir()]
     return max(name.partition("_")[0] for name in names if name[:4].isdigit())
 
 
 def current_revision(connection: Connection) -> str | None:
-    """The database's revision, or None where imagegen was never there."""
+    """Return the database's revision, or None if it was never migrated."""
     query = "SELECT to_regclass(%s) IS NOT NULL"
     (there,) = connection.execute(query, [VERSION_TABLE]).fetchone() or (False,)
     if not there:
@@ -28,15 +30,14 @@ def current_revision(connection: Connection) -> str | None:
 
 
 def check_revision(connection: Connection) -> str:
-    """The database's revision, which is the one needed. Raises NotMigratedError."""
+    """Return the database's revision. Raises NotMigratedError if another one is needed."""
     revision, needed = current_revision(connection), newest_revision()
     if revision is None:
-        raise NotMigratedError("the database is not migrated: run `imagegen db upgrade`")
+        raise NotMigratedError("the database is not migrated", UPGRADE)
     if revision != needed:
-        mend = "run `imagegen db upgrade`"
-        if revision > needed:  # which this imagegen can take neither up nor down
-            mend = "install the imagegen that it belongs to"
+        # This imagegen can migrate a newer database neither up nor down.
+        fix = "install the imagegen that it belongs to" if revision > needed else UPGRADE
         raise NotMigratedError(
-            f"the database is at revision {revision}, imagegen needs {needed}: {mend}"
+            f"the database is at revision {revision}, imagegen needs {needed}", fix
         )
     return revision

@@ -4,15 +4,16 @@ from dataclasses import dataclass
 from string import Template
 
 from imagegen.database.connection import Connection
-from imagegen.database.revision import NotMigratedError
+from imagegen.database.revision import UPGRADE, NotMigratedError
 
 # In the order of a token's life.
 STATUSES = ("detected", "generating", "uploading", "failed")
+ADD_LABELS = "ALTER TYPE … ADD VALUE '…', for each label that it lacks"
 
 
 @dataclass(frozen=True)
 class Tables:
-    """The user's tables as they are: imagegen runs on enums and text, aware and naive times.
+    """The user's tables: the status is an enum or text, times have a zone or none.
 
     `labels` holds the SQL literal of each status: a parameter would lose the partial index.
     """
@@ -27,18 +28,18 @@ class Tables:
 
     @property
     def waited_seconds(self) -> str:
-        """SQL for the seconds since the mint; 0 where that has no time, so that one odd row of
-        an adopted table keeps no other token waiting."""
+        """SQL for the seconds since the mint; 0 if that is at no finite time: one such row of an
+        adopted table must not keep other tokens waiting."""
         return f"""CASE WHEN isfinite(t.created_at)
                 THEN extract(epoch FROM now() - {self.minted_at})::float ELSE 0 END"""
 
     def fill(self, sql: str, **more: object) -> str:
-        """SQL with these tables' own words: $detected and the other statuses, $minted_at."""
+        """Return the SQL with $minted_at, the labels $detected … and `more` filled in."""
         return Template(sql).substitute(self.labels, minted_at=self.minted_at, **more)
 
 
 def read_tables(connection: Connection) -> Tables:
-    """Look at `tokens_s0` once. Raises NotMigratedError where it cannot serve."""
+    """Return how `tokens_s0` is made. Raises NotMigratedError if imagegen cannot work with it."""
     columns: dict[str, str] = dict(
         connection.execute(
             """SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
@@ -46,7 +47,7 @@ def read_tables(connection: Connection) -> Tables:
         ).fetchall()
     )
     if "status" not in columns or "created_at" not in columns:
-        raise NotMigratedError("the database has no table tokens_s0: run `imagegen db upgrade`")
+        raise NotMigratedError("the database has no table tokens_s0", UPGRADE)
     enum_labels = [
         label
         for (label,) in connection.execute(
@@ -66,6 +67,6 @@ def _literals(column_type: str, enum_labels: list[str]) -> dict[str, str]:
     by_name = {label.lower(): label for label in enum_labels}
     if missing := [status for status in STATUSES if status not in by_name]:
         raise NotMigratedError(
-            f"tokens_s0.status, of type {column_type}, lacks {', '.join(missing)}"
+            f"tokens_s0.status, of type {column_type}, lacks {', '.join(missing)}", ADD_LABELS
         )
     return {status: f"'{by_name[status]}'::{column_type}" for status in STATUSES}

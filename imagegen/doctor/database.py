@@ -1,4 +1,4 @@
-"""The database: whether it is there, as imagegen needs it, and lets imagegen work."""
+"""Checks that the database is there, as imagegen needs it, and lets imagegen work."""
 
 import time
 from collections import defaultdict
@@ -8,21 +8,20 @@ import psycopg
 
 from imagegen import database
 from imagegen.config import Settings
-from imagegen.database import Connection, NotMigratedError, bounded, encoding, is_pooled, preflight
-from imagegen.doctor.report import NTP, Findings, ok, warning, wrong
+from imagegen.database import Connection, is_pooled, preflight, statement_timeout
+from imagegen.doctor.report import NTP, Finding, Findings, Level, ok, warning, wrong
 from imagegen.queue import statements
+from imagegen.replicate import facts
+from imagegen.text import one_line
 
-OLDEST_VERSION = 13  # the first that makes a uuid by itself
+OLDEST_VERSION = 13  # the first with gen_random_uuid()
 # Ordinary hosts differ by milliseconds.
 SKEW_SECONDS = 2.0
-# Half of what imagegen allows between PostgreSQL's clock and Replicate's when it looks for a
-# prediction that may have been made, where Replicate's answers do not tell the time. Not derived
-# from reconciling.CLOCK_SLACK_SECONDS: with that comes the provider, which cannot be imported where
-# TLS's certificates are wrong, and the doctor is asked just then.
-SKEW_WRONG_SECONDS = 60.0
+# The other half of the slack is for Replicate's clock.
+SKEW_WRONG_SECONDS = facts.CLOCK_SLACK_SECONDS / 2
 NAME_CA = "name its CA in DATABASE_URL (sslrootcert=…), or do with sslmode=require"
-# What the messages of a connection that failed have in them, and the mend; the first that fits.
-MENDS = {
+# What is in the message of a connection that failed, and the fix. The first that fits is taken.
+FIXES = {
     "root certificate": NAME_CA,
     "certificate verify failed": NAME_CA,
     "does not match host name": "put the host of its certificate into DATABASE_URL",
@@ -40,26 +39,24 @@ MENDS = {
 
 
 def check_database(settings: Settings) -> Findings:
-    """From the connection up to the statements of the queue."""
+    """Check everything from the connection to the statements of the queue."""
     began = time.monotonic()
     try:
         connection = database.connect(settings.database_url, "imagegen doctor")
     except psycopg.OperationalError as error:
-        said = " ".join(str(error).split())
-        mend = next((MENDS[words] for words in MENDS if words in said), "correct DATABASE_URL")
-        yield wrong("database", said, mend)
+        message = one_line(error)
+        fix = next((fix for part, fix in FIXES.items() if part in message), "correct DATABASE_URL")
+        yield wrong("database", message, fix)
         return
     answer_seconds = time.monotonic() - began
     with connection:
         try:
             yield from _server(connection, answer_seconds)
-            yield from _encoding(connection, settings)
             yield from _clock(connection)
             yield from _pooler(connection)
-            yield from _schema(connection)
+            yield from _preflight(connection, settings)
         except psycopg.Error as error:
-            mend = "look into PostgreSQL's log, and try again"
-            yield wrong("database", " ".join(str(error).split()), mend)
+            yield wrong("database", one_line(error), "look into PostgreSQL's log, and try again")
 
 
 def _server(connection: Connection, answer_seconds: float) -> Findings:
@@ -75,26 +72,17 @@ def _server(connection: Connection, answer_seconds: float) -> Findings:
                current_setting('transaction_read_only') = 'on', current_setting('TimeZone')""",
     )
     if standby:
-        mend = "name the primary in DATABASE_URL, or all, with ?target_session_attrs=read-write"
-        yield wrong("database", "it is a standby, which cannot be written to", mend)
+        fix = "name the primary in DATABASE_URL, or all, with ?target_session_attrs=read-write"
+        yield wrong("database", "it is a standby, which cannot be written to", fix)
     elif read_only:
-        mend = f"ALTER ROLE {role} SET default_transaction_read_only = off; or ALTER DATABASE"
-        yield wrong("database", f"it lets {role} only read: default_transaction_read_only", mend)
+        fix = f"ALTER ROLE {role} SET default_transaction_read_only = off; or ALTER DATABASE"
+        yield wrong("database", f"it lets {role} only read: default_transaction_read_only", fix)
     if zone != "UTC":
         yield wrong(
             "database",
             f"the session's time zone is {zone} though UTC was asked for",
             "let what stands between (a pooler) pass the startup parameter TimeZone on",
         )
-
-
-def _encoding(connection: Connection, settings: Settings) -> Findings:
-    if drawback := encoding.drawback(connection):
-        yield warning("encoding", drawback, encoding.MEND)
-    for variable, prompt in settings.fixed_prompts.items():
-        if encoding.lacks_characters_of(connection, prompt):
-            said = f"the database lacks characters of {variable}, {prompt!r}"
-            yield wrong("encoding", said, "write it without them")
 
 
 def _clock(connection: Connection) -> Findings:
@@ -113,7 +101,7 @@ def _clock(connection: Connection) -> Findings:
 
 
 def _pooler(connection: Connection) -> Findings:
-    with bounded(connection):
+    with statement_timeout(connection):
         pooled = is_pooled(connection)
     if pooled:
         yield warning(
@@ -125,46 +113,43 @@ def _pooler(connection: Connection) -> Findings:
         yield ok("wake-up", "PostgreSQL tells the workers of a mint at once (LISTEN)")
 
 
-def _schema(connection: Connection) -> Findings:
-    with bounded(connection):
-        lacking = preflight.lacking(connection)
-    for each in lacking:
-        yield wrong("permissions", str(each), each.grant)
-    try:
-        revision = database.check_revision(connection)
-    except NotMigratedError as error:
-        said, _, mend = str(error).partition(": ")
-        yield wrong("migrations", said, mend)
+def _preflight(connection: Connection, settings: Settings) -> Findings:
+    with statement_timeout(connection):
+        problems = preflight.problems(connection, settings.fixed_prompts)
+    for problem in problems:
+        level = Level.WRONG if problem.prevents_start else Level.WARNING
+        yield Finding(level, problem.check, problem.message, problem.fix)
+    checks = {problem.check for problem in problems}
+    if "migrations" in checks:
         yield warning("tables", "not checked at another revision")
         return
+    revision = database.newest_revision()
     yield ok("migrations", f"the database is at revision {revision}, as needed")
-    if not lacking:
+    if "permissions" not in checks:
         yield ok("permissions", "imagegen may do with the tables what it must")
-    yield from _tables(connection, told=bool(lacking))
+    if "tables" not in checks:
+        yield from _statements(connection, may_be_denied="permissions" in checks)
 
 
-def _tables(connection: Connection, *, told: bool) -> Findings:
-    """Have PostgreSQL plan each statement of the queue: that finds a column that is not there, or
-    that may not be touched (which may be `told`), and changes nothing."""
-    try:
-        tables = database.read_tables(connection)
-    except NotMigratedError as error:
-        mend = "ALTER TYPE … ADD VALUE '…', for each label that it lacks"
-        yield wrong("tables", str(error), mend)
-        return
-    problems = set()
-    for sql in statements(tables).values():
+def _statements(connection: Connection, *, may_be_denied: bool) -> Findings:
+    """Have PostgreSQL plan each statement of the queue, which changes nothing.
+
+    That finds a column that is missing, and one that may not be touched: those are left out if
+    missing privileges are reported already.
+    """
+    errors = set()
+    for sql in statements(database.read_tables(connection)).values():
         try:
             _ask(connection, f"EXPLAIN {sql}", defaultdict(lambda: None))
         except psycopg.ProgrammingError as error:
-            if not (told and isinstance(error, psycopg.errors.InsufficientPrivilege)):
-                problems.add(error.diag.message_primary or str(error))
-    for said in sorted(problems):
-        yield wrong("tables", said, "undo what was changed since `imagegen db upgrade`")
-    if not problems:
+            if not (may_be_denied and isinstance(error, psycopg.errors.InsufficientPrivilege)):
+                errors.add(error.diag.message_primary or str(error))
+    for message in sorted(errors):
+        yield wrong("tables", message, "undo what was changed since `imagegen db upgrade`")
+    if not errors:
         yield ok("tables", "their columns and the labels of status are as imagegen needs them")
 
 
 def _ask(connection: Connection, sql: str, values: Any = None) -> list[tuple[Any, ...]]:
-    with bounded(connection):
+    with statement_timeout(connection):
         return psycopg.ClientCursor(connection).execute(sql, values).fetchall()

@@ -12,23 +12,24 @@ from imagegen.doctor.report import Findings, ok, warning, wrong
 from imagegen.errors import CannotStartError
 from imagegen.metrics import files
 from imagegen.operator.status import NoSupervisorError, read_workers
+from imagegen.text import plural
 from imagegen.web import listen
 
 MEGABYTE = 1024 * 1024
 GIGABYTE = 1024 * MEGABYTE
-# An image is some 100 kB to 2 MB: room for a first few hundred, and for a few.
+# An image is 100 kB to 2 MB: room for some hundred, and for at least a few.
 IMAGES_BYTES = GIGABYTE
 IMAGES_LEAST_BYTES = 50 * MEGABYTE
-# A slot has a connection to Replicate, one for the copy of its image, and the file of that.
+# Of a slot: a connection to Replicate, one that fetches an image, and the file of the copy.
 FILES_PER_SLOT = 3
-# Of a worker besides: the pool, the listener, pipes, metrics, logs.
+# Of a worker without its slots: the pool, the listener, pipes, metrics, logs.
 OTHER_FILES = 40
-# A picture wants to be told about in more than a word or two.
+# One or two words describe no image.
 FEWEST_WORDS = 3
 
 
 def check_prompts(settings: Settings) -> Findings:
-    """What is sent where an author's own prompt cannot be."""
+    """Check the prompts that are sent instead of an author's own."""
     if len(settings.fallback_prompt.split()) < FEWEST_WORDS:
         yield warning(
             "prompts",
@@ -44,7 +45,7 @@ def check_prompts(settings: Settings) -> Findings:
 
 
 def check_metrics_port(settings: Settings) -> Findings:
-    """Whether a supervisor may listen there, or does."""
+    """Check that a supervisor can listen on the port, or does."""
     host, port = settings.metrics_host, settings.metrics_port
     where = f"{host}:{port}"
     try:
@@ -53,35 +54,35 @@ def check_metrics_port(settings: Settings) -> Findings:
         try:
             workers = len(read_workers(host, port))
         except (NoSupervisorError, UnicodeError):  # the latter: no host has such a name
-            yield wrong("metrics", error.said, error.mend)
+            yield wrong("metrics", error.message, error.fix)
         else:
-            counted = f"{workers} worker" if workers == 1 else f"{workers} workers"
+            counted = plural(workers, "worker")
             yield ok("metrics", f"a supervisor serves them on {where}, with {counted}")
     else:
         yield ok("metrics", f"{where} is free" if port else "a free port is taken at each start")
 
 
 def check_temporary_folder(settings: Settings) -> Findings:
-    """Where the supervisor keeps its counts."""
-    mend = "export TMPDIR=…, a folder that can be written to"
+    """Check the folder where the supervisor keeps its metrics."""
+    fix = "export TMPDIR=…, a folder that can be written to"
     given, folder = os.environ.get("TMPDIR"), temporary_folder()
     if folder is None:
-        yield wrong("tmpdir", "no folder for temporary files can be written to", mend)
+        yield wrong("tmpdir", "no folder for temporary files can be written to", fix)
         return
     if given and not (Path(given).is_dir() and folder.samefile(given)):
-        yield wrong("tmpdir", f"TMPDIR, {given}, cannot be written to: {folder} is used", mend)
+        yield wrong("tmpdir", f"TMPDIR, {given}, cannot be written to: {folder} is used", fix)
         return
     free = shutil.disk_usage(folder).free
     needed = files.bytes_needed(settings.procs)
     if free < needed:
-        said = f"{folder} has {_told_bytes(free)} left, the metrics need {_told_bytes(needed)}"
-        yield wrong("tmpdir", said, f"make room in {folder}, or set TMPDIR")
+        message = f"{folder} has {_size(free)} left, the metrics need {_size(needed)}"
+        yield wrong("tmpdir", message, f"make room in {folder}, or set TMPDIR")
     else:
-        yield ok("tmpdir", f"{folder} can be written to, {_told_bytes(free)} are free")
+        yield ok("tmpdir", f"{folder} can be written to, {_size(free)} are free")
 
 
 def check_images_folder(settings: Settings) -> Findings:
-    """Where copies of the images go."""
+    """Check the folder of the images' copies."""
     folder = settings.keep_images
     if folder is None:
         yield ok("images", "no copies are kept (IMAGEGEN_KEEP_IMAGES is not set)")
@@ -90,43 +91,43 @@ def check_images_folder(settings: Settings) -> Findings:
         tempfile.TemporaryFile(dir=folder).close()
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        mend = f"let this user write to it: chown {os.geteuid()} {folder}"
-        yield wrong("images", f"{folder} cannot be written to: {error.strerror}", mend)
+        fix = f"let this user write to it: chown {os.geteuid()} {folder}"
+        yield wrong("images", f"{folder} cannot be written to: {error.strerror}", fix)
         return
-    said, mend = f"{folder} has {_told_bytes(free)} left", f"make room in {folder}"
+    message, fix = f"{folder} has {_size(free)} left", f"make room in {folder}"
     if free < IMAGES_LEAST_BYTES:
-        yield wrong("images", said, mend)
+        yield wrong("images", message, fix)
     elif free < IMAGES_BYTES:
-        yield warning("images", said, mend)
+        yield warning("images", message, fix)
     else:
-        yield ok("images", said)
+        yield ok("images", message)
 
 
 def check_open_files(settings: Settings) -> Findings:
-    """The limit of this shell; a service has its own."""
+    """Check the limit of open files: this shell's, as a service has its own."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = OTHER_FILES + FILES_PER_SLOT * settings.slots
-    said = f"a process may open {limit} files, a worker of {settings.slots} slots needs {needed}"
+    message = f"a process may open {limit} files, a worker of {settings.slots} slots needs {needed}"
     if limit != resource.RLIM_INFINITY and limit < needed:
-        mend = f"ulimit -n {needed}, or LimitNOFILE={needed} in the service"
-        yield wrong("files", said, mend)
+        fix = f"ulimit -n {needed}, or LimitNOFILE={needed} in the service"
+        yield wrong("files", message, fix)
     else:
-        yield ok("files", said)
+        yield ok("files", message)
 
 
 def check_time_zone(settings: Settings) -> Findings:
-    """It is of no account, and asked about again and again."""
+    """Report the time zone, which changes nothing: operators ask about it."""
     zone = datetime.now().astimezone().tzname()
     yield ok("time zone", f"this host's is {zone}, which changes nothing: imagegen computes in UTC")
 
 
 def temporary_folder() -> Path | None:
-    """None where none can be written to."""
+    """Return the folder for temporary files; None if none can be written to."""
     try:
         return Path(tempfile.gettempdir())
     except FileNotFoundError:
         return None
 
 
-def _told_bytes(count: int) -> str:
+def _size(count: int) -> str:
     return f"{count / GIGABYTE:.1f} GB" if count >= GIGABYTE else f"{count / MEGABYTE:.0f} MB"

@@ -1,13 +1,14 @@
-"""The model at Replicate: whether it is there, and takes the inputs that it will be sent."""
+"""Checks that the model is there, and that it takes the inputs that imagegen sends."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from imagegen.config import VERSION, Settings
+from imagegen.config import Settings
 from imagegen.doctor.replicate import ACCOUNT_PATH, NoAnswerError, ask, judge_account
 from imagegen.doctor.report import Findings, Level, ok, warning, wrong
+from imagegen.replicate import facts
 
 TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
@@ -19,21 +20,17 @@ TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-# The queue draws them below 2147483647.
-LARGEST_SEED = 2_147_483_646
-
-
 @dataclass(frozen=True)
 class Input:
-    """What the model says of one of its inputs; what it does not say is None."""
+    """One input of a model, as its schema describes it; None is not described."""
 
     type: str | None = None
     choices: tuple[Any, ...] | None = None
     least: float | None = None
     most: float | None = None
 
-    def against(self, value: object) -> str | None:
-        """What this input must be, where the value is not that."""
+    def violation(self, value: object) -> str | None:
+        """Return what this input must be, if the value is not that."""
         if self.choices is not None and value not in self.choices:
             return f"one of {', '.join(map(str, self.choices))}"
         allowed = TYPES.get(self.type or "")
@@ -50,24 +47,24 @@ class Input:
 
 @dataclass(frozen=True)
 class Inputs:
-    """All inputs of a model, and which it cannot do without."""
+    """All inputs of a model, and the names of those that it needs."""
 
     by_name: Mapping[str, Input]
     required: frozenset[str]
 
 
 def check_model(settings: Settings) -> Findings:
-    """The model, its version where one is named, then its inputs."""
+    """Check the model, its version if one is named, then its inputs."""
     name, _, version = settings.model.partition(":")
-    if VERSION.fullmatch(name):
-        said = "not checked: Replicate tells nothing of a version without its model"
-        yield warning("model", said, f"REPLICATE_MODEL_VERSION=owner/name:{name}")
+    if facts.VERSION_ID.fullmatch(name):
+        message = "not checked: Replicate tells nothing of a version without its model"
+        yield warning("model", message, f"REPLICATE_MODEL_VERSION=owner/name:{name}")
         return
     path = f"/v1/models/{quote(name)}"
     try:
         account = judge_account(ask(settings, ACCOUNT_PATH))
-        if account.level is not Level.OK:  # what it says of models would mean nothing
-            yield warning("model", f"not checked: {account.said}")
+        if account.level is not Level.OK:  # then what it says of models means nothing
+            yield warning("model", f"not checked: {account.message}")
             return
         model = ask(settings, path)
         pinned = ask(settings, f"{path}/versions/{version}") if version else None
@@ -76,16 +73,16 @@ def check_model(settings: Settings) -> Findings:
         return
     latest = _object(model.body.get("latest_version"))
     if model.status == 404:
-        mend = "name another in REPLICATE_MODEL_VERSION: https://replicate.com/explore"
-        yield wrong("model", f"Replicate knows no model {name}", mend)
+        fix = f"name another in REPLICATE_MODEL_VERSION: {facts.MODELS_PAGE}"
+        yield wrong("model", f"Replicate knows no model {name}", fix)
     elif model.status != 200 or (pinned and pinned.status not in {200, 404}):
         yield warning("model", f"not checked: HTTP {(pinned or model).status}")
     elif pinned and pinned.status == 404:
-        mend = f"REPLICATE_MODEL_VERSION={name}:{latest.get('id')}, the latest"
-        yield wrong("model", f"{name} has no version {version}", mend)
+        fix = f"REPLICATE_MODEL_VERSION={name}:{latest.get('id')}, the latest"
+        yield wrong("model", f"{name} has no version {version}", fix)
     elif not pinned and model.body.get("is_official") is False:
-        mend = f"REPLICATE_MODEL_VERSION={name}:{latest.get('id')}, the latest"
-        yield wrong("model", f"{name} is no official model: it needs a version", mend)
+        fix = f"REPLICATE_MODEL_VERSION={name}:{latest.get('id')}, the latest"
+        yield wrong("model", f"{name} is no official model: it needs a version", fix)
     else:
         yield ok("model", f"{settings.model} is there")
         inputs = parse_inputs((pinned.body if pinned else latest).get("openapi_schema"))
@@ -96,7 +93,7 @@ def check_model(settings: Settings) -> Findings:
 
 
 def judge(inputs: Inputs, model_input: Mapping[str, Any], marker: str | None) -> Findings:
-    """What the model has against the inputs that imagegen sends."""
+    """Compare the inputs that imagegen sends with the model's."""
     problems = list(_problems(inputs, model_input, marker))
     yield from problems
     if not problems:
@@ -107,29 +104,31 @@ def judge(inputs: Inputs, model_input: Mapping[str, Any], marker: str | None) ->
 def _problems(inputs: Inputs, model_input: Mapping[str, Any], marker: str | None) -> Findings:
     known = inputs.by_name
     if "prompt" not in known:
-        mend = "name a model that makes images of a text in REPLICATE_MODEL_VERSION"
-        yield wrong("inputs", "the model has no input prompt", mend)
+        fix = "name a model that makes images of a text in REPLICATE_MODEL_VERSION"
+        yield wrong("inputs", "the model has no input prompt", fix)
     if marker and marker not in known:
         other = next((name for name in known if "seed" in name), "none")
-        mend = f"IMAGEGEN_MARKER_INPUT={other}"
-        yield wrong("inputs", f"the model has no input {marker} to know a prediction by", mend)
-    elif marker and (must := known[marker].against(LARGEST_SEED)):
-        said = f"{marker} must be {must}, but imagegen puts numbers up to {LARGEST_SEED} there"
-        yield wrong("inputs", said, "IMAGEGEN_MARKER_INPUT=none")
+        fix = f"IMAGEGEN_MARKER_INPUT={other}"
+        yield wrong("inputs", f"the model has no input {marker} to know a prediction by", fix)
+    elif marker and (must := known[marker].violation(facts.LARGEST_SEED)):
+        message = (
+            f"{marker} must be {must}, but imagegen puts numbers up to {facts.LARGEST_SEED} there"
+        )
+        yield wrong("inputs", message, "IMAGEGEN_MARKER_INPUT=none")
     for name, value in model_input.items():
         if name not in known:
             others = ", ".join(sorted(known.keys() - {"prompt", marker}))
-            mend = f"IMAGEGEN_MODEL_INPUT may have {others or 'nothing'}"
-            yield wrong("inputs", f"the model has no input {name}", mend)
-        elif must := known[name].against(value):
-            said = f"{name} must be {must}, not {value!r}"
-            yield wrong("inputs", said, "put it right in IMAGEGEN_MODEL_INPUT")
+            fix = f"IMAGEGEN_MODEL_INPUT may have {others or 'nothing'}"
+            yield wrong("inputs", f"the model has no input {name}", fix)
+        elif must := known[name].violation(value):
+            message = f"{name} must be {must}, not {value!r}"
+            yield wrong("inputs", message, "put it right in IMAGEGEN_MODEL_INPUT")
     for name in sorted(inputs.required - {"prompt", marker} - model_input.keys()):
         yield wrong("inputs", f"the model needs {name}", "add it to IMAGEGEN_MODEL_INPUT")
 
 
 def parse_inputs(schema: object) -> Inputs | None:
-    """The inputs in a version's openapi_schema; None where there are none to be found."""
+    """Return the inputs in a version's openapi_schema; None if it has none."""
     schemas = _object(_object(_object(schema).get("components")).get("schemas"))
     described = _object(schemas.get("Input"))
     properties, required = _object(described.get("properties")), described.get("required")
@@ -142,7 +141,7 @@ def parse_inputs(schema: object) -> Inputs | None:
 
 
 def _input(rule: dict[str, Any], schemas: dict[str, Any]) -> Input:
-    """A choice is described elsewhere: `allOf` holds a `$ref` to it."""
+    """Return an input. Its choices are described elsewhere: `allOf` holds a `$ref` to them."""
     parts = [rule]
     if isinstance(all_of := rule.get("allOf"), list):
         parts += [_object(part) for part in all_of]

@@ -16,16 +16,14 @@ import httpx
 from imagegen.config import LOOPBACK, Settings
 from imagegen.doctor.report import NTP, Finding, Findings, Level, ok, warning, wrong
 from imagegen.errors import CannotStartError
-from imagegen.replicate import Deadline, sent_at, tls_context
+from imagegen.replicate import Deadline, facts, sent_at, tls_context
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 5.0
 # A model's whole schema is some 20 kB.
 ANSWER_BYTES = 4 * 1024 * 1024
-TOKENS_PAGE = "https://replicate.com/account/api-tokens"
-# Answers tell the second, and take some.
+# Answers tell whole seconds, and take some.
 SKEW_SECONDS = 10.0
-STATUS_PAGE = "https://www.replicatestatus.com"
 ACCOUNT_PATH = "/v1/account"
 # OpenSSL's; httpx takes the first that is set.
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -47,7 +45,7 @@ def check_certificates(settings: Settings) -> Findings:
     try:
         tls_context()
     except CannotStartError as error:
-        yield wrong("certificates", error.said, error.mend)
+        yield wrong("certificates", error.message, error.fix)
         return
     given = [name for name in CERTIFICATES if os.environ.get(name)]
     yield ok("certificates", f"TLS trusts those of {given[0] if given else 'Mozilla (certifi)'}")
@@ -81,13 +79,13 @@ def _way(host: str, port: int, tls: ssl.SSLContext | None) -> Finding:
     try:
         socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:  # the latter: no host has such a name
-        mend = "put the right host into REPLICATE_BASE_URL, or mend this host's name server"
-        return wrong("replicate", f"no address is known of {host}: {error}", mend)
+        fix = "put the right host into REPLICATE_BASE_URL, or mend this host's name server"
+        return wrong("replicate", f"no address is known of {host}: {error}", fix)
     try:
         connection = socket.create_connection((host, port), CONNECT_SECONDS)
     except OSError as error:
-        mend = f"let this host reach {host}:{port} (firewall, route), or correct REPLICATE_BASE_URL"
-        return wrong("replicate", f"cannot connect to {host}:{port}: {error}", mend)
+        fix = f"let this host reach {host}:{port} (firewall, route), or correct REPLICATE_BASE_URL"
+        return wrong("replicate", f"cannot connect to {host}:{port}: {error}", fix)
     spoken = "HTTP"
     with connection:
         if tls is not None:
@@ -95,12 +93,12 @@ def _way(host: str, port: int, tls: ssl.SSLContext | None) -> Finding:
                 with tls.wrap_socket(connection, server_hostname=host) as encrypted:
                     spoken = encrypted.version() or "TLS"
             except OSError as error:
-                return wrong("replicate", f"no TLS with {host}:{port}: {error}", _tls_mend(error))
+                return wrong("replicate", f"no TLS with {host}:{port}: {error}", _tls_fix(error))
     answer_seconds = time.monotonic() - began
     return ok("replicate", f"{host}:{port} speaks {spoken}, after {answer_seconds * 1000:.0f} ms")
 
 
-def _tls_mend(error: OSError) -> str:
+def _tls_fix(error: OSError) -> str:
     if not isinstance(error, ssl.SSLCertVerificationError):
         return "put the right port into REPLICATE_BASE_URL: what listens there has no TLS"
     if "mismatch" in error.verify_message:
@@ -112,13 +110,13 @@ def _credentials(settings: Settings) -> Findings:
     try:
         answer = ask(settings, ACCOUNT_PATH)
     except NoAnswerError as error:
-        yield wrong("credentials", f"no answer: {error}", f"try again; see {STATUS_PAGE}")
+        yield wrong("credentials", f"no answer: {error}", f"try again; see {facts.STATUS_PAGE}")
         return
     yield judge_account(answer)
     if abs(answer.ahead_seconds) > SKEW_SECONDS:
         way = "behind" if answer.ahead_seconds > 0 else "ahead of"
-        said = f"this host's clock is {abs(answer.ahead_seconds):.0f} s {way} Replicate's"
-        yield warning("clock", said, NTP)
+        message = f"this host's clock is {abs(answer.ahead_seconds):.0f} s {way} Replicate's"
+        yield warning("clock", message, NTP)
 
 
 def judge_account(answer: Answer) -> Finding:
@@ -127,14 +125,14 @@ def judge_account(answer: Answer) -> Finding:
         case 200 if "username" in answer.body:
             return ok("credentials", f"the token is good, of account {answer.body['username']}")
         case 401 | 403:
-            mend = f"put a valid token into REPLICATE_API_TOKEN: {TOKENS_PAGE}"
-            return wrong("credentials", f"Replicate refuses the token (HTTP {answer.status})", mend)
+            fix = f"put a valid token into REPLICATE_API_TOKEN: {facts.TOKENS_PAGE}"
+            return wrong("credentials", f"Replicate refuses the token (HTTP {answer.status})", fix)
         case 429 | 500 | 502 | 503 | 504:
-            said = f"Replicate is not well, or has had enough (HTTP {answer.status})"
-            return warning("credentials", said, f"try again; see {STATUS_PAGE}")
+            message = f"Replicate is not well, or has had enough (HTTP {answer.status})"
+            return warning("credentials", message, f"try again; see {facts.STATUS_PAGE}")
         case _:
-            said = f"what answers there is not Replicate's API (HTTP {answer.status})"
-            return wrong("credentials", said, "correct REPLICATE_BASE_URL")
+            message = f"what answers there is not Replicate's API (HTTP {answer.status})"
+            return wrong("credentials", message, "correct REPLICATE_BASE_URL")
 
 
 def ask(settings: Settings, path: str) -> Answer:
@@ -154,7 +152,7 @@ def ask(settings: Settings, path: str) -> Answer:
                 if len(content) > ANSWER_BYTES:
                     raise NoAnswerError("it goes on for ever")
     except CannotStartError as error:
-        raise NoAnswerError(error.said) from None
+        raise NoAnswerError(error.message) from None
     except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
         raise NoAnswerError(f"{type(error).__name__}: {error}".rstrip(": ")) from None
     try:

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-# The mend of every clock.
+# The fix of every clock.
 NTP = "set the clocks by NTP: timedatectl set-ntp true"
 
 
 class Level(StrEnum):
     OK = "ok"
-    WARNING = "warning"  # imagegen works, perhaps not as it is meant to
+    WARNING = "warning"  # imagegen works, perhaps not as intended
     WRONG = "wrong"  # imagegen does not start, or tokens get no image
 
 
@@ -18,20 +18,20 @@ class Level(StrEnum):
 class Finding:
     level: Level
     check: str
-    said: str
-    mend: str | None = None  # a command or a setting
+    message: str
+    fix: str | None = None  # a command or a setting
 
 
 Findings = Iterator[Finding]
 
 
-def ok(check: str, said: str) -> Finding:
-    return Finding(Level.OK, check, said)
+def ok(check: str, message: str) -> Finding:
+    return Finding(Level.OK, check, message)
 
 
-def warning(check: str, said: str, mend: str | None = None) -> Finding:
-    return Finding(Level.WARNING, check, said, mend)
+def warning(check: str, message: str, fix: str | None = None) -> Finding:
+    return Finding(Level.WARNING, check, message, fix)
 
 
-def wrong(check: str, said: str, mend: str) -> Finding:
-    return Finding(Level.WRONG, check, said, mend)
+def wrong(check: str, message: str, fix: str) -> Finding:
+    return Finding(Level.WRONG, check, message, fix)

@@ -1,9 +1,10 @@
-"""Every check, each in its own time: what is wrong or hangs does not stop the others."""
+"""Runs all checks at once: one that breaks or hangs does not stop the others."""
 
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from imagegen.config import Settings, all_settings, misspelt, option_name, read, secrets_of
@@ -14,8 +15,8 @@ from imagegen.doctor.model import check_model
 from imagegen.doctor.report import Finding, Findings, ok, warning, wrong
 from imagegen.redaction import Redactor
 
-# Connecting gives up after 5 s and a statement after 10 s: this is for what has no end of its own,
-# as a look-up of a name.
+# Connecting gives up after 5 s and a statement after 10 s. This limit is for what has none of its
+# own, such as resolving a name.
 CHECK_SECONDS = 20.0
 
 
@@ -23,7 +24,7 @@ CHECK_SECONDS = 20.0
 class Check:
     name: str
     run: Callable[[Settings], Findings]
-    needs: tuple[str, ...] = ()  # settings without which it cannot be made
+    needs: tuple[str, ...] = ()  # settings without which it cannot run
 
 
 MODEL = ("replicate_base_url", "replicate_api_token", "model", "model_input", "marker_input")
@@ -45,49 +46,79 @@ CHECKS = (
 def examine(
     environment: Mapping[str, str],
     options: Mapping[str, str | None],
-    waits_for: Callable[[str], None] = lambda check: None,
+    on_wait: Callable[[str], None] = lambda check: None,
 ) -> Findings:
-    """Everything that there is to find, without a secret in it; takes 20 s at most. `waits_for`
-    is told of each check that has not ended when it is its turn."""
+    """Yield everything that is found, without a secret in it; takes 20 s at most.
+
+    Calls `on_wait` with the name of each check that has not ended when its findings are due.
+    """
     values, lines = read(environment, options, [item.name for item in all_settings()])
+    unusable = _unusable(values, options)
     redact = Redactor(secrets_of(values.get("replicate_api_token"), values.get("database_url")))
-    found = _examine(values, lines, _unusable(values, options), misspelt(environment), waits_for)
-    for finding in found:
-        yield replace(
-            finding, said=redact(finding.said), mend=finding.mend and redact(finding.mend)
-        )
+    settings_findings = _judge_settings(lines, unusable, misspelt(environment))
+    for finding in chain(settings_findings, _run_checks(values, unusable, on_wait)):
+        fix = finding.fix and redact(finding.fix)
+        yield replace(finding, message=redact(finding.message), fix=fix)
 
 
-def _examine(
-    values: dict[str, Any],
-    lines: list[str],
-    unusable: dict[str, str],
-    misspelt_ones: list[str],
-    waits_for: Callable[[str], None],
-) -> Findings:
+def _judge_settings(lines: list[str], unusable: dict[str, str], unknown: list[str]) -> Findings:
     for line, source in zip(lines, unusable.values(), strict=True):
-        mend = f"give another {source}" if source.startswith("--") else f"export {source}=…"
-        yield wrong("settings", line, mend)
+        fix = f"give another {source}" if source.startswith("--") else f"export {source}=…"
+        yield wrong("settings", line, fix)
     if not unusable:
         yield ok("settings", "each one is set, or has a default, and is as it must be")
-    for line in misspelt_ones:
+    for line in unknown:
         yield warning("settings", line)
-    nothing: dict[str, Any] = dict.fromkeys(unusable)  # no check that is made needs them
+
+
+def _run_checks(
+    values: dict[str, Any], unusable: dict[str, str], on_wait: Callable[[str], None]
+) -> Findings:
+    """Run all checks at once that need no unusable setting; yield the findings of each in turn."""
+    nothing: dict[str, Any] = dict.fromkeys(unusable)  # no check that runs needs them
     settings = Settings(**values | nothing)
-    running = [_Running(check, settings) for check in CHECKS if not unusable.keys() & check.needs]
     deadline = time.monotonic() + CHECK_SECONDS
-    for each in running:
-        if each.is_alive():
-            waits_for(each.name)
-        yield from each.findings(deadline)
+    running = [_start(check, settings) for check in CHECKS if not unusable.keys() & check.needs]
+    for thread, found in running:
+        if thread.is_alive():
+            on_wait(thread.name)
+        thread.join(max(deadline - time.monotonic(), 0.0))
+        is_hanging = thread.is_alive()
+        yield from list(found)
+        if is_hanging:
+            message = f"no end of the check after {CHECK_SECONDS:.0f} s"
+            yield wrong(thread.name, message, "look for what hangs: name server, network, disk")
     for check in CHECKS:
         if lacks := [unusable[name] for name in check.needs if name in unusable]:
             yield warning(check.name, f"not checked without {' and '.join(lacks)}")
 
 
+def _start(check: Check, settings: Settings) -> tuple[threading.Thread, list[Finding]]:
+    """Run a check in a thread; return the thread, and the list that its findings go into.
+
+    The thread is a daemon, which an executor's is not: a check that hangs ends with the program.
+    """
+    found: list[Finding] = []
+
+    def run() -> None:
+        try:
+            for finding in check.run(settings):
+                found.append(finding)
+        except Exception as error:  # noqa: BLE001
+            # The outermost handler of a check: that it breaks is a finding like any other.
+            message = f"the check broke: {type(error).__name__}: {error}"
+            found.append(wrong(check.name, message, "report this as a bug of imagegen"))
+
+    thread = threading.Thread(target=run, name=check.name, daemon=True)
+    thread.start()
+    return thread, found
+
+
 def _unusable(values: dict[str, Any], options: Mapping[str, str | None]) -> dict[str, str]:
-    """The settings that are missing or wrong, by their names, with their variables, or with the
-    options by which they were given."""
+    """Return the settings that are missing or wrong, by name.
+
+    Each with its variable, or with the option by which it was given.
+    """
     found = {}
     for item in all_settings():
         about = item.metadata
@@ -96,31 +127,3 @@ def _unusable(values: dict[str, Any], options: Mapping[str, str | None]) -> dict
             is_option = options.get(item.name) is not None
             found[item.name] = option_name(item) if is_option else about["variable"]
     return found
-
-
-class _Running(threading.Thread):
-    """A check under way. One that hangs ends with the program."""
-
-    def __init__(self, check: Check, settings: Settings) -> None:
-        super().__init__(name=check.name, daemon=True)
-        self._check = check
-        self._settings = settings
-        self._found: list[Finding] = []
-        self.start()
-
-    def run(self) -> None:
-        try:
-            for finding in self._check.run(self._settings):
-                self._found.append(finding)
-        except Exception as error:  # noqa: BLE001
-            # The outermost handler of a check: that it breaks is a finding like any other.
-            said = f"the check broke: {type(error).__name__}: {error}"
-            self._found.append(wrong(self._check.name, said, "report this as a bug of imagegen"))
-
-    def findings(self, deadline: float) -> Findings:
-        """What it has found by then (monotonic)."""
-        self.join(max(deadline - time.monotonic(), 0.0))
-        yield from list(self._found)
-        if self.is_alive():
-            said = f"no end of the check after {CHECK_SECONDS:.0f} s"
-            yield wrong(self._check.name, said, "look for what hangs: name server, network, disk")

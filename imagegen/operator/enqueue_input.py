@@ -1,153 +1,129 @@
 """Tokens that are wanted for tests, from arguments or a CSV file, and what is wrong with them."""
 
-import codecs
 import csv
 import io
-import itertools
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from imagegen import prompts
 from imagegen.config import quoted
-
-if TYPE_CHECKING:
-    from _csv import Reader
+from imagegen.errors import ImagegenError
+from imagegen.text import plural
 
 WALLET_CHARACTERS = 42  # the width of authors.wallet_address
-# Mistakes that are told at once: more fill the screen and say nothing new.
-TOLD = 10
+# More mistakes at once fill the screen and say nothing new.
+MISTAKES_SHOWN = 10
 COLUMNS = {"wallet_address": "wallet", "author": "wallet", "prompt": "prompt", "token_id": "token"}
 
 
-class EnqueueError(Exception):
-    """Nothing was inserted; the message says why, with a line for each place that is wrong."""
+class EnqueueError(ImagegenError):
+    """Nothing was inserted; the message has a line for each mistake."""
 
 
 class MistakeError(Exception):
-    """What is wrong with one row or prompt, without its place."""
+    """Something is wrong with one row or prompt; the message does not say with which."""
 
 
 @dataclass(frozen=True)
-class Wish:
+class MintRequest:
     """A token that is wanted."""
 
-    where: str  # to name it in an error
+    source: str  # where it comes from, to name it in an error
     wallet: str
     prompt: str | None  # None: the author's own
     token_id: int | None = None  # None: the next one
 
     @property
     def key(self) -> str:
-        """The author's."""
+        """The author's: wallets are written in either case."""
         return self.wallet.lower()
 
 
-def wishes(texts: Sequence[str], author: str | None, count: int) -> list[Wish]:
-    """`count` tokens for each prompt, by this author or a new one for each; without a prompt, by
-    this author as it is. Raises EnqueueError."""
-    where = "--author"
+def from_arguments(texts: Sequence[str], author: str | None, count: int) -> list[MintRequest]:
+    """Return `count` requests for each prompt, by this author or a new one for each.
+
+    Without a prompt, the author must be there already. Raises EnqueueError.
+    """
+    source = "--author"
     try:
         wallet = None if author is None else _wallet(author)
-        found = [Wish(where, wallet, None)] if wallet and not texts else []
+        requests = [MintRequest(source, wallet, None)] if wallet and not texts else []
         for number, text in enumerate(texts, 1):
-            where = f"prompt {number}"
-            found.append(Wish(where, wallet or f"0x{secrets.token_hex(20)}", _prompt(text)))
+            source = f"prompt {number}"
+            new_wallet = f"0x{secrets.token_hex(20)}"
+            requests.append(MintRequest(source, wallet or new_wallet, _prompt(text)))
     except MistakeError as error:
-        raise EnqueueError(f"{where}: {error}") from None
-    return [wish for wish in found for _ in range(count)]
+        raise EnqueueError(f"{source}: {error}") from None
+    return [request for request in requests for _ in range(count)]
 
 
-def read_csv(content: bytes, count: int, largest_token_id: int) -> list[Wish]:
-    """`count` tokens for each row of a CSV file with a header. Raises EnqueueError."""
-    reader = csv.reader(_lines(_decoded(content)), strict=True)
+def from_csv(content: bytes, count: int, largest_token_id: int) -> list[MintRequest]:
+    """Return `count` requests for each row of a CSV file with a header. Raises EnqueueError."""
+    # Not DictReader: it skips blank lines, so that the line where a row begins is not known.
+    reader = csv.reader(io.StringIO(_decoded(content), newline=None), strict=True)
     try:
         columns = _columns(next(reader, []))
-    except csv.Error as error:
+    except (csv.Error, MistakeError) as error:
         raise EnqueueError(f"line 1: {error}") from None
-    found: list[Wish] = []
+    requests: list[MintRequest] = []
     mistakes: dict[str, str] = {}
-    for where, row in _rows(reader, mistakes):
+    while True:
+        source = f"line {reader.line_num + 1}"
         try:
-            wish = _wish(where, _fields(columns, row), largest_token_id)
-            if wish.token_id is not None and count > 1:
-                raise MistakeError(f"a token_id cannot be there {count} times")
-        except MistakeError as error:
-            mistakes[where] = str(error)
-        else:
-            found.append(wish)
-    raise_any(mistakes)
-    if not found:
+            row = next(reader)
+            if row:
+                fields = _fields(columns, row)
+                requests += [_request(source, fields, count, largest_token_id)] * count
+        except StopIteration:
+            break
+        except (csv.Error, MistakeError) as error:
+            mistakes[source] = str(error)
+    raise_mistakes(mistakes)
+    if not requests:
         raise EnqueueError("the file has no rows below its header")
-    return [wish for wish in found for _ in range(count)]
+    return requests
 
 
 def _decoded(content: bytes) -> str:
-    content = content.removeprefix(codecs.BOM_UTF8)
     try:
-        return content.decode()
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = len(list(_lines(f"{content[: error.start].decode()}.")))
-        raise EnqueueError(f"line {line}: not UTF-8: save the file with that encoding") from None
-
-
-def _lines(text: str) -> Iterator[str]:
-    """Lines may end as on any system."""
-    return io.StringIO(text, newline=None)
+        line = len((error.object[: error.start] + b".").splitlines())
+        raise EnqueueError(f"line {line}: not UTF-8", "save the file with that encoding") from None
 
 
 def _columns(header: Sequence[str]) -> list[str]:
     names = [name.strip().lower() for name in header]
     if unknown := [name for name in names if name not in COLUMNS]:
-        raise EnqueueError(f"line 1: the header's {unknown[0]!r} is none of {', '.join(COLUMNS)}")
+        raise MistakeError(f"the header's {unknown[0]!r} is none of {', '.join(COLUMNS)}")
     columns = [COLUMNS[name] for name in names]
     if not {"wallet", "prompt"} <= set(columns) or len(set(columns)) < len(columns):
-        raise EnqueueError("line 1: the header must name wallet_address and prompt, once each")
+        raise MistakeError("the header must name wallet_address and prompt, once each")
     return columns
 
 
-def _rows(reader: "Reader", mistakes: dict[str, str]) -> Iterator[tuple[str, list[str]]]:
-    """The rows, each with the line where it begins; one that cannot be read is a mistake."""
-    while True:
-        where = f"line {reader.line_num + 1}"
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            mistakes[where] = str(error)
-            continue
-        if row:
-            yield where, row
-
-
 def _fields(columns: Sequence[str], row: Sequence[str]) -> dict[str, str]:
-    """Raises MistakeError where there are too many or too few."""
-    if len(row) > len(columns):
-        raise MistakeError(
-            f"{len(row)} fields under {len(columns)} columns:"
-            " a prompt with a comma stands in quotes"
-        )
-    if len(row) < len(columns):
-        fields = "field" if len(row) == 1 else "fields"
-        raise MistakeError(
-            f"{len(row)} {fields} under {len(columns)} columns: one that is empty has its comma too"
-        )
+    if len(row) != len(columns):
+        fix = "a prompt with a comma stands in quotes"
+        if len(row) < len(columns):
+            fix = "one that is empty has its comma too"
+        raise MistakeError(f"{plural(len(row), 'field')} under {len(columns)} columns: {fix}")
     return dict(zip(columns, row, strict=True))
 
 
-def _wish(where: str, fields: Mapping[str, str], largest_token_id: int) -> Wish:
-    """Raises MistakeError where it can never be granted."""
+def _request(source: str, fields: Mapping[str, str], count: int, largest: int) -> MintRequest:
     wallet = _wallet(fields["wallet"])
     prompt = _prompt(fields["prompt"]) if fields["prompt"] else None
     given = fields.get("token", "").strip()
-    return Wish(where, wallet, prompt, _token_id(given, largest_token_id) if given else None)
+    token_id = _token_id(given, largest) if given else None
+    if token_id is not None and count > 1:
+        raise MistakeError(f"a token_id cannot be there {count} times")
+    return MintRequest(source, wallet, prompt, token_id)
 
 
 def _wallet(wallet: str) -> str:
-    """Raises MistakeError where it is none."""
     wallet = wallet.strip()
     if not 0 < len(wallet) <= WALLET_CHARACTERS or not wallet.isprintable() or " " in wallet:
         raise MistakeError(f"an author is a word of 1 to {WALLET_CHARACTERS} characters")
@@ -155,9 +131,9 @@ def _wallet(wallet: str) -> str:
 
 
 def _prompt(prompt: str) -> str:
-    """Raises MistakeError where it can never be sent, or not be kept."""
+    """Return the prompt stripped. Raises MistakeError if it can never be sent or stored."""
     prompt = prompt.strip()
-    # An argument's bytes that are no text come as surrogates.
+    # An argument's bytes that are not text come as surrogates.
     if any("\ud800" <= character <= "\udfff" for character in prompt):
         raise MistakeError("the prompt holds bytes that are not UTF-8")
     try:
@@ -170,8 +146,7 @@ def _prompt(prompt: str) -> str:
 
 
 def _token_id(given: str, largest: int) -> int:
-    """Raises MistakeError where the column cannot hold it."""
-    # By its length first: Python refuses to read a number of thousands of digits.
+    # The length first: Python refuses to read a number of thousands of digits.
     digits = given.lstrip("0") or "0"
     is_whole = re.fullmatch("[0-9]+", given) and len(digits) <= len(str(largest))
     if not is_whole or int(digits) > largest:
@@ -180,12 +155,14 @@ def _token_id(given: str, largest: int) -> int:
     return int(digits)
 
 
-def raise_any(mistakes: Mapping[str, str]) -> None:
-    """Raises EnqueueError with the first of these, each with its place, and the count of all."""
-    if not mistakes:
-        return
-    told = [f"{where}: {what}" for where, what in itertools.islice(mistakes.items(), TOLD)]
-    if len(mistakes) > 1:
-        which = f", the first {TOLD} of them" if len(mistakes) > TOLD else ""
-        told.insert(0, f"{len(mistakes)} mistakes{which}:")
-    raise EnqueueError("\n".join(told))
+def raise_mistakes(mistakes: Mapping[str, str]) -> None:
+    """Raise EnqueueError with the first mistakes by their sources, and the count of all.
+
+    An empty text is no mistake.
+    """
+    lines = [f"{source}: {mistake}" for source, mistake in mistakes.items() if mistake]
+    if len(lines) > 1:
+        which = f", the first {MISTAKES_SHOWN} of them" if len(lines) > MISTAKES_SHOWN else ""
+        lines = [f"{len(lines)} mistakes{which}:", *lines[:MISTAKES_SHOWN]]
+    if lines:
+        raise EnqueueError("\n".join(lines))

@@ -6,15 +6,16 @@ from decimal import Decimal
 
 from psycopg.rows import class_row
 
-from imagegen.database import Connection, bounded
+from imagegen.database import Connection, sql, statement_timeout
 from imagegen.failures import Billed, Kind, kinds_billed
 
 PRICES = "https://replicate.com/pricing"
+SQL = sql.load("imagegen.operator", "spend.sql")
 
 
 @dataclass(frozen=True)
-class Line:
-    """The requests of one day (UTC), model and outcome; of all of them, where these are None."""
+class SpendRow:
+    """The requests of one day (UTC), model and outcome; of all of them if these are None."""
 
     day: date | None
     model: str | None
@@ -25,45 +26,22 @@ class Line:
     predict_seconds: float
 
 
-def read_spend(connection: Connection, since: datetime) -> list[Line]:
-    """What Replicate accepted, or perhaps accepted, by the time of the request: a line for each
-    day, model and outcome, then the line of the total."""
+def read_spend(connection: Connection, since: datetime) -> list[SpendRow]:
+    """Return what Replicate accepted, or may have accepted, of the requests since then.
+
+    A row for each day, model and outcome, then the row of the total.
+    """
     values = {
         "since": since,
         "billed": kinds_billed(Billed.YES),
         "perhaps": kinds_billed(Billed.PERHAPS),
         "unresolved": Kind.UNRESOLVED,
     }
-    with bounded(connection):
-        return connection.cursor(row_factory=class_row(Line)).execute(SPEND, values).fetchall()
-
-
-# Rows from before the column `images` have one image each.
-SPEND = """
-    WITH ledger AS (
-        SELECT *,
-            state = 'succeeded' OR coalesce(error_kind = ANY(%(billed)s), false) AS billed
-        FROM generations
-        WHERE requested_at >= %(since)s
-            AND (prediction_id IS NOT NULL OR error_kind = %(unresolved)s)
-    ), billed AS (
-        SELECT prediction_id, model, predict_seconds,
-            (requested_at AT TIME ZONE 'UTC')::date AS day,
-            CASE WHEN state <> 'failed' THEN state
-                ELSE 'failed: ' || coalesce(error_kind, 'unknown') END AS outcome,
-            CASE WHEN billed THEN greatest(images, 1) ELSE 0 END AS images_billed,
-            coalesce(error_kind = ANY(%(perhaps)s), false)::integer AS images_perhaps_billed
-        FROM ledger
-    )
-    SELECT day, model, outcome, count(prediction_id) AS predictions,
-        coalesce(sum(images_billed), 0)::bigint AS images_billed,
-        coalesce(sum(images_perhaps_billed), 0)::bigint AS images_perhaps_billed,
-        coalesce(sum(predict_seconds), 0) AS predict_seconds
-    FROM billed
-    GROUP BY GROUPING SETS ((day, model, outcome), ())
-    ORDER BY day NULLS LAST, model, outcome"""
+    with statement_timeout(connection):
+        cursor = connection.cursor(row_factory=class_row(SpendRow))
+        return cursor.execute(SQL["spend"], values).fetchall()
 
 
 def exact(price: float) -> Decimal:
-    """The price as its user wrote it: sums of money are no sums of binary fractions."""
+    """Return the price as its user wrote it: sums of money must be exact in decimals."""
     return Decimal(repr(price))

@@ -8,8 +8,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 from psycopg.rows import kwargs_row
 
-from imagegen.database import STATUSES, Connection, Tables, bounded
-from imagegen.operator.tokens import age_seconds
+from imagegen.database import STATUSES, Connection, Tables, statement_timeout
 
 # While the database is away, the exporter finds that out first: it waits 5 s for it.
 ANSWER_SECONDS = 8.0
@@ -43,13 +42,14 @@ class WorkerFigures:
     closed_by: list[str]  # why its gate is closed; empty while it is open
 
 
-QUEUE = f"""
+QUEUE = """
     SELECT
         (SELECT jsonb_object_agg(status, tokens) FROM (
             SELECT lower(t.status::text) AS status, count(*) AS tokens
             FROM tokens_s0 t GROUP BY 1) counted) AS tokens,
-        (SELECT {age_seconds("min($minted_at)")} FROM tokens_s0 t
-         WHERE t.status = $detected) AS oldest_waiting_seconds,
+        (SELECT CASE WHEN isfinite(min($minted_at))
+            THEN greatest(extract(epoch FROM now() - min($minted_at)), 0)::float END
+         FROM tokens_s0 t WHERE t.status = $detected) AS oldest_waiting_seconds,
         count(*) AS images, count(*) / 60.0::float AS images_per_minute,
         percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) AS p50_seconds,
         percentile_cont(0.95) WITHIN GROUP (ORDER BY seconds) AS p95_seconds
@@ -60,7 +60,7 @@ QUEUE = f"""
 
 def read_queue(connection: Connection, tables: Tables) -> QueueFigures:
     """The queue now. Raises one of database.AWAY."""
-    with bounded(connection):
+    with statement_timeout(connection):
         cursor = connection.cursor(row_factory=kwargs_row(_queue))
         found = cursor.execute(tables.fill(QUEUE)).fetchone()
     assert found is not None  # noqa: S101 (an aggregate has a row)

@@ -1,7 +1,31 @@
-"""The worker's only way to the tables."""
+"""The worker's only way to the tables: a verb for each thing that happens to a token."""
 
+from imagegen.queue.daily_limit import DailyAllowance, DailyLimitError
 from imagegen.queue.listener import Listener
-from imagegen.queue.queue import Claim, Closed, DailyLimitError, Image, Left, Queue
-from imagegen.queue.statements import statements
+from imagegen.queue.queue import Queue, statements
+from imagegen.queue.values import (
+    Applied,
+    Claim,
+    Complete,
+    Decision,
+    FailAttempt,
+    Postpone,
+    Requeue,
+    UseFallback,
+)
 
-__all__ = ["Claim", "Closed", "DailyLimitError", "Image", "Left", "Listener", "Queue", "statements"]
+__all__ = [
+    "Applied",
+    "Claim",
+    "Complete",
+    "DailyAllowance",
+    "DailyLimitError",
+    "Decision",
+    "FailAttempt",
+    "Listener",
+    "Postpone",
+    "Queue",
+    "Requeue",
+    "UseFallback",
+    "statements",
+]

@@ -1,49 +1,51 @@
 """All HTTP to Replicate: JSON becomes values at this door, and here is told what they mean."""
 
-from imagegen.replicate.client import Provider
-from imagegen.replicate.http import Deadline
-from imagegen.replicate.matching import Absent, Found, Undecidable
+from imagegen.replicate.client import ReplicateClient
+from imagegen.replicate.http import Deadline, TooLongError, read_capped
+from imagegen.replicate.matching import Absent, Expired, Found
 from imagegen.replicate.outcomes import (
     Accepted,
+    Ambiguous,
     Failed,
+    PollFailed,
     Refused,
     Running,
     Succeeded,
-    Unknown,
-    Unseen,
 )
 from imagegen.replicate.replies import (
     Listed,
+    NoAnswer,
     NotSent,
     Prediction,
     Rejected,
     Reply,
-    Unclear,
     sent_at,
 )
-from imagegen.replicate.request_budget import Budget
+from imagegen.replicate.request_budget import RequestBudget
 from imagegen.replicate.tls import tls_context
 
 __all__ = [
     "Absent",
     "Accepted",
-    "Budget",
+    "Ambiguous",
     "Deadline",
+    "Expired",
     "Failed",
     "Found",
     "Listed",
+    "NoAnswer",
     "NotSent",
+    "PollFailed",
     "Prediction",
-    "Provider",
     "Refused",
     "Rejected",
+    "ReplicateClient",
     "Reply",
+    "RequestBudget",
     "Running",
     "Succeeded",
-    "Unclear",
-    "Undecidable",
-    "Unknown",
-    "Unseen",
+    "TooLongError",
+    "read_capped",
     "sent_at",
     "tls_context",
 ]

@@ -23,17 +23,17 @@ from replicate.client import Client
 from imagegen.metrics import definitions as metrics
 from imagegen.redaction import Redactor
 from imagegen.replicate import replies
-from imagegen.replicate.http import Deadline, HeldUpError
+from imagegen.replicate.http import Deadline, SendByPassedError, TooLongError, read_capped
 from imagegen.replicate.replies import (
     Answered,
     Listed,
+    NoAnswer,
     NotSent,
     Prediction,
     Rejected,
     Reply,
-    Unclear,
 )
-from imagegen.replicate.request_budget import Budget
+from imagegen.replicate.request_budget import RequestBudget
 from imagegen.replicate.tls import tls_context
 
 # Read is the longest silence on an open connection; a create answers within a second or two.
@@ -80,7 +80,7 @@ class _Response:
         return body
 
 
-class Provider:
+class ReplicateClient:
     """One worker's client of Replicate. To be made after the fork: a used client that is
     inherited hands one process the answers of another."""
 
@@ -89,7 +89,7 @@ class Provider:
         token: str,
         base_url: str,
         cancel_after_seconds: int,
-        budget: Budget,
+        budget: RequestBudget,
         marker: str = "seed",
     ) -> None:
         """`budget` is for all requests but creates, whose pace is the gate's."""
@@ -112,16 +112,16 @@ class Provider:
     def close(self) -> None:
         self._http.close()
 
-    def create(self, model: str, inputs: dict[str, Any], *, leaves_by: float = math.inf) -> Reply:
+    def create(self, model: str, inputs: dict[str, Any], *, send_by: float = math.inf) -> Reply:
         """Ask for a prediction: one POST, never repeated, whatever happens to it. After
-        `leaves_by`, a monotonic time, it is not sent."""
+        `send_by`, a monotonic time, it is not sent."""
         if ":" in model or VERSION_ONLY.fullmatch(model):
             path, body = "/v1/predictions", {"version": model.partition(":")[2] or model}
         else:
             path, body = f"/v1/models/{quote(model)}/predictions", {}
         headers = {"Cancel-After": f"{self._cancel_after_seconds}s"}
         with _timed("create"):
-            response = self._send("POST", path, body | {"input": inputs}, headers, leaves_by)
+            response = self._send("POST", path, body | {"input": inputs}, headers, send_by)
             return self._prediction(response)
 
     def get(self, prediction_id: str) -> Reply:
@@ -132,7 +132,7 @@ class Provider:
 
     def list(
         self, since: datetime, *, last_seconds: float
-    ) -> Listed | Rejected | NotSent | Unclear:
+    ) -> Listed | Rejected | NotSent | NoAnswer:
         """Every prediction of the account since `since`, and of the last `last_seconds` by
         Replicate's own clock: the one that `since` was read from may be ahead of it."""
         found: list[Prediction] = []
@@ -141,51 +141,51 @@ class Provider:
             if path is None:
                 response = self._first_page(since, timedelta(seconds=last_seconds))
             else:
-                response = self._send_in_turn("list", "GET", path)
+                response = self._send_within_budget("list", "GET", path)
             if not isinstance(response, _Response):
                 return response
             if response.status != 200:
                 return self._rejection(response)
-            page = replies.page(response.json(), self._marker)
+            page = replies.parse_page(response.json(), self._marker)
             if page is None:
-                return Unclear("a list of predictions that cannot be read")
+                return NoAnswer("a list of predictions that cannot be read")
             found += page.predictions
             if page.next_url is None:
                 return Listed(tuple(found))
             path = self._own_path(page.next_url)
             if path is None:
-                return Unclear("a list of predictions that goes on elsewhere")
-        return Unclear("a list of predictions without an end")
+                return NoAnswer("a list of predictions that goes on elsewhere")
+        return NoAnswer("a list of predictions without an end")
 
-    def _first_page(self, since: datetime, last: timedelta) -> _Response | NotSent | Unclear:
-        response = self._send_in_turn("list", "GET", _list_path(since))
+    def _first_page(self, since: datetime, last: timedelta) -> _Response | NotSent | NoAnswer:
+        response = self._send_within_budget("list", "GET", _list_path(since))
         if isinstance(response, _Response) and response.status == 200:
             their_now = replies.sent_at(response.headers)
             if their_now and their_now - last < since:
-                return self._send_in_turn("list", "GET", _list_path(their_now - last))
+                return self._send_within_budget("list", "GET", _list_path(their_now - last))
         return response
 
     def _about(self, prediction_id: str, operation: str, method: str, action: str = "") -> Reply:
         path = f"/v1/predictions/{prediction_id}{action}"
-        reply = self._prediction(self._send_in_turn(operation, method, path))
+        reply = self._prediction(self._send_within_budget(operation, method, path))
         if isinstance(reply, Answered) and reply.prediction.id != prediction_id:
-            return Unclear("another prediction than the one asked for")
+            return NoAnswer("another prediction than the one asked for")
         return reply
 
-    def _prediction(self, response: _Response | NotSent | Unclear) -> Reply:
+    def _prediction(self, response: _Response | NotSent | NoAnswer) -> Reply:
         if not isinstance(response, _Response):
             return response
         if not 200 <= response.status < 300:
             return self._rejection(response)
-        prediction = replies.prediction(response.json(), self._marker)
+        prediction = replies.parse_prediction(response.json(), self._marker)
         if prediction is None:
-            return Unclear(f"HTTP {response.status} without a prediction in it")
+            return NoAnswer(f"HTTP {response.status} without a prediction in it")
         return Answered(prediction)
 
-    def _send_in_turn(
+    def _send_within_budget(
         self, operation: str, method: str, path: str
-    ) -> _Response | NotSent | Unclear:
-        """Send what is no create, within the budget."""
+    ) -> _Response | NotSent | NoAnswer:
+        """Send a request that is no create, within the budget."""
         self._budget.wait_for_turn()
         with _timed(operation):
             response = self._send(method, path)
@@ -200,37 +200,38 @@ class Provider:
         path: str,
         body: object = None,
         headers: dict[str, str] | None = None,
-        leaves_by: float = math.inf,
-    ) -> _Response | NotSent | Unclear:
+        send_by: float = math.inf,
+    ) -> _Response | NotSent | NoAnswer:
         try:
             # Written here, so that what cannot be written as JSON was surely not sent.
             content = None if body is None else _json(body)
         except (ValueError, TypeError, RecursionError) as error:
-            return NotSent(self._say(error))
+            return NotSent(self._message(error))
         headers = {"Content-Type": "application/json", **(headers or {})}
-        self._deadline.start(ANSWER_SECONDS, leaves_by=leaves_by)
+        self._deadline.start(ANSWER_SECONDS, send_by=send_by)
         try:
             with self._http.stream(method, path, content=content, headers=headers) as response:
-                answer = bytearray()
-                for chunk in response.iter_bytes():
-                    answer += chunk
-                    if len(answer) > ANSWER_BYTES:
-                        return Unclear(f"HTTP {response.status_code}, too long an answer")
-                return _Response(response.status_code, response.headers, bytes(answer))
-        except HeldUpError as error:
-            return NotSent(self._say(error))
+                try:
+                    body = read_capped(response, ANSWER_BYTES)
+                except TooLongError:
+                    return NoAnswer(f"HTTP {response.status_code}, too long an answer")
+                return _Response(response.status_code, response.headers, body)
+        except SendByPassedError as error:
+            return NotSent(self._message(error))
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             # The same errors come of an answer: httpx reads where a redirect leads to.
             surely_not_sent = isinstance(error, NEVER_SENT) and not self._deadline.has_written
-            return NotSent(self._say(error)) if surely_not_sent else Unclear(self._say(error))
+            return (
+                NotSent(self._message(error)) if surely_not_sent else NoAnswer(self._message(error))
+            )
 
-    def _say(self, error: Exception) -> str:
+    def _message(self, error: Exception) -> str:
         return self._redact(f"{type(error).__name__}: {error}".rstrip(": "))
 
     def _rejection(self, response: _Response) -> Rejected:
         body = response.json()
         body = body if isinstance(body, dict) else {}
-        title, detail = (replies.words(body.get(name)) for name in ("title", "detail"))
+        title, detail = (replies.error_text(body.get(name)) for name in ("title", "detail"))
         return Rejected(
             response.status,
             self._redact(title),

@@ -1,6 +1,8 @@
-"""A deadline for a whole answer, over the timeouts of httpcore, which start anew with each chunk:
-a server that sends a byte now and then would hold its client for ever. And one for leaving: what
-stood still for too long is not sent any more."""
+"""A deadline for a whole answer, and one by which a request must be sent.
+
+The timeouts of httpcore start again with each chunk: a server that sends a byte now and then would
+hold its client for ever. A request that stood still for too long must not be sent any more.
+"""
 
 import math
 import threading
@@ -17,19 +19,19 @@ import httpx
 KEEPALIVE_SECONDS = 5.0
 
 
-class HeldUpError(Exception):
-    """The time to leave was over before the request was written to its end: it was not sent."""
+class SendByPassedError(Exception):
+    """The request was not written to its end in time: it was not sent."""
 
 
 class Deadline(httpcore.NetworkBackend):
-    """httpcore's own network, but what a thread reads and writes ends by its deadline."""
+    """httpcore's own network, in which what a thread reads and writes ends by its deadline."""
 
     def __init__(self) -> None:
         self._network = httpcore.SyncBackend()
         self._of_thread = threading.local()
 
     def transport(self, ssl_context: SSLContext, *, retries: int = 0) -> httpx.HTTPTransport:
-        """A transport whose requests keep to it; connecting is tried `retries` times more."""
+        """Return a transport whose requests keep to it; connecting is retried `retries` times."""
         transport = httpx.HTTPTransport(verify=ssl_context)
         transport._pool = httpcore.ConnectionPool(
             ssl_context=ssl_context,
@@ -40,27 +42,27 @@ class Deadline(httpcore.NetworkBackend):
         )
         return transport
 
-    def start(self, seconds: float, *, leaves_by: float = math.inf) -> None:
-        """From now on the calling thread has so long, and writes nothing after `leaves_by`, a
-        monotonic time: then its request raises HeldUpError."""
+    def start(self, seconds: float, *, send_by: float = math.inf) -> None:
+        """Give the calling thread `seconds` from now on. Its request raises SendByPassedError if
+        it is not written by `send_by`, a monotonic time."""
         self._of_thread.at = time.monotonic() + seconds
-        self._of_thread.leaves_by = leaves_by
+        self._of_thread.send_by = send_by
         self._of_thread.has_written = False
 
     @property
     def has_written(self) -> bool:
-        """Whether the calling thread has written anything of its request."""
+        """Return whether the calling thread has written anything of its request."""
         return bool(self._of_thread.has_written)
 
-    def left(self, timeout: float | None) -> float:
-        """The seconds that the calling thread has for one more step; 0 when its time is over."""
-        left: float = max(self._of_thread.at - time.monotonic(), 0.0)
-        return left if timeout is None else min(left, timeout)
+    def remaining(self, timeout: float | None) -> float:
+        """Return the seconds that the calling thread has for one more step; 0 when it has none."""
+        seconds: float = max(self._of_thread.at - time.monotonic(), 0.0)
+        return seconds if timeout is None else min(seconds, timeout)
 
-    def leaves(self) -> None:
-        """A part of the request is about to be written. Raises HeldUpError where it is too late."""
-        if time.monotonic() > self._of_thread.leaves_by:
-            raise HeldUpError("the request was held up for too long")
+    def before_write(self) -> None:
+        """Note that a part of the request is about to be written. Raises SendByPassedError."""
+        if time.monotonic() > self._of_thread.send_by:
+            raise SendByPassedError("the request was held up for too long")
         self._of_thread.has_written = True
 
     def connect_tcp(
@@ -79,21 +81,35 @@ class Deadline(httpcore.NetworkBackend):
         self._network.sleep(seconds)
 
 
+class TooLongError(Exception):
+    """The body of an answer is longer than its limit."""
+
+
+def read_capped(response: httpx.Response, limit_bytes: int) -> bytes:
+    """Return the body of a streamed answer. Raises TooLongError, and what reading raises."""
+    body = bytearray()
+    for chunk in response.iter_bytes():
+        body += chunk
+        if len(body) > limit_bytes:
+            raise TooLongError(f"more than {limit_bytes} bytes")
+    return bytes(body)
+
+
 class _Stream(httpcore.NetworkStream):
     def __init__(self, stream: httpcore.NetworkStream, deadline: Deadline) -> None:
         self._stream = stream
         self._deadline = deadline
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        if not (left := self._deadline.left(timeout)):
+        if not (seconds := self._deadline.remaining(timeout)):
             raise httpcore.ReadTimeout("the answer took too long")
-        return self._stream.read(max_bytes, left)
+        return self._stream.read(max_bytes, seconds)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        if not (left := self._deadline.left(timeout)):
+        if not (seconds := self._deadline.remaining(timeout)):
             raise httpcore.WriteTimeout("the request took too long")
-        self._deadline.leaves()
-        self._stream.write(buffer, left)
+        self._deadline.before_write()
+        self._stream.write(buffer, seconds)
 
     def close(self) -> None:
         self._stream.close()

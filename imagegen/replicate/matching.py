@@ -1,4 +1,4 @@
-"""Which prediction of Replicate's list a request has made: pure functions, as in `outcomes`."""
+"""Which predictions of Replicate's list are ours: pure functions, as in `outcomes`."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ class Absent:
 
 
 @dataclass(frozen=True)
-class Undecidable:
+class Expired:
     """The list no longer tells: inputs are deleted after an hour."""
 
 
-def of_list(
+def match_request(
     listed: Listed, prompt: str, seed: int | None, known_ids: set[str], made: Period = ALWAYS
-) -> Found | Absent | Undecidable:
-    """Which prediction a request made, by its prompt and its own seed, within a period.
+) -> Found | Absent | Expired:
+    """Return which prediction a request made, by its prompt and its own seed, within a period.
 
     Without a seed (a model that takes none) any other one with this prompt that belongs to no
     generation yet is as good, and what is left over belongs to another request.
@@ -46,12 +46,12 @@ def of_list(
         found = _best(ours)
         return found if seed is not None else Found(found.prediction)
     if any(_may_be_it(item, prompt) for item in unknown if _is_within(item, made)):
-        return Undecidable()
+        return Expired()
     return Absent()
 
 
-def of_late_list(listed: Listed, seeds: Collection[int], known_ids: set[str]) -> Found | None:
-    """What requests with these seeds made after all, though the list did not hold it in time."""
+def match_late(listed: Listed, seeds: Collection[int], known_ids: set[str]) -> Found | None:
+    """Return what requests with these seeds made, though the list did not hold it in time."""
     ours = [item for item in listed.predictions if item.seed in seeds and item.id not in known_ids]
     return _best(ours) if ours else None
 

@@ -1,11 +1,11 @@
-"""What an answer of Replicate means for a token: pure functions from values to values."""
+"""What a reply of Replicate means for a token: pure functions from values to values."""
 
 import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from imagegen.failures import Kind, Reason
-from imagegen.replicate.replies import Answered, NotSent, Prediction, Rejected, Reply, Unclear
+from imagegen.replicate.replies import Answered, NoAnswer, NotSent, Prediction, Rejected, Reply
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Succeeded:
 
 @dataclass(frozen=True)
 class Failed:
-    """This try failed."""
+    """The attempt failed."""
 
     kind: Kind
     message: str
@@ -48,15 +48,15 @@ class Refused:
 
 
 @dataclass(frozen=True)
-class Unknown:
+class Ambiguous:
     """A prediction may have been made or not: only Replicate's list can tell."""
 
     message: str
 
 
 @dataclass(frozen=True)
-class Unseen:
-    """The look at a prediction failed; the prediction goes on."""
+class PollFailed:
+    """Polling a prediction failed; the prediction goes on."""
 
     message: str
     missing: bool = False
@@ -65,18 +65,18 @@ class Unseen:
 
 # What browsers and servers take; Replicate's are a tenth of it.
 LONGEST_URL = 2000
-# The policy's own words come first: these messages say "try again" as well.
+# Tried before all others: messages of the content policy say "try again" as well.
 POLICY = re.compile(
     r"\(E005\)|\bnsfw\b|flagged\s+as\s+(potentially\s+)?sensitive|safety\s+system"
     r"|(request|content)\s+moderated|content\s+(policy|moderation)",
     re.IGNORECASE,
 )
-# Of the request as imagegen makes it, for any token.
+# What is wrong with the request as imagegen makes it, for any token.
 REQUEST = re.compile(r"additional property|version is required", re.IGNORECASE)
 INPUT = re.compile(r"input validation failed|^[ \t]*- input", re.IGNORECASE | re.MULTILINE)
 ACCOUNT = re.compile(r"\bE4875\b")
 CODE = re.compile(r"\bE\d{3,4}\b|\(code:\s*\w+\)")
-# In a log, which repeats the prompt as well.
+# Matched in a log, which repeats the prompt as well.
 HELD_BACK = re.compile(r"NSFW content (was )?detected", re.IGNORECASE)
 OVERLOADED = re.compile(r"\bE00[1-4]\b|ModelRateLimitError|high demand", re.IGNORECASE)
 STUBBORN = re.compile(r"\b(E9828|E1001)\b|out of memory|exitcode -9", re.IGNORECASE)
@@ -91,23 +91,23 @@ PERMANENT = re.compile(
 )
 
 
-def of_create(reply: Reply, seed: int | None) -> Accepted | Refused | Failed | Unknown:
-    """What the answer to a POST means; `seed` is the one that was sent, if the model takes one. In
-    doubt it is Unknown, never a reason to send again."""
+def of_create(reply: Reply, seed: int | None) -> Accepted | Refused | Failed | Ambiguous:
+    """Return what the reply to a POST means. `seed` is the one that was sent, if the model takes
+    one. In doubt it is Ambiguous, never a reason to send again."""
     match reply:
         case Answered(prediction) if prediction.seed not in (None, seed) and seed is not None:
-            return Unknown("the answer to another request")
+            return Ambiguous("the answer to another request")
         case Answered(prediction):
             return Accepted(prediction)
         case NotSent(why):
             return Refused(Reason.UNREACHABLE, why)
-        case Unclear(why):
-            return Unknown(why)
+        case NoAnswer(why):
+            return Ambiguous(why)
         case Rejected():
             return _of_rejection(reply)
 
 
-def _of_rejection(reply: Rejected) -> Refused | Failed | Unknown:
+def _of_rejection(reply: Rejected) -> Refused | Failed | Ambiguous:
     match reply.status:
         case 401 | 403:
             return Refused(Reason.UNAUTHORIZED, str(reply))
@@ -124,38 +124,40 @@ def _of_rejection(reply: Rejected) -> Refused | Failed | Unknown:
         case 422 if INPUT.search(f"{reply.title}\n{reply.detail}"):
             return Failed(Kind.PERMANENT, str(reply))
         case 408 | 409:
-            return Unknown(str(reply))
+            return Ambiguous(str(reply))
         case status if 400 <= status < 500:
             # 404, and 422 for a version: the model is not there, for any token. Or the answer is
             # no words of Replicate's, but a page of something in between.
             return Refused(Reason.MISCONFIGURED, str(reply))
         case _:
-            return Unknown(str(reply))
+            return Ambiguous(str(reply))
 
 
-def of_get(reply: Reply, *, http_allowed: bool) -> Running | Succeeded | Failed | Refused | Unseen:
-    """What the answer to a look at a prediction means."""
+def of_get(
+    reply: Reply, *, http_allowed: bool
+) -> Running | Succeeded | Failed | Refused | PollFailed:
+    """Return what the reply to a poll means."""
     match reply:
         case Answered(prediction):
             return of_prediction(prediction, http_allowed=http_allowed)
         case Rejected(status=404) if reply.title or reply.detail:  # else no word of Replicate's
-            return Unseen(str(reply), missing=True)
+            return PollFailed(str(reply), missing=True)
         case Rejected(status=401 | 403):
-            return Unseen(str(reply), reason=Reason.UNAUTHORIZED)
+            return PollFailed(str(reply), reason=Reason.UNAUTHORIZED)
         case Rejected(status=429):
-            return Unseen(str(reply))
+            return PollFailed(str(reply))
         case Rejected():
-            return Unseen(str(reply), reason=Reason.UNAVAILABLE)
+            return PollFailed(str(reply), reason=Reason.UNAVAILABLE)
         case NotSent(why):
-            return Unseen(why, reason=Reason.UNREACHABLE)
-        case Unclear(why):
-            return Unseen(why, reason=Reason.UNAVAILABLE)
+            return PollFailed(why, reason=Reason.UNREACHABLE)
+        case NoAnswer(why):
+            return PollFailed(why, reason=Reason.UNAVAILABLE)
 
 
 def of_prediction(
     prediction: Prediction, *, http_allowed: bool
 ) -> Running | Succeeded | Failed | Refused:
-    """What a prediction's status means. A status that nobody knows has not ended."""
+    """Return what a prediction's status means. An unknown status means that it has not ended."""
     match prediction.status:
         case "succeeded":
             image_url = first_image(prediction.output, http_allowed=http_allowed)
@@ -176,7 +178,7 @@ def of_prediction(
 
 
 def _without_image(prediction: Prediction) -> Failed:
-    """Each of these was paid for: only what may pass at another try is tried again."""
+    """Return why a prediction that succeeded, and was paid for, has no image."""
     if prediction.data_removed:
         deleted = "the prediction succeeded, and Replicate has deleted its image since"
         return Failed(Kind.DATA_REMOVED, deleted)
@@ -191,7 +193,7 @@ def _without_image(prediction: Prediction) -> Failed:
 
 
 def _of_error(error: str | None) -> Failed | Refused:
-    """What the error of a failed prediction means."""
+    """Return what the error of a failed prediction means."""
     if not error:
         return Failed(Kind.UNKNOWN, "the prediction failed without a message")
     if POLICY.search(error):
@@ -210,7 +212,7 @@ def _of_error(error: str | None) -> Failed | Refused:
 
 
 def first_image(output: object, *, http_allowed: bool) -> str | None:
-    """The URL of the first image of an output: a list, one string or an object with a url."""
+    """Return the URL of the first image of an output: a list, a string or an object with a url."""
     for item in output if isinstance(output, list) else [output]:
         match item:
             case {"url": str(url)} | str(url) if _is_image_url(url, http_allowed=http_allowed):

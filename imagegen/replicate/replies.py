@@ -1,4 +1,4 @@
-"""What Replicate says, as plain values: JSON becomes one of them at the door, or nothing."""
+"""Replicate's replies as plain values: JSON becomes one of them here, or an error."""
 
 import json
 import re
@@ -16,7 +16,7 @@ PREDICTION_ID = re.compile(r"[a-z0-9]{8,80}")
 
 @dataclass(frozen=True)
 class Prediction:
-    """What Replicate says of a prediction. `output` is its JSON as it came."""
+    """A prediction as Replicate describes it. `output` is its JSON, unread."""
 
     id: str
     status: str
@@ -47,7 +47,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Rejected:
-    """Replicate answered with an error: its status, words, and hint when to come back."""
+    """Replicate answered with an error: its status, its text, and its hint when to come back."""
 
     status: int
     title: str = ""
@@ -66,13 +66,13 @@ class NotSent:
 
 
 @dataclass(frozen=True)
-class Unclear:
-    """The request left; what came back, if anything, does not tell what became of it."""
+class NoAnswer:
+    """The request left; no reply, or one that cannot be read, says what became of it."""
 
     why: str
 
 
-Reply = Answered | Rejected | NotSent | Unclear
+Reply = Answered | Rejected | NotSent | NoAnswer
 
 
 @dataclass(frozen=True)
@@ -81,18 +81,18 @@ class Page:
     next_url: str | None
 
 
-def page(body: object, marker: str = "seed") -> Page | None:
+def parse_page(body: object, marker: str = "seed") -> Page | None:
     if not isinstance(body, dict) or not isinstance(body.get("results"), list):
         return None
-    predictions = [prediction(item, marker) for item in body["results"]]
+    predictions = [parse_prediction(item, marker) for item in body["results"]]
     next_url = body.get("next")
     if None in predictions or not isinstance(next_url, str | None):
         return None
     return Page([item for item in predictions if item is not None], next_url or None)
 
 
-def prediction(body: object, marker: str = "seed") -> Prediction | None:
-    """A prediction from its JSON, or None where it is not one; `marker` is the input that holds
+def parse_prediction(body: object, marker: str = "seed") -> Prediction | None:
+    """Return a prediction from its JSON, or None if it is not one. `marker` is the input that holds
     its generation's seed."""
     if not isinstance(body, dict):
         return None
@@ -111,7 +111,7 @@ def prediction(body: object, marker: str = "seed") -> Prediction | None:
         id=prediction_id,
         status=status,
         output=body.get("output"),
-        error=words(body.get("error")) or None,
+        error=error_text(body.get("error")) or None,
         prompt=prompt if isinstance(prompt, str) else None,
         seed=_integer(seed),
         logs=logs if isinstance(logs, str) else "",
@@ -122,8 +122,8 @@ def prediction(body: object, marker: str = "seed") -> Prediction | None:
     )
 
 
-def words(value: object) -> str:
-    """An error in words: most are text, some are lists or objects. Without what PostgreSQL cannot
+def error_text(value: object) -> str:
+    """Return an error as text: most are, some are lists or objects. Without what PostgreSQL cannot
     store: NUL and lone surrogates."""
     text = value if isinstance(value, str) else json.dumps(value) if value is not None else ""
     return text[:MOST_CHARACTERS].replace("\0", "").encode(errors="replace").decode()
@@ -148,17 +148,17 @@ def _number(value: object) -> float | None:
 
 
 def _integer(value: object) -> int | None:
-    """A whole number, which some JSON writers give as 7.0."""
+    """Return a whole number, which some JSON writers give as 7.0."""
     number = _number(value)
     return int(number) if number is not None and number.is_integer() else None
 
 
 def retry_after_seconds(hint: object, detail: str, headers: Mapping[str, str]) -> float | None:
-    """When to come back: the body's own field, its words, then the headers."""
-    in_words = re.search(r"(?:resets in ~?|available in )(\d+(?:\.\d+)?)", detail)
+    """Return when to come back: by the body's own field, its text, then the headers."""
+    in_text = re.search(r"(?:resets in ~?|available in )(\d+(?:\.\d+)?)", detail)
     candidates = [
         hint,
-        in_words and in_words.group(1),
+        in_text and in_text.group(1),
         headers.get("retry-after"),
         headers.get("ratelimit-reset"),
     ]
@@ -169,7 +169,7 @@ def retry_after_seconds(hint: object, detail: str, headers: Mapping[str, str]) -
 
 
 def sent_at(headers: Mapping[str, str]) -> datetime | None:
-    """When an answer was sent, by the sender's clock, if it tells (RFC 9110, 6.6.1)."""
+    """Return when an answer was sent, by the sender's clock, if it says so (RFC 9110, 6.6.1)."""
     try:
         date = parsedate_to_datetime(headers.get("date", ""))
     except (ValueError, OverflowError):  # a year or a zone beyond all calendars

@@ -8,7 +8,7 @@ from collections.abc import Callable
 BUDGET_BURST_SECONDS = 1.0
 
 
-class Budget:
+class RequestBudget:
     """How many requests a second may leave, from any thread; who comes too early waits."""
 
     def __init__(self, per_second: float, pause: Callable[[float], object]) -> None:

@@ -17,7 +17,7 @@ _at, _, _rest = os.environ.get("IMAGEGEN_CRASH_AT", "").partition(":")
 _how, _, _once = _rest.partition(":")
 
 
-def point(name: str) -> None:
+def reach(name: str) -> None:
     """End here, if a drill wants it."""
     if name == _at and _first():
         _end()

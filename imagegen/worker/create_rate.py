@@ -1,4 +1,4 @@
-"""How fast a worker asks: creates at a pace that refusals slow down, all else within a budget.
+"""How fast a worker creates predictions: refusals slow it down, successes speed it up.
 
 The workers of an account settle on their parts of its limits without talking to each other, as
 TCP's connections do on a line: https://www.rfc-editor.org/rfc/rfc9438 (fast back to where it was
@@ -9,27 +9,28 @@ import time
 
 # A little below its share, so that workers do not meet at the limit's very edge.
 SHARE = 0.97
-# What may be asked for at once, at a fast pace; at a slow one a single prediction.
+# What may leave at once, at a fast rate; at a slow one a single prediction.
 BURST_SECONDS = 0.1
 SLOWER = 0.5
 SLOWEST_PER_SECOND = 1 / 60
-# The part of the way back to the last good pace that each success makes.
+# The part of the way back to the last good rate that each success makes.
 BACK_PART = 0.1
-# Each success raises the pace by this part, and at a slow pace, where successes are rare, by more.
+# Each success raises the rate by this part, and at a slow rate, where successes are rare, by more.
 RAISE_PART = 0.02
 RAISE_PER_SECOND = 0.005
 RAISE_MOST = 0.1
-# A refusal after so many successes says that the pace was nearly right; one before, far off.
+# A throttle after 20 successes means that the rate was almost right; an earlier one means that it
+# was far too high.
 NEARLY_RIGHT = 20
 NEARLY = 0.9
-# Who says to come back that late does not refill many times a second.
+# A limit with such a hint does not refill many times a second.
 LONG_HINT_SECONDS = 5.0
 
-# Who has not asked for so long asks twice as fast again: what the account allows may have changed.
+# After each idle minute the rate doubles, up to the share: the account's limit may have changed.
 IDLE_SECONDS = 60.0
 
 
-class CreatePace:
+class CreateRate:
     """How many predictions a second one worker may create. Not safe between threads: the gate's
     lock keeps it."""
 
@@ -52,12 +53,12 @@ class CreatePace:
         return max(self._next - time.monotonic(), 0.0)
 
     def spend(self) -> None:
-        """One leaves."""
+        """Count one that leaves."""
         earliest = time.monotonic() - BURST_SECONDS
         self._next = max(self._next, earliest) + 1 / self.per_second
 
     def _recover(self) -> None:
-        """After a slow night the next burst begins at a fair pace."""
+        """Speed up after idle time: after a slow night the next burst begins at a fair rate."""
         idle_seconds = time.monotonic() - max(self._next, self._recovered_at)
         if idle_seconds >= IDLE_SECONDS and self.per_second < self._share:
             faster = 2 ** min(idle_seconds / IDLE_SECONDS, 60)
@@ -65,7 +66,7 @@ class CreatePace:
             self._recovered_at = time.monotonic()
 
     def succeeded(self) -> None:
-        """The account's limit let one pass."""
+        """Speed up: the account's limit let one pass."""
         self._successes += 1
         interval_seconds = 1 / self.per_second
         back = max(self._good - self.per_second, 0.0) * BACK_PART
@@ -73,7 +74,7 @@ class CreatePace:
         self.per_second = min(self.per_second * (1 + part) + back, self._share)
 
     def refused(self, hint_seconds: float) -> None:
-        """The account's limit refused one, and says to come back so much later."""
+        """Slow down: the account's limit refused one, until `hint_seconds` have passed."""
         nearly_right = self._successes >= NEARLY_RIGHT
         self._successes = 0
         refused_at, self.per_second = self.per_second, self.per_second * SLOWER

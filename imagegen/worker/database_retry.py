@@ -1,5 +1,4 @@
-"""How the work on a token waits: for the database, for a row that somebody holds, for a moment, and
-never after its worker has begun to hand over."""
+"""How the work on a token waits for the database, until its worker shuts down."""
 
 import threading
 from collections.abc import Callable
@@ -17,40 +16,40 @@ class LostLeaseError(Exception):
     """Another worker holds the generation: drop the work, touch nothing (law 4)."""
 
 
-class HandingOverError(Exception):
-    """The worker stops; whoever adopts the generation goes on with it."""
+class ShutdownError(Exception):
+    """The worker shuts down; the worker that adopts the generation goes on with it."""
 
 
-class Patience:
-    """The waiting of one worker's slots."""
+class DatabaseRetry:
+    """Retries statements of one worker's slots, and ends their sleep when it shuts down."""
 
     def __init__(
-        self, handing_over: threading.Event, waits: Callable[[], None] = lambda: None
+        self, shutdown: threading.Event, on_wait: Callable[[], None] = lambda: None
     ) -> None:
-        """`waits` is told, in a slot's thread, each time that it waits for the database."""
-        self._handing_over = handing_over
-        self._waits = waits
+        """`on_wait` is called, in a slot's thread, each time that it waits for the database."""
+        self._shutdown = shutdown
+        self._on_wait = on_wait
 
-    def pause(self, seconds: float) -> None:
-        """Wait so long. Raises HandingOverError."""
-        if self._handing_over.wait(seconds):
-            raise HandingOverError
+    def sleep(self, seconds: float) -> None:
+        """Sleep for that time. Raises ShutdownError."""
+        if self._shutdown.wait(seconds):
+            raise ShutdownError
 
-    def with_database(self, statement: Callable[[], T]) -> T:
-        """Carry out a statement, as soon as the database is there and nobody holds its rows.
-        Raises HandingOverError."""
+    def until_available(self, statement: Callable[[], T]) -> T:
+        """Return what a statement brings, as soon as the database answers and nobody has locked its
+        rows. Raises ShutdownError."""
         while True:
             try:
                 return statement()
             except AWAY as error:
                 log.debug("database.waiting", extra={"error": str(error)})
-            self._waits()
-            self.pause(DATABASE_AGAIN_SECONDS)
+            self._on_wait()
+            self.sleep(DATABASE_AGAIN_SECONDS)
 
-    def held(self, write: Callable[[], T | None]) -> T:
-        """The result of a fenced write. Raises LostLeaseError where it has none, and
-        HandingOverError."""
-        result = self.with_database(write)
+    def fenced(self, write: Callable[[], T | None]) -> T:
+        """Return what a fenced write brings. Raises LostLeaseError if it brings nothing, and
+        ShutdownError."""
+        result = self.until_available(write)
         if result is None:
             raise LostLeaseError
         return result

@@ -1,151 +1,143 @@
 """The recipe for one token, from its claim to its image.
 
-Check the prompt, commit that a request leaves, POST, commit the prediction's id, look until it
-ends, and close the generation in one statement. An adopted generation enters where its
-predecessor left it: at the look, or at Replicate's list when nobody knows what became of the POST.
+Check the prompt, commit that a request leaves, POST, commit the prediction's id, poll until it
+ends, and settle. An adopted generation enters where its predecessor stopped: at the poll, or at
+Replicate's list if nobody knows what became of the POST.
 """
 
 import time
-from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from imagegen import prompts
+from imagegen.config import LOOPBACK, Settings
 from imagegen.failures import Kind, Reason
 from imagegen.logs import log
 from imagegen.metrics import definitions as metrics
 from imagegen.queue import Claim, DailyLimitError, Queue
 from imagegen.replicate import (
     Accepted,
+    Ambiguous,
     Failed,
+    PollFailed,
     Prediction,
-    Provider,
     Refused,
+    ReplicateClient,
     Reply,
     Running,
     Succeeded,
-    Unknown,
-    Unseen,
     outcomes,
 )
 from imagegen.worker import crash_points
-from imagegen.worker.database_retry import HandingOverError, LostLeaseError, Patience
-from imagegen.worker.gate import Delay, Gate, Turn
-from imagegen.worker.poll_schedule import Pace
+from imagegen.worker.database_retry import DatabaseRetry, LostLeaseError, ShutdownError
+from imagegen.worker.endings import Delay, Ending, Postponed, TurnedAway, Until
+from imagegen.worker.gate import Gate, Permit
+from imagegen.worker.poll_schedule import PollSchedule
 from imagegen.worker.reconciliation import Reconciler
-from imagegen.worker.settlement import Closer, about
+from imagegen.worker.settlement import Settlement, log_fields
 
-# How soon a generation that the daily limit holds back asks again.
-DAILY_LIMIT_AGAIN_SECONDS = 60.0
-# A pace of more than one a second is waited for in the slot; anything else is a time in the row.
+# A shorter wait for the create rate is spent in the slot; a longer one is a time in the row.
 SHORT_WAIT_SECONDS = 1.0
 # The part of the settle time within which a request leaves; the rest is for it to be listed.
-LEAVES_WITHIN = 0.5
+SEND_WITHIN = 0.5
 # Replicate itself ends a prediction after Cancel-After; this much later it surely has.
 OVERDUE_SECONDS = 60.0
-# So many looks in a row that failed are no hiccup: nothing new is asked of such a provider.
-LOOKS_FAILED = 3
+# So many failed polls in a row are no hiccup: nothing new is asked of such a provider.
+FAILED_POLLS_IN_A_ROW = 3
 # A prediction may be unknown to GET for a while after its creation.
 MISSING_SECONDS = 60.0
-# When a prediction that will not end or be seen is looked at again; meanwhile it holds no slot.
-LOOK_AGAIN_SECONDS = 30.0
 # Replicate deletes an image an hour after it was made: its URL may outlive it.
 EXPIRED_SECONDS = 3600.0
 # The longest that Replicate lets anything run: what it still shows then has been forgotten there.
 LONGEST_PREDICTION_SECONDS = 1800.0
 
+WITHDRAWN = TurnedAway(
+    Refused(Reason.WITHDRAWN, "the token no longer waits for an image"), Delay(0.0)
+)
+EXPIRED = Failed(
+    Kind.DATA_REMOVED, "the prediction succeeded, and its image has expired at Replicate since"
+)
+ENDLESS = Failed(Kind.TRANSIENT, "Replicate neither ended nor cancelled the prediction")
 
-@dataclass(frozen=True)
-class Options:
-    """What of the settings the recipe uses."""
-
-    model_input: dict[str, Any]
-    marker: str | None  # the input by which a prediction is known again
-    default_prompt: str | None
-    settle_seconds: float
-    give_up_after_seconds: float
-    cancel_after_seconds: float
-    http_images: bool  # only where the API itself is on this machine
+Step = tuple[Claim, Ending]
 
 
-class Recipe:
-    """One worker's way with a token; its slots run it at the same time."""
+class GenerationRunner:
+    """Runs the generations of one worker; its slots call it at the same time."""
 
     def __init__(
         self,
+        settings: Settings,
         *,
         queue: Queue,
-        provider: Provider,
+        client: ReplicateClient,
         gate: Gate,
-        closer: Closer,
-        options: Options,
-        patience: Patience,
+        settlement: Settlement,
+        retry: DatabaseRetry,
     ) -> None:
+        self._settings = settings
         self._queue = queue
-        self._provider = provider
+        self._client = client
         self._gate = gate
-        self._close = closer
-        self._options = options
-        self._patience = patience
-        self._reconciler = Reconciler(
-            queue=queue,
-            provider=provider,
-            closer=closer,
-            patience=patience,
-            marked=options.marker is not None,
-            settle_seconds=options.settle_seconds,
-            give_up_after_seconds=options.give_up_after_seconds,
-        )
-        self._pace = Pace()
+        self._settlement = settlement
+        self._retry = retry
+        self._reconciler = Reconciler(settings, queue, client, retry)
+        self._schedule = PollSchedule()
+        self._overdue_seconds = settings.cancel_after_seconds + OVERDUE_SECONDS
+        # Image URLs are https, unless the API itself is on this machine.
+        self._http_images = urlsplit(settings.replicate_base_url).hostname in LOOPBACK
 
     def run(self, first: Claim) -> None:
-        """Bring a token to its image, to its next attempt, to its failure, or to another worker."""
+        """Bring a token to its image, its next attempt, its failure, or another worker."""
         claim = first
         following: Claim | None = first
         try:
             while following is not None:
                 claim = following
-                following = self._generate(claim, has_turn=claim is first and not claim.adopted)
+                is_admitted = claim is first and not claim.adopted
+                following = self._settlement.settle(*self._generate(claim, is_admitted))
         except LostLeaseError:
             metrics.LOST_LEASES.inc()
-            log.warning("generation.lease.lost", extra=about(claim))
-        except HandingOverError:
-            log.info("generation.handed_over", extra=about(claim))
+            log.warning("generation.lease.lost", extra=log_fields(claim))
+        except ShutdownError:
+            log.info("generation.handed_over", extra=log_fields(claim))
         finally:
             for each in (first, claim):
-                self._gate.came_back(each.generation_id)
+                self._gate.release_probe(each.generation_id)
 
-    def _generate(self, claim: Claim, *, has_turn: bool) -> Claim | None:
-        """One generation, which `has_turn` where it was claimed for one. Returns the one that
-        follows at once, if any: the fallback prompt."""
-        crash_points.point("claimed")
+    def _generate(self, claim: Claim, is_admitted: bool) -> Step:
+        """Run one generation to its ending. `is_admitted`: the gate has counted it already."""
+        crash_points.reach("claimed")
         if claim.prediction_id:
-            return self._watch(claim, claim.prediction_id)
+            return self._poll(claim, claim.prediction_id)
         if claim.requested_at:
             return self._find(claim)
         if not claim.wanted:
-            message = "the token no longer waits for an image"
-            return self._close.refuse(claim, Refused(Reason.WITHDRAWN, message), Delay(0.0))
+            return claim, WITHDRAWN
         try:
             prompt = claim.prompt or prompts.clean(
-                claim.author_prompt, self._options.default_prompt
+                claim.author_prompt, self._settings.default_prompt
             )
         except prompts.InvalidPromptError as problem:
-            return self._close.fail(claim, Failed(Kind.INVALID_PROMPT, str(problem)))
-        return self._request(claim, prompt, has_turn=has_turn)
+            return claim, Failed(Kind.INVALID_PROMPT, str(problem))
+        return self._request(claim, prompt, is_admitted)
 
-    def _request(self, claim: Claim, prompt: str, *, has_turn: bool) -> Claim | None:
-        if not has_turn:
-            turn = self._wait_for_turn(claim)
-            if turn.reason and claim.opened_seconds_ago > self._options.give_up_after_seconds:
-                refused = Refused(turn.reason, "the gate did not open in time")
-                return self._close.refuse(claim, refused, Delay(turn.wait_seconds))
-            if turn.wait_seconds:
-                return self._close.postpone(claim, turn.wait_seconds)
+    def _request(self, claim: Claim, prompt: str, is_admitted: bool) -> Step:
+        """Commit that a request leaves (law 1), send it, and follow what it made."""
+        if not is_admitted:
+            permit = self._wait_for_permit(claim)
+            if permit.wait_seconds:
+                return claim, Postponed(
+                    Until.GATE_OPENS,
+                    permit.wait_seconds,
+                    age_seconds=claim.opened_seconds_ago,
+                    reason=permit.reason,
+                )
         late = self._reconciler.find_late(claim)
-        if isinstance(late, Unseen):
+        if isinstance(late, PollFailed):
             trouble = Refused(Reason.UNAVAILABLE, late.message)
-            delay = self._gate.close(trouble, claim.generation_id)
-            return self._close.postpone(claim, delay.seconds)
+            delay = self._gate.record_refusal(trouble, claim.generation_id)
+            return claim, Postponed(Until.GATE_OPENS, delay.seconds)
         recorded_at = 0.0  # monotonic; no later than `requested_at`
 
         def record() -> Claim | None:
@@ -154,149 +146,142 @@ class Recipe:
             return self._queue.record_request(claim, prompt)
 
         try:
-            claim = self._patience.held(record)
+            claim = self._retry.fenced(record)
         except DailyLimitError:
-            return self._close.postpone(claim, DAILY_LIMIT_AGAIN_SECONDS)
+            return claim, Postponed(Until.DAILY_LIMIT_ADMITS)
         if late:
             return self._accept(claim, late)
-        crash_points.point("requested")
-        # Were this process to stand still here, another one would find no prediction in Replicate's
-        # list when it has settled, and ask for one of its own.
-        leaves_by = recorded_at + self._options.settle_seconds * LEAVES_WITHIN
-        reply = self._provider.create(claim.model, self._inputs(claim), leaves_by=leaves_by)
+        crash_points.reach("requested")
+        # If this process stood still here, another worker would find no prediction in Replicate's
+        # list after the settle time, and send a request of its own.
+        send_by = recorded_at + self._settings.settle_seconds * SEND_WITHIN
+        reply = self._client.create(claim.model, self._inputs(claim), send_by=send_by)
         outcome = outcomes.of_create(reply, self._seed(claim))
-        crash_points.point("posted")
+        crash_points.reach("posted")
         match outcome:
             case Accepted(prediction):
                 return self._accept(claim, prediction)
             case Refused() as refused:
-                return self._close.refuse(
-                    claim, refused, self._gate.close(refused, claim.generation_id)
-                )
+                delay = self._gate.record_refusal(refused, claim.generation_id)
+                return claim, TurnedAway(refused, delay)
             case Failed() as failed:
-                self._gate.open()
-                return self._close.fail(claim, failed)
-            case Unknown(message):
-                self._gate.close(Refused(Reason.UNAVAILABLE, message), claim.generation_id)
-                log.warning("prediction.create.unknown", extra=about(claim, error=message))
+                self._gate.record_accepted()
+                return claim, failed
+            case Ambiguous(message):
+                trouble = Refused(Reason.UNAVAILABLE, message)
+                self._gate.record_refusal(trouble, claim.generation_id)
+                log.warning("prediction.create.unknown", extra=log_fields(claim, error=message))
                 return self._find(claim)
 
-    def _wait_for_turn(self, claim: Claim) -> Turn:
-        """Wait as shortly as for the budget of other requests; what takes longer is told."""
+    def _wait_for_permit(self, claim: Claim) -> Permit:
+        """Sleep through short waits for the create rate; return what takes longer."""
         generation_id = claim.generation_id
-        while 0.0 < (turn := self._gate.goes_too(generation_id)).wait_seconds < SHORT_WAIT_SECONDS:
-            self._patience.pause(turn.wait_seconds)
-        return turn
+        while True:
+            permit = self._gate.admit_waiting(generation_id)
+            if not 0.0 < permit.wait_seconds < SHORT_WAIT_SECONDS:
+                return permit
+            self._retry.sleep(permit.wait_seconds)
 
-    def _find(self, claim: Claim) -> Claim | None:
-        """Look for the prediction of a request that nobody knows the answer to."""
+    def _find(self, claim: Claim) -> Step:
+        """Look for the prediction of a request without an answer."""
         found = self._reconciler.find(claim)
-        return self._accept(claim, found) if found else None
+        return self._accept(claim, found) if isinstance(found, Prediction) else (claim, found)
 
     def _inputs(self, claim: Claim) -> dict[str, Any]:
-        marker = {self._options.marker: claim.seed} if self._options.marker else {}
-        return self._options.model_input | {"prompt": claim.prompt} | marker
+        marker = self._settings.marker_input
+        marked = {marker: claim.seed} if marker else {}
+        return self._settings.model_input | {"prompt": claim.prompt} | marked
 
     def _seed(self, claim: Claim) -> int | None:
-        """By what Replicate's answers tell this generation, where the model takes a seed."""
-        return claim.seed if self._options.marker else None
+        """Return the seed by which Replicate's answers are matched, if the model takes one."""
+        return claim.seed if self._settings.marker_input else None
 
-    def _accept(self, claim: Claim, prediction: Prediction) -> Claim | None:
+    def _accept(self, claim: Claim, prediction: Prediction) -> Step:
         """Commit the id before anything else happens (law 1)."""
-        claim = self._patience.held(lambda: self._queue.record_prediction(claim, prediction.id))
-        crash_points.point("identified")
-        self._gate.open()
+        claim = self._retry.fenced(lambda: self._queue.record_prediction(claim, prediction.id))
+        crash_points.reach("identified")
+        self._gate.record_accepted()
         metrics.ATTEMPTS.labels("fallback" if claim.fallback else "author").inc()
-        return self._watch(claim, prediction.id)
+        return self._poll(claim, prediction.id)
 
-    def _watch(self, claim: Claim, prediction_id: str) -> Claim | None:
-        """Look at a prediction until it ends."""
+    def _poll(self, claim: Claim, prediction_id: str) -> Step:
+        """Poll a prediction until it ends."""
         started = last_known = time.monotonic()
-        overdue_seconds = self._options.cancel_after_seconds + OVERDUE_SECONDS
-        waits = self._pace.waits()
-        failed_looks = 0
+        waits = self._schedule.waits()
+        failed_polls = 0
         wait_seconds = 0.0 if claim.adopted else next(waits)
         while True:
-            self._patience.pause(wait_seconds)
-            seen = self._look(self._provider.get(prediction_id))
-            crash_points.point("looked")
+            self._retry.sleep(wait_seconds)
+            outcome = self._outcome(self._client.get(prediction_id))
+            crash_points.reach("looked")
             now = time.monotonic()
             age_seconds = (claim.requested_seconds_ago or 0.0) + now - started
-            failed_looks = self._count_failed_looks(claim, seen, failed_looks)
-            match seen:
-                case Succeeded() if age_seconds > EXPIRED_SECONDS + overdue_seconds:
-                    expired = (
-                        "the prediction succeeded, and its image has expired at Replicate since"
-                    )
-                    return self._close.fail(claim, Failed(Kind.DATA_REMOVED, expired))
+            failed_polls = self._count_failed_polls(claim, outcome, failed_polls)
+            match outcome:
+                case Succeeded() if age_seconds > EXPIRED_SECONDS + self._overdue_seconds:
+                    return claim, EXPIRED
                 case Succeeded():
-                    self._gate.ended_well()
-                    self._pace.learn(seen.total_seconds)
-                    return self._close.succeed(claim, seen)
+                    self._gate.record_completed()
+                    self._schedule.learn(outcome.total_seconds)
+                    return claim, outcome
                 case Failed(Kind.OVERLOADED, message):
                     trouble = Refused(Reason.UNAVAILABLE, message)
-                    self._gate.ended_badly(trouble, claim.generation_id)
-                    return self._close.fail(claim, seen)
+                    self._gate.record_overload(trouble, claim.generation_id)
+                    return claim, outcome
                 case Failed():
-                    self._gate.ended_well()
-                    return self._close.fail(claim, seen)
+                    self._gate.record_completed()
+                    return claim, outcome
                 case Refused():
-                    delay = self._gate.ended_badly(seen, claim.generation_id)
-                    return self._close.refuse(claim, seen, delay)
-                case Running() if age_seconds > overdue_seconds:
-                    return self._end_overdue(claim, prediction_id, age_seconds)
-                case Unseen(message, missing=True) if now - last_known > MISSING_SECONDS:
-                    return self._end_missing(claim, prediction_id, message, age_seconds)
-                case Unseen(message, missing=False) if age_seconds > overdue_seconds:
-                    return self._look_later(claim, message, age_seconds)
-                case Running() | Unseen(missing=False):
+                    delay = self._gate.record_overload(outcome, claim.generation_id)
+                    return claim, TurnedAway(outcome, delay)
+                case Running() if age_seconds > self._overdue_seconds:
+                    return claim, self._end_overdue(claim, prediction_id, age_seconds)
+                case PollFailed(message, missing=True) if now - last_known > MISSING_SECONDS:
+                    return claim, self._end_missing(claim, prediction_id, message, age_seconds)
+                case PollFailed(message, missing=False) if age_seconds > self._overdue_seconds:
+                    return claim, _poll_later(message, age_seconds)
+                case Running() | PollFailed(missing=False):
                     last_known = now
             wait_seconds = next(waits)
 
-    def _count_failed_looks(self, claim: Claim, seen: object, before: int) -> int:
-        """How many looks in a row have failed; too many close the gate."""
-        match seen:
-            case Unseen(message, reason=Reason() as reason):
-                if before + 1 == LOOKS_FAILED:
-                    self._gate.close(Refused(reason, message), claim.generation_id)
+    def _count_failed_polls(self, claim: Claim, outcome: object, before: int) -> int:
+        """Return how many polls in a row have failed; too many close the gate."""
+        match outcome:
+            case PollFailed(message, reason=Reason() as reason):
+                if before + 1 == FAILED_POLLS_IN_A_ROW:
+                    self._gate.record_refusal(Refused(reason, message), claim.generation_id)
                 return before + 1
             case _:
                 return 0
 
     def _end_missing(
         self, claim: Claim, prediction_id: str, message: str, age_seconds: float
-    ) -> Claim | None:
-        """A prediction that is unknown by its id is gone only when the list does not hold it."""
+    ) -> Ending:
+        """A prediction that GET does not know is gone only if the list does not hold it either."""
         if self._reconciler.knows(claim, prediction_id) is False:
-            log.error("prediction.lost", extra=about(claim, error=message))
+            log.error("prediction.lost", extra=log_fields(claim, error=message))
             gone = f"Replicate no longer knows the prediction, perhaps paid for: {message}"
-            return self._close.fail(claim, Failed(Kind.GONE, gone))
-        return self._look_later(claim, message, age_seconds)
+            return Failed(Kind.GONE, gone)
+        return _poll_later(message, age_seconds)
 
-    def _look_later(self, claim: Claim, message: str, age_seconds: float) -> Claim | None:
-        """Hold no slot for what cannot be seen; give up when that lasts for too long."""
-        if age_seconds > self._options.give_up_after_seconds:
-            unseen = f"the prediction cannot be read, and is perhaps paid for: {message}"
-            return self._close.fail(claim, Failed(Kind.UNRESOLVED, unseen))
-        log.warning("prediction.unseen", extra=about(claim, error=message))
-        return self._close.postpone(claim, LOOK_AGAIN_SECONDS)
-
-    def _end_overdue(self, claim: Claim, prediction_id: str, age_seconds: float) -> Claim | None:
-        """Cancel a prediction that Replicate should have ended itself. Only one that has ended
-        may be followed by another, or one that cannot be running any more."""
-        log.warning("prediction.overdue", extra=about(claim))
-        match self._look(self._provider.cancel(prediction_id)):
-            case Succeeded() as image:
-                return self._close.succeed(claim, image)
-            case Failed() as failed:
-                return self._close.fail(claim, failed)
+    def _end_overdue(self, claim: Claim, prediction_id: str, age_seconds: float) -> Ending:
+        """Cancel a prediction that Replicate should have ended itself. Another one may follow only
+        if this one has ended, or cannot be running any more."""
+        log.warning("prediction.overdue", extra=log_fields(claim))
+        match self._outcome(self._client.cancel(prediction_id)):
+            case Succeeded() | Failed() as ended:
+                return ended
             case Running() if age_seconds > LONGEST_PREDICTION_SECONDS + OVERDUE_SECONDS:
-                message = "Replicate neither ended nor cancelled the prediction"
-                return self._close.fail(claim, Failed(Kind.TRANSIENT, message))
-            case Unseen(message):
-                return self._look_later(claim, f"it cannot be cancelled: {message}", age_seconds)
+                return ENDLESS
+            case PollFailed(message):
+                return _poll_later(f"it cannot be cancelled: {message}", age_seconds)
             case _:
-                return self._close.postpone(claim, LOOK_AGAIN_SECONDS)
+                return Postponed(Until.PREDICTION_ENDS)
 
-    def _look(self, reply: Reply) -> Running | Succeeded | Failed | Refused | Unseen:
-        return outcomes.of_get(reply, http_allowed=self._options.http_images)
+    def _outcome(self, reply: Reply) -> Running | Succeeded | Failed | Refused | PollFailed:
+        return outcomes.of_get(reply, http_allowed=self._http_images)
+
+
+def _poll_later(message: str, age_seconds: float) -> Postponed:
+    """Hold no slot for a prediction that cannot be seen."""
+    return Postponed(Until.PREDICTION_IS_SEEN, age_seconds=age_seconds, why=message)

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 
 from imagegen.image_formats import format_of
-from imagegen.replicate import Deadline, tls_context
+from imagegen.replicate import Deadline, TooLongError, read_capped, tls_context
 
 # Ten times what the largest model makes.
 LARGEST_BYTES = 50 * 1024 * 1024
@@ -34,7 +34,7 @@ class CopyError(Exception):
     """There is no copy; the message says why."""
 
 
-class Copies:
+class ImageCopies:
     """Copies into one folder, by a client that knows no API token: the host of an image gets none.
 
     A file has its name only when it is whole and on the disk.
@@ -77,15 +77,13 @@ class Copies:
 
     def _download(self, url: str) -> bytes:
         self._deadline.start(WHOLE_SECONDS)
-        image = bytearray()
         with self._http.stream("GET", url) as response:
             if response.status_code != httpx.codes.OK:
                 raise CopyError(f"HTTP {response.status_code}")
-            for chunk in response.iter_bytes():
-                image += chunk
-                if len(image) > LARGEST_BYTES:
-                    raise CopyError(f"more than {LARGEST_BYTES} bytes")
-        return bytes(image)
+            try:
+                return read_capped(response, LARGEST_BYTES)
+            except TooLongError as error:
+                raise CopyError(str(error)) from None
 
     def _sync_folder(self) -> None:
         """The new name survives a power cut only when the folder is written too."""

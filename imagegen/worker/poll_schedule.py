@@ -1,14 +1,15 @@
-"""When to look at a prediction: as seldom as the budget wants, as soon as it is done."""
+"""When to poll a prediction: seldom enough for the budget, soon after it is done."""
 
-import random
 from collections import deque
 from collections.abc import Iterator
 
+from imagegen import backoff
+
 # Before anything was measured: flux-schnell takes 0.84 s (its page at Replicate).
-FIRST_LOOK_SECONDS = 0.9
+TYPICAL_SECONDS = 0.9
 # One cold start of minutes must not keep the next image waiting that long.
 LONGEST_FIRST_SECONDS = 10.0
-FIRST_LOOK_MARGIN_SECONDS = 0.01
+FIRST_POLL_MARGIN_SECONDS = 0.01
 SHORTEST_STEP_SECONDS = 0.1
 LONGEST_STEP_SECONDS = 10.0
 # Each wait is a part of the time that has passed: near the typical time a small one, so that an
@@ -19,31 +20,31 @@ LARGEST_STEP = 0.5
 JITTER = 0.1
 
 
-class Pace:
-    """How long predictions lately took, as Replicate measured it."""
+class PollSchedule:
+    """When to poll predictions, from how long they lately took by Replicate's own measure."""
 
     def __init__(self) -> None:
         # The published time first: one slow image, seen first, must not delay the next ones.
-        self._lately: deque[float] = deque([FIRST_LOOK_SECONDS], maxlen=20)
+        self._lately: deque[float] = deque([TYPICAL_SECONDS], maxlen=20)
 
     def learn(self, total_seconds: float | None) -> None:
         if total_seconds is not None:
             self._lately.append(total_seconds)
 
     def waits(self) -> Iterator[float]:
-        """The seconds to wait before each look, without end: first the typical time, then steps
-        that grow with the time that has passed."""
+        """Yield the seconds to wait before each poll, without end: first the typical time, then
+        steps that grow with the time that has passed."""
         passed = min(max(self._typical_seconds(), SHORTEST_STEP_SECONDS), LONGEST_FIRST_SECONDS)
         # Just after the typical time rather than just before it.
-        yield passed + min(FIRST_LOOK_MARGIN_SECONDS, passed * FIRST_STEP)
+        yield passed + min(FIRST_POLL_MARGIN_SECONDS, passed * FIRST_STEP)
         part = FIRST_STEP / STEP_GROWTH
         while True:
             part = min(part * STEP_GROWTH, LARGEST_STEP)
             step = min(max(passed * part, SHORTEST_STEP_SECONDS), LONGEST_STEP_SECONDS)
-            step *= random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 (no secret)
+            step = backoff.jittered(step, JITTER)
             passed += step
             yield step
 
     def _typical_seconds(self) -> float:
-        """What a quick one takes: who looks at the median's time comes late for half of them."""
+        """Return the lower quartile: a first poll at the median comes late for half of them."""
         return sorted(self._lately)[len(self._lately) // 4]

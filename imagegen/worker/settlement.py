@@ -1,187 +1,211 @@
-"""How a generation ends: one write, one count and one log line for each way.
+"""What becomes of a generation and its token: decide, then one write, one count, one log line.
 
-Each method returns the generation that follows at once, if there is one: only a refusal for
-content has one, with the fallback prompt.
+All delays and all rules of how often something is tried again are decided in `decide`, from the
+tables in `imagegen.failures`.
 """
 
-import random
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from imagegen.failures import Kind
+from imagegen import backoff
+from imagegen.config import Settings
+from imagegen.failures import FAILURES, MAX_ATTEMPTS, Kind, Retry
 from imagegen.logs import log
 from imagegen.metrics import definitions as metrics
-from imagegen.queue import Claim, Closed, Image, Queue
-from imagegen.replicate import Failed, Refused, Succeeded
+from imagegen.queue import (
+    Applied,
+    Claim,
+    Complete,
+    Decision,
+    FailAttempt,
+    Postpone,
+    Queue,
+    Requeue,
+    UseFallback,
+)
+from imagegen.replicate import Failed, Succeeded
 from imagegen.worker import crash_points
-from imagegen.worker.database_retry import Patience
-from imagegen.worker.gate import Delay
-from imagegen.worker.image_copies import Copies, CopyError
+from imagegen.worker.database_retry import DatabaseRetry
+from imagegen.worker.endings import Ending, Postponed, TurnedAway, Until
+from imagegen.worker.image_copies import CopyError, ImageCopies
 
-MAX_ATTEMPTS = 3
-# 1, 2, 4 s: long enough for a hiccup of one machine at Replicate's, short enough for a P95 of 60 s.
-FIRST_RETRY_SECONDS = 1.0
+# Tokens that failed together come back one after the other.
 RETRY_JITTER = 0.2
-# 20 s, 10 min: an outage that shows only in what becomes of predictions burns no token.
-OVERLOADED_RETRY_SECONDS = (20.0, 600.0)
-# A download of an image is tried so often; its token goes on without a copy then.
+# The daily limit admits more only when a request of the day before is 24 hours old.
+DAILY_LIMIT_SECONDS = 60.0
+# When a prediction that will not end or cannot be seen is looked at again.
+LOOK_AGAIN_SECONDS = 30.0
+# Replicate's list is asked again after as long as the request is old, within these bounds.
+SHORTEST_LIST_SECONDS = 1.0
+LONGEST_LIST_SECONDS = 60.0
+# A download of an image is tried so often; then its token goes on without a copy.
 COPY_TRIES = 3
 COPY_AGAIN_SECONDS = 1.0
 
-MAY_PASS = {
-    Kind.TRANSIENT,
-    Kind.OVERLOADED,
-    Kind.STUBBORN,
-    Kind.UNKNOWN,
-    Kind.CANCELED,
-    Kind.NO_OUTPUT,
-}
-# What the fallback prompt is for.
-CENSORED = {Kind.CONTENT_POLICY, Kind.HELD_BACK}
-# These were paid for, or perhaps were: what follows is a second payment, and never silent.
-PAID_FOR = {Kind.NO_OUTPUT, Kind.HELD_BACK, Kind.CANCELED, Kind.GONE, Kind.DATA_REMOVED}
+PERHAPS_PAID = "and it is perhaps paid for"
 
 
-class Closer:
-    """Closes generations for the recipe of one worker."""
+def decide(claim: Claim, ending: Ending, settings: Settings) -> Decision:
+    """Return what becomes of a generation that ended so. Delays are without jitter."""
+    match ending:
+        case Succeeded():
+            return Complete(ending.image_url, ending.predict_seconds, ending.images)
+        case Failed():
+            return _after_failure(claim, ending, settings)
+        case TurnedAway(refused, delay):
+            return Requeue(refused.reason, refused.message, delay.seconds, delay.escalates)
+        case Postponed():
+            return _after_postponement(claim, ending, settings)
+
+
+def _after_failure(claim: Claim, failed: Failed, settings: Settings) -> Decision:
+    failure = FAILURES[failed.kind]
+    message = failed.message
+    match failure.retry:
+        case Retry.FALLBACK if not claim.fallback:
+            return UseFallback(failed.kind, message, settings.fallback_prompt)
+        case Retry.FALLBACK:
+            may_pass, message = False, f"the fallback prompt was refused too: {message}"
+        case Retry.ONCE_MORE:
+            may_pass = claim.previous_kind != failed.kind
+        case Retry.IF_REPLACED:
+            may_pass = settings.replace_lost
+        case Retry.ATTEMPT | Retry.NEVER:
+            may_pass = failure.retry is Retry.ATTEMPT
+    delays = failure.retry_seconds
+    retry_seconds = delays[min(claim.attempt, len(delays)) - 1]
+    return FailAttempt(failed.kind, message, MAX_ATTEMPTS if may_pass else 0, retry_seconds)
+
+
+def _after_postponement(claim: Claim, postponed: Postponed, settings: Settings) -> Decision:
+    is_too_old = postponed.age_seconds > settings.give_up_after_seconds
+    match postponed.until:
+        case Until.GATE_OPENS if is_too_old and postponed.reason:
+            return Requeue(postponed.reason, "the gate did not open in time", postponed.seconds)
+        case Until.GATE_OPENS:
+            return Postpone(postponed.seconds)
+        case Until.PREDICTION_IS_SEEN if is_too_old:
+            message = f"the prediction cannot be read, and is perhaps paid for: {postponed.why}"
+            return FailAttempt(Kind.UNRESOLVED, message, 0, 0.0)
+        case Until.LIST_IS_READ if is_too_old:
+            message = (
+                f"Replicate's list cannot be read, and it is perhaps paid for: {postponed.why}"
+            )
+            return FailAttempt(Kind.UNRESOLVED, message, 0, 0.0)
+        case Until.LIST_IS_READ | Until.LIST_HOLDS_IT:
+            return Postpone(list_again_seconds(postponed.age_seconds, settings.settle_seconds))
+        case Until.DAILY_LIMIT_ADMITS:
+            return Postpone(DAILY_LIMIT_SECONDS)
+        case Until.PREDICTION_IS_SEEN | Until.PREDICTION_ENDS:
+            return Postpone(LOOK_AGAIN_SECONDS)
+
+
+def list_again_seconds(age_seconds: float, settle_seconds: float) -> float:
+    """Return when to ask Replicate's list again: after as long as the request is old, and as soon
+    as its settle time is over."""
+    again_seconds = min(max(age_seconds, SHORTEST_LIST_SECONDS), LONGEST_LIST_SECONDS)
+    remaining_seconds = settle_seconds - age_seconds
+    return min(again_seconds, remaining_seconds) if remaining_seconds > 0.0 else again_seconds
+
+
+class Settlement:
+    """Settles the generations of one worker's slots."""
 
     def __init__(
-        self,
-        queue: Queue,
-        *,
-        fallback_prompt: str,
-        replace_lost: bool,
-        copies: Copies | None,
-        patience: Patience,
+        self, settings: Settings, queue: Queue, retry: DatabaseRetry, copies: ImageCopies | None
     ) -> None:
         """`copies` keeps a copy of each image; None: none is kept."""
+        self._settings = settings
         self._queue = queue
+        self._retry = retry
         self._copies = copies
-        self._fallback_prompt = fallback_prompt
-        self._replace_lost = replace_lost
-        self._patience = patience
 
-    def succeed(self, claim: Claim, image: Succeeded) -> Claim | None:
-        kept = self._keep(claim, Image(image.image_url, image.predict_seconds, image.images))
-        closed = self._patience.held(lambda: self._queue.close_succeeded(claim, kept))
-        crash_points.point("closed")
-        metrics.GENERATIONS.labels("succeeded").inc()
-        metrics.IMAGES.inc(image.images)
-        metrics.GENERATION_SECONDS.observe(closed.duration_seconds)
-        metrics.PREDICT_SECONDS.inc(image.predict_seconds or 0.0)
-        said = about(claim, closed, url=kept.url, host=urlsplit(kept.url).hostname)
-        log.info("token.generation.succeeded", extra=said)
-        return None
+    def settle(self, claim: Claim, ending: Ending) -> Claim | None:
+        """Write, count and log what becomes of a generation. Returns the one that follows at once,
+        with the fallback prompt, if there is one.
 
-    def fail(self, claim: Claim, failed: Failed) -> Claim | None:
-        match failed.kind:
-            case kind if kind in CENSORED and not claim.fallback:
-                return self._censor(claim, failed)
-            case kind if kind in CENSORED:
-                message = f"the fallback prompt was refused too: {failed.message}"
-                return self._fail(claim, Failed(failed.kind, message), max_attempts=0)
-            case Kind.STUBBORN if claim.previous_kind == Kind.STUBBORN:
-                return self._fail(claim, failed, max_attempts=0)
-            case kind if kind in MAY_PASS:
-                return self._fail(claim, failed, max_attempts=MAX_ATTEMPTS)
-            case Kind.GONE | Kind.DATA_REMOVED if self._replace_lost:
-                return self._fail(claim, failed, max_attempts=MAX_ATTEMPTS)
-            case _:
-                return self._fail(claim, failed, max_attempts=0)
+        Raises LostLeaseError and ShutdownError.
+        """
+        decision = decide(claim, ending, self._settings)
+        match decision:
+            case Complete():
+                decision = self._with_copy(claim, decision)
+            case FailAttempt():
+                jittered = backoff.jittered(decision.retry_seconds, RETRY_JITTER)
+                decision = replace(decision, retry_seconds=jittered)
+        applied = self._retry.fenced(lambda: self._queue.apply(claim, decision))
+        if not isinstance(decision, Postpone):
+            crash_points.reach("closed")
+        elif isinstance(ending, Postponed) and ending.until is Until.PREDICTION_IS_SEEN:
+            log.warning("prediction.unseen", extra=log_fields(claim, error=ending.why))
+        report(claim, decision, applied)
+        return applied.fallback
 
-    def refuse(self, claim: Claim, refused: Refused, delay: Delay) -> Claim | None:
-        """Replicate made no prediction: the token waits, uncharged (law 3), if not for ever."""
-        closed = self._patience.held(
-            lambda: self._queue.close_refused(
-                claim, refused.reason, refused.message, delay.seconds, blames=delay.grows
-            )
-        )
-        crash_points.point("closed")
-        metrics.GENERATIONS.labels("refused").inc()
-        metrics.REFUSALS.labels(refused.reason).inc()
-        said = about(claim, closed, reason=refused.reason, error=refused.message)
-        log.info("token.refused", extra=said)
-        if closed.failed:
-            metrics.FAILURES.labels(Kind.GIVEN_UP).inc()
-            log.error("token.generation.failed", extra=said | {"kind": Kind.GIVEN_UP})
-        return None
-
-    def postpone(self, claim: Claim, again_seconds: float) -> Claim | None:
-        """Hold no slot while there is nothing to do but wait."""
-        self._patience.held(lambda: self._queue.postpone(claim, again_seconds))
-        return None
-
-    def _keep(self, claim: Claim, image: Image) -> Image:
-        """The image with its copy, where one is kept and can be had: a lost copy loses no token."""
+    def _with_copy(self, claim: Claim, complete: Complete) -> Complete:
+        """Add the copy of the image, if one is kept and can be had: a lost copy loses no token."""
         if self._copies is None:
-            return image
-        for left in reversed(range(COPY_TRIES)):
+            return complete
+        name = f"{claim.token_id}-{claim.generation_id}"
+        for tries_left in reversed(range(COPY_TRIES)):
             try:
-                copy = self._copies.keep(image.url, f"{claim.token_id}-{claim.generation_id}")
+                copy = self._copies.keep(complete.url, name)
             except CopyError as error:
-                log.warning("image.copy.failed", extra=about(claim, error=str(error), left=left))
+                fields = log_fields(claim, error=str(error), left=tries_left)
+                log.warning("image.copy.failed", extra=fields)
             else:
                 metrics.COPIES.labels("kept").inc()
-                return replace(image, path=copy.path, sha256=copy.sha256)
-            if left:
-                self._patience.pause(COPY_AGAIN_SECONDS)
+                return replace(complete, path=copy.path, sha256=copy.sha256)
+            if tries_left:
+                self._retry.sleep(COPY_AGAIN_SECONDS)
         metrics.COPIES.labels("failed").inc()
-        return image
-
-    def _censor(self, claim: Claim, failed: Failed) -> Claim:
-        fallback = self._patience.held(
-            lambda: self._queue.close_censored(
-                claim, failed.kind, failed.message, self._fallback_prompt
-            )
-        )
-        crash_points.point("closed")
-        _count_failure(failed.kind)
-        said = about(claim, kind=failed.kind, error=failed.message, prompt=claim.prompt)
-        log.warning("token.censored", extra=said)
-        _count_payment(claim, failed.kind)
-        return fallback
-
-    def _fail(self, claim: Claim, failed: Failed, *, max_attempts: int) -> Claim | None:
-        closed = self._patience.held(
-            lambda: self._queue.close_failed(
-                claim, failed.kind, failed.message,
-                max_attempts=max_attempts,
-                again_seconds=retry_seconds(claim.attempt, failed.kind),
-            )
-        )  # fmt: skip
-        crash_points.point("closed")
-        _count_failure(failed.kind)
-        if closed.waits_again:
-            _count_payment(claim, failed.kind)
-        event = "token.generation.retried" if closed.waits_again else "token.generation.failed"
-        log.warning(event, extra=about(claim, closed, kind=failed.kind, error=failed.message))
-        return None
+        return complete
 
 
-def _count_failure(kind: Kind) -> None:
+def report(claim: Claim, decision: Decision, applied: Applied) -> None:
+    """Count and log what was written."""
+    match decision:
+        case Complete(url=url):
+            metrics.GENERATIONS.labels("succeeded").inc()
+            metrics.IMAGES.inc(decision.images)
+            metrics.GENERATION_SECONDS.observe(applied.duration_seconds)
+            metrics.PREDICT_SECONDS.inc(decision.predict_seconds or 0.0)
+            fields = log_fields(claim, applied, url=url, host=urlsplit(url).hostname)
+            log.info("token.generation.succeeded", extra=fields)
+        case Requeue(reason=reason):
+            metrics.GENERATIONS.labels("refused").inc()
+            metrics.REFUSALS.labels(reason).inc()
+            fields = log_fields(claim, applied, reason=reason, error=decision.message)
+            log.info("token.refused", extra=fields)
+            if applied.failed:
+                metrics.FAILURES.labels(Kind.GIVEN_UP).inc()
+                log.error("token.generation.failed", extra=fields | {"kind": Kind.GIVEN_UP})
+        case UseFallback(kind=kind):
+            _count_failure(kind)
+            fields = log_fields(claim, kind=kind, error=decision.message, prompt=claim.prompt)
+            log.warning("token.censored", extra=fields)
+            _report_payment(claim, kind)
+        case FailAttempt(kind=kind):
+            _count_failure(kind)
+            if applied.waits_again:
+                _report_payment(claim, kind)
+            event = "token.generation.retried" if applied.waits_again else "token.generation.failed"
+            log.warning(event, extra=log_fields(claim, applied, kind=kind, error=decision.message))
+
+
+def _count_failure(kind: str) -> None:
     metrics.GENERATIONS.labels("failed").inc()
     metrics.FAILURES.labels(kind).inc()
 
 
-def _count_payment(claim: Claim, kind: Kind) -> None:
-    """Another prediction follows one that was paid for, or perhaps was."""
-    if kind in PAID_FOR:
+def _report_payment(claim: Claim, kind: str) -> None:
+    """Another prediction follows: say so if this one was paid for, or perhaps was."""
+    if FAILURES[Kind(kind)].may_be_paid_twice:
         metrics.PAID_TWICE.labels(kind).inc()
-        log.error("token.paid_twice", extra=about(claim, reason=kind))
+        log.error("token.paid_twice", extra=log_fields(claim, reason=kind))
 
 
-def retry_seconds(attempt: int, kind: Kind = Kind.TRANSIENT) -> float:
-    """The time between a failed attempt, counted from 1, and the next: 1, 2, 4 s, with jitter;
-    where Replicate is overloaded 20 s, then 10 minutes."""
-    if kind is Kind.OVERLOADED:
-        delay = OVERLOADED_RETRY_SECONDS[min(attempt, len(OVERLOADED_RETRY_SECONDS)) - 1]
-    else:
-        delay = FIRST_RETRY_SECONDS * float(2 ** min(attempt - 1, MAX_ATTEMPTS - 1))
-    return delay * random.uniform(1 - RETRY_JITTER, 1 + RETRY_JITTER)  # noqa: S311 (no secret)
-
-
-def about(claim: Claim, closed: Closed | None = None, **more: object) -> dict[str, object]:
-    """The fields that every log line of a generation has."""
+def log_fields(claim: Claim, applied: Applied | None = None, **more: object) -> dict[str, object]:
+    """Return the fields that every log line of a generation has."""
     fields: dict[str, object] = {
         "token_id": claim.token_id,
         "generation_id": claim.generation_id,
@@ -189,6 +213,6 @@ def about(claim: Claim, closed: Closed | None = None, **more: object) -> dict[st
     }
     if claim.prediction_id:
         fields["prediction_id"] = claim.prediction_id
-    if closed:
-        fields["duration_seconds"] = round(closed.duration_seconds, 3)
+    if applied:
+        fields["duration_seconds"] = round(applied.duration_seconds, 3)
     return fields | more

@@ -235,7 +235,8 @@ def test_an_alert_says_what_is_wrong_how_bad_it_is_and_where_the_runbook_is(
         if rule["type"] == "alerting":
             assert rule["labels"]["severity"] in {"critical", "warning", "info"}
             assert {"summary", "description", "runbook"} == rule["annotations"].keys()
-            assert rule["annotations"]["runbook"] == f"README.md#{rule['name'].lower()}"
+            section = f"deploy/RUNBOOK.md#{rule['name'].lower()}"
+            assert rule["annotations"]["runbook"] == section
 
 
 def test_an_account_without_credit_is_alerted_with_that_reason_if_a_single_token_waits(
@@ -264,7 +265,7 @@ def test_what_the_readme_does_to_debians_prometheus_makes_it_scrape_imagegen(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "prometheus.yml").write_text(DEBIANS)
-    readme = (DEPLOY.parent / "README.md").read_text(encoding="utf-8")
+    readme = (DEPLOY / "README.md").read_text(encoding="utf-8")
     (steps,) = re.findall(r"```sh\nsudo apt install prometheus\n(.*?)```", readme, re.DOTALL)
     here = steps.replace("/etc/prometheus", str(tmp_path)).replace(
         "sudo systemctl", "echo systemctl"

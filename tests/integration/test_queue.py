@@ -7,8 +7,14 @@ import pytest
 
 from imagegen.database.connection import connect
 from imagegen.database.tables import Tables, read_tables
-from imagegen.queue.queue import Image
-from imagegen.queue.statements import statements
+from imagegen.queue import (
+    Complete,
+    FailAttempt,
+    Postpone,
+    Requeue,
+    UseFallback,
+    statements,
+)
 from tests.support.processes import Site, wait_for
 from tests.support.queues import MODEL, MakeQueue, accepted_claim, claim, claim_one, token
 
@@ -106,7 +112,7 @@ def test_whoever_holds_a_row_keeps_no_worker_from_renewing_the_others(
         before = leases(site)
 
         queue.renew([item.token_id for item in claims])
-        queue.mend()
+        queue.repair_statuses()
         renewed = leases(site)
         released = queue.release()
 
@@ -126,7 +132,7 @@ def test_a_replacement_takes_over_from_everyone_who_died_in_its_place(
         assert claim(make_queue(worker), limit=1)
 
     third = make_queue("host:1-a:worker-1.3")
-    released = third.release_of("host:1-a:worker-1.2")
+    released = third.release_leases_of("host:1-a:worker-1.2")
 
     assert released == 2
     assert {item.token_id for item in claim(third)} == {1, 2}
@@ -164,11 +170,11 @@ def test_a_worker_that_lost_its_lease_changes_nothing(site: Site, make_queue: Ma
 
     assert zombie.record_request(lost, "contested") is None
     assert zombie.record_prediction(lost, "a" * 26) is None
-    assert zombie.close_succeeded(lost, Image("https://example.com/1.png", None, 1)) is None
-    assert zombie.close_failed(lost, "transient", "no", max_attempts=3, again_seconds=0) is None
-    assert zombie.close_refused(lost, "throttled", "no", 0, blames=False) is None
-    assert zombie.close_censored(lost, "content_policy", "no", "fallback") is None
-    assert zombie.postpone(lost, 0) is None
+    assert zombie.apply(lost, Complete("https://example.com/1.png", None, 1)) is None
+    assert zombie.apply(lost, FailAttempt("transient", "no", 3, 0)) is None
+    assert zombie.apply(lost, Requeue("throttled", "no", 0)) is None
+    assert zombie.apply(lost, UseFallback("content_policy", "no", "fallback")) is None
+    assert zombie.apply(lost, Postpone(0)) is None
     assert heir.record_request(held, "contested") is not None
     assert token(site) == ("generating", 0, None, None)
 
@@ -219,10 +225,10 @@ def test_an_operators_reset_of_a_token_at_work_buys_no_second_image(
     site.query(RESET)
 
     assert claim(make_queue("another")) == []
-    assert queue.mend() == 1
+    assert queue.repair_statuses() == 1
     assert site.statuses() == {"generating": 1}
     site.query(RESET)
-    assert queue.close_succeeded(claimed, Image("https://example.com/1.png", None, 1))
+    assert queue.apply(claimed, Complete("https://example.com/1.png", None, 1))
     assert site.statuses() == {"uploading": 1}
 
 
@@ -231,7 +237,7 @@ def test_an_operators_reset_of_a_failed_token_gives_it_three_attempts_again(
 ) -> None:
     site.mint("a prompt")
     queue = make_queue()
-    queue.close_failed(accepted_claim(queue), "permanent", "no", max_attempts=0, again_seconds=0)
+    queue.apply(accepted_claim(queue), FailAttempt("permanent", "no", 0, 0))
 
     site.query(RESET)
 
@@ -247,7 +253,7 @@ def test_a_token_deleted_at_work_leaves_its_generation_in_the_ledger(
 
     site.query("DELETE FROM tokens_s0")
 
-    assert queue.close_succeeded(claimed, Image("https://example.com/1.png", None, 1))
+    assert queue.apply(claimed, Complete("https://example.com/1.png", None, 1))
     assert site.query("SELECT state FROM generations") == [("succeeded",)]
 
 
@@ -257,7 +263,7 @@ def test_what_an_older_worker_left_at_work_waits_anew(site: Site, make_queue: Ma
     site.query("UPDATE tokens_s0 SET status = 'generating' WHERE token_id = 1")
     claim_one(queue)
 
-    assert queue.mend() == 1
+    assert queue.repair_statuses() == 1
 
     assert site.statuses() == {"detected": 1, "generating": 1}
 
@@ -282,8 +288,15 @@ def test_a_claim_among_a_million_finished_tokens_uses_the_partial_index(site: Si
            FROM generate_series(2, 1000000) n"""
     )
     site.query("ANALYZE")
-    values = {"limit": 10, "new_limit": 10, "model": MODEL, "busy": [], "worker": "w", "lease": 15}
-    values |= {"ahead": 1}
+    values = {
+        "limit": 10,
+        "new_limit": 10,
+        "model": MODEL,
+        "busy": [],
+        "worker": "w",
+        "lease_seconds": 15,
+    }
+    values |= {"due_within_seconds": 1}
     with connect(site.database_url) as connection:
         sql = statements(read_tables(connection))["claim"]
         rows = psycopg.ClientCursor(connection).execute(f"EXPLAIN ANALYZE {sql}", values).fetchall()

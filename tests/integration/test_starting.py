@@ -159,6 +159,23 @@ def test_a_role_that_may_only_read_is_told_with_the_grants_that_it_lacks(
     )
 
 
+@pytest.mark.direct
+def test_a_role_that_may_not_even_read_the_revision_is_told_all_grants(site: Site) -> None:
+    role = f"nobody_{uuid.uuid4().hex}"
+    site.query(f"CREATE ROLE {role} LOGIN PASSWORD '{CANARY}'")
+    site.log_in_as(role, CANARY)
+
+    assert refused(site, code=1).endswith(
+        f"GRANT SELECT ON imagegen_alembic_version TO {role};"
+        f" GRANT SELECT, UPDATE ON tokens_s0 TO {role};"
+        f" GRANT SELECT ON authors TO {role};"
+        f" GRANT SELECT, INSERT, UPDATE ON generations TO {role};"
+    )
+    doctor = site.run("doctor").stdout
+    assert f"wrong    permissions  {role} may not SELECT on authors" in doctor
+    assert "wrong    migrations   the revision cannot be read" in doctor
+
+
 @pytest.mark.parametrize("command", [("supervise",), ("db", "check")])
 def test_a_database_that_is_too_new_is_told_with_the_mend(
     site: Site, command: tuple[str, ...]

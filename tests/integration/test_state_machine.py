@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 from imagegen.database import migrations
 from imagegen.database.connection import Connection, Pool, connect, open_pool
 from imagegen.worker import crash_points, gate, generation
-from tests.support.generation import NoPace
+from tests.support.generation import NoWaits
 from tests.support.laws import Laws
 from tests.support.replicate_model import LIST_LAG_SECONDS, UNKNOWN, Fate, Look, Mood, Post
 from tests.support.stepwise import SETTLE_SECONDS, Worker, make_worker, reach
@@ -161,7 +161,7 @@ class AnySequence(RuleBasedStateMachine):
         dead.die()
         self.workers[which] = self.new_worker()
         if is_released:
-            self.workers[which].queue.release_of(dead.name)
+            self.workers[which].queue.release_leases_of(dead.name)
 
     @rule(which=workers, stops=st.booleans())
     def look_after(self, which: int, stops: bool) -> None:
@@ -170,9 +170,9 @@ class AnySequence(RuleBasedStateMachine):
         if worker.work:
             with self.laws.fenced(worker, worker.work):
                 worker.queue.renew([worker.work.claim.token_id])
-        worker.queue.mend()
+        worker.queue.repair_statuses()
         if stops:
-            worker.handing_over.set()
+            worker.shutdown.set()
             if worker.work:
                 self.move(worker)
             self.kill(which, is_released=True)
@@ -213,7 +213,7 @@ class AnySequence(RuleBasedStateMachine):
         for seconds in LAST_TIMES:
             self.let_time_pass(seconds)
             for worker in self.workers:
-                worker.queue.mend()
+                worker.queue.repair_statuses()
                 for _ in range(self.tokens):
                     if not self.move(worker):
                         break
@@ -234,8 +234,8 @@ def test_any_sequence_of_answers_deaths_and_times_keeps_the_laws(
     migrations.upgrade(database_url)
     caplog.set_level(logging.CRITICAL)  # it tells of ten thousand steps
     monkeypatch.setenv("HYPOTHESIS_STORAGE_DIRECTORY", str(tmp_path))
-    monkeypatch.setattr(crash_points, "point", reach)
-    monkeypatch.setattr(generation, "Pace", NoPace)
+    monkeypatch.setattr(crash_points, "reach", reach)
+    monkeypatch.setattr(generation, "PollSchedule", NoWaits)
     # The gate's clock is its own too: it tries again at once.
     for name in ("FIRST_DELAY_SECONDS", "LEAST_HINT_SECONDS", "MOST_HINT_SECONDS"):
         monkeypatch.setattr(gate, name, 0.0)

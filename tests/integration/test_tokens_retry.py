@@ -186,7 +186,7 @@ def test_a_token_that_changes_after_the_look_is_left_to_whoever_changed_it(site:
     put(site, "uploading", 3, 4)
     with database.connect(site.database_url) as connection:
         tables = database.read_tables(connection)
-        choice = retries.choose_named(connection, [1, 2, 3, 4], lost=True)
+        plan = retries.plan_named(connection, [1, 2, 3, 4], lost=True)
         site.query(
             """UPDATE tokens_s0 SET status = 'uploading', image_url = 'https://new/'
                WHERE token_id = 1"""
@@ -194,7 +194,7 @@ def test_a_token_that_changes_after_the_look_is_left_to_whoever_changed_it(site:
         site.query("UPDATE tokens_s0 SET status = 'ready' WHERE token_id = 3")
         site.query("UPDATE tokens_s0 SET image_url = 'https://new/' WHERE token_id = 4")
 
-        changed = sum(retries.retry(connection, tables, choice.chosen))
+        changed = sum(retries.retry(connection, tables, plan.chosen))
 
     assert (changed, waiting(site)) == (1, [2])
     assert site.statuses() == {"uploading": 2, "detected": 1, "ready": 1}
@@ -226,10 +226,10 @@ def test_thousands_of_tokens_get_new_attempts_with_a_bar_where_it_takes_long(
     monkeypatch.setattr(progress, "LONG_SECONDS", 0.0)
     with database.connect(site.database_url) as connection:
         tables = database.read_tables(connection)
-        choice = retries.choose_failed(connection, tables, datetime.min.replace(tzinfo=UTC), None)
-        steps = retries.retry(connection, tables, choice.chosen)
+        plan = retries.plan_failed(connection, tables, datetime.min.replace(tzinfo=UTC), None)
+        steps = retries.retry(connection, tables, plan.chosen)
 
-        assert list(progress.shown(steps, len(choice.chosen), int)) == [1000, 1000, 501]
+        assert list(progress.shown(steps, len(plan.chosen), int)) == [1000, 1000, 501]
     assert site.statuses() == {"detected": 2501}
     assert "Tokens" in capsys.readouterr().err
 
@@ -280,8 +280,8 @@ def test_a_question_that_takes_too_long_is_given_up(
         psycopg.connect(site.database_url) as other,
         database.connect(site.database_url) as connection,
     ):
-        choice = retries.choose_named(connection, [1], lost=False)
+        plan = retries.plan_named(connection, [1], lost=False)
         other.execute("SELECT FROM tokens_s0 WHERE token_id = 1 FOR UPDATE")
 
         with pytest.raises(psycopg.errors.QueryCanceled):
-            sum(retries.retry(connection, database.read_tables(connection), choice.chosen))
+            sum(retries.retry(connection, database.read_tables(connection), plan.chosen))

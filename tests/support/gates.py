@@ -28,7 +28,7 @@ def refused(wait_seconds: float | None = None) -> Refused:
 def probe_leaves(gate: Gate) -> None:
     """The gate offers a place, and a token is claimed for it."""
     assert gate.allows(FREE) == 1
-    gate.goes_ahead(PROBE)
+    gate.admit_new(PROBE)
 
 
 def probe_is_refused(gate: Gate, clock: Clock, wait_seconds: float | None = None) -> float:
@@ -40,5 +40,5 @@ def probe_is_refused(gate: Gate, clock: Clock, wait_seconds: float | None = None
 
 def closes(gate: Gate, refused: Refused, generation_id: int = ANOTHER) -> float:
     """For how long the gate closes."""
-    gate.close(refused, generation_id)
+    gate.record_refusal(refused, generation_id)
     return gate.next_seconds()

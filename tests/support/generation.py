@@ -1,4 +1,4 @@
-"""A recipe for one token over a hand-written queue and provider that note what is asked of them."""
+"""A generation over a hand-written queue and client that note what is asked of them."""
 
 import math
 import threading
@@ -7,23 +7,34 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from imagegen.queue.queue import Claim, Closed, Image, Queue
-from imagegen.replicate.client import Provider
+from imagegen.queue import (
+    Applied,
+    Claim,
+    Complete,
+    Decision,
+    FailAttempt,
+    Postpone,
+    Queue,
+    Requeue,
+    UseFallback,
+)
+from imagegen.replicate.client import ReplicateClient
 from imagegen.replicate.replies import (
     Answered,
     Listed,
+    NoAnswer,
     NotSent,
     Prediction,
     Rejected,
     Reply,
-    Unclear,
 )
-from imagegen.replicate.request_budget import Budget
-from imagegen.worker.create_rate import CreatePace
-from imagegen.worker.database_retry import Patience
+from imagegen.replicate.request_budget import RequestBudget
+from imagegen.worker.create_rate import CreateRate
+from imagegen.worker.database_retry import DatabaseRetry
 from imagegen.worker.gate import Gate
-from imagegen.worker.generation import Options, Recipe
-from imagegen.worker.settlement import Closer
+from imagegen.worker.generation import GenerationRunner
+from imagegen.worker.settlement import Settlement
+from tests.support.settings import settings
 
 AN_ID = "heat2o3bzn3ahtr6bjfftvbaci"
 AN_IMAGE = "https://replicate.delivery/pbxt/9inf/out-0.png"
@@ -32,7 +43,7 @@ NOW = "2026-01-01T12:00:00.000000Z"
 SETTLE_SECONDS = 60.0
 GIVE_UP_AFTER_SECONDS = 86_400.0
 CANCEL_AFTER_SECONDS = 300.0
-CLOSED = Closed(waits_again=True, failed=False, duration_seconds=1.0)
+APPLIED = Applied(waits_again=True, failed=False, duration_seconds=1.0)
 
 NEW = Claim(
     generation_id=1, token_id=7, attempt=1, fallback=False, model="owner/name", seed=42,
@@ -43,7 +54,7 @@ NEW = Claim(
 
 def open_gate() -> Gate:
     """A gate whose pace holds nothing back."""
-    return Gate("worker-0", CreatePace(1e9))
+    return Gate("worker-0", CreateRate(1e9))
 
 
 def adopted(**known: Any) -> Claim:
@@ -62,13 +73,13 @@ def prediction(status: str, output: object = None, **more: Any) -> Prediction:
 
 
 STARTED = Answered(prediction("starting"))
-UNCLEAR = Unclear("ReadTimeout")
+UNCLEAR = NoAnswer("ReadTimeout")
 DONE = Answered(prediction("succeeded", [AN_IMAGE]))
 CANCELED = Answered(prediction("canceled"))
 
 
 # A budget that holds nothing back.
-UNLIMITED = Budget(1e9, lambda seconds: None)
+UNLIMITED = RequestBudget(1e9, lambda seconds: None)
 
 
 @dataclass
@@ -108,31 +119,26 @@ class NotedQueue(Queue):
         known = replace(claim, prediction_id=prediction_id)
         return known if self._note("record_prediction", prediction_id) else None
 
-    def close_succeeded(self, claim: Claim, image: Image) -> Closed | None:
-        return CLOSED if self._note("close_succeeded", image.url) else None
-
-    def close_failed(
-        self, claim: Claim, kind: str, message: str, *, max_attempts: int, again_seconds: float
-    ) -> Closed | None:
-        return CLOSED if self._note("close_failed", str(kind), max_attempts) else None
-
-    def close_refused(
-        self, claim: Claim, reason: str, message: str, again_seconds: float, *, blames: bool
-    ) -> Closed | None:
-        return CLOSED if self._note("close_refused", str(reason), again_seconds) else None
-
-    def close_censored(self, claim: Claim, kind: str, message: str, prompt: str) -> Claim | None:
-        following = replace(NEW, generation_id=2, fallback=True, prompt=prompt, seed=43)
-        return following if self._note("close_censored", prompt) else None
-
-    def postpone(self, claim: Claim, again_seconds: float) -> Claim | None:
-        return claim if self._note("postpone", again_seconds) else None
+    def apply(self, claim: Claim, decision: Decision) -> Applied | None:
+        match decision:
+            case Complete(url=url):
+                return APPLIED if self._note("complete", url) else None
+            case FailAttempt(kind, _, max_attempts, _):
+                return APPLIED if self._note("fail_attempt", str(kind), max_attempts) else None
+            case Requeue(reason, _, retry_seconds):
+                return APPLIED if self._note("requeue", str(reason), retry_seconds) else None
+            case UseFallback(prompt=prompt):
+                following = replace(NEW, generation_id=2, fallback=True, prompt=prompt, seed=43)
+                held = self._note("use_fallback", prompt)
+                return replace(APPLIED, fallback=following) if held else None
+            case Postpone(retry_seconds):
+                return APPLIED if self._note("postpone", retry_seconds) else None
 
     def known_predictions(self, prediction_ids: Collection[str]) -> set[str]:
         return self.known
 
 
-class NotedProvider(Provider):
+class NotedClient(ReplicateClient):
     """Gives prepared answers, one after the other."""
 
     def __init__(
@@ -140,7 +146,7 @@ class NotedProvider(Provider):
         noted: Noted,
         creates: list[Reply],
         looks: list[Reply],
-        listed: Listed | Rejected | NotSent | Unclear,
+        listed: Listed | Rejected | NotSent | NoAnswer,
         canceled: Reply,
     ) -> None:
         self._noted = noted
@@ -149,7 +155,7 @@ class NotedProvider(Provider):
         self._listed = listed
         self._canceled = canceled
 
-    def create(self, model: str, inputs: dict[str, Any], *, leaves_by: float = math.inf) -> Reply:
+    def create(self, model: str, inputs: dict[str, Any], *, send_by: float = math.inf) -> Reply:
         self._noted.happened.append(("POST", model, inputs))
         return self._creates.pop(0)
 
@@ -163,13 +169,13 @@ class NotedProvider(Provider):
 
     def list(
         self, since: datetime, *, last_seconds: float
-    ) -> Listed | Rejected | NotSent | Unclear:
+    ) -> Listed | Rejected | NotSent | NoAnswer:
         self._noted.happened.append(("list", since, last_seconds))
         return self._listed
 
 
-class NoPace:
-    """Looks without waiting."""
+class NoWaits:
+    """A schedule that polls without waiting."""
 
     def learn(self, total_seconds: float | None) -> None:
         pass
@@ -184,7 +190,7 @@ def generate(
     *,
     creates: list[Reply] | None = None,
     looks: list[Reply] | None = None,
-    listed: Listed | Rejected | NotSent | Unclear = Listed(()),  # noqa: B008 (it is frozen)
+    listed: Listed | Rejected | NotSent | NoAnswer = Listed(()),  # noqa: B008 (it is frozen)
     canceled: Reply = CANCELED,
     lost_at: str = "",
     known: set[str] | None = None,
@@ -193,34 +199,28 @@ def generate(
     stops: bool = False,
     gate: Gate | None = None,
 ) -> Noted:
-    """Run the recipe for one claim; what happened."""
-    noted, handing_over = Noted(), threading.Event()
+    """Run the generation of one claim; what happened."""
+    noted, shutdown = Noted(), threading.Event()
     if stops:
-        handing_over.set()
-    patience = Patience(handing_over)
+        shutdown.set()
+    retry = DatabaseRetry(shutdown)
     queue = NotedQueue(noted, lost_at, away)
     queue.known = known or set()
-    recipe = Recipe(
-        queue=queue,
-        provider=NotedProvider(noted, creates or [], looks or [], listed, canceled),
-        gate=gate or open_gate(),
-        closer=Closer(
-            queue,
-            fallback_prompt=FALLBACK,
-            replace_lost=replace_lost,
-            copies=None,
-            patience=patience,
-        ),
-        options=Options(
-            model_input={"aspect_ratio": "1:1"},
-            marker="seed",
-            default_prompt=None,
-            settle_seconds=SETTLE_SECONDS,
-            give_up_after_seconds=GIVE_UP_AFTER_SECONDS,
-            cancel_after_seconds=CANCEL_AFTER_SECONDS,
-            http_images=False,
-        ),
-        patience=patience,
+    chosen = settings(
+        model_input={"aspect_ratio": "1:1"},
+        fallback_prompt=FALLBACK,
+        replace_lost=replace_lost,
+        settle_seconds=SETTLE_SECONDS,
+        give_up_after_seconds=GIVE_UP_AFTER_SECONDS,
+        cancel_after_seconds=int(CANCEL_AFTER_SECONDS),
     )
-    recipe.run(claim)
+    runner = GenerationRunner(
+        chosen,
+        queue=queue,
+        client=NotedClient(noted, creates or [], looks or [], listed, canceled),
+        gate=gate or open_gate(),
+        settlement=Settlement(chosen, queue, retry, None),
+        retry=retry,
+    )
+    runner.run(claim)
     return noted

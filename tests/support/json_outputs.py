@@ -46,7 +46,7 @@ def stand_ins() -> dict[str, object]:
     By their dotted names: the one function to adapt when they move.
     """
     token, generation = made(tokens.Token), made(tokens.Generation)
-    story = tokens.Story(token, [generation], generations_left_out=False)
+    history = tokens.TokenHistory(token, [generation], is_truncated=False)
     queue = made(status.QueueFigures, tokens=dict.fromkeys(STATUSES, 0))
     worker = made(status.WorkerFigures, closed_by=["throttled"])
     tables = Tables(dict.fromkeys(STATUSES, "''"), created_at_is_naive=False)
@@ -55,17 +55,17 @@ def stand_ins() -> dict[str, object]:
         "imagegen.database.check_revision": "0001",
         "imagegen.database.current_revision": "0001",
         "imagegen.database.read_tables": tables,
-        "imagegen.database.encoding.drawback": None,
+        "imagegen.database.preflight.problems": [],
         "imagegen.database.migrations.upgrade": "0001",
         "imagegen.database.migrations.downgrade": "0001",
         "imagegen.operator.status.read_queue": queue,
         "imagegen.operator.status.read_workers": [worker],
         "imagegen.operator.tokens.list_tokens": [token],
-        "imagegen.operator.tokens.read_story": story,
-        "imagegen.operator.retry.choose_named": retries.Choice([made(retries.Seen)]),
+        "imagegen.operator.tokens.read_history": history,
+        "imagegen.operator.retry.plan_named": retries.RetryPlan([made(retries.TokenSnapshot)]),
         "imagegen.operator.retry.retry": [1],
-        "imagegen.operator.spend.read_spend": [made(spend.Line), made(spend.Line)],
-        "imagegen.operator.enqueue.enqueue": [[made(enqueue.Made)]],
+        "imagegen.operator.spend.read_spend": [made(spend.SpendRow), made(spend.SpendRow)],
+        "imagegen.operator.enqueue.enqueue": [[made(enqueue.EnqueuedToken)]],
         "imagegen.doctor.examine": [made(Finding, level=level) for level in Level],
     }
     return answers

@@ -6,7 +6,7 @@ import pytest
 
 from imagegen.database.connection import Pool, open_pool
 from imagegen.database.tables import read_tables
-from imagegen.queue.queue import Claim, Queue
+from imagegen.queue import Claim, Queue, UseFallback
 from tests.support.processes import Site
 
 MODEL = "black-forest-labs/flux-schnell"
@@ -65,3 +65,10 @@ def accepted_claim(queue: Queue) -> Claim:
     accepted = queue.record_prediction(requested, f"prediction{requested.generation_id}")
     assert accepted
     return accepted
+
+
+def use_fallback(queue: Queue, censored: Claim, prompt: str) -> Claim:
+    """The generation that follows one whose prompt was refused for its content."""
+    applied = queue.apply(censored, UseFallback("content_policy", "NSFW", prompt))
+    assert applied and applied.fallback
+    return applied.fallback

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from imagegen.replicate.client import Provider
+from imagegen.replicate.client import ReplicateClient
 from imagegen.replicate.replies import (
     Answered,
     Listed,
+    NoAnswer,
     NotSent,
     Prediction,
     Rejected,
     Reply,
-    Unclear,
 )
 from imagegen.worker import crash_points, generation
 
@@ -35,17 +35,17 @@ class Says:
     """Whether a POST makes a prediction, and what is answered; None: the prediction."""
 
     makes: bool
-    reply: Rejected | NotSent | Unclear | None = None
+    reply: Rejected | NotSent | NoAnswer | None = None
 
 
 class Post(Enum):
     """What a POST gets."""
 
     ACCEPTED = Says(True)
-    ACCEPTED_ANSWER_LOST = Says(True, Unclear("ReadTimeout"))
+    ACCEPTED_ANSWER_LOST = Says(True, NoAnswer("ReadTimeout"))
     ACCEPTED_503 = Says(True, Rejected(503))
     MADE_NOTHING_503 = Says(False, Rejected(503))
-    REQUEST_LOST = Says(False, Unclear("RemoteProtocolError"))
+    REQUEST_LOST = Says(False, NoAnswer("RemoteProtocolError"))
     NOT_SENT = Says(False, NotSent("ConnectError"))
     THROTTLED = Says(False, Rejected(429, retry_after_seconds=1.0))
     UNAUTHORIZED = Says(False, Rejected(401))
@@ -87,7 +87,7 @@ class Look(Enum):
     UNAUTHORIZED = Rejected(401)
     BROKEN = Rejected(500)
     NOT_SENT = NotSent("ConnectError")
-    UNCLEAR = Unclear("ReadTimeout")
+    UNCLEAR = NoAnswer("ReadTimeout")
 
 
 @dataclass
@@ -164,7 +164,7 @@ class Made:
         return Prediction(self.id, status, outputs, error, prompt=self.prompt, seed=self.seed)
 
 
-class Replicate(Provider):
+class Replicate(ReplicateClient):
     """The account: what it made, and what it will answer."""
 
     def __init__(
@@ -197,7 +197,7 @@ class Replicate(Provider):
             if made.fate is Fate.STUCK:
                 made.cancel()
 
-    def create(self, model: str, inputs: dict[str, Any], *, leaves_by: float = math.inf) -> Reply:
+    def create(self, model: str, inputs: dict[str, Any], *, send_by: float = math.inf) -> Reply:
         mood = self.mood
         post = mood.posts.pop(0) if mood.posts else Post.ACCEPTED
         token_id = self._accepts(inputs["prompt"], inputs["seed"])
@@ -220,7 +220,7 @@ class Replicate(Provider):
         # The recipe's clock is its own; so it is here that its patience has an end, or none.
         forgotten = made.fate is Fate.FORGOTTEN
         self._monkeypatch.setattr(generation, "MISSING_SECONDS", 0.0 if forgotten else 60.0)
-        if isinstance(look.value, Rejected | NotSent | Unclear):
+        if isinstance(look.value, Rejected | NotSent | NoAnswer):
             return look.value
         if forgotten:
             return Rejected(404, "", "not found")
@@ -235,13 +235,13 @@ class Replicate(Provider):
 
     def list(
         self, since: datetime, *, last_seconds: float
-    ) -> Listed | Rejected | NotSent | Unclear:
+    ) -> Listed | Rejected | NotSent | NoAnswer:
         look = self._look()
-        if isinstance(look.value, Rejected | NotSent | Unclear):
+        if isinstance(look.value, Rejected | NotSent | NoAnswer):
             return look.value
         found = [made for made in self.made.values() if made.listed and made.made_at >= since]
         listed = Listed(tuple(made.shown() for made in reversed(found)))
-        crash_points.point("listed")
+        crash_points.reach("listed")
         return listed
 
     def _look(self) -> Look:

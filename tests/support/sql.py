@@ -9,8 +9,8 @@ from typing import Any, Self
 from imagegen.database import STATUSES, Tables
 from imagegen.operator import enqueue, spend, status, tokens
 from imagegen.operator import retry as retries
-from imagegen.operator.enqueue_input import wishes
-from imagegen.queue import queue
+from imagegen.operator.enqueue_input import from_arguments
+from imagegen.queue import Claim, queue
 from imagegen.queue import statements as queue_statements
 from imagegen.web import database_thread, snapshot
 from tests.support.json_outputs import made
@@ -44,7 +44,7 @@ def statements(tables: Tables) -> dict[str, str]:
     The names are those of the golden files. They stay, wherever the SQL is.
     """
     since = datetime(2026, 1, 1, tzinfo=UTC)
-    seen, claim = made(retries.Seen), made(queue.Claim)
+    seen, claim = made(retries.TokenSnapshot), made(Claim)
     asked: dict[str, Question] = {
         "queue.record_request within a limit": lambda it: queue.Queue(
             it, tables, "w", lease_seconds=15, give_up_after_seconds=60, daily_limit=1
@@ -63,13 +63,15 @@ def statements(tables: Tables) -> dict[str, str]:
         "tokens.list of a status elsewhere": lambda it: tokens.list_tokens(
             it, tables, statuses=["minted"], limit=50
         ),
-        "tokens.show": lambda it: tokens.read_story(it, tables, 42),
-        "retry.named": lambda it: retries.choose_named(it, [42], lost=False),
-        "retry.failed": lambda it: retries.choose_failed(it, tables, since, None),
-        "retry.failed of a kind": lambda it: retries.choose_failed(it, tables, since, "transient"),
+        "tokens.show": lambda it: tokens.read_history(it, tables, 42),
+        "retry.named": lambda it: retries.plan_named(it, [42], lost=False),
+        "retry.failed": lambda it: retries.plan_failed(it, tables, since, None),
+        "retry.failed of a kind": lambda it: retries.plan_failed(it, tables, since, "transient"),
         "retry.retry": lambda it: list(retries.retry(it, tables, [seen])),
         "spend.spend": lambda it: spend.read_spend(it, since),
-        "enqueue.enqueue": lambda it: list(enqueue.enqueue(it, tables, wishes(["A"], "0xA", 1))),
+        "enqueue.enqueue": lambda it: list(
+            enqueue.enqueue(it, tables, from_arguments(["A"], "0xA", 1))
+        ),
     }  # fmt: skip
     of_queue = {"briefly": queue.BRIEFLY} | queue_statements(tables)
     return {f"queue.{name}": sql for name, sql in of_queue.items()} | {

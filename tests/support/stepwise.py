@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 from imagegen.database.connection import Pool
 from imagegen.database.tables import read_tables
-from imagegen.queue.queue import Claim, Queue
-from imagegen.worker.create_rate import CreatePace
-from imagegen.worker.database_retry import Patience
+from imagegen.queue import Claim, Queue
+from imagegen.worker.create_rate import CreateRate
+from imagegen.worker.database_retry import DatabaseRetry
 from imagegen.worker.gate import Gate
-from imagegen.worker.generation import Options, Recipe
-from imagegen.worker.settlement import Closer
+from imagegen.worker.generation import GenerationRunner
+from imagegen.worker.settlement import Settlement
 from tests.support.replicate_model import Replicate
+from tests.support.settings import settings
 
 MODEL = "owner/name"
 FALLBACK = "soft colours"
@@ -19,7 +20,7 @@ LEASE_SECONDS = 17.0
 SETTLE_SECONDS = 103.0
 CANCEL_AFTER_SECONDS = 300.0
 GIVE_UP_AFTER_SECONDS = 86_400.0
-# The recipe looks at a prediction that runs until its own clock says that it is overdue.
+# The runner looks at a prediction that runs until its own clock says that it is overdue.
 MOST_LOOKS = 4
 PATIENCE_SECONDS = 60.0
 
@@ -29,15 +30,15 @@ class Killed(BaseException):
 
 
 class Work(threading.Thread):
-    """A recipe on its way with a claim, which moves only while the test waits for it: it can stand
+    """A runner on its way with a claim, which moves only while the test waits for it: it can stand
     still at a point for as long as other steps take, then go on, or die there."""
 
-    def __init__(self, recipe: Recipe, claim: Claim) -> None:
+    def __init__(self, runner: GenerationRunner, claim: Claim) -> None:
         super().__init__(daemon=True)
         self.claim = claim
         self.stands_at = ""
         self.stood_seconds = 0.0
-        self._recipe = recipe
+        self._runner = runner
         self._until = ""
         self._looks = 0
         self._killed = False
@@ -72,7 +73,7 @@ class Work(threading.Thread):
     def run(self) -> None:
         self._may_move.acquire()
         try:
-            self._recipe.run(self.claim)
+            self._runner.run(self.claim)
         except Killed:
             pass
         except BaseException as error:  # noqa: BLE001 (raised where the test waits)
@@ -81,7 +82,7 @@ class Work(threading.Thread):
 
 
 def reach(point: str) -> None:
-    """What `crash.point` does here."""
+    """What `crash_points.reach` does here."""
     work = threading.current_thread()
     assert isinstance(work, Work)
     work.reach(point)
@@ -94,16 +95,16 @@ class Worker:
     name: str
     queue: Queue
     gate: Gate
-    recipe: Recipe
-    handing_over: threading.Event
+    runner: GenerationRunner
+    shutdown: threading.Event
     work: Work | None = None
 
     def claim(self) -> Work | None:
         """Claim as the claim loop does; the work, if there is any."""
         for claim in self.queue.claim(limit=1, new_limit=self.gate.allows(1), model=MODEL):
             if not claim.adopted:
-                self.gate.goes_ahead(claim.generation_id)
-            self.work = Work(self.recipe, claim)
+                self.gate.admit_new(claim.generation_id)
+            self.work = Work(self.runner, claim)
         return self.work
 
     def die(self) -> None:
@@ -121,28 +122,21 @@ def make_worker(pool: Pool, name: str, replicate: Replicate, *, replace_lost: bo
             lease_seconds=LEASE_SECONDS,
             give_up_after_seconds=GIVE_UP_AFTER_SECONDS,
         )
-    gate, handing_over = Gate("worker-0", CreatePace(1e9)), threading.Event()
-    patience = Patience(handing_over)
-    recipe = Recipe(
-        queue=queue,
-        provider=replicate,
-        gate=gate,
-        closer=Closer(
-            queue,
-            fallback_prompt=FALLBACK,
-            replace_lost=replace_lost,
-            copies=None,
-            patience=patience,
-        ),
-        options=Options(
-            model_input={},
-            marker="seed",
-            default_prompt=None,
-            settle_seconds=SETTLE_SECONDS,
-            give_up_after_seconds=GIVE_UP_AFTER_SECONDS,
-            cancel_after_seconds=CANCEL_AFTER_SECONDS,
-            http_images=False,
-        ),
-        patience=patience,
+    gate, shutdown = Gate("worker-0", CreateRate(1e9)), threading.Event()
+    retry = DatabaseRetry(shutdown)
+    chosen = settings(
+        fallback_prompt=FALLBACK,
+        replace_lost=replace_lost,
+        settle_seconds=SETTLE_SECONDS,
+        give_up_after_seconds=GIVE_UP_AFTER_SECONDS,
+        cancel_after_seconds=int(CANCEL_AFTER_SECONDS),
     )
-    return Worker(name, queue, gate, recipe, handing_over)
+    runner = GenerationRunner(
+        chosen,
+        queue=queue,
+        client=replicate,
+        gate=gate,
+        settlement=Settlement(chosen, queue, retry, None),
+        retry=retry,
+    )
+    return Worker(name, queue, gate, runner, shutdown)

@@ -9,7 +9,7 @@ from imagegen.sandbox import Sandbox
 from imagegen.worker import create_rate, database_retry, generation
 from imagegen.worker import gate as gates
 from tests.support.gates import Clock
-from tests.support.generation import NoPace
+from tests.support.generation import NoWaits
 from tests.support.sandbox_user import Customer
 
 
@@ -38,5 +38,5 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generation, "Pace", NoPace)
+    monkeypatch.setattr(generation, "PollSchedule", NoWaits)
     monkeypatch.setattr(database_retry, "DATABASE_AGAIN_SECONDS", 0.0)

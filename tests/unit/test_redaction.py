@@ -10,7 +10,7 @@ from imagegen import redaction
 from imagegen.config.database_url import url_secrets
 from imagegen.config.settings import Settings
 from imagegen.doctor import examine, runner
-from imagegen.doctor.database import MENDS
+from imagegen.doctor.database import FIXES
 from imagegen.doctor.report import Findings, ok, wrong
 from imagegen.failures import Kind
 from imagegen.logs import JsonLines, TextLines
@@ -140,7 +140,7 @@ def test_the_doctor_says_all_its_words_though_the_password_is_one_of_them(
     password: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = "PostgreSQL 16.2 answers postgres in 2 ms"
-    mends = list(MENDS.values())
+    mends = list(FIXES.values())
 
     def check(_: Settings) -> Findings:
         yield ok("database", said)
@@ -151,5 +151,5 @@ def test_the_doctor_says_all_its_words_though_the_password_is_one_of_them(
     environment = {"DATABASE_URL": url_with(password), "REPLICATE_API_TOKEN": "token"}
     found = list(examine(environment, {}))[1:]
 
-    assert {each.said for each in found} == {said}
-    assert [each.mend for each in found] == [None, *mends]
+    assert {each.message for each in found} == {said}
+    assert [each.fix for each in found] == [None, *mends]

@@ -20,7 +20,7 @@ from imagegen.supervisor import child, supervisor
 TOP = Path(__file__).parents[3]
 DEPLOY = TOP / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
-README = (TOP / "README.md").read_text(encoding="utf-8")
+README = (DEPLOY / "README.md").read_text(encoding="utf-8")
 RULES = DEPLOY / "prometheus" / "imagegen.rules.yml"
 ENV_EXAMPLE = (DEPLOY / "imagegen.env.example").read_text(encoding="utf-8")
 DOCKERFILE = (DEPLOY / "docker" / "Dockerfile").read_text(encoding="utf-8")

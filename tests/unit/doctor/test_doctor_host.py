@@ -22,8 +22,8 @@ def test_too_low_a_limit_of_open_files_is_told_with_the_mend(
     (found,) = host.check_open_files(settings(WORKER_BATCH_SIZE="20"))
 
     assert found.level is Level.WRONG
-    assert found.said == "a process may open 64 files, a worker of 20 slots needs 100"
-    assert found.mend == "ulimit -n 100, or LimitNOFILE=100 in the service"
+    assert found.message == "a process may open 64 files, a worker of 20 slots needs 100"
+    assert found.fix == "ulimit -n 100, or LimitNOFILE=100 in the service"
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_a_folder_for_images_that_has_gone_is_told(tmp_path: Path) -> None:
 
     (found,) = host.check_images_folder(given)
 
-    assert found.said == f"{tmp_path} cannot be written to: No such file or directory"
+    assert found.message == f"{tmp_path} cannot be written to: No such file or directory"
 
 
 def test_no_room_for_the_metrics_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +54,7 @@ def test_no_room_for_the_metrics_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
     (found,) = host.check_temporary_folder(settings())
 
     assert found.level is Level.WRONG
-    assert found.said.endswith(" has 1 MB left, the metrics need 4 MB")
+    assert found.message.endswith(" has 1 MB left, the metrics need 4 MB")
 
 
 def test_a_host_without_any_temporary_folder_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,8 +74,8 @@ def test_a_metrics_host_that_is_none_of_this_host_is_told_with_the_mend(name: st
     (found,) = host.check_metrics_port(settings(IMAGEGEN_METRICS_HOST=name))
 
     assert found.level is Level.WRONG
-    assert found.said.startswith(f"cannot serve metrics on {name}:9464: ")
-    assert found.mend == "name an address of this host in --metrics-host (IMAGEGEN_METRICS_HOST)"
+    assert found.message.startswith(f"cannot serve metrics on {name}:9464: ")
+    assert found.fix == "name an address of this host in --metrics-host (IMAGEGEN_METRICS_HOST)"
 
 
 def test_a_supervisor_of_one_worker_is_told_of_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +84,7 @@ def test_a_supervisor_of_one_worker_is_told_of_as_such(monkeypatch: pytest.Monke
         port = supervisor.getsockname()[1]
         (found,) = host.check_metrics_port(settings(IMAGEGEN_METRICS_PORT=str(port)))
 
-    assert found.said == f"a supervisor serves them on 127.0.0.1:{port}, with 1 worker"
+    assert found.message == f"a supervisor serves them on 127.0.0.1:{port}, with 1 worker"
 
 
 # What a killed demo left.
@@ -101,7 +101,7 @@ def leftover(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pid_file: str) -> 
 
 
 def mends() -> list[str | None]:
-    return [found.mend for found in leftovers.check_leftovers(settings())]
+    return [found.fix for found in leftovers.check_leftovers(settings())]
 
 
 def process_is(monkeypatch: pytest.MonkeyPatch, parent: int, arguments: str) -> None:

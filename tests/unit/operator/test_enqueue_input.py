@@ -2,28 +2,28 @@
 
 import pytest
 
-from imagegen.operator.enqueue_input import EnqueueError, Wish, read_csv, wishes
+from imagegen.operator.enqueue_input import EnqueueError, MintRequest, from_arguments, from_csv
 
 LARGEST = 2**31 - 1
 
 
-def read(content: bytes, count: int = 1) -> list[Wish]:
-    return read_csv(content, count, LARGEST)
+def read(content: bytes, count: int = 1) -> list[MintRequest]:
+    return from_csv(content, count, LARGEST)
 
 
 def test_each_row_is_a_token_and_what_is_empty_is_left_open() -> None:
     assert read(b"Author, prompt,token_id\nada,a whale,\nbob,,7\n") == [
-        Wish("line 2", "ada", "a whale", None),
-        Wish("line 3", "bob", None, 7),
+        MintRequest("line 2", "ada", "a whale", None),
+        MintRequest("line 3", "bob", None, 7),
     ]
 
 
 def test_a_row_stands_for_as_many_tokens_as_are_asked_for() -> None:
     assert read(b"wallet_address,prompt\nada,one\nbob,two\n", count=2) == [
-        Wish("line 2", "ada", "one"),
-        Wish("line 2", "ada", "one"),
-        Wish("line 3", "bob", "two"),
-        Wish("line 3", "bob", "two"),
+        MintRequest("line 2", "ada", "one"),
+        MintRequest("line 2", "ada", "one"),
+        MintRequest("line 3", "bob", "two"),
+        MintRequest("line 3", "bob", "two"),
     ]
 
 
@@ -99,6 +99,6 @@ def test_of_many_wrong_rows_ten_are_told_and_all_are_counted() -> None:
 
 def test_an_argument_that_is_no_text_is_told_in_words() -> None:
     with pytest.raises(EnqueueError) as error:
-        wishes(["a cat", "caf\udce9"], None, 1)
+        from_arguments(["a cat", "caf\udce9"], None, 1)
 
     assert str(error.value) == "prompt 2: the prompt holds bytes that are not UTF-8"

@@ -1,4 +1,4 @@
-"""The provider over real HTTP: one POST whatever happens, and a plain value whatever comes back."""
+"""The client over real HTTP: one POST whatever happens, and a plain value whatever comes back."""
 
 import contextlib
 import socket
@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from imagegen.replicate import client as provider_module
-from imagegen.replicate.client import Provider
-from imagegen.replicate.replies import Answered, NotSent, Prediction, Rejected, Reply, Unclear
+from imagegen.replicate.client import ReplicateClient
+from imagegen.replicate.replies import Answered, NoAnswer, NotSent, Prediction, Rejected, Reply
 from imagegen.sandbox import DEFAULT_TOKEN, Entry, Fault, Sandbox
 from tests.support.canned_server import canned, with_body
 from tests.support.generation import UNLIMITED
@@ -30,28 +30,28 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def provider(sandbox: Sandbox) -> Iterator[Provider]:
-    with provider_of(sandbox.url) as provider:
-        yield provider
+def client(sandbox: Sandbox) -> Iterator[ReplicateClient]:
+    with provider_of(sandbox.url) as client:
+        yield client
 
 
 @pytest.fixture
-def hasty(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
+def hasty(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReplicateClient]:
     """One that waits only shortly for answers."""
     monkeypatch.setattr(provider_module, "TIMEOUT", httpx.Timeout(5.0, read=0.2))
     monkeypatch.setattr(provider_module, "ANSWER_SECONDS", 0.4)
-    with provider_of(sandbox.url) as provider:
-        yield provider
+    with provider_of(sandbox.url) as client:
+        yield client
 
 
 @contextlib.contextmanager
-def provider_of(url: str, token: str = DEFAULT_TOKEN) -> Iterator[Provider]:
-    with contextlib.closing(Provider(token, url, 300, UNLIMITED)) as provider:
-        yield provider
+def provider_of(url: str, token: str = DEFAULT_TOKEN) -> Iterator[ReplicateClient]:
+    with contextlib.closing(ReplicateClient(token, url, 300, UNLIMITED)) as client:
+        yield client
 
 
-def ask(provider: Provider, prompt: str = "a cat", model: str = MODEL, **inputs: Any) -> Reply:
-    return provider.create(model, {"prompt": prompt, "seed": 7, **inputs})
+def ask(client: ReplicateClient, prompt: str = "a cat", model: str = MODEL, **inputs: Any) -> Reply:
+    return client.create(model, {"prompt": prompt, "seed": 7, **inputs})
 
 
 def made(reply: object) -> Prediction:
@@ -67,8 +67,10 @@ def only_request(sandbox: Sandbox) -> Entry:
 # A create that goes well.
 
 
-def test_a_create_gives_the_prediction_that_was_made(sandbox: Sandbox, provider: Provider) -> None:
-    prediction = made(ask(provider))
+def test_a_create_gives_the_prediction_that_was_made(
+    sandbox: Sandbox, client: ReplicateClient
+) -> None:
+    prediction = made(ask(client))
 
     assert prediction.status == "starting"
     assert (prediction.prompt, prediction.seed) == ("a cat", 7)
@@ -84,17 +86,17 @@ def test_a_create_gives_the_prediction_that_was_made(sandbox: Sandbox, provider:
     ],
 )
 def test_each_way_to_name_a_model_has_its_path(
-    sandbox: Sandbox, provider: Provider, model: str, path: str, asked_version: str | None
+    sandbox: Sandbox, client: ReplicateClient, model: str, path: str, asked_version: str | None
 ) -> None:
-    made(ask(provider, model=model))
+    made(ask(client, model=model))
 
     assert only_request(sandbox).path == path
     assert sandbox.predictions[0].version == (asked_version or "hidden")
 
 
 def test_a_create_is_ended_by_replicate_when_it_runs_too_long() -> None:
-    with canned(with_body(b"{}")) as server, provider_of(server.url) as provider:
-        ask(provider)
+    with canned(with_body(b"{}")) as server, provider_of(server.url) as client:
+        ask(client)
 
     [request] = server.requests
     head = request.lower()
@@ -105,8 +107,8 @@ def test_a_create_is_ended_by_replicate_when_it_runs_too_long() -> None:
 
 
 def test_a_path_in_the_base_url_is_kept() -> None:
-    with canned(with_body(b"{}")) as server, provider_of(f"{server.url}/replicate") as provider:
-        ask(provider, model=VERSION)
+    with canned(with_body(b"{}")) as server, provider_of(f"{server.url}/replicate") as client:
+        ask(client, model=VERSION)
 
     assert server.requests[0].startswith("POST /replicate/v1/predictions HTTP/1.1")
 
@@ -141,12 +143,12 @@ SENT_AND_REFUSED = {"500 and nothing made", "500 after the creation", "502 as a 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_create_is_sent_once_and_never_again(
-    sandbox: Sandbox, hasty: Provider, name: str
+    sandbox: Sandbox, hasty: ReplicateClient, name: str
 ) -> None:
     sandbox.faults.add(FAULTS[name])
     reply = ask(hasty)
 
-    assert isinstance(reply, Rejected if name in SENT_AND_REFUSED else Unclear), reply
+    assert isinstance(reply, Rejected if name in SENT_AND_REFUSED else NoAnswer), reply
     assert len(sandbox.ledger.creates()) == 1
     assert DEFAULT_TOKEN not in repr(reply)
 
@@ -175,24 +177,24 @@ def test_a_create_is_sent_once_and_never_again(
     ],
 )
 def test_an_answer_that_no_proper_server_gives_is_unclear(answer: bytes) -> None:
-    with canned(answer) as server, provider_of(server.url) as provider:
-        assert isinstance(ask(provider), Unclear)
+    with canned(answer) as server, provider_of(server.url) as client:
+        assert isinstance(ask(client), NoAnswer)
 
     assert len(server.requests) == 1
 
 
 def test_a_status_that_nobody_knows_still_has_its_prediction(
-    sandbox: Sandbox, provider: Provider
+    sandbox: Sandbox, client: ReplicateClient
 ) -> None:
     sandbox.faults.add(Fault.answers(201, {"id": AN_ID, "status": "brand-new"}))
 
-    assert made(ask(provider)) == Prediction(AN_ID, "brand-new")
+    assert made(ask(client)) == Prediction(AN_ID, "brand-new")
 
 
 def test_a_port_that_only_accepts_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provider_module, "TIMEOUT", httpx.Timeout(5.0, read=0.2))
-    with socket.create_server(("127.0.0.1", 0)) as silent, provider_of(url_of(silent)) as provider:
-        assert ask(provider) == Unclear("ReadTimeout: timed out")
+    with socket.create_server(("127.0.0.1", 0)) as silent, provider_of(url_of(silent)) as client:
+        assert ask(client) == NoAnswer("ReadTimeout: timed out")
 
 
 def url_of(listening: socket.socket) -> str:
@@ -202,29 +204,31 @@ def url_of(listening: socket.socket) -> str:
 # Nothing was sent.
 
 
-def test_where_nobody_listens_nothing_was_sent(sandbox: Sandbox, provider: Provider) -> None:
+def test_where_nobody_listens_nothing_was_sent(sandbox: Sandbox, client: ReplicateClient) -> None:
     sandbox.stop()
 
-    assert isinstance(ask(provider), NotSent)
+    assert isinstance(ask(client), NotSent)
     assert len(sandbox.ledger) == 0
 
 
-def test_a_prompt_that_cannot_be_encoded_is_not_sent(sandbox: Sandbox, provider: Provider) -> None:
-    assert isinstance(ask(provider, "a cat \udcff"), NotSent)
+def test_a_prompt_that_cannot_be_encoded_is_not_sent(
+    sandbox: Sandbox, client: ReplicateClient
+) -> None:
+    assert isinstance(ask(client, "a cat \udcff"), NotSent)
     assert len(sandbox.ledger) == 0
 
 
 @pytest.mark.parametrize("no_json", [float("nan"), float("inf"), b"bytes", {"a", "set"}, object()])
 def test_an_input_that_cannot_be_json_is_not_sent(
-    sandbox: Sandbox, provider: Provider, no_json: object
+    sandbox: Sandbox, client: ReplicateClient, no_json: object
 ) -> None:
-    assert isinstance(ask(provider, guidance=no_json), NotSent)
+    assert isinstance(ask(client, guidance=no_json), NotSent)
     assert len(sandbox.ledger) == 0
 
 
 def test_a_token_that_is_no_header_is_not_sent(sandbox: Sandbox) -> None:
-    with provider_of(sandbox.url, token="r8_very\r\nsecret") as provider:
-        assert isinstance(ask(provider), NotSent)
+    with provider_of(sandbox.url, token="r8_very\r\nsecret") as client:
+        assert isinstance(ask(client), NotSent)
     assert len(sandbox.ledger) == 0
 
 
@@ -232,10 +236,10 @@ def test_a_token_that_is_no_header_is_not_sent(sandbox: Sandbox) -> None:
 
 
 def test_a_rejection_says_its_status_its_words_and_when_to_come_back(
-    sandbox: Sandbox, provider: Provider
+    sandbox: Sandbox, client: ReplicateClient
 ) -> None:
     sandbox.faults.add(Fault.throttles(retry_after=9))
-    reply = ask(provider)
+    reply = ask(client)
 
     assert isinstance(reply, Rejected)
     assert (reply.status, reply.title, reply.retry_after_seconds) == (429, "", 9.0)
@@ -244,18 +248,18 @@ def test_a_rejection_says_its_status_its_words_and_when_to_come_back(
 
 def test_a_wrong_token_is_rejected_and_shown_nowhere(sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault.answers(401, {"title": "No r8_wrong", "detail": "not r8_wrong"}))
-    with provider_of(sandbox.url, token="r8_wrong") as provider:
-        reply = ask(provider)
+    with provider_of(sandbox.url, token="r8_wrong") as client:
+        reply = ask(client)
 
     assert reply == Rejected(401, "No [hidden]", "not [hidden]")
 
 
 @pytest.mark.parametrize("body", ["<html>", "", "[]", "null", "7", {"detail": ["a"]}])
 def test_a_rejection_with_any_body_is_a_rejection(
-    sandbox: Sandbox, provider: Provider, body: object
+    sandbox: Sandbox, client: ReplicateClient, body: object
 ) -> None:
     sandbox.faults.add(Fault.answers(500, body))
-    reply = ask(provider)
+    reply = ask(client)
 
     assert isinstance(reply, Rejected)
     assert reply.status == 500
@@ -264,9 +268,9 @@ def test_a_rejection_with_any_body_is_a_rejection(
 # Looks and cancels.
 
 
-def test_a_look_sees_the_image(sandbox: Sandbox, provider: Provider) -> None:
-    prediction = made(ask(provider))
-    seen = made(provider.get(prediction.id))
+def test_a_look_sees_the_image(sandbox: Sandbox, client: ReplicateClient) -> None:
+    prediction = made(ask(client))
+    seen = made(client.get(prediction.id))
 
     assert seen.status == "succeeded"
     assert seen.output == [f"{sandbox.url}/files/{prediction.id}/out-0.png"]
@@ -274,17 +278,17 @@ def test_a_look_sees_the_image(sandbox: Sandbox, provider: Provider) -> None:
 
 
 def test_another_prediction_than_the_one_asked_for_is_not_taken_for_it(
-    sandbox: Sandbox, provider: Provider
+    sandbox: Sandbox, client: ReplicateClient
 ) -> None:
     another = {"id": "another0", "status": "succeeded", "output": [f"{sandbox.url}/files/a.png"]}
     sandbox.faults.add(Fault.answers(200, another, operation="get"))
 
-    assert provider.get(AN_ID) == Unclear("another prediction than the one asked for")
+    assert client.get(AN_ID) == NoAnswer("another prediction than the one asked for")
 
 
 @pytest.mark.parametrize("status", [429, 503, 504])
 def test_a_look_that_fails_is_one_request_and_does_not_sleep(
-    sandbox: Sandbox, provider: Provider, monkeypatch: pytest.MonkeyPatch, status: int
+    sandbox: Sandbox, client: ReplicateClient, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     def sleep(seconds: float) -> None:
         raise AssertionError(f"slept {seconds} s")
@@ -292,23 +296,25 @@ def test_a_look_that_fails_is_one_request_and_does_not_sleep(
     sandbox.faults.add(Fault.answers(status, headers={"retry-after": "300"}, operation="get"))
     with monkeypatch.context() as patched:
         patched.setattr(time, "sleep", sleep)
-        reply = provider.get(AN_ID)
+        reply = client.get(AN_ID)
 
     assert isinstance(reply, Rejected)
     assert reply.status == status
     assert len(sandbox.ledger.of("get")) == 1
 
 
-def test_a_cancel_gives_the_prediction_as_it_ended(sandbox: Sandbox, provider: Provider) -> None:
+def test_a_cancel_gives_the_prediction_as_it_ended(
+    sandbox: Sandbox, client: ReplicateClient
+) -> None:
     sandbox.faults.add(Fault.never_finishes())
-    prediction = made(ask(provider))
+    prediction = made(ask(client))
 
-    assert made(provider.cancel(prediction.id)).status == "canceled"
+    assert made(client.cancel(prediction.id)).status == "canceled"
     assert [each.status for each in sandbox.predictions] == ["canceled"]
 
 
-def test_no_request_waits_without_an_end(provider: Provider) -> None:
-    timeouts = provider._http.timeout.as_dict()
+def test_no_request_waits_without_an_end(client: ReplicateClient) -> None:
+    timeouts = client._http.timeout.as_dict()
 
     assert all(seconds is not None and seconds <= 15 for seconds in timeouts.values())
     assert timeouts == {"connect": 5.0, "read": 15.0, "write": 10.0, "pool": 5.0}
@@ -319,7 +325,7 @@ def test_as_many_requests_as_there_are_slots_are_on_their_way_at_once(
 ) -> None:
     monkeypatch.setattr(provider_module, "TIMEOUT", httpx.Timeout(10.0, pool=0.1))
     sandbox.faults.add(Fault.late(1.0))
-    with provider_of(sandbox.url) as provider, ThreadPoolExecutor(25) as slots:
-        replies = slots.map(lambda _: ask(provider), range(25))
+    with provider_of(sandbox.url) as client, ThreadPoolExecutor(25) as slots:
+        replies = slots.map(lambda _: ask(client), range(25))
 
         assert {type(reply) for reply in replies} == {Answered}

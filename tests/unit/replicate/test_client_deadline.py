@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from imagegen.replicate import client as provider_module
-from imagegen.replicate.client import Provider
-from imagegen.replicate.replies import Answered, NotSent, Unclear
+from imagegen.replicate.client import ReplicateClient
+from imagegen.replicate.replies import Answered, NoAnswer, NotSent
 from imagegen.sandbox import DEFAULT_TOKEN, Fault, Sandbox
 from tests.support.canned_server import whole_request
 from tests.support.generation import UNLIMITED
@@ -27,12 +27,12 @@ SURELY_SECONDS = 2.0
 HINT = b"HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n"
 HINT_EVERY_SECONDS = 0.05
 
-Request = Callable[[Provider], object]
+Request = Callable[[ReplicateClient], object]
 REQUESTS: dict[str, Request] = {
-    "create": lambda provider: provider.create(MODEL, {"prompt": "a cat", "seed": 7}),
-    "get": lambda provider: provider.get("heat2o3bzn3ahtr6bjfftvbaci"),
-    "list": lambda provider: provider.list(datetime(2026, 1, 1, tzinfo=UTC), last_seconds=1.0),
-    "cancel": lambda provider: provider.cancel("heat2o3bzn3ahtr6bjfftvbaci"),
+    "create": lambda client: client.create(MODEL, {"prompt": "a cat", "seed": 7}),
+    "get": lambda client: client.get("heat2o3bzn3ahtr6bjfftvbaci"),
+    "list": lambda client: client.list(datetime(2026, 1, 1, tzinfo=UTC), last_seconds=1.0),
+    "cancel": lambda client: client.cancel("heat2o3bzn3ahtr6bjfftvbaci"),
 }
 
 
@@ -48,8 +48,8 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provider_module, "ANSWER_SECONDS", ANSWER_SECONDS)
 
 
-def provider_of(url: str) -> "contextlib.closing[Provider]":
-    return contextlib.closing(Provider(DEFAULT_TOKEN, url, 300, UNLIMITED))
+def provider_of(url: str) -> "contextlib.closing[ReplicateClient]":
+    return contextlib.closing(ReplicateClient(DEFAULT_TOKEN, url, 300, UNLIMITED))
 
 
 @pytest.mark.usefixtures("hasty")
@@ -60,34 +60,34 @@ def test_an_answer_that_drips_is_given_up_at_its_deadline(
 ) -> None:
     sandbox.faults.add(Fault.drips(DRIP_SECONDS, part, operation=None, times=1))
 
-    with provider_of(sandbox.url) as provider:
+    with provider_of(sandbox.url) as client:
         began = time.monotonic()
-        assert isinstance(REQUESTS[operation](provider), Unclear)
+        assert isinstance(REQUESTS[operation](client), NoAnswer)
         assert time.monotonic() - began < SURELY_SECONDS
         assert len(sandbox.ledger) == 1
 
         # And the next request gets its own answer.
-        assert isinstance(REQUESTS["create"](provider), Answered)
+        assert isinstance(REQUESTS["create"](client), Answered)
 
 
 def test_what_was_held_up_for_too_long_is_not_sent_any_more(sandbox: Sandbox) -> None:
-    with provider_of(sandbox.url) as provider:
-        held_up = provider.create(MODEL, {"prompt": "a cat"}, leaves_by=time.monotonic() - 0.001)
+    with provider_of(sandbox.url) as client:
+        held_up = client.create(MODEL, {"prompt": "a cat"}, send_by=time.monotonic() - 0.001)
 
         assert isinstance(held_up, NotSent), held_up
         assert "held up" in held_up.why
         assert len(sandbox.ledger) == 0
 
         # And the next request is not the late one's rest.
-        assert isinstance(REQUESTS["create"](provider), Answered)
+        assert isinstance(REQUESTS["create"](client), Answered)
 
 
 @pytest.mark.usefixtures("hasty")
 def test_hints_without_an_end_are_given_up_at_the_deadline() -> None:
-    with hints_without_an_end() as url, provider_of(url) as provider:
+    with hints_without_an_end() as url, provider_of(url) as client:
         began = time.monotonic()
 
-        assert isinstance(REQUESTS["create"](provider), Unclear)
+        assert isinstance(REQUESTS["create"](client), NoAnswer)
         assert time.monotonic() - began < SURELY_SECONDS
 
 

@@ -9,8 +9,8 @@ from urllib.parse import quote
 import pytest
 
 from imagegen.replicate import client as provider_module
-from imagegen.replicate.client import Provider
-from imagegen.replicate.replies import Answered, Listed, NotSent, Rejected, Unclear
+from imagegen.replicate.client import ReplicateClient
+from imagegen.replicate.replies import Answered, Listed, NoAnswer, NotSent, Rejected
 from imagegen.sandbox import DEFAULT_TOKEN, Fault, Reply, Sandbox
 from tests.support.canned_server import canned, with_body
 from tests.support.generation import UNLIMITED
@@ -20,9 +20,9 @@ SINCE = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 @contextlib.contextmanager
-def provider_of(url: str) -> Iterator[Provider]:
-    with contextlib.closing(Provider(DEFAULT_TOKEN, url, 300, UNLIMITED)) as provider:
-        yield provider
+def provider_of(url: str) -> Iterator[ReplicateClient]:
+    with contextlib.closing(ReplicateClient(DEFAULT_TOKEN, url, 300, UNLIMITED)) as client:
+        yield client
 
 
 @pytest.fixture
@@ -32,13 +32,13 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def provider(sandbox: Sandbox) -> Iterator[Provider]:
-    with provider_of(sandbox.url) as provider:
-        yield provider
+def client(sandbox: Sandbox) -> Iterator[ReplicateClient]:
+    with provider_of(sandbox.url) as client:
+        yield client
 
 
-def create(provider: Provider, prompt: str) -> str:
-    reply = provider.create("black-forest-labs/flux-schnell", {"prompt": prompt, "seed": 7})
+def create(client: ReplicateClient, prompt: str) -> str:
+    reply = client.create("black-forest-labs/flux-schnell", {"prompt": prompt, "seed": 7})
     assert isinstance(reply, Answered), reply
     return reply.prediction.id
 
@@ -48,9 +48,11 @@ def a_page(next_url: str | None, *ids: str) -> bytes:
     return with_body(json.dumps({"next": next_url, "results": results}).encode())
 
 
-def test_the_list_goes_over_all_pages_newest_first(sandbox: Sandbox, provider: Provider) -> None:
-    ids = [create(provider, f"cat {number}") for number in range(201)]
-    listed = provider.list(SINCE, last_seconds=60.0)
+def test_the_list_goes_over_all_pages_newest_first(
+    sandbox: Sandbox, client: ReplicateClient
+) -> None:
+    ids = [create(client, f"cat {number}") for number in range(201)]
+    listed = client.list(SINCE, last_seconds=60.0)
 
     assert isinstance(listed, Listed)
     assert [item.id for item in listed.predictions] == list(reversed(ids))
@@ -58,22 +60,22 @@ def test_the_list_goes_over_all_pages_newest_first(sandbox: Sandbox, provider: P
     assert len(sandbox.ledger.of("list")) == 3
 
 
-def test_the_list_is_asked_since_a_time(sandbox: Sandbox, provider: Provider) -> None:
-    create(provider, "a cat")
+def test_the_list_is_asked_since_a_time(sandbox: Sandbox, client: ReplicateClient) -> None:
+    create(client, "a cat")
 
     since = datetime.now(UTC) + timedelta(seconds=30)
 
-    assert provider.list(since, last_seconds=-60.0) == Listed(())
+    assert client.list(since, last_seconds=-60.0) == Listed(())
     [asked] = sandbox.ledger.of("list")
     assert asked.path == f"/v1/predictions?created_after={quote(since.isoformat())}"
 
 
 def test_a_clock_that_is_ahead_of_replicates_hides_no_prediction(
-    sandbox: Sandbox, provider: Provider
+    sandbox: Sandbox, client: ReplicateClient
 ) -> None:
-    made = create(provider, "a cat")
+    made = create(client, "a cat")
     an_hour_ahead = datetime.now(UTC) + timedelta(hours=1)
-    listed = provider.list(an_hour_ahead, last_seconds=60.0)
+    listed = client.list(an_hour_ahead, last_seconds=60.0)
 
     assert isinstance(listed, Listed)
     assert [item.id for item in listed.predictions] == [made]
@@ -92,8 +94,8 @@ def test_a_clock_that_is_ahead_of_replicates_hides_no_prediction(
 )
 def test_a_list_says_what_it_holds_whether_or_not_it_tells_the_time(date: str) -> None:
     page = with_body(b'{"next": null, "results": []}', 200, *filter(None, [date]))
-    with canned(page) as server, provider_of(server.url) as provider:
-        assert provider.list(SINCE, last_seconds=60.0) == Listed(())
+    with canned(page) as server, provider_of(server.url) as client:
+        assert client.list(SINCE, last_seconds=60.0) == Listed(())
 
 
 @pytest.mark.parametrize(
@@ -110,8 +112,8 @@ def test_the_next_page_is_asked_for_where_the_first_was_and_the_token_goes_nowhe
     next_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(provider_module, "LIST_PAGES", 2)
-    with canned(a_page(next_url, AN_ID)) as server, provider_of(server.url) as provider:
-        provider.list(SINCE, last_seconds=60.0)
+    with canned(a_page(next_url, AN_ID)) as server, provider_of(server.url) as client:
+        client.list(SINCE, last_seconds=60.0)
 
     _, second = server.requests
     assert second.startswith("GET /v1/predictions?cursor=2 HTTP/1.1")
@@ -125,8 +127,8 @@ def test_the_next_page_is_asked_for_where_the_first_was_and_the_token_goes_nowhe
     ],
 )
 def test_a_next_page_that_is_no_list_is_not_asked_for(elsewhere: str) -> None:
-    with canned(a_page(elsewhere, AN_ID)) as server, provider_of(server.url) as provider:
-        assert provider.list(SINCE, last_seconds=60.0) == Unclear(
+    with canned(a_page(elsewhere, AN_ID)) as server, provider_of(server.url) as client:
+        assert client.list(SINCE, last_seconds=60.0) == NoAnswer(
             "a list of predictions that goes on elsewhere"
         )
 
@@ -135,8 +137,8 @@ def test_a_next_page_that_is_no_list_is_not_asked_for(elsewhere: str) -> None:
 
 def test_a_next_page_is_asked_for_below_the_base_url() -> None:
     below = a_page("/replicate/v1/predictions?cursor=2", AN_ID)
-    with canned(below) as server, provider_of(f"{server.url}/replicate") as provider:
-        provider.list(SINCE, last_seconds=60.0)
+    with canned(below) as server, provider_of(f"{server.url}/replicate") as client:
+        client.list(SINCE, last_seconds=60.0)
 
     assert server.requests[1].startswith("GET /replicate/v1/predictions?cursor=2 HTTP/1.1")
 
@@ -144,8 +146,8 @@ def test_a_next_page_is_asked_for_below_the_base_url() -> None:
 def test_a_list_without_an_end_is_unclear(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provider_module, "LIST_PAGES", 3)
     endless = a_page("/v1/predictions?cursor=again", AN_ID)
-    with canned(endless) as server, provider_of(server.url) as provider:
-        assert provider.list(SINCE, last_seconds=60.0) == Unclear(
+    with canned(endless) as server, provider_of(server.url) as client:
+        assert client.list(SINCE, last_seconds=60.0) == NoAnswer(
             "a list of predictions without an end"
         )
 
@@ -154,10 +156,10 @@ def test_a_list_without_an_end_is_unclear(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("status", [401, 429, 500, 503, 302])
 def test_a_list_that_is_refused_tells_nothing(
-    sandbox: Sandbox, provider: Provider, status: int
+    sandbox: Sandbox, client: ReplicateClient, status: int
 ) -> None:
     sandbox.faults.add(Fault.answers(status, operation="list"))
-    reply = provider.list(SINCE, last_seconds=60.0)
+    reply = client.list(SINCE, last_seconds=60.0)
 
     assert isinstance(reply, Rejected)
     assert reply.status == status
@@ -165,18 +167,18 @@ def test_a_list_that_is_refused_tells_nothing(
 
 
 def test_a_list_cut_short_on_its_second_page_tells_nothing(
-    sandbox: Sandbox, provider: Provider
+    sandbox: Sandbox, client: ReplicateClient
 ) -> None:
     for number in range(101):
-        create(provider, f"cat {number}")
+        create(client, f"cat {number}")
     whole = Fault(operation="list", times=1, reply=Reply(creates=True))
     sandbox.faults.add(whole, Fault.cuts_short(operation="list"))
 
-    assert isinstance(provider.list(SINCE, last_seconds=60.0), Unclear)
+    assert isinstance(client.list(SINCE, last_seconds=60.0), NoAnswer)
     assert len(sandbox.ledger.of("list")) == 2
 
 
-def test_an_unreachable_list_tells_nothing(sandbox: Sandbox, provider: Provider) -> None:
+def test_an_unreachable_list_tells_nothing(sandbox: Sandbox, client: ReplicateClient) -> None:
     sandbox.stop()
 
-    assert isinstance(provider.list(SINCE, last_seconds=60.0), NotSent)
+    assert isinstance(client.list(SINCE, last_seconds=60.0), NotSent)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from imagegen.replicate import matching
-from imagegen.replicate.matching import Absent, Found, Undecidable
+from imagegen.replicate.matching import Absent, Expired, Found
 from imagegen.replicate.replies import Listed, Prediction
 
 
@@ -16,7 +16,7 @@ def listed(*items: tuple[str, str, str, int]) -> Listed:
 
 
 def found_id(everything: Listed, known: frozenset[str] = frozenset()) -> str | None:
-    outcome = matching.of_list(everything, "a cat", 7, set(known))
+    outcome = matching.match_request(everything, "a cat", 7, set(known))
     return outcome.prediction.id if isinstance(outcome, Found) else None
 
 
@@ -31,14 +31,17 @@ def test_a_prediction_is_found_by_its_prompt_and_its_seed() -> None:
 
 
 def test_a_list_without_it_says_that_none_was_made() -> None:
-    assert matching.of_list(listed(("x", "succeeded", "a dog", 7)), "a cat", 7, set()) == Absent()
-    assert matching.of_list(Listed(()), "a cat", 7, set()) == Absent()
+    assert (
+        matching.match_request(listed(("x", "succeeded", "a dog", 7)), "a cat", 7, set())
+        == Absent()
+    )
+    assert matching.match_request(Listed(()), "a cat", 7, set()) == Absent()
 
 
 def test_a_prediction_of_another_generation_is_not_taken() -> None:
     everything = listed(("theirs", "succeeded", "a cat", 7))
 
-    assert matching.of_list(everything, "a cat", 7, {"theirs"}) == Absent()
+    assert matching.match_request(everything, "a cat", 7, {"theirs"}) == Absent()
 
 
 @pytest.mark.parametrize(
@@ -56,7 +59,7 @@ def test_of_two_by_mishap_the_one_that_gives_an_image_soonest_is_taken(
     newest_first: list[str], best: str
 ) -> None:
     items = [(str(place), status, "a cat", 7) for place, status in enumerate(newest_first)]
-    outcome = matching.of_list(listed(*items), "a cat", 7, set())
+    outcome = matching.match_request(listed(*items), "a cat", 7, set())
 
     assert isinstance(outcome, Found)
     assert outcome.prediction.id == best
@@ -66,8 +69,8 @@ def test_of_two_by_mishap_the_one_that_gives_an_image_soonest_is_taken(
 def test_a_list_whose_inputs_were_deleted_cannot_tell() -> None:
     purged = Prediction("purged", "succeeded", data_removed=True)
 
-    assert matching.of_list(Listed((purged,)), "a cat", 7, set()) == Undecidable()
-    assert matching.of_list(Listed((purged,)), "a cat", 7, {"purged"}) == Absent()
+    assert matching.match_request(Listed((purged,)), "a cat", 7, set()) == Expired()
+    assert matching.match_request(Listed((purged,)), "a cat", 7, {"purged"}) == Absent()
 
 
 def test_what_was_made_at_another_time_decides_nothing() -> None:
@@ -78,21 +81,21 @@ def test_what_was_made_at_another_time_decides_nothing() -> None:
     )
     within = replace(other, created_at=noon)
 
-    assert matching.of_list(Listed((other,)), "a cat", 7, set(), around) == Absent()
-    assert matching.of_list(Listed((within,)), "a cat", 7, set(), around) == Undecidable()
+    assert matching.match_request(Listed((other,)), "a cat", 7, set(), around) == Absent()
+    assert matching.match_request(Listed((within,)), "a cat", 7, set(), around) == Expired()
 
 
 def test_our_prompt_without_the_seed_may_be_ours_where_the_model_drops_it() -> None:
     echo = Prediction("echo", "processing", prompt="a cat")
 
-    assert matching.of_list(Listed((echo,)), "a cat", 7, set()) == Undecidable()
+    assert matching.match_request(Listed((echo,)), "a cat", 7, set()) == Expired()
 
 
 def test_a_match_counts_though_others_were_deleted() -> None:
     ours = Prediction("ours", "succeeded", prompt="a cat", seed=7)
     purged = Prediction("purged", "succeeded", data_removed=True)
 
-    assert matching.of_list(Listed((ours, purged)), "a cat", 7, set()) == Found(ours)
+    assert matching.match_request(Listed((ours, purged)), "a cat", 7, set()) == Found(ours)
 
 
 def test_without_a_seed_any_unclaimed_prediction_of_the_prompt_is_taken_and_no_other() -> None:
@@ -103,7 +106,7 @@ def test_without_a_seed_any_unclaimed_prediction_of_the_prompt_is_taken_and_no_o
         ("dog", "succeeded", "a dog", 4),
     )
 
-    outcome = matching.of_list(everything, "a cat", None, {"theirs"})
+    outcome = matching.match_request(everything, "a cat", None, {"theirs"})
 
     assert isinstance(outcome, Found)
     assert outcome.prediction.id == "free"
@@ -117,5 +120,5 @@ def test_what_an_earlier_request_made_is_found_late_by_its_seed() -> None:
         ("known", "succeeded", "a cat", 8),
     )
 
-    assert matching.of_late_list(everything, [7, 8], {"known"}) == Found(everything.predictions[0])
-    assert matching.of_late_list(everything, [5], set()) is None
+    assert matching.match_late(everything, [7, 8], {"known"}) == Found(everything.predictions[0])
+    assert matching.match_late(everything, [5], set()) is None

@@ -10,14 +10,14 @@ from imagegen.failures import Kind, Reason
 from imagegen.replicate import outcomes
 from imagegen.replicate.outcomes import (
     Accepted,
+    Ambiguous,
     Failed,
+    PollFailed,
     Refused,
     Running,
     Succeeded,
-    Unknown,
-    Unseen,
 )
-from imagegen.replicate.replies import Answered, NotSent, Prediction, Rejected, Reply, Unclear
+from imagegen.replicate.replies import Answered, NoAnswer, NotSent, Prediction, Rejected, Reply
 
 DATA = Path(__file__).parent / "data"
 KNOWN_ERRORS = json.loads((DATA / "replicate-errors.json").read_text())
@@ -38,7 +38,7 @@ def category(outcome: object) -> str:
             return "throttled"
         case Refused(reason) if reason in ACCOUNT_REASONS:
             return "account"
-        case Unknown():
+        case Ambiguous():
             return "ambiguous"
         case _:
             return repr(outcome)
@@ -66,7 +66,7 @@ def test_the_answer_to_another_request_proves_nothing() -> None:
     ours, other = (Answered(Prediction(AN_ID, "starting", seed=seed)) for seed in (SEED, 43))
 
     assert isinstance(of_create(ours), Accepted)
-    assert isinstance(of_create(other), Unknown)
+    assert isinstance(of_create(other), Ambiguous)
     assert isinstance(outcomes.of_create(other, None), Accepted)  # a model without a seed
 
 
@@ -190,7 +190,7 @@ def test_a_request_that_imagegen_makes_wrong_fails_no_token(detail: str) -> None
         (Answered(Prediction(AN_ID, "starting")), Accepted(Prediction(AN_ID, "starting"))),
         (Answered(Prediction(AN_ID, "failed")), Accepted(Prediction(AN_ID, "failed"))),
         (NotSent("ConnectError"), Refused(Reason.UNREACHABLE, "ConnectError")),
-        (Unclear("ReadTimeout"), Unknown("ReadTimeout")),
+        (NoAnswer("ReadTimeout"), Ambiguous("ReadTimeout")),
     ],
 )
 def test_what_became_of_a_request(reply: Reply, outcome: object) -> None:
@@ -207,20 +207,20 @@ def test_what_became_of_a_request(reply: Reply, outcome: object) -> None:
 def test_a_look_that_failed_says_nothing_of_the_prediction(reply: Reply) -> None:
     outcome = outcomes.of_get(reply, http_allowed=False)
 
-    assert isinstance(outcome, Unseen)
+    assert isinstance(outcome, PollFailed)
     assert not outcome.missing
 
 
 def test_a_page_that_is_not_found_says_nothing_of_the_prediction() -> None:
     outcome = outcomes.of_get(Rejected(404), http_allowed=False)
 
-    assert outcome == Unseen("HTTP 404", reason=Reason.UNAVAILABLE)
+    assert outcome == PollFailed("HTTP 404", reason=Reason.UNAVAILABLE)
 
 
 def test_a_prediction_that_is_not_found_may_still_turn_up() -> None:
     outcome = outcomes.of_get(Rejected(404, "", "not found"), http_allowed=False)
 
-    assert outcome == Unseen("HTTP 404 not found", missing=True)
+    assert outcome == PollFailed("HTTP 404 not found", missing=True)
 
 
 @pytest.mark.parametrize("status", ["starting", "processing", "queued", "booting", ""])

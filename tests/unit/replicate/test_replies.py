@@ -20,7 +20,7 @@ NO_NUMBERS = [None, "fast", -1, True, float("nan"), float("inf"), HUGE, [1]]
 
 
 def parsed(**fields: Any) -> Prediction | None:
-    return replies.prediction({"id": AN_ID, "status": "succeeded"} | fields)
+    return replies.parse_prediction({"id": AN_ID, "status": "succeeded"} | fields)
 
 
 def surely_parsed(**fields: Any) -> Prediction:
@@ -31,7 +31,7 @@ def surely_parsed(**fields: Any) -> Prediction:
 
 @pytest.mark.parametrize("body", PREDICTIONS, ids=lambda body: f"{body['id']} {body['status']}")
 def test_every_recorded_prediction_is_read(body: dict[str, Any]) -> None:
-    prediction = replies.prediction(body)
+    prediction = replies.parse_prediction(body)
 
     assert prediction is not None
     assert prediction.id == body["id"]
@@ -44,7 +44,7 @@ def test_every_recorded_prediction_is_read(body: dict[str, Any]) -> None:
 
 
 def test_every_recorded_prediction_has_its_meaning() -> None:
-    read = [replies.prediction(body) for body in PREDICTIONS]
+    read = [replies.parse_prediction(body) for body in PREDICTIONS]
     meanings = {item.id: outcomes.of_prediction(item, http_allowed=False) for item in read if item}
 
     assert meanings == {
@@ -64,12 +64,12 @@ def test_every_recorded_prediction_has_its_meaning() -> None:
 def test_the_recorded_rejection_is_no_prediction() -> None:
     [rejection] = [each["body"] for each in RECORDED if each["status"] >= 400]
 
-    assert replies.prediction(rejection) is None
+    assert replies.parse_prediction(rejection) is None
 
 
 @pytest.mark.parametrize("body", [None, [], "text", 7, True, {}, {"id": AN_ID}, {"status": "x"}])
 def test_what_is_no_prediction_is_none(body: object) -> None:
-    assert replies.prediction(body) is None
+    assert replies.parse_prediction(body) is None
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_an_error_of_any_kind_becomes_words(error: object, words: str | None) ->
 
 
 def test_a_page_has_its_predictions_and_the_next_address() -> None:
-    page = replies.page({"next": "https://host/next", "results": PREDICTIONS})
+    page = replies.parse_page({"next": "https://host/next", "results": PREDICTIONS})
 
     assert page is not None
     assert [item.id for item in page.predictions] == [body["id"] for body in PREDICTIONS]
@@ -140,7 +140,7 @@ def test_a_page_has_its_predictions_and_the_next_address() -> None:
 
 @pytest.mark.parametrize("last", [{"next": None}, {"next": ""}, {}])
 def test_the_last_page_has_no_next_address(last: dict[str, Any]) -> None:
-    page = replies.page({"results": []} | last)
+    page = replies.parse_page({"results": []} | last)
 
     assert page == replies.Page([], None)
 
@@ -154,7 +154,7 @@ def test_the_last_page_has_no_next_address(last: dict[str, Any]) -> None:
 )
 def test_a_page_that_cannot_be_read_whole_is_none(body: object) -> None:
     """A prediction left out of it might be the one that was paid for."""
-    assert replies.page(body) is None
+    assert replies.parse_page(body) is None
 
 
 # When to come back, and in which words.

@@ -2,12 +2,12 @@
 
 import pytest
 
-from imagegen.replicate.request_budget import Budget
+from imagegen.replicate.request_budget import RequestBudget
 from tests.support.gates import Clock
 
 
 def test_a_budget_lets_its_share_leave_and_the_rest_wait(clock: Clock) -> None:
-    budget = Budget(10.0, clock.passes)
+    budget = RequestBudget(10.0, clock.passes)
     began = clock.now
     for _ in range(110):
         budget.wait_for_turn()
@@ -17,7 +17,7 @@ def test_a_budget_lets_its_share_leave_and_the_rest_wait(clock: Clock) -> None:
 
 def test_what_was_not_asked_for_is_not_saved_up(clock: Clock) -> None:
     waited: list[float] = []
-    budget = Budget(10.0, waited.append)
+    budget = RequestBudget(10.0, waited.append)
     clock.passes(3600.0)
     for _ in range(20):
         budget.wait_for_turn()
@@ -27,7 +27,7 @@ def test_what_was_not_asked_for_is_not_saved_up(clock: Clock) -> None:
 
 def test_a_reached_limit_holds_everything_for_as_long_as_it_says(clock: Clock) -> None:
     waited: list[float] = []
-    budget = Budget(10.0, waited.append)
+    budget = RequestBudget(10.0, waited.append)
     budget.wait_for_turn()
     budget.hold(30.0)
     budget.wait_for_turn()

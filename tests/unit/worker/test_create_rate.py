@@ -3,7 +3,7 @@
 import pytest
 
 from imagegen.worker import create_rate
-from imagegen.worker.create_rate import CreatePace
+from imagegen.worker.create_rate import CreateRate
 from tests.support.gates import Clock
 
 
@@ -14,7 +14,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def leaves_in(pace: CreatePace, clock: Clock, seconds: float) -> int:
+def leaves_in(pace: CreateRate, clock: Clock, seconds: float) -> int:
     """How many leave in so long, if each does as soon as it may."""
     left, end = 0, clock.now + seconds
     while clock.now < end:
@@ -26,25 +26,25 @@ def leaves_in(pace: CreatePace, clock: Clock, seconds: float) -> int:
 
 
 def test_a_worker_starts_at_its_share(clock: Clock) -> None:
-    assert leaves_in(CreatePace(5.0), clock, 60.0) == pytest.approx(300, rel=0.05)
+    assert leaves_in(CreateRate(5.0), clock, 60.0) == pytest.approx(300, rel=0.05)
 
 
 def test_at_a_slow_pace_two_never_leave_together(clock: Clock) -> None:
-    pace = CreatePace(5.0)
+    pace = CreateRate(5.0)
     clock.passes(3600.0)
 
     assert pace.ready() == 1
 
 
 def test_at_a_fast_pace_some_leave_together(clock: Clock) -> None:
-    pace = CreatePace(100.0)
+    pace = CreateRate(100.0)
     clock.passes(3600.0)
 
     assert 2 <= pace.ready() <= 15
 
 
 def test_a_refusal_halves_the_pace(clock: Clock) -> None:
-    pace = CreatePace(5.0)
+    pace = CreateRate(5.0)
     before = pace.per_second
     pace.refused(1.0)
 
@@ -52,7 +52,7 @@ def test_a_refusal_halves_the_pace(clock: Clock) -> None:
 
 
 def test_after_an_idle_night_the_next_burst_begins_at_full_pace(clock: Clock) -> None:
-    pace = CreatePace(5.0)
+    pace = CreateRate(5.0)
     before = pace.per_second
     for _ in range(5):
         pace.refused(30.0)
@@ -63,7 +63,7 @@ def test_after_an_idle_night_the_next_burst_begins_at_full_pace(clock: Clock) ->
 
 
 def test_a_slow_pace_that_is_used_up_is_not_idle(clock: Clock) -> None:
-    pace = CreatePace(5.0)
+    pace = CreateRate(5.0)
     pace.refused(10.0)
     leaves_in(pace, clock, 600.0)
 
@@ -71,14 +71,14 @@ def test_a_slow_pace_that_is_used_up_is_not_idle(clock: Clock) -> None:
 
 
 def test_after_a_long_wait_the_pace_is_at_most_one_in_that_time(clock: Clock) -> None:
-    pace = CreatePace(5.0)
+    pace = CreateRate(5.0)
     pace.refused(10.0)
 
     assert pace.per_second == 0.1
 
 
 def test_a_pace_that_was_nearly_right_is_soon_reached_again(clock: Clock) -> None:
-    pace = CreatePace(5.0)
+    pace = CreateRate(5.0)
     for _ in range(100):
         pace.succeeded()
     pace.refused(1.0)
@@ -89,7 +89,7 @@ def test_a_pace_that_was_nearly_right_is_soon_reached_again(clock: Clock) -> Non
 
 
 def test_a_pace_that_was_far_off_is_approached_slowly(clock: Clock) -> None:
-    pace = CreatePace(5.0)
+    pace = CreateRate(5.0)
     for _ in range(3):
         pace.refused(1.0)
     for _ in range(10):
@@ -99,7 +99,7 @@ def test_a_pace_that_was_far_off_is_approached_slowly(clock: Clock) -> None:
 
 
 def test_however_low_the_pace_success_brings_it_back_to_the_share(clock: Clock) -> None:
-    pace = CreatePace(5.0)
+    pace = CreateRate(5.0)
     for _ in range(20):
         pace.refused(120.0)
     seconds = 0.0

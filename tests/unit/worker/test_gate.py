@@ -6,10 +6,11 @@ import pytest
 
 from imagegen.failures import Reason
 from imagegen.metrics import definitions as metrics
-from imagegen.queue.queue import Left
+from imagegen.queue import DailyAllowance
 from imagegen.replicate.outcomes import Refused
-from imagegen.worker.create_rate import CreatePace
-from imagegen.worker.gate import Delay, Gate
+from imagegen.worker.create_rate import CreateRate
+from imagegen.worker.endings import Delay
+from imagegen.worker.gate import Gate
 from tests.support.gates import (
     ANOTHER,
     FREE,
@@ -38,7 +39,7 @@ def test_a_refusal_holds_back_every_new_token_for_a_second(clock: Clock) -> None
 
 def test_then_one_token_goes_ahead_alone(clock: Clock) -> None:
     gate = open_gate()
-    gate.close(refused(), ANOTHER)
+    gate.record_refusal(refused(), ANOTHER)
     clock.passes(1.0)
 
     probe_leaves(gate)
@@ -49,7 +50,7 @@ def test_then_one_token_goes_ahead_alone(clock: Clock) -> None:
 
 def test_nothing_goes_ahead_where_no_slot_is_free(clock: Clock) -> None:
     gate = open_gate()
-    gate.close(refused(), ANOTHER)
+    gate.record_refusal(refused(), ANOTHER)
     clock.passes(1.0)
 
     assert gate.allows(0) == 0
@@ -57,9 +58,9 @@ def test_nothing_goes_ahead_where_no_slot_is_free(clock: Clock) -> None:
 
 def test_success_opens_the_gate_for_all(clock: Clock) -> None:
     gate = open_gate()
-    gate.close(refused(), ANOTHER)
+    gate.record_refusal(refused(), ANOTHER)
     assert probe_is_refused(gate, clock) == 2.0
-    gate.open()
+    gate.record_accepted()
 
     assert gate.allows(FREE) == FREE
     assert closes(gate, refused()) == 1.0  # what was before is forgotten
@@ -96,14 +97,14 @@ def test_the_gate_reopens_when_the_answer_says_within_reason(
 
 def test_a_hint_counts_for_a_probe_as_well(clock: Clock) -> None:
     gate = open_gate()
-    gate.close(refused(), ANOTHER)
+    gate.record_refusal(refused(), ANOTHER)
 
     assert probe_is_refused(gate, clock, wait_seconds=5.0) == 5.0
 
 
 def test_a_refusal_of_what_left_before_makes_nobody_wait_longer(clock: Clock) -> None:
     gate = open_gate()
-    gate.close(refused(), ANOTHER)
+    gate.record_refusal(refused(), ANOTHER)
     clock.passes(0.5)
 
     assert closes(gate, refused()) == 0.5
@@ -113,40 +114,40 @@ def test_a_refusal_of_what_left_before_makes_nobody_wait_longer(clock: Clock) ->
 
 def test_a_probe_that_never_asked_replicate_gives_its_place_back_at_once(clock: Clock) -> None:
     gate = open_gate()
-    gate.close(refused(), ANOTHER)
+    gate.record_refusal(refused(), ANOTHER)
     clock.passes(1.0)
     probe_leaves(gate)
-    gate.came_back(PROBE)
+    gate.release_probe(PROBE)
 
     assert gate.allows(FREE) == 1
 
 
 def test_only_the_probe_gives_its_place_back(clock: Clock) -> None:
     gate = open_gate()
-    gate.close(refused(), ANOTHER)
+    gate.record_refusal(refused(), ANOTHER)
     clock.passes(1.0)
     probe_leaves(gate)
-    gate.came_back(ANOTHER)
+    gate.release_probe(ANOTHER)
 
     assert gate.allows(FREE) == 0
 
 
 def test_a_probe_that_was_refused_and_comes_back_shortens_no_wait(clock: Clock) -> None:
     gate = open_gate()
-    gate.close(refused(), ANOTHER)
+    gate.record_refusal(refused(), ANOTHER)
     assert probe_is_refused(gate, clock) == 2.0
-    gate.came_back(PROBE)
+    gate.release_probe(PROBE)
 
     assert gate.allows(FREE) == 0
 
 
 def test_a_probe_that_opened_the_gate_and_comes_back_leaves_it_open(clock: Clock) -> None:
     gate = open_gate()
-    gate.close(refused(), ANOTHER)
+    gate.record_refusal(refused(), ANOTHER)
     clock.passes(1.0)
     probe_leaves(gate)
-    gate.open()
-    gate.came_back(PROBE)
+    gate.record_accepted()
+    gate.release_probe(PROBE)
 
     assert gate.allows(FREE) == FREE
 
@@ -154,7 +155,7 @@ def test_a_probe_that_opened_the_gate_and_comes_back_leaves_it_open(clock: Clock
 def test_a_claim_through_an_open_gate_closes_nothing(clock: Clock) -> None:
     gate = open_gate()
     assert gate.allows(FREE) == FREE
-    gate.goes_ahead(PROBE)
+    gate.admit_new(PROBE)
 
     assert gate.allows(FREE) == FREE
 
@@ -162,8 +163,8 @@ def test_a_claim_through_an_open_gate_closes_nothing(clock: Clock) -> None:
 def test_a_claim_made_while_the_gate_was_open_is_no_probe_once_it_closes(clock: Clock) -> None:
     gate = open_gate()
     gate.allows(FREE)
-    gate.close(refused(), ANOTHER)
-    gate.goes_ahead(ANOTHER)
+    gate.record_refusal(refused(), ANOTHER)
+    gate.admit_new(ANOTHER)
 
     assert closes(gate, refused()) == 1.0  # a probe's refusal would double it
     clock.passes(1.0)
@@ -171,12 +172,12 @@ def test_a_claim_made_while_the_gate_was_open_is_no_probe_once_it_closes(clock: 
 
 
 def test_the_gauge_shows_whether_the_gate_is_open(clock: Clock) -> None:
-    gate = Gate("worker-7", CreatePace(1e9))
+    gate = Gate("worker-7", CreateRate(1e9))
     gauge = metrics.GATE_OPEN.labels("worker-7")
     shown = [gauge._value.get()]
-    gate.close(refused(), ANOTHER)
+    gate.record_refusal(refused(), ANOTHER)
     shown.append(gauge._value.get())
-    gate.open()
+    gate.record_accepted()
     shown.append(gauge._value.get())
 
     assert shown == [1, 0, 1]
@@ -184,11 +185,11 @@ def test_the_gauge_shows_whether_the_gate_is_open(clock: Clock) -> None:
 
 def test_a_late_refusal_of_another_does_not_pass_for_the_probes(clock: Clock) -> None:
     gate = open_gate()
-    gate.close(refused(), ANOTHER)
+    gate.record_refusal(refused(), ANOTHER)
     clock.passes(1.0)
     probe_leaves(gate)
 
-    gate.close(refused(), ANOTHER)
+    gate.record_refusal(refused(), ANOTHER)
 
     assert gate.allows(FREE) == 0  # the probe is still out
     assert closes(gate, refused(), PROBE) == 2.0
@@ -196,19 +197,19 @@ def test_a_late_refusal_of_another_does_not_pass_for_the_probes(clock: Clock) ->
 
 def test_a_gate_whose_probe_nobody_is_there_for_opens(clock: Clock) -> None:
     gate = open_gate()
-    gate.close(refused(), ANOTHER)
+    gate.record_refusal(refused(), ANOTHER)
     clock.passes(1.0)
     assert gate.allows(FREE) == 1
     assert gate.offers_probe
-    gate.nobody_waits()
+    gate.reset_idle()
 
     assert gate.allows(FREE) == FREE
 
 
 def test_a_refusal_for_another_reason_meanwhile_changes_no_reason(clock: Clock) -> None:
-    gate = Gate("worker-9", CreatePace(1e9))
-    gate.close(refused(), ANOTHER)
-    gate.close(Refused(Reason.NO_CREDIT, "no"), ANOTHER)
+    gate = Gate("worker-9", CreateRate(1e9))
+    gate.record_refusal(refused(), ANOTHER)
+    gate.record_refusal(Refused(Reason.NO_CREDIT, "no"), ANOTHER)
 
     assert metrics.GATE_CLOSED.labels("worker-9", Reason.UNREACHABLE)._value.get() == 1
     assert metrics.GATE_CLOSED.labels("worker-9", Reason.NO_CREDIT)._value.get() == 0
@@ -221,14 +222,14 @@ def test_the_refused_token_waits_longer_than_the_gate_so_that_another_one_tries(
     clock: Clock,
 ) -> None:
     gate = open_gate()
-    first = gate.close(refused(), ANOTHER)
-    others = gate.close(refused(), ANOTHER)
+    first = gate.record_refusal(refused(), ANOTHER)
+    others = gate.record_refusal(refused(), ANOTHER)
     clock.passes(1.0)
     probe_leaves(gate)
-    probe = gate.close(refused(), PROBE)
+    probe = gate.record_refusal(refused(), PROBE)
 
     # The first one alone was refused while others passed: only its delay is its own, and grows.
-    assert (first, others, probe) == (Delay(2.0, grows=True), Delay(1.0), Delay(4.0))
+    assert (first, others, probe) == (Delay(2.0, escalates=True), Delay(1.0), Delay(4.0))
 
 
 # The daily limit.
@@ -236,20 +237,20 @@ def test_the_refused_token_waits_longer_than_the_gate_so_that_another_one_tries(
 
 def test_a_used_up_daily_limit_closes_the_gate_and_a_new_day_opens_it(clock: Clock) -> None:
     gate = open_gate()
-    gate.limit_today(Left(3, 3))
+    gate.set_allowance(DailyAllowance(3, 3))
     assert gate.allows(FREE) == 3
-    gate.limit_today(Left(0, 0))
+    gate.set_allowance(DailyAllowance(0, 0))
     assert gate.allows(FREE) == 0
     assert gate.next_seconds() == math.inf
-    gate.limit_today(Left(1, 1))
+    gate.set_allowance(DailyAllowance(1, 1))
     assert gate.allows(FREE) == 1
 
 
 def test_what_was_claimed_before_has_its_part_in_the_daily_limit(clock: Clock) -> None:
     gate = open_gate()
-    gate.limit_today(Left(today=3, for_new=1))
+    gate.set_allowance(DailyAllowance(total=3, for_new_tokens=1))
     assert gate.allows(FREE) == 1
-    gate.limit_today(Left(today=3, for_new=0))
+    gate.set_allowance(DailyAllowance(total=3, for_new_tokens=0))
 
     assert gate.allows(FREE) == 0
     assert gate.next_seconds() == math.inf
@@ -258,8 +259,8 @@ def test_what_was_claimed_before_has_its_part_in_the_daily_limit(clock: Clock) -
 
 def test_success_does_not_open_what_the_daily_limit_closed(clock: Clock) -> None:
     gate = open_gate()
-    gate.limit_today(Left(0, 0))
-    gate.open()
+    gate.set_allowance(DailyAllowance(0, 0))
+    gate.record_accepted()
 
     assert gate.allows(FREE) == 0
 
@@ -270,11 +271,11 @@ def test_each_reason_is_told_once_when_it_closes_and_once_when_it_opens(
     gate = open_gate()
     with caplog.at_level("INFO", "imagegen"):
         for left in (5, 0, 0, 0, 4):
-            gate.limit_today(Left(left, left))
+            gate.set_allowance(DailyAllowance(left, left))
         for _ in range(3):
-            gate.close(refused(), ANOTHER)
-        gate.open()
-        gate.open()
+            gate.record_refusal(refused(), ANOTHER)
+        gate.record_accepted()
+        gate.record_accepted()
 
     told = [(each.getMessage(), each.__dict__["reason"]) for each in caplog.records]
     assert told == [
@@ -286,11 +287,11 @@ def test_each_reason_is_told_once_when_it_closes_and_once_when_it_opens(
 
 
 def test_the_gauge_tells_for_what_reason_it_is_closed(clock: Clock) -> None:
-    gate = Gate("worker-8", CreatePace(1e9))
+    gate = Gate("worker-8", CreateRate(1e9))
     gauge = metrics.GATE_CLOSED.labels("worker-8", Reason.UNREACHABLE)
-    gate.close(refused(), ANOTHER)
+    gate.record_refusal(refused(), ANOTHER)
     shown = [gauge._value.get()]
-    gate.open()
+    gate.record_accepted()
     shown.append(gauge._value.get())
 
     assert shown == [1, 0]

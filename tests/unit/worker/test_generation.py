@@ -9,7 +9,7 @@ from imagegen.failures import Reason
 from imagegen.replicate.outcomes import Refused
 from imagegen.replicate.replies import Answered, Listed, NotSent, Rejected, Reply
 from imagegen.worker import gate as gates
-from imagegen.worker.create_rate import SHARE, CreatePace
+from imagegen.worker.create_rate import SHARE, CreateRate
 from imagegen.worker.gate import Gate
 from tests.support.generation import (
     AN_ID,
@@ -40,9 +40,9 @@ def test_it_writes_before_it_pays_and_commits_the_id_before_it_looks() -> None:
     noted = generate(creates=[STARTED], looks=[STARTED, DONE])
 
     assert noted.verbs() == [
-        "record_request", "POST", "record_prediction", "GET", "GET", "close_succeeded",
+        "record_request", "POST", "record_prediction", "GET", "GET", "complete",
     ]  # fmt: skip
-    assert noted.about("close_succeeded") == [(AN_IMAGE,)]
+    assert noted.about("complete") == [(AN_IMAGE,)]
 
 
 def test_the_prompt_goes_with_its_seed_and_the_inputs_of_the_settings() -> None:
@@ -56,13 +56,13 @@ def test_the_prompt_goes_with_its_seed_and_the_inputs_of_the_settings() -> None:
 def test_a_prompt_that_can_never_be_sent_costs_nothing() -> None:
     noted = generate(replace(NEW, author_prompt=None))
 
-    assert noted.happened == [("close_failed", "invalid_prompt", 0)]
+    assert noted.happened == [("fail_attempt", "invalid_prompt", 0)]
 
 
 def test_a_token_that_no_longer_waits_is_not_paid_for() -> None:
     noted = generate(replace(NEW, wanted=False))
 
-    assert noted.happened == [("close_refused", "withdrawn", 0.0)]
+    assert noted.happened == [("requeue", "withdrawn", 0.0)]
 
 
 # Failures.
@@ -71,7 +71,7 @@ def test_a_token_that_no_longer_waits_is_not_paid_for() -> None:
 def test_a_failed_prediction_is_one_of_three_attempts() -> None:
     noted = generate(creates=[STARTED], looks=[Answered(prediction("failed", error="E6716"))])
 
-    assert noted.about("close_failed") == [("transient", 3)]
+    assert noted.about("fail_attempt") == [("transient", 3)]
 
 
 @pytest.mark.parametrize(
@@ -84,22 +84,22 @@ def test_what_mostly_comes_back_is_tried_twice_at_most(
     claim = replace(NEW, attempt=2, previous_kind=previous_kind)
     noted = generate(claim, creates=[STARTED], looks=[out_of_memory])
 
-    assert noted.about("close_failed") == [("stubborn", max_attempts)]
+    assert noted.about("fail_attempt") == [("stubborn", max_attempts)]
 
 
 def test_a_censored_prompt_is_followed_by_the_fallback_with_a_seed_of_its_own() -> None:
     noted = generate(creates=[STARTED, STARTED_FALLBACK], looks=[CENSORED, DONE])
 
-    assert noted.about("close_censored") == [(FALLBACK,)]
+    assert noted.about("use_fallback") == [(FALLBACK,)]
     assert [inputs["prompt"] for _, inputs in noted.about("POST")] == ["a cat", FALLBACK]
     assert [inputs["seed"] for _, inputs in noted.about("POST")] == [42, 43]
-    assert noted.verbs()[-1] == "close_succeeded"
+    assert noted.verbs()[-1] == "complete"
 
 
 def test_a_fallback_that_is_censored_too_ends_it() -> None:
     noted = generate(creates=[STARTED, STARTED_FALLBACK], looks=[CENSORED, CENSORED])
 
-    assert noted.happened[-1] == ("close_failed", "content_policy", 0)
+    assert noted.happened[-1] == ("fail_attempt", "content_policy", 0)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_refusal_costs_no_attempt_and_closes_the_gate(reply: Reply, reason: st
     noted = generate(creates=[reply], gate=gate)
 
     assert noted.happened[-1] == (
-        "close_refused",
+        "requeue",
         reason,
         pytest.approx(2.0, rel=0.2),
     )
@@ -138,7 +138,7 @@ def test_an_input_that_can_never_pass_fails_its_token_and_opens_the_gate() -> No
     refused = Rejected(422, "", "- input.prompt: Invalid type. Expected: string")
     noted = generate(creates=[refused], gate=gate)
 
-    assert noted.happened[-1] == ("close_failed", "permanent", 0)
+    assert noted.happened[-1] == ("fail_attempt", "permanent", 0)
     assert gate.allows(10) == 10
 
 
@@ -157,7 +157,7 @@ def test_a_probe_with_a_prompt_that_cannot_be_sent_lets_the_next_one_go_at_once(
     gate = open_gate()
     generate(creates=[Rejected(401)], gate=gate)
     assert gate.allows(10) == 1
-    gate.goes_ahead(NEW.generation_id)
+    gate.admit_new(NEW.generation_id)
     assert gate.allows(10) == 0
 
     generate(replace(NEW, author_prompt=None), gate=gate)
@@ -170,13 +170,13 @@ def test_a_probe_with_a_prompt_that_cannot_be_sent_lets_the_next_one_go_at_once(
 def test_an_adopted_prediction_is_watched_and_not_paid_for() -> None:
     claim = adopted(prompt="a cat", prediction_id=AN_ID)
 
-    assert generate(claim, looks=[DONE]).verbs() == ["GET", "close_succeeded"]
+    assert generate(claim, looks=[DONE]).verbs() == ["GET", "complete"]
 
 
 def test_an_adopted_request_is_looked_up_and_not_paid_for() -> None:
     noted = generate(sent(5.0), listed=Listed((prediction("starting"),)), looks=[DONE])
 
-    assert noted.verbs() == ["list", "record_prediction", "GET", "close_succeeded"]
+    assert noted.verbs() == ["list", "record_prediction", "GET", "complete"]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_an_adopted_request_is_looked_up_and_not_paid_for() -> None:
     [
         ("record_request", "record_request"),  # nothing is sent
         ("record_prediction", "record_prediction"),  # the new holder finds it in the list
-        ("close_succeeded", "close_succeeded"),
+        ("complete", "complete"),
     ],
 )
 def test_whose_lease_is_lost_drops_the_work_and_touches_nothing(lost_at: str, last: str) -> None:
@@ -205,7 +205,7 @@ def test_a_database_that_goes_away_is_waited_for() -> None:
     noted = generate(creates=[STARTED], looks=[DONE], away=away)
 
     assert noted.verbs()[:4] == ["record_request"] * 3 + ["POST"]
-    assert noted.verbs()[-1] == "close_succeeded"
+    assert noted.verbs()[-1] == "complete"
 
 
 # A fallback or an adopted generation asks in its turn.
@@ -213,8 +213,8 @@ def test_a_database_that_goes_away_is_waited_for() -> None:
 
 def busy_gate(per_second: float) -> Gate:
     """A gate whose last turn has just been taken."""
-    gate = Gate("worker-0", CreatePace(per_second / SHARE))
-    gate.goes_ahead(99)
+    gate = Gate("worker-0", CreateRate(per_second / SHARE))
+    gate.admit_new(99)
     return gate
 
 
@@ -232,8 +232,8 @@ def test_a_turn_that_is_far_off_holds_no_slot() -> None:
 
 def test_nothing_is_sent_through_a_closed_gate_and_a_day_before_it_is_given_up() -> None:
     gate = open_gate()
-    gate.close(Refused(Reason.NO_CREDIT, "no"), 99)
+    gate.record_refusal(Refused(Reason.NO_CREDIT, "no"), 99)
 
     assert generate(adopted(), gate=gate).verbs() == ["postpone"]
     old = adopted(opened_seconds_ago=GIVE_UP_AFTER_SECONDS + 1)
-    assert generate(old, gate=gate).about("close_refused")[0][0] == "no_credit"
+    assert generate(old, gate=gate).about("requeue")[0][0] == "no_credit"

@@ -9,11 +9,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from imagegen.replicate.client import Provider
+from imagegen.replicate.client import ReplicateClient
 from imagegen.replicate.replies import Answered
 from imagegen.sandbox import DEFAULT_TOKEN, Fault, Sandbox
 from imagegen.worker import image_copies as copies_module
-from imagegen.worker.image_copies import Copies, CopyError
+from imagegen.worker.image_copies import CopyError, ImageCopies
 from tests.support.generation import UNLIMITED
 
 MODEL = "black-forest-labs/flux-schnell"
@@ -31,16 +31,16 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def copies(folder: Path) -> Iterator[Copies]:
-    with contextlib.closing(Copies(folder)) as copies:
+def copies(folder: Path) -> Iterator[ImageCopies]:
+    with contextlib.closing(ImageCopies(folder)) as copies:
         yield copies
 
 
 def image_url(sandbox: Sandbox, prompt: str = "a cat") -> str:
-    with contextlib.closing(Provider(DEFAULT_TOKEN, sandbox.url, 300, UNLIMITED)) as provider:
-        created = provider.create(MODEL, {"prompt": prompt, "seed": 7})
+    with contextlib.closing(ReplicateClient(DEFAULT_TOKEN, sandbox.url, 300, UNLIMITED)) as client:
+        created = client.create(MODEL, {"prompt": prompt, "seed": 7})
         assert isinstance(created, Answered)
-        seen = provider.get(created.prediction.id)
+        seen = client.get(created.prediction.id)
     assert isinstance(seen, Answered)
     assert isinstance(seen.prediction.output, list)
     return str(seen.prediction.output[0])
@@ -51,7 +51,7 @@ def files(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("host", ["replicate..delivery", "a" * 64 + ".delivery", "xn--\u00e9.de"])
-def test_a_host_that_is_no_name_gives_no_copy(copies: Copies, folder: Path, host: str) -> None:
+def test_a_host_that_is_no_name_gives_no_copy(copies: ImageCopies, folder: Path, host: str) -> None:
     with pytest.raises(CopyError):
         copies.keep(f"https://{host}/out-0.png", "7-1")
 
@@ -59,7 +59,7 @@ def test_a_host_that_is_no_name_gives_no_copy(copies: Copies, folder: Path, host
 
 
 def test_a_copy_is_the_image_under_its_name_with_its_sha256(
-    sandbox: Sandbox, folder: Path, copies: Copies
+    sandbox: Sandbox, folder: Path, copies: ImageCopies
 ) -> None:
     url = image_url(sandbox)
     copy = copies.keep(url, "7-1")
@@ -71,7 +71,7 @@ def test_a_copy_is_the_image_under_its_name_with_its_sha256(
     assert Path(copy.path).stem == "7-1"
 
 
-def test_the_host_of_an_image_is_told_no_token(sandbox: Sandbox, copies: Copies) -> None:
+def test_the_host_of_an_image_is_told_no_token(sandbox: Sandbox, copies: ImageCopies) -> None:
     url = image_url(sandbox)
     told: list[httpx.Headers] = []
     copies._http.event_hooks["request"].append(lambda request: told.append(request.headers))
@@ -92,7 +92,7 @@ def test_the_host_of_an_image_is_told_no_token(sandbox: Sandbox, copies: Copies)
     ids=["missing", "elsewhere", "no image", "cut short", "reset"],
 )
 def test_what_is_no_whole_image_leaves_no_file(
-    fault: Fault, sandbox: Sandbox, folder: Path, copies: Copies
+    fault: Fault, sandbox: Sandbox, folder: Path, copies: ImageCopies
 ) -> None:
     url = image_url(sandbox)
     sandbox.faults.add(fault)
@@ -103,7 +103,7 @@ def test_what_is_no_whole_image_leaves_no_file(
 
 
 def test_an_image_beyond_the_limit_leaves_no_file(
-    sandbox: Sandbox, folder: Path, copies: Copies, monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, folder: Path, copies: ImageCopies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(copies_module, "LARGEST_BYTES", 10)
 
@@ -113,7 +113,7 @@ def test_an_image_beyond_the_limit_leaves_no_file(
 
 
 def test_an_image_that_drips_for_too_long_leaves_no_file(
-    sandbox: Sandbox, folder: Path, copies: Copies, monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, folder: Path, copies: ImageCopies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(copies_module, "WHOLE_SECONDS", 0.3)
     url = image_url(sandbox)
@@ -125,7 +125,7 @@ def test_an_image_that_drips_for_too_long_leaves_no_file(
 
 
 def test_a_full_disk_is_told_in_words(
-    sandbox: Sandbox, folder: Path, copies: Copies, monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, folder: Path, copies: ImageCopies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
@@ -143,5 +143,5 @@ def test_what_a_killed_download_left_goes_after_an_hour(folder: Path) -> None:
     for path in (old, new, folder / "7-1.png"):
         path.write_bytes(b"some")
     os.utime(old, (0, 0))
-    with contextlib.closing(Copies(folder)):
+    with contextlib.closing(ImageCopies(folder)):
         assert files(folder) == [".imagegen-new", "7-1.png"]

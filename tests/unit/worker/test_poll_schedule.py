@@ -4,22 +4,22 @@ from itertools import islice
 
 import pytest
 
-from imagegen.worker.poll_schedule import JITTER, LARGEST_STEP, LONGEST_STEP_SECONDS, Pace
+from imagegen.worker.poll_schedule import JITTER, LARGEST_STEP, LONGEST_STEP_SECONDS, PollSchedule
 
 
-def pace_that_saw(*totals: float | None) -> Pace:
-    pace = Pace()
+def pace_that_saw(*totals: float | None) -> PollSchedule:
+    pace = PollSchedule()
     for total in totals:
         pace.learn(total)
     return pace
 
 
-def first_wait(pace: Pace) -> float:
+def first_wait(pace: PollSchedule) -> float:
     return next(pace.waits())
 
 
 def test_before_anything_was_measured_the_first_look_comes_after_the_published_time() -> None:
-    assert first_wait(Pace()) == pytest.approx(0.9, abs=0.05)
+    assert first_wait(PollSchedule()) == pytest.approx(0.9, abs=0.05)
 
 
 def test_the_first_look_comes_just_after_the_typical_time() -> None:
@@ -47,7 +47,7 @@ def test_instant_predictions_are_still_not_asked_for_in_a_busy_loop() -> None:
     assert all(wait >= 0.08 for wait in islice(pace_that_saw(0.0).waits(), 50))
 
 
-def looks_until(pace: Pace, seconds: float) -> list[float]:
+def looks_until(pace: PollSchedule, seconds: float) -> list[float]:
     """When a prediction that takes so long is looked at, the last time after its end."""
     looks = [0.0]
     waits = pace.waits()
@@ -57,9 +57,9 @@ def looks_until(pace: Pace, seconds: float) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    "pace", [Pace(), pace_that_saw(1.0, 1.0, 1.0)], ids=["unmeasured", "measured"]
+    "pace", [PollSchedule(), pace_that_saw(1.0, 1.0, 1.0)], ids=["unmeasured", "measured"]
 )
-def test_a_generation_of_a_second_is_noticed_within_a_tenth_of_its_time(pace: Pace) -> None:
+def test_a_generation_of_a_second_is_noticed_within_a_tenth_of_its_time(pace: PollSchedule) -> None:
     assert all(looks_until(pace, 1.0)[-1] <= 1.1 for _ in range(100))
 
 
@@ -78,6 +78,6 @@ def test_one_that_takes_longer_than_usual_is_noticed_within_half_its_time_and_te
 
 
 def test_slots_that_started_together_do_not_look_together() -> None:
-    pace = Pace()
+    pace = PollSchedule()
 
     assert len({tuple(islice(pace.waits(), 5)) for _ in range(10)}) == 10

@@ -5,14 +5,13 @@ from threading import Event
 import pytest
 from prometheus_client import Gauge
 
-from imagegen.config.settings import load
-from imagegen.queue.queue import Claim
+from imagegen.queue import Claim
 from imagegen.worker.slots import Slots
 from imagegen.worker.worker import Worker
 from tests.support.gates import Clock
 from tests.support.generation import NEW
+from tests.support.settings import settings
 
-ENVIRONMENT = {"DATABASE_URL": "postgresql://127.0.0.1:1/none", "REPLICATE_API_TOKEN": "token"}
 FIVE_MINUTES = 300.0  # Replicate's time for one prediction, by default
 
 
@@ -35,8 +34,7 @@ def beats(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def worker(beats: list[str]) -> Worker:
-    settings = load(ENVIRONMENT, {})
-    return Worker(settings, slot="worker-0", name="test", beat=lambda: beats.append("beat"))
+    return Worker(settings(), role="worker-0", lease_name="test", beat=lambda: beats.append("beat"))
 
 
 def test_a_worker_beats_while_its_slots_may_still_be_waiting_for_replicate(

@@ -3,15 +3,15 @@
 import pytest
 
 from imagegen.metrics import definitions as metrics
-from imagegen.queue.queue import Claim
+from imagegen.queue import Claim
 from imagegen.replicate.replies import (
     Answered,
     Listed,
+    NoAnswer,
     NotSent,
     Prediction,
     Rejected,
     Reply,
-    Unclear,
 )
 from imagegen.worker import generation
 from tests.support.generation import (
@@ -21,7 +21,7 @@ from tests.support.generation import (
     GIVE_UP_AFTER_SECONDS,
     NOW,
     STARTED,
-    NoPace,
+    NoWaits,
     adopted,
     generate,
     open_gate,
@@ -48,7 +48,7 @@ class Slow:
 
 @pytest.fixture(autouse=True)
 def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generation, "Pace", NoPace)
+    monkeypatch.setattr(generation, "PollSchedule", NoWaits)
 
 
 @pytest.fixture
@@ -62,22 +62,22 @@ def adopted_after(seconds: float) -> Claim:
     )
 
 
-@pytest.mark.parametrize("look", [Rejected(503), GONE, NotSent("no"), Unclear("ReadTimeout")])
+@pytest.mark.parametrize("look", [Rejected(503), GONE, NotSent("no"), NoAnswer("ReadTimeout")])
 def test_a_look_that_fails_is_followed_by_another(look: Reply) -> None:
     noted = generate(creates=[STARTED], looks=[look, look, DONE])
 
-    assert noted.verbs()[-1] == "close_succeeded"
+    assert noted.verbs()[-1] == "complete"
     assert len(noted.about("POST")) == 1
 
 
 @pytest.mark.parametrize(
-    "look", [Rejected(503), Rejected(401), NotSent("refused"), Unclear("ReadTimeout")]
+    "look", [Rejected(503), Rejected(401), NotSent("refused"), NoAnswer("ReadTimeout")]
 )
 def test_looks_that_fail_again_and_again_close_the_gate(look: Reply) -> None:
     gate = open_gate()
     noted = generate(creates=[STARTED], looks=[look] * 3 + [DONE], gate=gate)
 
-    assert noted.verbs()[-1] == "close_succeeded"
+    assert noted.verbs()[-1] == "complete"
     assert gate.allows(10) == 0
 
 
@@ -104,15 +104,15 @@ def test_a_look_that_fails_now_and_then_closes_no_gate() -> None:
 def test_one_404_does_not_fail_an_adopted_prediction_however_old(age_seconds: float) -> None:
     noted = generate(adopted_after(age_seconds), looks=[GONE, DONE])
 
-    assert noted.verbs() == ["GET", "GET", "close_succeeded"]
+    assert noted.verbs() == ["GET", "GET", "complete"]
 
 
 @pytest.mark.usefixtures("slow_looks")
 def test_after_a_minute_of_nothing_but_404_nobody_pays_for_it_again() -> None:
     noted = generate(adopted_after(5.0), looks=[GONE] * 9)
 
-    assert noted.verbs() == ["GET", "GET", "GET", "list", "close_failed"]
-    assert noted.about("close_failed") == [("gone", 0)]
+    assert noted.verbs() == ["GET", "GET", "GET", "list", "fail_attempt"]
+    assert noted.about("fail_attempt") == [("gone", 0)]
 
 
 @pytest.mark.usefixtures("slow_looks")
@@ -129,7 +129,7 @@ def test_a_prediction_that_neither_ends_nor_can_be_cancelled_for_a_day_is_given_
     long_ago = adopted_after(GIVE_UP_AFTER_SECONDS + 1)
     noted = generate(long_ago, looks=[STARTED], canceled=Rejected(409, "", "no"))
 
-    assert noted.about("close_failed") == [("unresolved", 0)]
+    assert noted.about("fail_attempt") == [("unresolved", 0)]
 
 
 @pytest.mark.usefixtures("slow_looks")
@@ -139,7 +139,7 @@ def test_an_image_that_was_lost_is_paid_for_again_only_where_that_was_wished() -
 
     noted = generate(adopted_after(5.0), looks=[GONE] * 9, replace_lost=True)
 
-    assert noted.about("close_failed") == [("gone", 3)]
+    assert noted.about("fail_attempt") == [("gone", 3)]
     assert paid_again._value.get() == before + 1
 
 
@@ -148,13 +148,13 @@ def test_an_image_that_was_lost_is_paid_for_again_only_where_that_was_wished() -
 def test_the_minute_begins_anew_with_every_other_answer(known: Reply) -> None:
     noted = generate(adopted_after(5.0), looks=[GONE, GONE, known, GONE, GONE, DONE])
 
-    assert noted.about("close_succeeded") == [(AN_IMAGE,)]
+    assert noted.about("complete") == [(AN_IMAGE,)]
 
 
 def test_an_image_that_has_expired_is_not_handed_on() -> None:
     noted = generate(adopted_after(3600.0 + 361.0), looks=[DONE])
 
-    assert noted.about("close_failed") == [("data_removed", 0)]
+    assert noted.about("fail_attempt") == [("data_removed", 0)]
 
 
 # Predictions that do not end.
@@ -167,8 +167,8 @@ def test_a_prediction_that_never_ends_is_canceled() -> None:
 def test_an_image_that_came_just_before_its_cancel_is_kept() -> None:
     noted = generate(OVERDUE, looks=[STARTED], canceled=DONE)
 
-    assert noted.verbs() == ["GET", "cancel", "close_succeeded"]
-    assert noted.about("close_succeeded") == [(AN_IMAGE,)]
+    assert noted.verbs() == ["GET", "cancel", "complete"]
+    assert noted.about("complete") == [(AN_IMAGE,)]
 
 
 @pytest.mark.parametrize(
@@ -184,11 +184,11 @@ def test_a_canceled_prediction_that_has_ended_is_a_failed_attempt(
 ) -> None:
     noted = generate(OVERDUE, looks=[STARTED], canceled=Answered(ended))
 
-    assert noted.about("close_failed") == [kind]
+    assert noted.about("fail_attempt") == [kind]
 
 
 @pytest.mark.parametrize(
-    "answer", [STARTED, GONE, Rejected(500), Rejected(409), NotSent("no"), Unclear("ReadTimeout")]
+    "answer", [STARTED, GONE, Rejected(500), Rejected(409), NotSent("no"), NoAnswer("ReadTimeout")]
 )
 def test_unless_it_surely_ended_it_is_looked_at_later_and_never_paid_for_twice(
     answer: Reply,
@@ -200,9 +200,9 @@ def test_unless_it_surely_ended_it_is_looked_at_later_and_never_paid_for_twice(
 
 
 def test_a_prediction_that_cannot_be_read_for_a_day_is_given_up_and_not_paid_for_again() -> None:
-    noted = generate(adopted_after(GIVE_UP_AFTER_SECONDS + 1), looks=[Unclear("not JSON")])
+    noted = generate(adopted_after(GIVE_UP_AFTER_SECONDS + 1), looks=[NoAnswer("not JSON")])
 
-    assert noted.about("close_failed") == [("unresolved", 0)]
+    assert noted.about("fail_attempt") == [("unresolved", 0)]
 
 
 def test_a_prediction_that_cannot_be_seen_for_long_holds_no_slot() -> None:

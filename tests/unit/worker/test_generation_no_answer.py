@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from imagegen.replicate.replies import Listed, NotSent, Prediction, Rejected, Reply, Unclear
+from imagegen.replicate.replies import Listed, NoAnswer, NotSent, Prediction, Rejected, Reply
 from tests.support.generation import (
     AN_ID,
     DONE,
@@ -25,7 +25,7 @@ def test_an_unknown_outcome_is_looked_up_and_never_sent_again(reply: Reply) -> N
     noted = generate(creates=[reply], listed=Listed((prediction("succeeded"),)), looks=[DONE])
 
     assert noted.verbs() == [
-        "record_request", "POST", "list", "record_prediction", "GET", "close_succeeded",
+        "record_request", "POST", "list", "record_prediction", "GET", "complete",
     ]  # fmt: skip
 
 
@@ -54,14 +54,14 @@ def test_it_looks_more_seldom_with_time_and_at_the_end_of_the_settle_time(
 def test_what_never_showed_up_was_not_made_and_costs_no_attempt() -> None:
     noted = generate(sent(61.0))
 
-    assert noted.verbs() == ["list", "close_refused"]
-    assert noted.about("close_refused") == [("unavailable", 0.0)]
+    assert noted.verbs() == ["list", "requeue"]
+    assert noted.about("requeue") == [("unavailable", 0.0)]
 
 
 @pytest.mark.parametrize("listed", [Rejected(500), Rejected(401), NotSent("no"), UNCLEAR])
 @pytest.mark.parametrize("age_seconds", [5.0, 4000.0])
 def test_a_list_that_cannot_be_read_proves_nothing_however_late(
-    listed: Rejected | NotSent | Unclear, age_seconds: float
+    listed: Rejected | NotSent | NoAnswer, age_seconds: float
 ) -> None:
     assert generate(sent(age_seconds), listed=listed).verbs() == ["list", "postpone"]
 
@@ -70,7 +70,7 @@ def test_what_nobody_can_tell_any_more_is_not_paid_for_again() -> None:
     purged = Prediction("purged000", "succeeded", data_removed=True)
     noted = generate(sent(4000.0), listed=Listed((purged,)))
 
-    assert noted.happened[-1] == ("close_failed", "unresolved", 0)
+    assert noted.happened[-1] == ("fail_attempt", "unresolved", 0)
 
 
 def test_of_two_predictions_by_mishap_the_other_is_canceled() -> None:
@@ -89,27 +89,29 @@ def test_a_prediction_of_another_generation_is_left_alone() -> None:
 
 # An earlier request of the token that was not in the list when it had settled.
 
-DOUBTED = replace(NEW, doubted_seeds=[41], doubted_at=NOW, doubted_seconds_ago=70.0)
+WITH_UNRESOLVED = replace(
+    NEW, unresolved_seeds=[41], unresolved_since=NOW, unresolved_seconds_ago=70.0
+)
 
 
 def test_what_shows_up_late_is_taken_instead_of_paying_again() -> None:
     late = Listed((prediction("processing", seed=41),))
-    noted = generate(DOUBTED, listed=late, looks=[DONE])
+    noted = generate(WITH_UNRESOLVED, listed=late, looks=[DONE])
 
     assert noted.verbs() == [
         "list",
         "record_request",
         "record_prediction",
         "GET",
-        "close_succeeded",
+        "complete",
     ]
 
 
 def test_what_did_not_show_up_is_sent_again() -> None:
-    noted = generate(DOUBTED, creates=[STARTED], looks=[DONE])
+    noted = generate(WITH_UNRESOLVED, creates=[STARTED], looks=[DONE])
 
     assert noted.verbs()[:3] == ["list", "record_request", "POST"]
 
 
 def test_nothing_is_sent_again_while_the_list_cannot_be_read() -> None:
-    assert generate(DOUBTED, listed=Rejected(503)).verbs() == ["list", "postpone"]
+    assert generate(WITH_UNRESOLVED, listed=Rejected(503)).verbs() == ["list", "postpone"]

@@ -4,9 +4,18 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from imagegen.queue.queue import Claim, Closed, DailyLimitError, Image, Left, Queue
+from imagegen.queue import (
+    Applied,
+    Claim,
+    Complete,
+    DailyAllowance,
+    DailyLimitError,
+    FailAttempt,
+    Queue,
+    Requeue,
+)
 from tests.support.processes import Site
-from tests.support.queues import MakeQueue, accepted_claim, claim, claim_one, token
+from tests.support.queues import MakeQueue, accepted_claim, claim, claim_one, token, use_fallback
 
 
 def test_an_image_hands_the_token_on(site: Site, make_queue: MakeQueue) -> None:
@@ -17,7 +26,7 @@ def test_an_image_hands_the_token_on(site: Site, make_queue: MakeQueue) -> None:
     accepted = queue.record_prediction(requested, "a" * 26)
     assert accepted
 
-    closed = queue.close_succeeded(accepted, Image("https://example.com/1.png", 0.7, 1))
+    closed = queue.apply(accepted, Complete("https://example.com/1.png", 0.7, 1))
 
     assert closed and not closed.waits_again
     assert token(site) == ("uploading", 1, None, "https://example.com/1.png")
@@ -30,9 +39,7 @@ def test_the_third_failed_attempt_fails_the_token(site: Site, make_queue: MakeQu
     queue = make_queue()
 
     def fail() -> bool:
-        failed = queue.close_failed(
-            accepted_claim(queue), "transient", "oh no", max_attempts=3, again_seconds=0
-        )
+        failed = queue.apply(accepted_claim(queue), FailAttempt("transient", "oh no", 3, 0))
         assert failed
         return failed.waits_again
 
@@ -46,18 +53,16 @@ def test_a_refusal_costs_no_attempt_and_keeps_the_token_back(
     site.mint("a prompt")
     queue = make_queue()
 
-    assert queue.close_refused(
-        claim_one(queue), "throttled", "slow down", again_seconds=60, blames=False
-    )
+    assert queue.apply(claim_one(queue), Requeue("throttled", "slow down", 60))
 
     assert token(site) == ("detected", 0, "slow down", None)
     assert claim(queue) == []
 
 
-def refuse(queue: Queue, site: Site, *, blames: bool = False) -> Closed:
+def refuse(queue: Queue, site: Site, *, escalates: bool = False) -> Applied:
     """Claim the token, whatever time it is to be left alone, and be refused."""
     site.query("UPDATE tokens_s0 SET generate_after = NULL")
-    closed = queue.close_refused(claim_one(queue), "unavailable", "no", 1.0, blames=blames)
+    closed = queue.apply(claim_one(queue), Requeue("unavailable", "no", 1.0, escalates=escalates))
     assert closed
     return closed
 
@@ -74,7 +79,7 @@ def test_a_token_that_alone_is_refused_makes_way_for_ever_longer(
     queue = make_queue()
     kept_back = []
     for _ in range(4):
-        refuse(queue, site, blames=True)
+        refuse(queue, site, escalates=True)
         kept_back.append(kept_back_seconds(site))
 
     assert kept_back == [pytest.approx(seconds, abs=0.5) for seconds in (2, 4, 8, 16)]
@@ -122,7 +127,7 @@ def test_the_time_to_give_up_begins_anew_after(
     else:
         site.query("UPDATE tokens_s0 SET generate_after = NULL")
         claimed = accepted_claim(queue)
-        assert queue.close_failed(claimed, "transient", "oh", max_attempts=3, again_seconds=0)
+        assert queue.apply(claimed, FailAttempt("transient", "oh", 3, 0))
 
     assert not refuse(queue, site).failed
     assert not refuse(queue, site).failed
@@ -133,13 +138,13 @@ def test_a_fallback_that_was_refused_at_the_door_is_what_its_token_goes_on_with(
 ) -> None:
     site.mint("a prompt")
     queue = make_queue()
-    fallback = queue.close_censored(accepted_claim(queue), "content_policy", "nsfw", "flowers")
+    fallback = use_fallback(queue, accepted_claim(queue), "flowers")
     assert fallback
     assert queue.record_request(fallback, "flowers")
-    assert queue.close_refused(fallback, "throttled", "no", 0, blames=False)
+    assert queue.apply(fallback, Requeue("throttled", "no", 0))
 
     again = claim_one(queue)
-    refused = queue.close_refused(again, "throttled", "no", 0, blames=False)
+    refused = queue.apply(again, Requeue("throttled", "no", 0))
 
     assert (again.fallback, again.prompt, again.attempt) == (True, "flowers", fallback.attempt)
     assert again.seed != fallback.seed
@@ -157,9 +162,9 @@ def test_a_request_that_was_surely_refused_uses_up_no_daily_limit(
     requested = queue.record_request(claim_one(queue), "one")
     assert requested
 
-    assert queue.close_failed(requested, "permanent", "no", max_attempts=0, again_seconds=0)
+    assert queue.apply(requested, FailAttempt("permanent", "no", 0, 0))
 
-    assert queue.left_today().today == 1
+    assert queue.daily_allowance().total == 1
 
 
 def test_the_daily_limit_counts_what_left_and_was_not_refused(
@@ -168,15 +173,15 @@ def test_the_daily_limit_counts_what_left_and_was_not_refused(
     site.mint("one", "two", "three")
     queue = make_queue(daily_limit=2)
     first, second, third = claim(queue)
-    assert queue.left_today().today == 2
+    assert queue.daily_allowance().total == 2
     assert queue.record_request(first, "one")
     assert queue.record_request(second, "two")
-    assert queue.left_today().today == 0
+    assert queue.daily_allowance().total == 0
     with pytest.raises(DailyLimitError):
         queue.record_request(third, "three")
 
-    assert queue.close_refused(first, "throttled", "no", 0, blames=False)
-    assert queue.left_today().today == 1
+    assert queue.apply(first, Requeue("throttled", "no", 0))
+    assert queue.daily_allowance().total == 1
     assert queue.record_request(third, "three")
 
 
@@ -186,10 +191,10 @@ def test_what_was_claimed_before_has_its_part_in_the_daily_limit(
     site.mint("one")
     queue = make_queue(daily_limit=3)
     claimed = claim_one(queue)
-    assert queue.left_today() == Left(today=3, for_new=2)
+    assert queue.daily_allowance() == DailyAllowance(total=3, for_new_tokens=2)
     assert queue.record_request(claimed, "one")
 
-    assert queue.left_today() == Left(today=2, for_new=2)
+    assert queue.daily_allowance() == DailyAllowance(total=2, for_new_tokens=2)
 
 
 def test_a_limit_that_was_lowered_below_what_was_used_leaves_none(
@@ -200,7 +205,7 @@ def test_a_limit_that_was_lowered_below_what_was_used_leaves_none(
     for each in claim(queue):
         assert queue.record_request(each, "a prompt")
 
-    assert make_queue(daily_limit=1).left_today() == Left(today=0, for_new=0)
+    assert make_queue(daily_limit=1).daily_allowance() == DailyAllowance(total=0, for_new_tokens=0)
 
 
 def test_after_a_day_the_daily_limit_leaves_room_again(site: Site, make_queue: MakeQueue) -> None:
@@ -209,7 +214,7 @@ def test_after_a_day_the_daily_limit_leaves_room_again(site: Site, make_queue: M
     assert queue.record_request(claim_one(queue), "one")
     site.query("UPDATE generations SET requested_at = now() - interval '24 hours 1 second'")
 
-    assert queue.left_today().today == 1
+    assert queue.daily_allowance().total == 1
 
 
 @pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
@@ -240,7 +245,7 @@ def test_a_claim_tells_why_the_attempt_before_failed(site: Site, make_queue: Mak
     queue = make_queue()
     first = accepted_claim(queue)
     assert first.previous_kind is None
-    assert queue.close_failed(first, "stubborn", "oh", max_attempts=3, again_seconds=0)
+    assert queue.apply(first, FailAttempt("stubborn", "oh", 3, 0))
     refuse(queue, site)
     site.query("UPDATE tokens_s0 SET generate_after = NULL")
 
@@ -253,7 +258,7 @@ def test_a_censored_prompt_is_followed_by_the_fallback_in_the_same_attempt(
     site.mint("a prompt")
     queue = make_queue()
 
-    fallback = queue.close_censored(accepted_claim(queue), "content_policy", "NSFW", "flowers")
+    fallback = use_fallback(queue, accepted_claim(queue), "flowers")
 
     assert fallback
     assert (fallback.attempt, fallback.fallback, fallback.prompt) == (1, True, "flowers")
@@ -267,6 +272,6 @@ def test_an_error_is_cut_to_1000_characters(site: Site, make_queue: MakeQueue) -
     site.mint("a prompt")
     queue = make_queue()
 
-    queue.close_failed(claim_one(queue), "permanent", "x" * 2000, max_attempts=0, again_seconds=0)
+    queue.apply(claim_one(queue), FailAttempt("permanent", "x" * 2000, 0, 0))
 
     assert token(site)[2] == "x" * 1000

@@ -2,22 +2,21 @@
 
 from imagegen.failures import Reason
 from imagegen.replicate.outcomes import Refused
-from imagegen.worker import gate as gates
-from imagegen.worker.gate import Gate
+from imagegen.worker.gate import OVERLOADS_IN_A_ROW, Gate
 from tests.support.gates import ANOTHER, FREE, PROBE, Clock, probe_leaves, refused
 from tests.support.generation import open_gate
 
 
-def ends_badly(gate: Gate, times: int = gates.BAD_ENDS, generation_id: int = ANOTHER) -> None:
+def ends_badly(gate: Gate, times: int = OVERLOADS_IN_A_ROW, generation_id: int = ANOTHER) -> None:
     for _ in range(times):
-        gate.ended_badly(Refused(Reason.UNAVAILABLE, "E003"), generation_id)
+        gate.record_overload(Refused(Reason.UNAVAILABLE, "E003"), generation_id)
 
 
 def test_predictions_that_end_badly_time_and_again_close_the_gate(clock: Clock) -> None:
     gate = open_gate()
-    ends_badly(gate, gates.BAD_ENDS - 1)
+    ends_badly(gate, OVERLOADS_IN_A_ROW - 1)
     assert gate.allows(FREE) == FREE
-    gate.open()  # another one is accepted, which tells nothing of how it ends
+    gate.record_accepted()  # another one is accepted, which tells nothing of how it ends
     ends_badly(gate, 1)
 
     assert gate.allows(FREE) == 0
@@ -25,9 +24,9 @@ def test_predictions_that_end_badly_time_and_again_close_the_gate(clock: Clock) 
 
 def test_one_that_ends_well_in_between_keeps_it_open(clock: Clock) -> None:
     gate = open_gate()
-    for _ in range(gates.BAD_ENDS):
-        ends_badly(gate, gates.BAD_ENDS - 1)
-        gate.ended_well()
+    for _ in range(OVERLOADS_IN_A_ROW):
+        ends_badly(gate, OVERLOADS_IN_A_ROW - 1)
+        gate.record_completed()
 
     assert gate.allows(FREE) == FREE
 
@@ -39,9 +38,9 @@ def test_being_accepted_does_not_open_what_bad_ends_closed_but_a_good_end_does(
     ends_badly(gate)
     clock.passes(1.0)
     probe_leaves(gate)
-    gate.open()
+    gate.record_accepted()
     assert gate.allows(FREE) == 0  # until it is known what becomes of the probe
-    gate.ended_well()
+    gate.record_completed()
 
     assert gate.allows(FREE) == FREE
 
@@ -51,7 +50,7 @@ def test_a_probe_that_ends_badly_keeps_it_closed_for_longer(clock: Clock) -> Non
     ends_badly(gate)
     clock.passes(1.0)
     probe_leaves(gate)
-    gate.open()
+    gate.record_accepted()
     ends_badly(gate, 1, PROBE)
 
     assert gate.next_seconds() == 2.0
@@ -59,7 +58,7 @@ def test_a_probe_that_ends_badly_keeps_it_closed_for_longer(clock: Clock) -> Non
 
 def test_a_good_end_does_not_open_what_a_refusal_closed(clock: Clock) -> None:
     gate = open_gate()
-    gate.close(refused(), ANOTHER)
-    gate.ended_well()
+    gate.record_refusal(refused(), ANOTHER)
+    gate.record_completed()
 
     assert gate.allows(FREE) == 0

@@ -6,8 +6,9 @@ from imagegen.failures import Reason
 from imagegen.replicate.outcomes import Refused
 from imagegen.worker import create_rate
 from imagegen.worker import gate as gates
-from imagegen.worker.create_rate import CreatePace
-from imagegen.worker.gate import Delay, Gate, Turn
+from imagegen.worker.create_rate import CreateRate
+from imagegen.worker.endings import Delay
+from imagegen.worker.gate import Gate, Permit
 from tests.support.gates import ANOTHER, FREE, PROBE, Clock, refused
 from tests.support.generation import open_gate
 
@@ -17,11 +18,11 @@ def throttled(wait_seconds: float | None = None) -> Refused:
 
 
 def test_throttling_opens_by_itself_at_half_the_pace(clock: Clock) -> None:
-    pace = CreatePace(10.0)
+    pace = CreateRate(10.0)
     gate = Gate("worker-0", pace)
     before = pace.per_second
 
-    assert gate.close(throttled(5.0), ANOTHER) == Delay(5.0)
+    assert gate.record_refusal(throttled(5.0), ANOTHER) == Delay(5.0)
     clock.passes(4.99)
     assert gate.allows(FREE) == 0
     clock.passes(0.02)
@@ -30,11 +31,11 @@ def test_throttling_opens_by_itself_at_half_the_pace(clock: Clock) -> None:
 
 
 def test_ten_slots_throttled_at_the_same_moment_halve_the_pace_once(clock: Clock) -> None:
-    pace = CreatePace(10.0)
+    pace = CreateRate(10.0)
     gate = Gate("worker-0", pace)
     before = pace.per_second
     for _ in range(FREE):
-        gate.close(throttled(1.0), ANOTHER)
+        gate.record_refusal(throttled(1.0), ANOTHER)
 
     assert pace.per_second == before / 2
 
@@ -43,16 +44,16 @@ def test_workers_that_were_throttled_together_do_not_come_back_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(gates, "JITTER", 0.2)
-    delays = {open_gate().close(throttled(5.0), ANOTHER).seconds for _ in range(20)}
+    delays = {open_gate().record_refusal(throttled(5.0), ANOTHER).seconds for _ in range(20)}
 
     assert len(delays) == 20
     assert all(5.0 <= delay <= 6.0 for delay in delays)
 
 
 def test_an_open_gate_lets_go_at_the_pace_and_tells_when_the_next_may(clock: Clock) -> None:
-    gate = Gate("worker-0", CreatePace(2.0 / create_rate.SHARE))
+    gate = Gate("worker-0", CreateRate(2.0 / create_rate.SHARE))
     assert gate.allows(FREE) == 1
-    gate.goes_ahead(ANOTHER)
+    gate.admit_new(ANOTHER)
 
     assert gate.allows(FREE) == 0
     assert 0.0 < gate.next_seconds() <= 0.5
@@ -61,44 +62,44 @@ def test_an_open_gate_lets_go_at_the_pace_and_tells_when_the_next_may(clock: Clo
 
 
 def test_a_fallback_takes_its_turn_from_the_next_token(clock: Clock) -> None:
-    gate = Gate("worker-0", CreatePace(2.0 / create_rate.SHARE))
-    assert gate.goes_too(ANOTHER) == Turn(0.0)
+    gate = Gate("worker-0", CreateRate(2.0 / create_rate.SHARE))
+    assert gate.admit_waiting(ANOTHER) == Permit(0.0)
     clock.passes(0.3)
 
     assert gate.allows(FREE) == 0
 
 
 def test_a_fallback_waits_for_the_pace_like_a_new_token(clock: Clock) -> None:
-    gate = Gate("worker-0", CreatePace(2.0 / create_rate.SHARE))
-    gate.goes_ahead(ANOTHER)
+    gate = Gate("worker-0", CreateRate(2.0 / create_rate.SHARE))
+    gate.admit_new(ANOTHER)
 
-    turn = gate.goes_too(ANOTHER)
+    turn = gate.admit_waiting(ANOTHER)
     clock.passes(turn.wait_seconds)
 
     assert turn.reason is None
     assert turn.wait_seconds == pytest.approx(0.4)
-    assert gate.goes_too(ANOTHER) == Turn(0.0)
+    assert gate.admit_waiting(ANOTHER) == Permit(0.0)
 
 
 def test_a_fallback_is_the_probe_where_its_time_has_come_and_no_other_one_is_out(
     clock: Clock,
 ) -> None:
     gate = open_gate()
-    gate.close(refused(), PROBE)
+    gate.record_refusal(refused(), PROBE)
     clock.passes(1.0)
 
-    assert gate.goes_too(ANOTHER) == Turn(0.0)
-    assert gate.goes_too(PROBE).reason is Reason.UNREACHABLE  # one at a time
+    assert gate.admit_waiting(ANOTHER) == Permit(0.0)
+    assert gate.admit_waiting(PROBE).reason is Reason.UNREACHABLE  # one at a time
     assert gate.allows(FREE) == 0
-    gate.open()
+    gate.record_accepted()
     assert gate.allows(FREE) == FREE
 
 
 def test_a_fallback_does_not_ask_while_the_gate_is_closed(clock: Clock) -> None:
     gate = open_gate()
-    gate.close(Refused(Reason.NO_CREDIT, "no"), ANOTHER)
-    assert gate.goes_too(ANOTHER) == Turn(1.0, Reason.NO_CREDIT)
+    gate.record_refusal(Refused(Reason.NO_CREDIT, "no"), ANOTHER)
+    assert gate.admit_waiting(ANOTHER) == Permit(1.0, Reason.NO_CREDIT)
 
     gate = open_gate()
-    gate.close(throttled(5.0), ANOTHER)
-    assert gate.goes_too(ANOTHER) == Turn(5.0)
+    gate.record_refusal(throttled(5.0), ANOTHER)
+    assert gate.admit_waiting(ANOTHER) == Permit(5.0)

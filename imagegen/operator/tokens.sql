@@ -1,0 +1,91 @@
+-- What `imagegen tokens` asks of the tokens, and the new attempts that it gives them.
+
+-- fragment: token
+-- Times are ISO 8601 text: Python has no datetime for infinity, which an operator may have set.
+-- A mint that is ahead of the clock is 0 seconds old.
+t.token_id, a.wallet_address::text AS author, a.prompt_text::text AS author_prompt,
+    lower(t.status::text) AS status, to_json($minted_at) #>> '{}' AS created_at,
+    CASE WHEN isfinite($minted_at)
+        THEN greatest(extract(epoch FROM now() - $minted_at), 0)::float END AS age_seconds,
+    t.generation_attempts, t.generation_error,
+    to_json(t.generate_after) #>> '{}' AS generate_after, t.image_url
+
+-- fragment: newest_kind
+-- How a token's newest generation ended. LIMIT 1 would invite a walk through the primary key.
+(SELECT (array_agg(g.error_kind ORDER BY g.id DESC))[1]
+    FROM generations g WHERE g.token_id = t.token_id)
+
+-- fragment: snapshot
+t.token_id, lower(t.status::text) AS status, t.image_url
+
+-- name: list
+-- Authors and generations are looked up for the tokens that are shown, not for a million that are
+-- sorted. $filters are some of the conditions below.
+SELECT $token, $newest_kind AS error_kind
+FROM (
+    SELECT * FROM tokens_s0 t WHERE $filters
+    ORDER BY t.created_at DESC NULLS LAST, t.token_id DESC LIMIT %(limit)s
+) t LEFT JOIN authors a ON a.id = t.author_id
+ORDER BY t.created_at DESC NULLS LAST, t.token_id DESC
+
+-- name: with_statuses
+lower(t.status::text) = ANY(%(statuses)s)
+
+-- name: with_author
+-- Wallets are written in either case.
+t.author_id IN (SELECT id FROM authors WHERE lower(wallet_address) = lower(%(author)s))
+
+-- name: with_older
+$minted_at <= %(older)s
+
+-- name: with_newer
+$minted_at >= %(newer)s
+
+-- name: with_error_kind
+-- As two joins, which a million tokens take faster than a look for each.
+EXISTS (
+    SELECT FROM generations g
+    WHERE g.token_id = t.token_id AND g.error_kind = %(error_kind)s AND NOT EXISTS (
+        SELECT FROM generations later WHERE later.token_id = g.token_id AND later.id > g.id))
+
+-- name: statuses
+-- The labels of an enum are there without a token too.
+SELECT lower(t.status::text) FROM tokens_s0 t WHERE t.status IS NOT NULL
+UNION SELECT lower(enumlabel) FROM pg_enum JOIN pg_attribute ON atttypid = enumtypid
+WHERE attrelid = to_regclass('tokens_s0') AND attname = 'status'
+
+-- name: show
+SELECT $token, $newest_kind AS error_kind
+FROM tokens_s0 t LEFT JOIN authors a ON a.id = t.author_id WHERE t.token_id = %s
+
+-- name: generations
+SELECT id, attempt, state, error_kind, error_message, prompt, fallback, model, seed,
+    prediction_id, to_json(opened_at) #>> '{}' AS opened_at,
+    to_json(requested_at) #>> '{}' AS requested_at, to_json(closed_at) #>> '{}' AS closed_at,
+    extract(epoch FROM coalesce(closed_at, now()) - opened_at)::float AS duration_seconds,
+    predict_seconds, images, image_url, image_path, image_sha256, worker,
+    to_json(lease_until) #>> '{}' AS lease_until, refusals,
+    to_json(refused_since) #>> '{}' AS refused_since
+FROM generations WHERE token_id = %s ORDER BY id DESC LIMIT %s
+
+-- name: named
+SELECT $snapshot, $newest_kind AS error_kind FROM tokens_s0 t WHERE t.token_id = ANY(%s)
+
+-- name: failed_since
+-- A token that was minted since then has failed since then.
+SELECT $snapshot, $newest_kind AS error_kind
+FROM tokens_s0 t
+WHERE t.status = $failed AND (
+    $minted_at >= %(since)s
+    OR EXISTS (
+        SELECT FROM generations g WHERE g.token_id = t.token_id AND g.closed_at >= %(since)s))
+
+-- name: retry
+-- Fenced on the snapshot: a token that a worker, the next stage or another operator has changed
+-- since then is not touched. An open generation goes on, and its image is the token's.
+UPDATE tokens_s0 t SET status = $detected, generation_attempts = 0, generation_error = NULL,
+    generate_after = NULL, image_url = NULL
+FROM unnest(%(token_ids)s::bigint[], %(statuses)s::text[], %(image_urls)s::text[])
+    AS seen (token_id, status, image_url)
+WHERE t.token_id = seen.token_id AND lower(t.status::text) = seen.status
+    AND t.image_url IS NOT DISTINCT FROM seen.image_url

@@ -1,0 +1,285 @@
+-- The SQL of the queue: one statement for each verb, so that both tables change together (law 5).
+--
+-- $detected and the other statuses are labels of tokens_s0.status, filled in as literals: a
+-- parameter would lose the partial indexes. $waited_seconds is the time since the mint of `t`.
+
+-- fragment: fence
+-- Only the worker that holds the lease of an open generation may write to it (law 4).
+id = %(generation_id)s AND worker = %(worker)s AND state = 'open'
+
+-- fragment: wanted
+-- Whether the token `t` still waits for the image of a generation `g`. A token that was deleted and
+-- minted anew for another author does not. Generations of older versions have no author.
+coalesce(t.status IN ($detected, $generating)
+    AND coalesce(t.author_id::text = g.author, g.author IS NULL), false)
+
+-- fragment: claim_columns
+-- A generation `g`, its author `a` and its token's `unresolved` requests, as a Claim.
+g.id AS generation_id, g.token_id, g.attempt, g.fallback, g.model, g.seed, g.prompt,
+g.prediction_id, a.prompt_text::text AS author_prompt,
+extract(epoch FROM now() - g.opened_at)::float AS opened_seconds_ago,
+to_char(g.requested_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS requested_at,
+extract(epoch FROM now() - g.requested_at)::float AS requested_seconds_ago,
+(SELECT p.error_kind FROM generations p
+ WHERE p.token_id = g.token_id AND p.attempt = g.attempt - 1 AND p.state = 'failed'
+ ORDER BY p.id DESC LIMIT 1) AS previous_kind,
+unresolved.seeds AS unresolved_seeds,
+to_char(unresolved.since AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS unresolved_since,
+extract(epoch FROM now() - unresolved.since)::float AS unresolved_seconds_ago
+
+-- fragment: join_unresolved
+-- Requests of the token of `g` that Replicate's list did not hold when they had settled. After an
+-- hour it no longer tells of them, because Replicate deletes their inputs.
+LEFT JOIN LATERAL (
+    SELECT array_agg(p.seed) AS seeds, min(p.requested_at) AS since
+    FROM generations p
+    WHERE p.token_id = g.token_id AND p.state = 'refused'
+        AND coalesce(p.author = g.author, true)
+        AND p.error_kind = 'unavailable' AND p.prediction_id IS NULL
+        AND p.requested_at > now() - interval '1 hour') unresolved ON true
+
+-- fragment: result
+-- What became of the token when the generation was closed.
+coalesce((SELECT status FROM token) = $detected, false) AS waits_again,
+coalesce((SELECT status FROM token) = $failed, false) AS failed,
+extract(epoch FROM now() - opened_at)::float AS duration_seconds
+
+-- fragment: given_up
+-- The token was refused for too long. An operator's reset, which clears the error, starts anew.
+now() - g.refused_since > make_interval(secs => %(give_up_after_seconds)s)
+
+-- fragment: from_previous_refusal
+-- The generation `p` before this one, if it was refused as well. There is none after a reset, which
+-- clears the token's error. If nothing was tried for a quarter of the give-up time (at least an
+-- hour), imagegen was not running, and the count starts anew.
+FROM tokens_s0 t JOIN generations p USING (token_id)
+WHERE t.token_id = generations.token_id AND t.generation_error IS NOT NULL
+    AND p.closed_at > now() - make_interval(secs => greatest(%(give_up_after_seconds)s / 4, 3600))
+    AND p.id = (
+        SELECT max(q.id) FROM generations q
+        WHERE q.token_id = generations.token_id AND q.id < generations.id)
+
+-- name: claim
+-- Expired leases are adopted first: they may be paid already. Then come generations that have not
+-- asked yet because the gate held them back: they are counted off before any new token. A token
+-- with an open generation (an operator's reset) is left to that generation.
+--
+-- The prompt of a fallback that was refused at the door stays the token's: the author's was
+-- censored already, and sending it again costs time and another refusal.
+WITH expired AS (
+    SELECT id, worker IS NULL AS postponed FROM generations
+    WHERE state = 'open' AND lease_until < now()
+        AND NOT token_id = ANY(%(busy)s::bigint[])
+    ORDER BY lease_until LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+), adopted AS (
+    UPDATE generations g SET worker = %(worker)s,
+        lease_until = now() + make_interval(secs => %(lease_seconds)s)
+    FROM expired WHERE g.id = expired.id
+    RETURNING g.*, expired.postponed
+), due AS (
+    SELECT FROM generations
+    WHERE state = 'open' AND requested_at IS NULL
+        AND lease_until < now() + make_interval(secs => %(due_within_seconds)s)
+), picked AS (
+    SELECT t.token_id, t.generation_attempts, t.author_id,
+        $waited_seconds AS waited_seconds,
+        CASE WHEN t.generation_error IS NOT NULL THEN (
+            SELECT (array_agg(CASE WHEN p.fallback AND p.state = 'refused' THEN p.prompt END
+                ORDER BY p.id DESC))[1]
+            FROM generations p WHERE p.token_id = t.token_id) END AS fallback_prompt
+    FROM tokens_s0 t
+    WHERE t.status = $detected
+        AND (t.generate_after IS NULL OR t.generate_after <= now())
+        AND NOT EXISTS (
+            SELECT FROM generations g WHERE g.token_id = t.token_id AND g.state = 'open')
+    ORDER BY t.created_at, t.token_id
+    LIMIT greatest(0, least(
+        %(new_limit)s - (SELECT count(*) FROM due),
+        %(limit)s - (SELECT count(*) FROM adopted)))
+    FOR UPDATE OF t SKIP LOCKED
+), opened AS (
+    INSERT INTO generations
+        (token_id, author, attempt, model, seed, worker, lease_until, fallback, prompt)
+    SELECT token_id, author_id::text, generation_attempts + 1, %(model)s,
+        floor(random() * 2147483647)::bigint, %(worker)s,
+        now() + make_interval(secs => %(lease_seconds)s),
+        fallback_prompt IS NOT NULL, fallback_prompt
+    FROM picked
+    ON CONFLICT (token_id) WHERE state = 'open' DO NOTHING
+    RETURNING *
+), marked AS (
+    UPDATE tokens_s0 t SET status = $generating, generate_after = NULL
+    FROM opened WHERE t.token_id = opened.token_id
+)
+SELECT $claim_columns, true AS adopted, g.postponed, $wanted AS wanted,
+    $waited_seconds AS waited_seconds
+FROM adopted g LEFT JOIN tokens_s0 t USING (token_id)
+    LEFT JOIN authors a ON a.id = t.author_id
+    $join_unresolved
+UNION ALL
+SELECT $claim_columns, false, false, true, picked.waited_seconds
+FROM opened g JOIN picked USING (token_id)
+    LEFT JOIN authors a ON a.id = picked.author_id
+    $join_unresolved
+
+-- name: renew
+-- A row that is locked is passed over, here, in `release` and in `repair_statuses`: its own write
+-- may be waiting for a token that an operator's open transaction holds. Nobody can adopt it then.
+UPDATE generations SET lease_until = now() + make_interval(secs => %(lease_seconds)s)
+WHERE id IN (
+    SELECT id FROM generations
+    WHERE token_id = ANY(%(token_ids)s) AND worker = %(worker)s AND state = 'open'
+    FOR UPDATE SKIP LOCKED)
+RETURNING id
+
+-- name: record_request
+-- If commits need not reach the disk (synchronous_commit), this one has to (law 1): PostgreSQL may
+-- crash after the POST has left.
+UPDATE generations SET requested_at = now(), prompt = %(prompt)s
+WHERE $fence AND requested_at IS NULL
+    AND (current_setting('synchronous_commit') NOT IN ('off', 'local')
+        OR set_config('synchronous_commit', 'on', true) IS NOT NULL)
+RETURNING to_char(requested_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+    AS requested_at
+
+-- name: record_prediction
+UPDATE generations SET prediction_id = %(prediction_id)s
+WHERE $fence AND coalesce(prediction_id, %(prediction_id)s) = %(prediction_id)s
+RETURNING prediction_id
+
+-- name: complete
+-- The token changes only if nobody has moved it on in the meantime, here and below.
+WITH closed AS (
+    UPDATE generations SET closed_at = now(), state = 'succeeded', image_url = %(url)s,
+        predict_seconds = %(predict_seconds)s, images = %(images)s,
+        image_path = %(path)s, image_sha256 = %(sha256)s
+    WHERE $fence
+    RETURNING *
+), token AS (
+    UPDATE tokens_s0 t SET status = $uploading, image_url = %(url)s,
+        generation_attempts = t.generation_attempts + 1,
+        generation_error = NULL, generate_after = NULL
+    FROM closed g WHERE t.token_id = g.token_id AND $wanted
+    RETURNING t.status
+)
+SELECT $result FROM closed
+
+-- name: fail_attempt
+-- What never became a prediction is not counted (law 3).
+WITH closed AS (
+    UPDATE generations SET closed_at = now(), state = 'failed', error_kind = %(kind)s,
+        error_message = %(message)s
+    WHERE $fence
+    RETURNING *, (prediction_id IS NOT NULL)::integer AS counted
+), token AS (
+    UPDATE tokens_s0 t SET
+        status = CASE WHEN t.generation_attempts + g.counted < %(max_attempts)s
+            THEN $detected ELSE $failed END,
+        generate_after = CASE WHEN t.generation_attempts + g.counted < %(max_attempts)s
+            THEN now() + make_interval(secs => %(retry_seconds)s) END,
+        generation_attempts = t.generation_attempts + g.counted,
+        generation_error = %(message)s
+    FROM closed g WHERE t.token_id = g.token_id AND $wanted
+    RETURNING t.status
+)
+SELECT $result FROM closed
+
+-- name: requeue
+-- The token's own delay, if it has one, doubles with each refusal in a row.
+WITH closed AS (
+    UPDATE generations SET closed_at = now(), state = 'refused', error_kind = %(reason)s,
+        error_message = %(message)s,
+        refusals = coalesce((SELECT p.refusals $from_previous_refusal), 0) + 1,
+        refused_since = coalesce((SELECT p.refused_since $from_previous_refusal), opened_at)
+    WHERE $fence
+    RETURNING *
+), token AS (
+    UPDATE tokens_s0 t SET
+        status = CASE WHEN $given_up THEN $failed ELSE $detected END,
+        generate_after = CASE WHEN NOT $given_up THEN now() + make_interval(
+            secs => greatest(%(retry_seconds)s, least(
+                %(own_seconds)s * 2 ^ least(g.refusals - 1, 20),
+                %(own_most_seconds)s))) END,
+        generation_error = %(message)s
+    FROM closed g WHERE t.token_id = g.token_id AND $wanted
+    RETURNING t.status
+)
+SELECT $result FROM closed
+
+-- name: use_fallback
+-- A second generation of the same attempt, held by this worker.
+WITH closed AS (
+    UPDATE generations SET state = 'failed', closed_at = now(),
+        error_kind = %(kind)s, error_message = %(message)s
+    WHERE $fence
+    RETURNING token_id, author, attempt, model
+), g AS (
+    INSERT INTO generations
+        (token_id, author, attempt, model, seed, worker, lease_until, fallback, prompt)
+    SELECT token_id, author, attempt, model, floor(random() * 2147483647)::bigint,
+        %(worker)s, now() + make_interval(secs => %(lease_seconds)s), true, %(prompt)s
+    FROM closed
+    RETURNING *
+)
+SELECT $claim_columns, false AS adopted, false AS postponed, $wanted AS wanted,
+    0::float AS waited_seconds
+FROM g LEFT JOIN tokens_s0 t USING (token_id)
+    LEFT JOIN authors a ON a.id = t.author_id
+    $join_unresolved
+
+-- name: postpone
+UPDATE generations SET worker = NULL,
+    lease_until = now() + make_interval(secs => %(retry_seconds)s)
+WHERE $fence
+RETURNING id
+
+-- name: release
+UPDATE generations SET lease_until = now() - interval '1 microsecond'
+WHERE id IN (
+    SELECT id FROM generations
+    WHERE worker = %(of_worker)s AND state = 'open'
+        OR starts_with(worker, %(worker_prefix)s) AND worker <> %(worker)s AND state = 'open'
+    FOR UPDATE SKIP LOCKED)
+RETURNING id
+
+-- name: known_predictions
+SELECT prediction_id FROM generations WHERE prediction_id = ANY(%(prediction_ids)s)
+
+-- name: is_any_token_waiting
+SELECT EXISTS (SELECT FROM tokens_s0 t WHERE t.status = $detected)
+    OR EXISTS (SELECT FROM tokens_s0 t WHERE t.status = $generating) AS is_waiting
+
+-- name: repair_statuses
+-- `generating` without an open generation (an older worker's, or a deleted row) waits again;
+-- `detected` with an open generation (an operator's reset) is generating.
+WITH orphaned AS (
+    SELECT t.token_id FROM tokens_s0 t
+    WHERE t.status = $generating AND NOT EXISTS (
+        SELECT FROM generations g WHERE g.token_id = t.token_id AND g.state = 'open')
+    FOR UPDATE SKIP LOCKED
+), reset AS (
+    SELECT t.token_id FROM generations g JOIN tokens_s0 t USING (token_id)
+    WHERE g.state = 'open' AND t.status = $detected
+    FOR UPDATE OF g, t SKIP LOCKED
+), waiting AS (
+    UPDATE tokens_s0 t SET status = $detected, generate_after = NULL
+    FROM orphaned WHERE t.token_id = orphaned.token_id
+    RETURNING t.token_id
+), at_work AS (
+    UPDATE tokens_s0 t SET status = $generating
+    FROM reset WHERE t.token_id = reset.token_id
+    RETURNING t.token_id
+)
+SELECT (SELECT count(*) FROM waiting) + (SELECT count(*) FROM at_work) AS repaired
+
+-- name: lock_daily_limit
+SELECT pg_advisory_xact_lock(hashtextextended('imagegen daily limit', 0))
+
+-- name: count_requests
+-- A request that may have been accepted counts; one that was surely refused does not.
+SELECT count(*) AS requested, (
+        SELECT count(*) FROM generations WHERE state = 'open' AND requested_at IS NULL
+    ) AS unsent
+FROM generations
+WHERE requested_at > now() - interval '24 hours'
+    AND (prediction_id IS NOT NULL OR state = 'open' OR error_kind = 'unresolved')

@@ -1,0 +1,93 @@
+"""What passes between a worker and its queue: claims, decisions, and what these changed."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A generation that this worker holds, and what is known of it."""
+
+    generation_id: int
+    token_id: int
+    attempt: int
+    fallback: bool
+    model: str
+    seed: int
+    author_prompt: str | None
+    wanted: bool  # the token is still there and waits for an image
+    previous_kind: str | None  # why the attempt before this one failed
+    adopted: bool
+    postponed: bool  # adopted, and held by no worker in between: it was only put aside
+    waited_seconds: float  # since the mint
+    opened_seconds_ago: float
+    prompt: str | None = None  # as sent
+    prediction_id: str | None = None
+    requested_at: str | None = None  # ISO 8601, UTC
+    requested_seconds_ago: float | None = None
+    # Earlier requests of the token that Replicate's list did not hold in time: it may do so late.
+    unresolved_seeds: list[int] | None = None
+    unresolved_since: str | None = None  # the first of them; ISO 8601, UTC
+    unresolved_seconds_ago: float | None = None
+
+
+@dataclass(frozen=True)
+class Complete:
+    """The image is there: hand the token on."""
+
+    url: str
+    predict_seconds: float | None
+    images: int  # in the output: Replicate bills each
+    path: str | None = None  # of the copy that is kept
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class FailAttempt:
+    """Close the generation as failed. The token waits for its next attempt, or fails where its own
+    count, which an operator may have reset, has reached `max_attempts`. 0: it fails at once."""
+
+    kind: str
+    message: str
+    max_attempts: int
+    retry_seconds: float
+
+
+@dataclass(frozen=True)
+class UseFallback:
+    """Close the generation as failed, and open a second one of the same attempt with `prompt`."""
+
+    kind: str
+    message: str
+    prompt: str
+
+
+@dataclass(frozen=True)
+class Requeue:
+    """Close the generation as refused: the token waits, uncharged (law 3), at least for
+    `retry_seconds`. If the refusal `escalates`, it waits longer each time. Refused for the whole
+    give-up time, it fails."""
+
+    reason: str
+    message: str
+    retry_seconds: float
+    escalates: bool = False
+
+
+@dataclass(frozen=True)
+class Postpone:
+    """Keep the generation open, held by no worker: any of them adopts it after `retry_seconds`."""
+
+    retry_seconds: float
+
+
+Decision = Complete | FailAttempt | UseFallback | Requeue | Postpone
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What a decision has changed."""
+
+    waits_again: bool = False  # the token waits for another attempt
+    failed: bool = False  # the token has failed
+    duration_seconds: float = 0.0  # since the claim
+    fallback: Claim | None = None  # the generation that follows at once

@@ -1,0 +1,53 @@
+"""deploy/RUNBOOK.md has a section for every alert, and a row for every kind and reason."""
+
+import re
+from pathlib import Path
+
+import yaml
+
+from imagegen.failures import Kind, Reason
+
+TOP = Path(__file__).parents[3]
+RUNBOOK = "deploy/RUNBOOK.md"
+TEXT = (TOP / RUNBOOK).read_text(encoding="utf-8")
+RULES = yaml.safe_load((TOP / "deploy/prometheus/imagegen.rules.yml").read_text(encoding="utf-8"))
+PARTS = ["Means", "Look", "Do", "Ends by itself"]
+
+
+def alerts() -> dict[str, str]:
+    """The alerts by name, each with its annotation `runbook`."""
+    rules = [rule for group in RULES["groups"] for rule in group["rules"] if "alert" in rule]
+    return {rule["alert"]: rule["annotations"]["runbook"] for rule in rules}
+
+
+def sections(level: str) -> dict[str, str]:
+    """The text below each heading of this level."""
+    parts = re.split(rf"^{level} (.+)$", TEXT, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def first_cells(heading: str) -> list[str]:
+    """The names in the first column of a section's table."""
+    return re.findall(r"^\| `(\w+)` \|", sections("##")[heading], re.MULTILINE)
+
+
+def test_each_alert_has_its_section_and_each_section_its_alert() -> None:
+    assert len(alerts()) > 10
+    assert list(sections("###")) == list(alerts())
+
+
+def test_each_alert_names_its_section() -> None:
+    assert alerts() == {name: f"{RUNBOOK}#{name.lower()}" for name in alerts()}
+
+
+def test_each_section_says_what_it_means_where_to_look_what_to_do_and_when_it_ends() -> None:
+    in_alerts = sections("##")["Alerts"]
+
+    for name in alerts():
+        text = in_alerts.partition(f"### {name}\n")[2].partition("###")[0]
+        assert re.findall(r"^- \*\*(.+?):\*\* \S", text, re.MULTILINE) == PARTS, name
+
+
+def test_each_kind_of_failure_and_each_reason_of_a_refusal_is_explained() -> None:
+    assert sorted(first_cells("Why a generation failed")) == sorted(Kind)
+    assert sorted(first_cells("Why Replicate refused")) == sorted(Reason)
