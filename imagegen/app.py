@@ -1,6 +1,6 @@
 """Puts supervisor, workers and exporter together, for `imagegen supervise` and `imagegen worker`.
 
-Under a supervisor it is imported within `metrics.files.shared`: metrics are made at their import.
+Importing it makes the metrics. For a supervisor, import it inside `metrics.files.shared`.
 """
 
 import os
@@ -17,28 +17,27 @@ from imagegen.database import preflight
 from imagegen.errors import CONFIGURATION, CannotStartError
 from imagegen.logs import log
 from imagegen.replicate import tls_context
-from imagegen.supervisor import Child, Life, Supervisor
+from imagegen.supervisor import Child, ChildContext, Supervisor
 from imagegen.web import listen, serve
 from imagegen.worker import Worker
 
 
 def supervise(settings: Settings) -> int:
-    """Run the exporter and the workers until told to stop; returns the exit code.
+    """Run the exporter and the workers until told to stop, and return the exit code.
 
     Everything that can be wrong is found before the first fork. Raises CannotStartError or one of
     database.AWAY.
     """
     _configure_logs(settings, "supervisor")
-    _tell_misspelt_settings()
+    _warn_of_unknown_variables()
     _check_database(settings)
-    tls_context()  # made here for all workers
+    tls_context()  # made once: the workers inherit it
     listening = listen(settings.metrics_host, settings.metrics_port)
     host, port = listening.getsockname()[:2]
     log.info("exporter.listening", extra={"url": f"http://{host}:{port}/metrics"})
 
-    def make_worker(slot: int) -> Child:
-        role = f"worker-{slot}"
-        return Child(role, partial(_work_as_child, settings, listening, role))
+    def make_worker(worker_id: int) -> Child:
+        return Child(f"worker-{worker_id}", partial(_work_as_child, settings, listening))
 
     supervisor = Supervisor(
         Child("exporter", partial(_export, settings, listening)),
@@ -53,27 +52,31 @@ def supervise(settings: Settings) -> int:
 
 def work(settings: Settings) -> None:
     """Run one worker in the foreground, without a supervisor or an exporter."""
-    settings = replace(settings, procs=1)  # it shares the account's rates with no other
+    settings = replace(settings, procs=1)  # it has the account's rates to itself
     _configure_logs(settings, "worker")
-    _tell_misspelt_settings()
+    _warn_of_unknown_variables()
     tls_context()
     _check_database(settings)
     worker = Worker(settings, role="worker", lease_name=_unique_name())
     _run_until_stopped(worker, [signal.SIGTERM, signal.SIGINT])
 
 
-def _export(settings: Settings, listening: socket.socket, life: Life) -> None:
-    _configure_logs(settings, "exporter")
-    serve(listening, settings, life.name, life.beat)
+def _export(settings: Settings, listening: socket.socket, context: ChildContext) -> None:
+    _configure_logs(settings, context.role)
+    serve(listening, settings, context.name, context.heartbeat)
 
 
-def _work_as_child(settings: Settings, listening: socket.socket, role: str, life: Life) -> None:
+def _work_as_child(settings: Settings, listening: socket.socket, context: ChildContext) -> None:
     listening.close()
-    _configure_logs(settings, role)
+    _configure_logs(settings, context.role)
     worker = Worker(
-        settings, role=role, lease_name=life.name, predecessor=life.predecessor, beat=life.beat
+        settings,
+        role=context.role,
+        lease_name=context.name,
+        predecessor=context.predecessor,
+        beat=context.heartbeat,
     )
-    # Ctrl-C reaches the supervisor as well, which passes it on as SIGTERM.
+    # Ctrl-C in a terminal reaches the supervisor, which sends SIGTERM.
     _run_until_stopped(worker, [signal.SIGTERM])
 
 
@@ -89,7 +92,7 @@ def _run_until_stopped(worker: Worker, stops: list[signal.Signals]) -> None:
     except database.NotMigratedError as error:
         log.critical("worker.misconfigured", extra={"error": str(error)})
         raise SystemExit(CONFIGURATION) from None
-    # Slots that are still in a request would be waited for; their leases are released.
+    # Python's own exit would wait for slots that are still in a request. Their leases are released.
     logs.flush()
     os._exit(0)
 
@@ -98,7 +101,7 @@ def _configure_logs(settings: Settings, worker: str) -> None:
     logs.configure(settings.log_format, settings.log_level, settings.secrets, worker)
 
 
-def _tell_misspelt_settings() -> None:
+def _warn_of_unknown_variables() -> None:
     for line in misspelt(os.environ):
         log.warning("setting.unknown", extra={"error": line})
 
@@ -120,5 +123,5 @@ def _check_database(settings: Settings) -> None:
 
 
 def _unique_name() -> str:
-    """No two workers, ever, share a name: the fence of every write is made of it."""
+    """Return a name that no other worker ever has: every write is fenced by it."""
     return f"{socket.gethostname()}:{os.getpid()}-{secrets.token_hex(4)}"

@@ -1,4 +1,4 @@
-"""Delays that grow, and jitter that parts what would come at the same moment."""
+"""Delays that grow with each failure, and jitter that spreads simultaneous retries."""
 
 import random
 
@@ -7,13 +7,15 @@ LARGEST_EXPONENT = 60
 
 
 def exponential(failures: int, *, first_seconds: float, most_seconds: float) -> float:
-    """Return the delay after so many failures in a row: `first_seconds`, then twice as long each
-    time, at most `most_seconds`; 0 without a failure."""
+    """Return the delay after this number of failures in a row.
+
+    0 without a failure, then `first_seconds`, then twice as long each time up to `most_seconds`.
+    """
     if failures <= 0:
         return 0.0
     return min(first_seconds * 2.0 ** min(failures - 1, LARGEST_EXPONENT), most_seconds)
 
 
 def jittered(seconds: float, part: float) -> float:
-    """Return a duration that is longer or shorter by up to this part of it, by chance."""
+    """Return a random duration within `part` of the given one: 9 to 11 s for 10 s and 0.1."""
     return seconds * random.uniform(1 - part, 1 + part)  # noqa: S311 (no secret)

@@ -1,5 +1,6 @@
 """Log lines: JSON objects for machines, text on a terminal, and no secret in either."""
 
+import copy
 import logging
 import re
 import sys
@@ -7,8 +8,6 @@ import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
@@ -17,92 +16,88 @@ from imagegen.redaction import Redactor
 
 log = logging.getLogger("imagegen")
 
-# What every log record has, so that what remains is what the caller said with `extra`.
-STANDARD = set(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
-# thing.action.outcome: what imagegen itself calls an event.
+# The attributes of every log record: the others are fields given with `extra`.
+STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+# thing.action.outcome: an event of imagegen, whose name is no secret.
 EVENT = re.compile(r"[a-z_]+(\.[a-z_]+)+")
-# Fields that hold nothing from elsewhere: filters and dashboards go by them.
-OWN_FIELDS = ("timestamp", "level", "worker", "event")
 
 
-class JsonLines(JsonFormatter):
-    """One JSON object a line: timestamp (UTC), level, worker, event, and the event's own fields."""
+class _Redacting(logging.Formatter):
+    """Formats a copy of each record whose message, fields and traceback hold no secret."""
 
-    def __init__(self, redact: Redactor, worker: str) -> None:
-        super().__init__(json_ensure_ascii=False)
+    def __init__(self, redact: Redactor, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
         self._redact = redact
-        self._worker = worker
-
-    def add_fields(
-        self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
-    ) -> None:
-        log_data["timestamp"] = datetime.fromtimestamp(record.created, UTC).isoformat()
-        log_data["level"] = record.levelname.lower()
-        log_data["worker"] = self._worker
-        log_data["event"] = _event(record, self._redact)
-        super().add_fields(log_data, record, message_dict)
-        log_data.pop("message", None)
-
-    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
-        return {
-            name: value if name in OWN_FIELDS else _redacted(value, self._redact)
-            for name, value in log_data.items()
-        }
-
-
-def _event(record: logging.LogRecord, redact: Redactor) -> str:
-    """The name of an event as it is; what a library says in its place, without secrets."""
-    said = record.getMessage()
-    is_own = record.name == log.name and EVENT.fullmatch(said)
-    return said if is_own else redact(said)
-
-
-def _redacted(value: object, redact: Redactor) -> object:
-    """Its text without secrets; numbers stay numbers."""
-    match value:
-        case None | bool() | int() | float():
-            return value
-        case dict():
-            return {redact(str(name)): _redacted(item, redact) for name, item in value.items()}
-        case list() | tuple() | set():
-            return [_redacted(item, redact) for item in value]
-        case _:
-            return redact(str(value))
-
-
-class TextLines(logging.Formatter):
-    """The same for a person: time (UTC), worker, event, then `field=value`."""
-
-    def __init__(self, redact: Redactor, worker: str) -> None:
-        super().__init__(f"%(asctime)s {worker:<10} %(message)s", "%H:%M:%S")
-        self.converter = time.gmtime
-        self._redact = redact
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
-        extra = {name: value for name, value in vars(record).items() if name not in STANDARD}
-        record.message = _event(record, self._redact)
-        line = super().formatMessage(record)
-        if record.levelno >= logging.WARNING:
-            line = f"{line} [{record.levelname.lower()}]"
-        return " ".join([line, *(f"{name}={self._field(value)}" for name, value in extra.items())])
 
     def format(self, record: logging.LogRecord) -> str:
-        return _harmless(super().format(record))
+        message = record.getMessage()
+        if not (record.name == log.name and EVENT.fullmatch(message)):
+            message = self._redact(message)
+        trace = self.formatException(record.exc_info) if record.exc_info else record.exc_text
+        shown = copy.copy(record)
+        shown.msg, shown.args, shown.levelname = message, (), record.levelname.lower()
+        shown.exc_info, shown.exc_text = None, trace and self._redact(trace)
+        shown.stack_info = record.stack_info and self._redact(record.stack_info)
+        vars(shown).update({k: self._redacted(value) for k, value in _fields_of(record).items()})
+        return super().format(shown)
 
-    def formatException(self, ei: Any) -> str:  # noqa: N802 (logging's name)
-        return self._redact(super().formatException(ei))
+    def _redacted(self, value: object) -> object:
+        """Return the text of a value without secrets; numbers stay numbers."""
+        match value:
+            case None | bool() | int() | float():
+                return value
+            case dict():
+                return {self._redact(str(k)): self._redacted(item) for k, item in value.items()}
+            case list() | tuple() | set():
+                return [self._redacted(item) for item in value]
+            case _:
+                return self._redact(str(value))
 
-    def formatStack(self, stack_info: str) -> str:  # noqa: N802 (logging's name)
-        return self._redact(super().formatStack(stack_info))
 
-    def _field(self, value: object) -> str:
-        """In one line, in quotes where it has spaces."""
-        text = str(_redacted(value, self._redact)).replace("\n", "\\n")
-        return f'"{text}"' if " " in text else text
+class JsonLines(_Redacting, JsonFormatter):
+    """One JSON object a line: timestamp (UTC), level, worker, event, and the event's fields."""
+
+    def __init__(self, redact: Redactor, worker: str) -> None:
+        super().__init__(
+            redact,
+            # Fixes the order. The library fills in the timestamp and the worker.
+            "%(timestamp)s %(levelname)s %(worker)s %(message)s",
+            timestamp=True,
+            static_fields={"worker": worker},
+            rename_fields={"levelname": "level", "message": "event"},
+            json_ensure_ascii=False,
+        )
 
 
-def _harmless(text: str) -> str:
-    """Without what a terminal would obey: escape sequences, or text that runs backwards."""
+class TextLines(_Redacting):
+    """The same for a person: time (UTC), worker, event, then `field=value`."""
+
+    converter = staticmethod(time.gmtime)
+
+    def __init__(self, redact: Redactor, worker: str) -> None:
+        super().__init__(redact, f"%(asctime)s {worker:<10} %(message)s", "%H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
+        level = [f"[{record.levelname}]"] if record.levelno >= logging.WARNING else []
+        fields = [f"{name}={_in_one_line(value)}" for name, value in _fields_of(record).items()]
+        return " ".join([super().formatMessage(record), *level, *fields])
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _printable(super().format(record))
+
+
+def _fields_of(record: logging.LogRecord) -> dict[str, object]:
+    return {name: value for name, value in vars(record).items() if name not in STANDARD}
+
+
+def _in_one_line(value: object) -> str:
+    """Return a field's value without line breaks, in quotes if it has spaces."""
+    text = str(value).replace("\n", "\\n")
+    return f'"{text}"' if " " in text else text
+
+
+def _printable(text: str) -> str:
+    """Escape what a terminal would obey: escape sequences, and text that runs backwards."""
     return "".join(
         c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
     )
@@ -117,25 +112,19 @@ def configure(form: str, level: str, secrets: Iterable[str], worker: str) -> Non
     handler.setFormatter(lines(Redactor(secrets), worker))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     log.setLevel(level.upper())
-    # The pool reports each failed connection attempt; imagegen says once that the database is away.
+    # The pool logs each failed attempt to connect; imagegen logs `database.unavailable` once.
     logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
-    sys.excepthook = _log_exception
-    threading.excepthook = _log_thread_exception
+    sys.excepthook = lambda kind, error, trace: _log_crash(error)
+    threading.excepthook = lambda crash: _log_crash(crash.exc_value)
 
 
-def _log_exception(
-    kind: type[BaseException], error: BaseException, trace: TracebackType | None
-) -> None:
-    log.critical("process.crashed", exc_info=(kind, error, trace))
-
-
-def _log_thread_exception(args: threading.ExceptHookArgs) -> None:
-    if args.exc_value is not None:
-        _log_exception(args.exc_type, args.exc_value, args.exc_traceback)
+def _log_crash(error: BaseException | None) -> None:
+    if error is not None:
+        log.critical("process.crashed", exc_info=error)
 
 
 def flush() -> None:
-    """To be called before a process ends without Python's own way out."""
+    """Write out all log lines, before a process ends by os._exit()."""
     for handler in logging.getLogger().handlers:
-        with suppress(OSError, ValueError):  # whoever read it is gone
+        with suppress(OSError, ValueError):  # nothing reads them any more
             handler.flush()

@@ -1,58 +1,62 @@
-"""What to hide of a secret in a text, so that hiding it does not tell it.
+"""Takes secrets out of text, so that what is missing does not reveal them.
 
-Hidden wherever it stands, a password such as `postgres` or `token` is told by what is missing:
-`[hidden].claimed`. Such a word is in the text whatever the password is, so it is hidden only where
-a secret stands, as in a URL.
+Replacing a common word everywhere would reveal the password: `[hidden].claimed` shows that it is
+`token`. Such a word is replaced only in a context, which is where a password can stand.
 """
 
 import json
+import re
 from collections.abc import Iterable
-from functools import cache
-from pathlib import Path
 
 HIDDEN = "[hidden]"
-# Words and numbers that are shorter stand in other ones by chance.
+# Letters or digits of less than this length stand in other words and numbers by chance.
 SHORT_CHARACTERS = 6
-# What stands before and after a secret: in a URL, for libpq, in a dict or JSON, in a header.
-PLACES = (
-    (":", "@"),
-    ("password=", ""),
-    ("password='", "'"),
-    ("'password': '", "'"),
-    ('"password": "', '"'),
-    ("Bearer ", ""),
+# A word of this length is a passphrase rather than a word of a message.
+LONG_CHARACTERS = 12
+# What may be a word of a message, such as `token`: letters of one case, among them a vowel.
+WORD = re.compile(r"(?=.*[aeiouy])[A-Z]?[a-z]+|(?=.*[AEIOUY])[A-Z]+")
+# What stands before and after a secret. Names of variables and parameters end in `password`.
+CONTEXTS = (
+    (":", "@"),  # a URL
+    ("Bearer ", ""),  # a header
+    ("val=b'", "'"),  # psycopg's ConninfoOption
+    ("password=", ""),  # libpq, a URL's query
+    ("PASSWORD=", ""),  # an environment
+    # What Python shows of arguments, dicts, bytes and pairs; JSON; SQL.
+    *(
+        (name + between + quote, quote[-1])
+        for name in ("password", "PASSWORD")
+        for between in ("=", "': ", '": ', '":', "', ", " ")
+        for quote in ("'", '"', "b'")
+    ),
 )
 
 
-def forms(secret: str, beside: Iterable[str] = ()) -> list[str]:
-    """The texts to hide; `beside` are the words that may be shown where it came from."""
-    if _is_in_ordinary_text(secret) or any(secret in word for word in beside):
-        return [before + secret + after for before, after in PLACES]
+def patterns(
+    secret: str, shown_parts: Iterable[str] = (), *, may_be_a_word: bool = True
+) -> list[str]:
+    """Return the texts to replace: a secret, or in each context one that other text may contain.
+
+    `shown_parts` stay readable, such as the user and the host beside a password.
+    """
+    is_short = len(secret) < SHORT_CHARACTERS and (secret.isalpha() or secret.isdigit())
+    is_word = may_be_a_word and len(secret) < LONG_CHARACTERS and WORD.fullmatch(secret)
+    if is_short or is_word or any(secret in part for part in shown_parts):
+        return [before + secret + after for before, after in CONTEXTS]
     return [secret]
 
 
-def _is_in_ordinary_text(secret: str) -> bool:
-    is_plain = secret.isalpha() or secret.isdigit()
-    return (is_plain and len(secret) < SHORT_CHARACTERS) or secret in _own_text()
-
-
-@cache
-def _own_text() -> str:
-    """Every event, field and advice of imagegen: its own source, which is no secret. 450 kB."""
-    return "".join(file.read_text(encoding="utf-8") for file in Path(__file__).parent.rglob("*.py"))
-
-
 class Redactor:
-    """Takes secrets out of text, whatever produced it: messages, errors, tracebacks."""
+    """Replaces secrets in any text: messages, errors, tracebacks."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         # In a traceback or in JSON, quotes and backslashes are escaped.
-        given = [word for word in secrets if word]
-        escaped = [form[1:-1] for word in given for form in (repr(word), json.dumps(word))]
+        given = [secret for secret in secrets if secret]
+        escaped = [text[1:-1] for secret in given for text in (repr(secret), json.dumps(secret))]
         # The longest first, so that a URL goes before the password within it.
         self._secrets = sorted({*given, *escaped}, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
-        for word in self._secrets:
-            text = text.replace(word, HIDDEN)
+        for secret in self._secrets:
+            text = text.replace(secret, HIDDEN)
         return text

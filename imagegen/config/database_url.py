@@ -93,5 +93,5 @@ def url_secrets(url: str) -> list[str]:
     written = {form for word in words for form in (word, quote(word, safe=""), quote(word))}
     return [
         url,
-        *(form for word in sorted(written) for form in redaction.forms(word, beside=shown)),
+        *(text for word in sorted(written) for text in redaction.patterns(word, shown)),
     ]

@@ -188,7 +188,7 @@ class Settings:
 def secrets_of(api_token: str | None, database_url: str | None) -> list[str]:
     """The same of settings that may be missing."""
     return [
-        *(redaction.forms(api_token) if api_token else []),
+        *(redaction.patterns(api_token, may_be_a_word=False) if api_token else []),
         *(url_secrets(database_url) if database_url else []),
     ]
 

@@ -1,191 +1,192 @@
-"""One place in the supervisor: the process that fills it now, and when the next one may."""
+"""One child of the supervisor: its process now, and when it may start again."""
 
 import contextlib
 import faulthandler
 import math
 import os
-import random
 import signal
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from signal import SIGABRT, SIGKILL, SIGUSR1
+from typing import NoReturn
 
+from imagegen.backoff import exponential, jittered
 from imagegen.logs import log
 from imagegen.metrics import files
 from imagegen.supervisor import forking
 
+FIRST_RESTART_DELAY_SECONDS = 1.0
 MAX_RESTART_DELAY_SECONDS = 30.0
+# Workers that died together do not return together.
 RESTART_JITTER = 0.1
-# A child that lived this long was healthy; its next restart is immediate again.
-HEALTHY_SECONDS = 60.0
-# Between the order to write down the stacks and the end of the hung process.
+# After a life of this length the next restart is immediate again.
+RESET_BACKOFF_SECONDS = 60.0
+# From SIGABRT, which writes the stacks of a hung process, to SIGKILL.
 STACKS_SECONDS = 2.0
-BEAT = b"\0"
+READ_BYTES = 4096
 
 
 @dataclass(frozen=True)
-class Life:
-    """What a child is told when it starts."""
+class ChildContext:
+    """What a child's main function is given."""
 
-    name: str  # its own, and no other's, ever
-    predecessor: str | None  # who filled the place before, and is dead
-    beat: Callable[[], None]  # to be called again and again by its main loop
+    role: str  # `exporter`, `worker-0` …
+    name: str  # unique: no other process ever has it
+    predecessor: str | None  # the name of the process before it in this role, which is dead
+    heartbeat: Callable[[], None]  # to be called by each turn of its main loop
 
 
 class Child:
-    """A place that a process fills. When one dies, the next takes over from it."""
+    """A role that one process at a time fills; when it dies, the next takes over from it."""
 
-    def __init__(self, role: str, run: Callable[[Life], None]) -> None:
+    def __init__(self, role: str, run: Callable[[ChildContext], None]) -> None:
         """`role` is its name in logs and metrics: `exporter`, `worker-0` …"""
         self.role = role
         self.pid: int | None = None
-        self.start_at = time.monotonic()
-        self.started = 0.0  # monotonic
-        self.kill_at: float | None = None  # monotonic; set when it is told to end
-        self.ending = ""  # why it was told to
-        self.quick_deaths = 0
-        self.incarnation = 0
-        self.retired = False  # not to be filled again
+        self.due_at = time.monotonic()  # when it may start
+        self.kill_at: float | None = None  # monotonic; set when it is told to stop
+        self.stop_reason = ""
+        self.starts = 0
+        self.failed_starts = 0  # in a row: it died soon, or could not be forked
+        self.retired = False  # not to be started again
         self._run = run
         self._name: str | None = None
-        self._beats: int | None = None  # the pipe that its beats come through
-        self._last_beat: float | None = None  # monotonic
+        self._started_at = 0.0  # monotonic
+        self._heartbeats: int | None = None  # the reading end of a pipe
+        self._last_heartbeat: float | None = None  # monotonic
 
     @property
     def is_worker(self) -> bool:
         return self.role.startswith("worker")
 
     @property
-    def is_due(self) -> bool:
-        return self.pid is None and not self.retired and time.monotonic() >= self.start_at
+    def awaits_start(self) -> bool:
+        return self.pid is None and not self.retired
 
     @property
-    def is_up(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether it runs, and its main loop has begun."""
-        self._read_beats()
-        return self.pid is not None and self._last_beat is not None
+        self._read_heartbeats()
+        return self.pid is not None and self._last_heartbeat is not None
 
     @property
-    def lived_seconds(self) -> float:
-        return time.monotonic() - self.started
-
-    @property
-    def slot(self) -> int:
-        """Which worker it is, counted from 0."""
-        return int(self.role.rpartition("-")[2])
+    def uptime_seconds(self) -> float:
+        return time.monotonic() - self._started_at
 
     def start(self, supervisor_name: str) -> None:
         """Fork; in the child this never returns."""
-        name = f"{supervisor_name}:{self.role}.{self.incarnation + 1}"
-        self.started, self._last_beat, self.ending = time.monotonic(), None, ""
-        supervisor, beats = os.getpid(), None
+        name = f"{supervisor_name}:{self.role}.{self.starts + 1}"
+        self._started_at, self._last_heartbeat, self.stop_reason = time.monotonic(), None, ""
+        supervisor_pid, writer = os.getpid(), None
         try:
-            self._beats, beats = os.pipe()
-            os.set_blocking(self._beats, False)
-            os.set_blocking(beats, False)
+            self._heartbeats, writer = os.pipe()
+            os.set_blocking(self._heartbeats, False)
+            os.set_blocking(writer, False)
             pid = forking.fork()
         except OSError as error:  # no memory, process or open file left, for now
             log.error("process.fork.failed", extra={"role": self.role, "error": str(error)})
-            if beats is not None:
-                os.close(beats)
-            self._forget_beats()
-            self.put_off()
+            if writer is not None:
+                os.close(writer)
+            self._close_heartbeats()
+            self.schedule_restart()
             return
         if pid == 0:
-            os.close(self._beats)
-            life = Life(name, self._name, lambda: _beat(beats, supervisor))
-            _live(self.role, self._run, life)
-        os.close(beats)
-        self.pid, self._name, self.incarnation = pid, name, self.incarnation + 1
+            os.close(self._heartbeats)
+            heartbeat = partial(_send_heartbeat, writer, supervisor_pid)
+            _run_and_exit(self._run, ChildContext(self.role, name, self._name, heartbeat))
+        os.close(writer)
+        self.pid, self._name, self.starts = pid, name, self.starts + 1
 
-    def bury(self) -> None:
-        """Its process has ended."""
+    def reap(self) -> None:
+        """Take note that its process has ended."""
         self.pid = self.kill_at = None
-        self.start_at = time.monotonic()
-        self._forget_beats()
+        self.due_at = time.monotonic()
+        self._close_heartbeats()
         files.forget_gauges(self.role)
 
-    def put_off(self) -> float:
+    def schedule_restart(self) -> float:
         """Let it start again after a delay, which is returned."""
-        began = self._last_beat is not None or not self.is_worker
-        if began and self.lived_seconds > HEALTHY_SECONDS:
-            self.quick_deaths = 0
-        delay = restart_delay_seconds(self.quick_deaths)
-        self.quick_deaths += 1
-        self.start_at = time.monotonic() + delay
-        return delay
+        had_begun = self._last_heartbeat is not None or not self.is_worker
+        if had_begun and self.uptime_seconds > RESET_BACKOFF_SECONDS:
+            self.failed_starts = 0
+        delay_seconds = restart_delay_seconds(self.failed_starts)
+        self.failed_starts += 1
+        self.due_at = time.monotonic() + delay_seconds
+        return delay_seconds
 
-    def tell(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
         if self.pid is not None:
             os.kill(self.pid, number)
 
-    def end(self, why: str, number: signal.Signals, within_seconds: float) -> None:
-        """Tell it to end; whatever it does then, its time is over after so many seconds."""
+    def stop(self, reason: str, number: signal.Signals, within_seconds: float) -> None:
+        """Send the signal; kill the process if it still runs after `within_seconds`."""
         if self.pid is not None:
-            self.ending = self.ending or why
+            self.stop_reason = self.stop_reason or reason
             self.kill_at = min(self.kill_at or math.inf, time.monotonic() + within_seconds)
-            self.tell(number)
+            self.send_signal(number)
 
-    def kill_when_over(self) -> None:
+    def abort_hung(self) -> None:
+        """Have it write the stacks of its threads, and end it."""
+        if not self.stop_reason:
+            fields = {"role": self.role, "pid": self.pid, "booting": not self.is_ready}
+            log.error("process.hung", extra=fields)
+            self.stop("hung", SIGABRT, STACKS_SECONDS)
+
+    def kill_if_overdue(self) -> None:
         if self.kill_at is not None and time.monotonic() >= self.kill_at:
             log.error("process.killed", extra={"role": self.role, "pid": self.pid})
-            self.tell(SIGKILL)
+            self.send_signal(SIGKILL)
             self.kill_at = None
 
     def silent_seconds(self) -> float:
-        """Since its last beat, or since its start when there was none."""
-        self._read_beats()
-        return time.monotonic() - (self._last_beat or self.started)
+        """Return the time since its last heartbeat, or since its start if there was none."""
+        self._read_heartbeats()
+        return time.monotonic() - (self._last_heartbeat or self._started_at)
 
-    def _read_beats(self) -> None:
+    def _read_heartbeats(self) -> None:
         with contextlib.suppress(BlockingIOError):  # all read
-            while self._beats is not None and os.read(self._beats, 4096):
-                self._last_beat = time.monotonic()
+            while self._heartbeats is not None and os.read(self._heartbeats, READ_BYTES):
+                self._last_heartbeat = time.monotonic()
 
-    def end_as_hung(self) -> None:
-        """Have it write down where its threads are, and end it."""
-        if not self.ending:
-            said = {"role": self.role, "pid": self.pid, "booting": not self.is_up}
-            log.error("process.hung", extra=said)
-            self.end("hung", SIGABRT, STACKS_SECONDS)
-
-    def _forget_beats(self) -> None:
-        if self._beats is not None:
-            os.close(self._beats)
-            self._beats = None
+    def _close_heartbeats(self) -> None:
+        if self._heartbeats is not None:
+            os.close(self._heartbeats)
+            self._heartbeats = None
 
 
-def _beat(beats: int, supervisor: int) -> None:
-    if os.getppid() != supervisor:  # where the kernel does not kill the child of a dead parent
+def _send_heartbeat(writer: int, supervisor_pid: int) -> None:
+    if os.getppid() != supervisor_pid:  # the kernel ends orphans on Linux only
         os._exit(1)
-    with contextlib.suppress(BlockingIOError):  # there are plenty that nobody has read yet
-        os.write(beats, BEAT)
+    with contextlib.suppress(BlockingIOError):  # the pipe is full of heartbeats not yet read
+        os.write(writer, b"\0")
 
 
-def _live(role: str, run: Callable[[Life], None], life: Life) -> None:
-    """The whole life of a child. It never returns into the supervisor's stack."""
+def _run_and_exit(run: Callable[[ChildContext], None], context: ChildContext) -> NoReturn:
+    """Run a child's main function. Never returns into the supervisor's stack."""
     code = 1
     try:
         faulthandler.enable(sys.stderr)
         faulthandler.register(SIGUSR1, sys.stderr)
-        files.become(role)
-        run(life)
+        files.become(context.role)
+        run(context)
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except BaseException:  # noqa: BLE001
         # The outermost handler of a process: it is replaced, and the log says what happened.
-        log.critical("process.crashed", exc_info=True, extra={"role": role})
+        log.critical("process.crashed", exc_info=True, extra={"role": context.role})
     finally:
         os._exit(code)
 
 
-def restart_delay_seconds(quick_deaths: int) -> float:
-    """0, 1, 2, 4 … 30 s with jitter, for a child that died so often before it was healthy."""
-    if not quick_deaths:
-        return 0.0
-    # The exponent is bounded as well: a child may die so often that 2.0 ** n overflows.
-    delay = min(2.0 ** min(quick_deaths - 1, 10), MAX_RESTART_DELAY_SECONDS)
-    return delay * random.uniform(1 - RESTART_JITTER, 1 + RESTART_JITTER)  # noqa: S311 (no secret)
+def restart_delay_seconds(failed_starts: int) -> float:
+    """Return 0, 1, 2, 4 … 30 s with jitter, by the failed starts in a row."""
+    delay_seconds = exponential(
+        failed_starts,
+        first_seconds=FIRST_RESTART_DELAY_SECONDS,
+        most_seconds=MAX_RESTART_DELAY_SECONDS,
+    )
+    return jittered(delay_seconds, RESTART_JITTER)

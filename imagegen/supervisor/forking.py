@@ -13,12 +13,12 @@ PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 def fork() -> int:
     """Fork; 0 in the child, which starts with default signals and dies with its parent.
 
-    Signals are held back meanwhile: one that came in between would reach the parent's handlers in
-    the child and be lost.
+    Signals are blocked during the fork: one that came before the child has reset its handlers would
+    run the parent's handlers in the child, and be lost.
     """
     tie_to_parent = dies_with_this_process(signal.SIGKILL)
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # whoever read it is gone: no reason to stop
+        with contextlib.suppress(OSError, ValueError):  # nothing reads it any more
             stream.flush()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
@@ -38,11 +38,11 @@ def fork() -> int:
 
 
 def dies_with_this_process(number: signal.Signals) -> Callable[[], None]:
-    """What a child of this process calls first, so that the kernel sends it `number` when this
-    process dies. Linux only; elsewhere it does nothing.
+    """Return what a child calls first to be sent `number` when this process dies.
 
-    Prepared before the fork: the child of a process with threads may not even import. A change of
-    user undoes it. To the kernel, the parent is the thread that forks.
+    Linux only; elsewhere it does nothing. Call this before the fork: in the child of a process with
+    threads even an import may block. A change of user undoes it. To the kernel, the parent is the
+    thread that forks.
     """
     if sys.platform != "linux":
         return lambda: None
@@ -57,7 +57,7 @@ def dies_with_this_process(number: signal.Signals) -> Callable[[], None]:
 
 
 def cause(status: int) -> str:
-    """How a process ended, from its wait status: `exit-1`, `SIGKILL`, `signal-35`."""
+    """Return how a process ended, from its wait status: `exit-1`, `SIGKILL`, `signal-35`."""
     code = os.waitstatus_to_exitcode(status)
     if code >= 0:
         return f"exit-{code}"

@@ -1,4 +1,4 @@
-"""systemd's notifications (sd_notify(3)); nothing where it did not start this process."""
+"""Notifications to systemd (sd_notify(3)); nothing if it did not start this process."""
 
 import contextlib
 import math
@@ -7,19 +7,19 @@ import socket
 
 
 def notify(state: str) -> None:
-    """Tell systemd `READY=1`, `STATUS=…`, `WATCHDOG=1` or `STOPPING=1`, a line each."""
+    """Send systemd `READY=1`, `STATUS=…`, `WATCHDOG=1` or `STOPPING=1`, a line each."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
     if address.startswith("@"):
         address = "\0" + address[1:]  # Linux's abstract namespace
-    # It must never be what breaks.
+    # A notification that fails must not stop the supervisor.
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.setblocking(False)  # its queue may be full
         systemd.sendto(state.encode(), address)
 
 
 def watchdog_seconds() -> float:
-    """How often systemd wants to hear of this process; infinite where it does not care."""
+    """Return the longest time that systemd allows between two `WATCHDOG=1`; inf if it sets none."""
     microseconds = os.environ.get("WATCHDOG_USEC", "")
     return (int(microseconds) / 1e6 if microseconds.isdecimal() else 0.0) or math.inf

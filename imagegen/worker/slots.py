@@ -12,7 +12,7 @@ from imagegen.queue import Claim
 
 
 class Slots:
-    """At most `count` claims at work; `freed` is called, in a slot's thread, as each one ends."""
+    """Runs at most `count` claims at once; `freed` is called in a slot's thread as one ends."""
 
     def __init__(
         self,
@@ -25,12 +25,12 @@ class Slots:
         self._count = count
         self._run = run
         self._freed = freed
+        self._busy_gauge = busy
+        self._busy_gauge.set(0)
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="slot")
         self._lock = threading.Lock()
         self._busy: dict[Future[None], Claim] = {}
-        self._since: dict[int, float] = {}  # monotonic, by thread
-        self._shown = busy
-        self._shown.set(0)
+        self._active_at: dict[int, float] = {}  # monotonic, by thread
 
     @property
     def free(self) -> int:
@@ -43,37 +43,36 @@ class Slots:
             return [claim.token_id for claim in self._busy.values()]
 
     def longest_seconds(self) -> float:
-        """How long the slot that has been at work longest has been, since it began or last told
-        that it `waits`."""
+        """Return the longest time that a slot has run since its start or its last `waits`."""
         with self._lock:
-            return time.monotonic() - min(self._since.values(), default=time.monotonic())
+            return time.monotonic() - min(self._active_at.values(), default=time.monotonic())
 
     def waits(self) -> None:
-        """The slot of this thread waits for something that may take for ever, and does not hang."""
+        """Restart the clock of this thread's slot: it waits for the database and does not hang."""
         with self._lock:
-            self._since[threading.get_ident()] = time.monotonic()
+            self._active_at[threading.get_ident()] = time.monotonic()
 
     def start(self, claim: Claim) -> None:
         future = self._threads.submit(self._work, claim)
         with self._lock:
             self._busy[future] = claim
-            self._shown.set(len(self._busy))
+            self._busy_gauge.set(len(self._busy))
         future.add_done_callback(self._done)
 
     def _work(self, claim: Claim) -> None:
-        self.waits()  # its time begins
+        self.waits()  # its clock starts
         try:
             self._run(claim)
         finally:
             with self._lock:
-                del self._since[threading.get_ident()]
+                del self._active_at[threading.get_ident()]
 
     def _done(self, future: Future[None]) -> None:
         with self._lock:
             claim = self._busy.pop(future)
-            self._shown.set(len(self._busy))
+            self._busy_gauge.set(len(self._busy))
         if error := future.exception():
-            # The outermost handler of a slot: the generation's lease runs out and it is adopted.
-            said = {"generation_id": claim.generation_id, "token_id": claim.token_id}
-            log.error("slot.crashed", exc_info=error, extra=said)
+            # The outermost handler of a slot. The generation's lease runs out, and it is adopted.
+            fields = {"generation_id": claim.generation_id, "token_id": claim.token_id}
+            log.error("slot.crashed", exc_info=error, extra=fields)
         self._freed()

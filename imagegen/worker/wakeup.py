@@ -9,14 +9,14 @@ from imagegen.queue import Listener
 
 
 class Wake:
-    """Sleeps until the bell rings (a slot, a signal), a token is minted, or the time is up."""
+    """Sleeps until `ring` is called, a signal comes, a token is minted, or the time is up."""
 
     def __init__(self, database_url: str, application_name: str) -> None:
         self._listener = Listener(database_url, application_name)
         self._bell, self._ringer = socket.socketpair()
         self._bell.setblocking(False)
         self._ringer.setblocking(False)
-        # A signal rings as well; Python runs its handler before `wait` returns.
+        # A signal rings too. Python runs its handler before `wait` returns.
         signal.set_wakeup_fd(self._ringer.fileno(), warn_on_full_buffer=False)
 
     def ring(self) -> None:
@@ -31,14 +31,14 @@ class Wake:
 
     def wait(self, seconds: float) -> None:
         if self._listener.keep_listening():
-            return  # nobody heard of what was minted since the last look
-        sources: list[int] = [self._bell.fileno()]
-        if (heard := self._listener.fileno()) is not None:
-            sources.append(heard)
-        # Without a listener, no longer than until the next try to have one.
+            return  # tokens minted while nothing listened were not announced: look for them now
+        sources = [self._bell.fileno()]
+        if (listener := self._listener.fileno()) is not None:
+            sources.append(listener)
+        # Without a listener, sleep at most until the next attempt to connect one.
         seconds = max(min(seconds, self._listener.next_try_seconds()), 0.0)
         ready, _, _ = select.select(sources, [], [], seconds)
         if self._bell.fileno() in ready:
             self._bell.recv(4096)
-        if heard in ready:
+        if listener in ready:
             self._listener.drain()

@@ -19,10 +19,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from imagegen.supervisor.child import Child, Life
+    from imagegen.supervisor.child import Child, ChildContext
 
 PR_SET_CHILD_SUBREAPER = 36
-BEAT_SECONDS = 0.02
+HEARTBEAT_SECONDS = 0.02
 LONG_SECONDS = 1.0
 PIPE_BYTES = 65_536
 LAST_OF_MANY = 52
@@ -32,17 +32,20 @@ LAST_OF_MANY = 52
 class Part:
     """What a child plays with."""
 
-    role: str
-    life: "Life"
+    context: "ChildContext"
     folder: Path
 
     def note(self, did: str, /, **more: object) -> None:
-        who = {"role": self.role, "name": self.life.name, "predecessor": self.life.predecessor}
+        who = {
+            "role": self.context.role,
+            "name": self.context.name,
+            "predecessor": self.context.predecessor,
+        }
         write_note(self.folder, did, **who, **more)
 
     @property
-    def is_first_life(self) -> bool:
-        return self.life.predecessor is None
+    def is_first(self) -> bool:
+        return self.context.predecessor is None
 
 
 def write_note(folder: Path, did: str, /, **more: object) -> None:
@@ -58,7 +61,7 @@ def sleeps(part: Part) -> NoReturn:
     """It ends when it is told to, and beats until then."""
     listen(part)
     part.note("started")
-    beat_on(part)
+    send_heartbeats(part)
 
 
 def listen(part: Part) -> None:
@@ -70,18 +73,18 @@ def listen(part: Part) -> None:
     signal.signal(signal.SIGQUIT, end)
 
 
-def beat_on(part: Part) -> NoReturn:
+def send_heartbeats(part: Part) -> NoReturn:
     part.note("began")
     while True:
-        part.life.beat()
-        time.sleep(BEAT_SECONDS)
+        part.context.heartbeat()
+        time.sleep(HEARTBEAT_SECONDS)
 
 
 def is_stubborn(part: Part) -> NoReturn:
     """It goes on with its work when it is told to end."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     part.note("started")
-    beat_on(part)
+    send_heartbeats(part)
 
 
 def is_deaf(part: Part) -> NoReturn:
@@ -92,8 +95,8 @@ def is_deaf(part: Part) -> NoReturn:
 def is_quiet(part: Part) -> NoReturn:
     """It leaves no notes."""
     while True:
-        part.life.beat()
-        time.sleep(BEAT_SECONDS)
+        part.context.heartbeat()
+        time.sleep(HEARTBEAT_SECONDS)
 
 
 def dies(part: Part) -> NoReturn:
@@ -103,15 +106,15 @@ def dies(part: Part) -> NoReturn:
 
 def dies_after_a_healthy_life(part: Part) -> NoReturn:
     part.note("started")
-    part.life.beat()
+    part.context.heartbeat()
     time.sleep(0.3)
     raise RuntimeError("as it must")
 
 
 def dies_many_times(part: Part) -> NoReturn:
     """From its second life to the one before the last."""
-    incarnation = int(part.life.name.rpartition(".")[2])
-    if 1 < incarnation < LAST_OF_MANY:
+    start = int(part.context.name.rpartition(".")[2])
+    if 1 < start < LAST_OF_MANY:
         raise SystemExit(1)
     sleeps(part)
 
@@ -127,8 +130,8 @@ def counts_and_dies(part: Part) -> NoReturn:
 def finds_a_mistake(part: Part) -> NoReturn:
     """In its configuration, once the others are there."""
     part.note("started")
-    while not (part.folder / f"go-{part.role}").exists():
-        time.sleep(BEAT_SECONDS)
+    while not (part.folder / f"go-{part.context.role}").exists():
+        time.sleep(HEARTBEAT_SECONDS)
     raise SystemExit(78)
 
 
@@ -145,18 +148,18 @@ def leaves_an_orphan(part: Part) -> NoReturn:
 
 def gets_stuck(part: Part) -> NoReturn:
     """Its main loop stops after the first beat, while a thread goes on; its successor is well."""
-    if not part.is_first_life:
+    if not part.is_first:
         sleeps(part)
     listen(part)
     part.note("started")
     threading.Thread(target=a_slot_at_work, daemon=True).start()
-    part.life.beat()
+    part.context.heartbeat()
     stuck_here()
 
 
 def a_slot_at_work() -> NoReturn:
     while True:
-        time.sleep(BEAT_SECONDS)
+        time.sleep(HEARTBEAT_SECONDS)
 
 
 def stuck_here() -> NoReturn:
@@ -166,7 +169,7 @@ def stuck_here() -> NoReturn:
 
 def never_begins(part: Part) -> NoReturn:
     """Nor does its main loop; its successor is well."""
-    if not part.is_first_life:
+    if not part.is_first:
         sleeps(part)
     part.note("started")
     stuck_here()
@@ -176,38 +179,38 @@ def beats_for_long(part: Part) -> NoReturn:
     part.note("started")
     enough = time.monotonic() + LONG_SECONDS
     while time.monotonic() < enough:
-        part.life.beat()
-        time.sleep(BEAT_SECONDS)
+        part.context.heartbeat()
+        time.sleep(HEARTBEAT_SECONDS)
     part.note("beaten for long")
-    beat_on(part)
+    send_heartbeats(part)
 
 
 def beats_faster_than_anybody_reads(part: Part) -> NoReturn:
     """Once it is told to go."""
     part.note("started")
-    while not (part.folder / f"go-{part.role}").exists():
-        part.life.beat()
-        time.sleep(BEAT_SECONDS)
+    while not (part.folder / f"go-{part.context.role}").exists():
+        part.context.heartbeat()
+        time.sleep(HEARTBEAT_SECONDS)
     for _ in range(2 * PIPE_BYTES):
-        part.life.beat()
+        part.context.heartbeat()
     part.note("beaten often")
-    beat_on(part)
+    send_heartbeats(part)
 
 
 def reboots_when_told(part: Part) -> NoReturn:
     """Its first life begins at once, the others when a file says so."""
     listen(part)
     part.note("started")
-    while not (part.is_first_life or (part.folder / f"go-{part.role}").exists()):
-        time.sleep(BEAT_SECONDS)
-    beat_on(part)
+    while not (part.is_first or (part.folder / f"go-{part.context.role}").exists()):
+        time.sleep(HEARTBEAT_SECONDS)
+    send_heartbeats(part)
 
 
 def boots_when_told(part: Part) -> NoReturn:
     part.note("started")
-    while not (part.folder / f"go-{part.role}").exists():
-        time.sleep(BEAT_SECONDS)
-    beat_on(part)
+    while not (part.folder / f"go-{part.context.role}").exists():
+        time.sleep(HEARTBEAT_SECONDS)
+    send_heartbeats(part)
 
 
 def never_ever_begins(part: Part) -> NoReturn:
@@ -218,7 +221,7 @@ def never_ever_begins(part: Part) -> NoReturn:
 def counts_terms(part: Part) -> NoReturn:
     signal.signal(signal.SIGTERM, lambda *_: part.note("told"))
     part.note("started")
-    beat_on(part)
+    send_heartbeats(part)
 
 
 CHILDREN: dict[str, Callable[[Part], NoReturn]] = {
@@ -289,14 +292,14 @@ def supervise(asked: dict[str, Any], folder: Path) -> int:
         setattr(supervisor if hasattr(supervisor, name) else child, name, value)
     children = asked["children"]
 
-    def run(role: str, behaviour: str, life: "Life") -> None:
-        CHILDREN[behaviour](Part(role, life, folder))
+    def run(behaviour: str, context: "ChildContext") -> None:
+        CHILDREN[behaviour](Part(context, folder))
 
     def make(role: str, behaviour: str) -> "Child":
-        return child.Child(role, partial(run, role, behaviour))
+        return child.Child(role, partial(run, behaviour))
 
-    def make_worker(slot: int) -> "Child":
-        role = f"worker-{slot}"
+    def make_worker(worker_id: int) -> "Child":
+        role = f"worker-{worker_id}"
         return make(role, children.get(role, children["worker-0"]))
 
     return supervisor.Supervisor(

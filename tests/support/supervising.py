@@ -129,7 +129,7 @@ def supervising(
     """Start a supervisor over these children; whatever is left of it is killed.
 
     An exporter that is not named is there, and writes no notes. `constants` are those of
-    imagegen.supervisor. A worker in a slot that is not named does what the
+    imagegen.supervisor. A worker that is not named does what the
     first one does.
     """
     asked = {

@@ -74,8 +74,43 @@ def test_a_password_is_hidden_where_a_password_stands_whatever_it_is(
     assert not any(
         f"{before}{form}{after}" in shown
         for form in (password, written)
-        for before, after in redaction.PLACES
+        for before, after in redaction.CONTEXTS
     )
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "postgresql://me:{password}@db/tokens",
+        "postgresql://db/tokens?user=me&password={password}&sslmode=require",
+        "{{'user': 'me', 'password': '{password}', 'sslpassword': '{password}'}}",
+        '{{"user": "me", "password": "{password}"}}',
+        '{{"user":"me","password":"{password}"}}',
+        "connect(user='me', password='{password}')",
+        "dict_items([('user', 'me'), ('password', '{password}')])",
+        "ConninfoOption(keyword=b'password', envvar=b'PGPASSWORD', val=b'{password}', label=b'')",
+        "PGUSER=me PGPASSWORD={password} PGHOST=db",
+        "environ({{'PGUSER': 'me', 'PGPASSWORD': '{password}'}})",
+        "environ({{b'PGUSER': b'me', b'PGPASSWORD': b'{password}'}})",
+        "sslkey=/key sslpassword={password}",
+        "sslkey=/key sslpassword='{password}'",
+        "ALTER ROLE me PASSWORD '{password}'",
+        "{{'Authorization': 'Bearer {password}'}}",
+        "[(b'Authorization', b'Bearer {password}')]",
+    ],
+)
+def test_a_word_is_hidden_in_every_context(shown: str) -> None:
+    redacted = redactor("dragon")(shown.format(password="dragon"))
+
+    assert HIDDEN in redacted
+    assert "dragon" not in redacted
+
+
+@pytest.mark.parametrize(
+    "secret", ["kQwErTzU", "passw0rd", "pass-word", "correcthorsebattery", "123456", "übergeheim"]
+)
+def test_what_is_no_short_word_is_one_pattern(secret: str) -> None:
+    assert redaction.patterns(secret) == [secret]
 
 
 @pytest.mark.parametrize("password", ["x7Qz-9w!", "hjkxwq", "12345678", "r3d"])

@@ -12,18 +12,18 @@ MANY = 1000
 
 
 @pytest.mark.parametrize(
-    ("quick_deaths", "delay"),
+    ("failed_starts", "delay"),
     [(0, 0), (1, 1), (2, 2), (3, 4), (4, 8), (5, 16), (6, 30), (7, 30), (10**6, 30)],
 )
-def test_the_delay_doubles_to_half_a_minute(quick_deaths: int, delay: float) -> None:
-    assert restart_delay_seconds(quick_deaths) == pytest.approx(delay, rel=0.1)
+def test_the_delay_doubles_to_half_a_minute(failed_starts: int, delay: float) -> None:
+    assert restart_delay_seconds(failed_starts) == pytest.approx(delay, rel=0.1)
 
 
-@pytest.mark.parametrize("quick_deaths", [1, 6])
-def test_workers_that_died_together_do_not_return_together(quick_deaths: int) -> None:
-    delays = [restart_delay_seconds(quick_deaths) for _ in range(MANY)]
+@pytest.mark.parametrize("failed_starts", [1, 6])
+def test_workers_that_died_together_do_not_return_together(failed_starts: int) -> None:
+    delays = [restart_delay_seconds(failed_starts) for _ in range(MANY)]
 
-    middle = {1: 1.0, 6: 30.0}[quick_deaths]
+    middle = {1: 1.0, 6: 30.0}[failed_starts]
     assert 0.9 * middle <= min(delays) < 0.95 * middle
     assert 1.05 * middle < max(delays) <= 1.1 * middle
 

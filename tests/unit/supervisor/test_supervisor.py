@@ -75,7 +75,7 @@ def test_a_slot_that_goes_on_dying_delays_no_other_one(tmp_path: Path) -> None:
 
 
 def test_one_that_dies_after_a_healthy_life_is_replaced_at_once_each_time(tmp_path: Path) -> None:
-    healthy = {"HEALTHY_SECONDS": 0.1}
+    healthy = {"RESET_BACKOFF_SECONDS": 0.1}
     children = {"worker-0": "dies_after_a_healthy_life"}
     with supervising(tmp_path, children, constants=healthy) as running:
         died = running.wait_for_events("process.died", 3)

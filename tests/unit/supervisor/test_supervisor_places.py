@@ -60,7 +60,7 @@ def test_a_stop_does_not_hurry_a_worker_that_is_being_replaced(tmp_path: Path) -
 
 
 def test_workers_that_all_hang_at_boot_are_given_up(tmp_path: Path) -> None:
-    quick = {"BOOT_SECONDS": 0.3, "HEALTHY_SECONDS": 0.3, "GIVE_UP_SECONDS": 0.3}
+    quick = {"BOOT_SECONDS": 0.3, "RESET_BACKOFF_SECONDS": 0.3, "GIVE_UP_SECONDS": 0.3}
     children = {"exporter": "sleeps", "worker-0": "never_ever_begins"}
     constants = {**quick, "STACKS_SECONDS": 0.1}
     with supervising(tmp_path, children, watchdog_seconds=0.2, constants=constants) as running:

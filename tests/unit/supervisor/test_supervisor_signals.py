@@ -235,7 +235,7 @@ def test_a_sigusr1_writes_down_where_a_worker_is_and_it_goes_on(tmp_path: Path) 
     with supervising(tmp_path, ALL) as running:
         running.wait_for_starts(4)
         os.kill(running.pid_of("worker-0"), SIGUSR1)
-        wait_for("its stack", lambda: "in beat_on" in running.log(), PATIENCE_SECONDS)
+        wait_for("its stack", lambda: "in send_heartbeats" in running.log(), PATIENCE_SECONDS)
 
         running.wait_for_a_turn()
         assert running.events("process.died")[0]["role"] == "exporter"

@@ -135,7 +135,7 @@ def test_when_no_worker_stays_alive_it_gives_up_with_exit_code_1(tmp_path: Path)
 
 def test_while_one_worker_is_healthy_it_never_gives_up(tmp_path: Path) -> None:
     children = {"worker-0": "sleeps", "worker-1": "dies"}
-    soon = {"GIVE_UP_SECONDS": 0.3, "STEADY_SECONDS": 0.1}
+    soon = {"GIVE_UP_SECONDS": 0.3, "HEALTHY_SECONDS": 0.1}
     with supervising(tmp_path, children, watchdog_seconds=0.2, constants=soon) as running:
         died = running.wait_for_events("process.died", 4)
 
