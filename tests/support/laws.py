@@ -229,6 +229,7 @@ class Laws:
             case Kind.DATA_REMOVED:
                 return any(each.removed for each in made)
             case Kind.UNRESOLVED:
-                return any(each.removed for each in self.replicate.made.values())
+                is_removed = any(each.removed for each in self.replicate.made.values())
+                return is_removed or self.passed_seconds > GIVE_UP_AFTER_SECONDS
             case reason:
                 return reason in set(Reason) and self.passed_seconds > GIVE_UP_AFTER_SECONDS
