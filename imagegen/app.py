@@ -12,7 +12,7 @@ from functools import partial
 from types import FrameType
 
 from imagegen import database, logs
-from imagegen.config import Settings, misspelt
+from imagegen.config import Settings, unknown_variables
 from imagegen.database import encoding, preflight
 from imagegen.errors import CONFIGURATION, CannotStartError
 from imagegen.logs import log
@@ -29,7 +29,7 @@ def supervise(settings: Settings) -> int:
     database.NotMigratedError or one of database.AWAY.
     """
     _configure_logs(settings, "supervisor")
-    _tell_misspelt_settings()
+    _warn_of_unknown_variables()
     _check_database(settings)
     tls_context()  # made here for all workers
     listening = listen(settings.metrics_host, settings.metrics_port)
@@ -55,7 +55,7 @@ def work(settings: Settings) -> None:
     """Run one worker in the foreground, without a supervisor or an exporter."""
     settings = replace(settings, procs=1)  # it shares the account's rates with no other
     _configure_logs(settings, "worker")
-    _tell_misspelt_settings()
+    _warn_of_unknown_variables()
     tls_context()
     _check_database(settings)
     worker = Worker(settings, slot="worker", name=_unique_name())
@@ -98,8 +98,8 @@ def _configure_logs(settings: Settings, worker: str) -> None:
     logs.configure(settings.log_format, settings.log_level, settings.secrets, worker)
 
 
-def _tell_misspelt_settings() -> None:
-    for line in misspelt(os.environ):
+def _warn_of_unknown_variables() -> None:
+    for line in unknown_variables(os.environ):
         log.warning("setting.unknown", extra={"error": line})
 
 
@@ -112,7 +112,7 @@ def _check_database(settings: Settings) -> None:
         database.read_tables(connection)
         if drawback := encoding.drawback(connection):
             log.warning("database.encoding", extra={"drawback": drawback, "mend": encoding.MEND})
-        for variable, prompt in settings.fixed_prompts.items():
+        for variable, prompt in settings.configured_prompts.items():
             if encoding.lacks_characters_of(connection, prompt):
                 said = f"the database lacks characters of {variable}, {prompt!r}"
                 raise CannotStartError(said, "write it without them")

@@ -78,7 +78,7 @@ def newest_refusal(log: list[str]) -> str | None:
 
 def live_settings(environment: Mapping[str, str]) -> dict[str, str]:
     """What is set of those that --live takes over."""
-    variables = [item.metadata["variable"] for item in all_settings() if item.name in LIVE_SETTINGS]
+    variables = [spec.variable for spec in all_settings() if spec.name in LIVE_SETTINGS]
     names = [*variables, *CERTIFICATES]
     return {name: environment[name] for name in names if environment.get(name)}
 
@@ -86,5 +86,5 @@ def live_settings(environment: Mapping[str, str]) -> dict[str, str]:
 def without_settings(environment: Mapping[str, str]) -> dict[str, str]:
     """The shell's environment without production's settings: its limits would hold the demo up,
     and its folder for images would get the demo's."""
-    left_out = {*CERTIFICATES, *(item.metadata["variable"] for item in all_settings())}
+    left_out = {*CERTIFICATES, *(spec.variable for spec in all_settings())}
     return {name: value for name, value in environment.items() if name not in left_out}

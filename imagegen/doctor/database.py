@@ -91,7 +91,7 @@ def _server(connection: Connection, answer_seconds: float) -> Findings:
 def _encoding(connection: Connection, settings: Settings) -> Findings:
     if drawback := encoding.drawback(connection):
         yield warning("encoding", drawback, encoding.MEND)
-    for variable, prompt in settings.fixed_prompts.items():
+    for variable, prompt in settings.configured_prompts.items():
         if encoding.lacks_characters_of(connection, prompt):
             said = f"the database lacks characters of {variable}, {prompt!r}"
             yield wrong("encoding", said, "write it without them")

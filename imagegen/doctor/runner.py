@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from imagegen.config import Settings, all_settings, misspelt, option_name, read, secrets_of
+from imagegen.config import Problem, Settings, all_settings, read, secrets_in, unknown_variables
 from imagegen.doctor import host, replicate
 from imagegen.doctor.database import check_database
 from imagegen.doctor.leftovers import check_leftovers
@@ -49,9 +49,9 @@ def examine(
 ) -> Findings:
     """Everything that there is to find, without a secret in it; takes 20 s at most. `waits_for`
     is told of each check that has not ended when it is its turn."""
-    values, lines = read(environment, options, [item.name for item in all_settings()])
-    redact = Redactor(secrets_of(values.get("replicate_api_token"), values.get("database_url")))
-    found = _examine(values, lines, _unusable(values, options), misspelt(environment), waits_for)
+    values, problems = read(environment, options)
+    redact = Redactor(secrets_in(values))
+    found = _examine(values, problems, unknown_variables(environment), waits_for)
     for finding in found:
         yield replace(
             finding, said=redact(finding.said), mend=finding.mend and redact(finding.mend)
@@ -60,20 +60,22 @@ def examine(
 
 def _examine(
     values: dict[str, Any],
-    lines: list[str],
-    unusable: dict[str, str],
-    misspelt_ones: list[str],
+    problems: list[Problem],
+    unknown: list[str],
     waits_for: Callable[[str], None],
 ) -> Findings:
-    for line, source in zip(lines, unusable.values(), strict=True):
+    unusable = {problem.name: problem.source for problem in problems}
+    for problem in problems:
+        source = problem.source
         mend = f"give another {source}" if source.startswith("--") else f"export {source}=…"
-        yield wrong("settings", line, mend)
+        yield wrong("settings", str(problem), mend)
     if not unusable:
         yield ok("settings", "each one is set, or has a default, and is as it must be")
-    for line in misspelt_ones:
+    for line in unknown:
         yield warning("settings", line)
-    nothing: dict[str, Any] = dict.fromkeys(unusable)  # no check that is made needs them
-    settings = Settings(**values | nothing)
+    # No check that is made needs these.
+    unneeded = {spec.name: spec.placeholder for spec in all_settings() if spec.name in unusable}
+    settings = Settings(**values | unneeded)
     running = [_Running(check, settings) for check in CHECKS if not unusable.keys() & check.needs]
     deadline = time.monotonic() + CHECK_SECONDS
     for each in running:
@@ -83,19 +85,6 @@ def _examine(
     for check in CHECKS:
         if lacks := [unusable[name] for name in check.needs if name in unusable]:
             yield warning(check.name, f"not checked without {' and '.join(lacks)}")
-
-
-def _unusable(values: dict[str, Any], options: Mapping[str, str | None]) -> dict[str, str]:
-    """The settings that are missing or wrong, by their names, with their variables, or with the
-    options by which they were given."""
-    found = {}
-    for item in all_settings():
-        about = item.metadata
-        required = about["default"] is None and not about["optional"]
-        if item.name not in values or (required and values[item.name] is None):
-            is_option = options.get(item.name) is not None
-            found[item.name] = option_name(item) if is_option else about["variable"]
-    return found
 
 
 class _Running(threading.Thread):

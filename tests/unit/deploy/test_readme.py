@@ -12,12 +12,11 @@ README = Path(__file__).parents[3] / "README.md"
 
 def settings_table() -> str:
     rows = []
-    for item in all_settings():
-        about = item.metadata
-        default = "required" if not about["optional"] else "not set"
-        if about["default"] is not None:
-            default = f"`{about['default']}`"
-        rows.append(f"| `{about['variable']}` | {default} | {about['help']} |")
+    for spec in all_settings():
+        default = "required" if not spec.optional else "not set"
+        if spec.default is not None:
+            default = f"`{spec.default}`"
+        rows.append(f"| `{spec.variable}` | {default} | {spec.help} |")
     return "\n".join(rows)
 
 
