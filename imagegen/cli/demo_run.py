@@ -37,7 +37,7 @@ ROOMY_WIDTH = 60
 def run(folder: Path, *, live: bool, interrupts: Interrupts) -> None:
     live_environment = _live_environment() if live else None
     try:
-        with Demo(folder, live_environment) as running, interrupts.heard():
+        with Demo(folder, live_environment) as running, interrupts.delivered():
             endings = _watch(running)
             sheet = _write_contact_sheet(running, endings)
     except KeyboardInterrupt:

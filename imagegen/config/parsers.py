@@ -4,7 +4,6 @@ Every parser raises WrongValueError for other text. No message repeats a secret.
 """
 
 import json
-import math
 import os
 import re
 from collections.abc import Callable
@@ -22,6 +21,7 @@ UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 YES_OR_NO = ("yes", "no")
 MOST_MONEY = 1_000_000.0
 LONGEST_AGO_SECONDS = 36_500 * 86_400.0  # a century
+PLAIN_URL = re.compile(r"[!\"$->A-~]+")  # ASCII without @, ? and #
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 # A token of Replicate's begins with r8_; a URL has its password before the @.
 SECRET = re.compile(r"r8_|://.*@")
@@ -39,10 +39,6 @@ def quoted(value: str) -> str:
     return repr(value if len(value) <= QUOTED_CHARACTERS else f"{value[:QUOTED_CHARACTERS]}…")
 
 
-def text(value: str) -> str:
-    return value.strip()
-
-
 def seconds(*, least: float, most: float) -> Callable[[str], float]:
     """Return a parser of durations: 90, 90s, 1.5m, 24h or 7d."""
 
@@ -50,14 +46,11 @@ def seconds(*, least: float, most: float) -> Callable[[str], float]:
         number, unit = value.strip(), 1
         if number[-1:] in UNIT_SECONDS:
             number, unit = number[:-1], UNIT_SECONDS[number[-1:]]
-        try:
-            found = float(number) * unit
-        except ValueError:
-            found = math.nan
-        if not least <= found <= most:
-            limits = f"from {_duration(least)} to {_duration(most)}"
-            raise WrongValueError(f"a duration {limits}, not {quoted(value)}")
-        return found
+        with suppress(ValueError):
+            if least <= (found := float(number) * unit) <= most:
+                return found
+        limits = f"from {_duration(least)} to {_duration(most)}"
+        raise WrongValueError(f"a duration {limits}, not {quoted(value)}")
 
     return parse
 
@@ -98,13 +91,10 @@ def past_moment(value: str) -> datetime:
 
 
 def amount(value: str) -> float:
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
-    if not 0 <= number < MOST_MONEY:
-        raise WrongValueError(f"an amount of money such as 0.003, not {quoted(value)}")
-    return number
+    with suppress(ValueError):
+        if 0 <= (number := float(value)) < MOST_MONEY:
+            return number
+    raise WrongValueError(f"an amount of money such as 0.003, not {quoted(value)}")
 
 
 def folder(value: str) -> Path:
@@ -117,22 +107,19 @@ def folder(value: str) -> Path:
 
 def whole(*, least: int, most: int) -> Callable[[str], int]:
     def parse(value: str) -> int:
-        try:
-            number = int(value)
-        except ValueError:
-            number = least - 1
-        if not least <= number <= most:
-            raise WrongValueError(f"a whole number from {least} to {most}, not {quoted(value)}")
-        return number
+        with suppress(ValueError):
+            if least <= (number := int(value)) <= most:
+                return number
+        raise WrongValueError(f"a whole number from {least} to {most}, not {quoted(value)}")
 
     return parse
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
     def parse(value: str) -> str:
-        if value.strip().lower() not in choices:
-            raise WrongValueError(f"one of {', '.join(choices)}, not {quoted(value)}")
-        return value.strip().lower()
+        if (choice := value.strip().lower()) in choices:
+            return choice
+        raise WrongValueError(f"one of {', '.join(choices)}, not {quoted(value)}")
 
     return parse
 
@@ -176,16 +163,15 @@ def model_name(value: str) -> str:
 
 
 def model_input(value: str) -> dict[str, Any]:
-    try:
-        parsed = json.loads(value, parse_constant=_refuse_constant)
+    with suppress(ValueError, RecursionError):
+        parsed = json.loads(value)
+        # What was read may be text that cannot be sent, or NaN, which is no JSON.
         json.dumps(parsed, ensure_ascii=False, allow_nan=False).encode()
-    except (ValueError, RecursionError):
-        parsed = None
-    if not isinstance(parsed, dict):
-        raise WrongValueError(
-            """a JSON object such as {"aspect_ratio": "1:1", "output_format": "png"}"""
-        )
-    return parsed
+        if isinstance(parsed, dict):
+            return parsed
+    raise WrongValueError(
+        """a JSON object such as {"aspect_ratio": "1:1", "output_format": "png"}"""
+    )
 
 
 def check_unreserved(inputs: dict[str, Any], marker: str | None) -> None:
@@ -196,21 +182,13 @@ def check_unreserved(inputs: dict[str, Any], marker: str | None) -> None:
         )
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
 def api_url(value: str) -> str:
     """An https URL, as the API token is sent to it; http on this machine only (the sandbox)."""
-    example = "an https URL (http only on localhost) without a user, query or fragment"
-    try:
-        parts = urlsplit(value.strip())
-        parts.port  # noqa: B018 (raises where the port is no port)
-    except ValueError:
-        raise WrongValueError(example) from None
-    schemes = {"https", "http"} if parts.hostname in LOOPBACK else {"https"}
-    if not parts.hostname or parts.scheme not in schemes:
-        raise WrongValueError(example)
-    if not re.fullmatch(r"[\x21-\x7e]+", value.strip()) or re.search("[@?#]", value):
-        raise WrongValueError(example)
-    return value.strip().rstrip("/")
+    url = value.strip()
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 (raises ValueError if it is no port)
+        schemes = {"https", "http"} if parts.hostname in LOOPBACK else {"https"}
+        if parts.hostname and parts.scheme in schemes and PLAIN_URL.fullmatch(url):
+            return url.rstrip("/")
+    raise WrongValueError("an https URL (http only on localhost) without a user, query or fragment")

@@ -169,7 +169,7 @@ class Settings:
         "IMAGEGEN_WATCHDOG_SECONDS", parsers.seconds(least=5, most=3600),
         "A worker whose main loop stands still for so long is replaced.", "30"))
     metrics_host: str = setting(Spec(
-        "IMAGEGEN_METRICS_HOST", parsers.text,
+        "IMAGEGEN_METRICS_HOST", str.strip,
         "Where the status page, /metrics, /healthz and /readyz listen.", "127.0.0.1"))
     metrics_port: int = setting(Spec(
         "IMAGEGEN_METRICS_PORT", parsers.whole(least=0, most=65535),

@@ -150,7 +150,7 @@ def interrupt():
     signal.raise_signal(signal.{name})
 def heard():
     try:
-        with interrupts.heard():
+        with interrupts.delivered():
             print("begun")
             interrupt()
             print("went on")
