@@ -12,7 +12,7 @@ from functools import partial
 from types import FrameType
 
 from imagegen import database, logs
-from imagegen.config import Settings, misspelt
+from imagegen.config import Settings, unknown_variables
 from imagegen.database import preflight
 from imagegen.errors import CONFIGURATION, CannotStartError
 from imagegen.logs import log
@@ -102,14 +102,14 @@ def _configure_logs(settings: Settings, worker: str) -> None:
 
 
 def _warn_of_unknown_variables() -> None:
-    for line in misspelt(os.environ):
+    for line in unknown_variables(os.environ):
         log.warning("setting.unknown", extra={"error": line})
 
 
 def _check_database(settings: Settings) -> None:
     """Log what is wrong with the database. Raises CannotStartError, or one of database.AWAY."""
     with database.connect(settings.database_url) as connection:
-        found = preflight.problems(connection, settings.fixed_prompts)
+        found = preflight.problems(connection, settings.configured_prompts)
     for problem in found:
         if not problem.prevents_start:
             log.warning(

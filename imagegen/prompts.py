@@ -10,13 +10,13 @@ class InvalidPromptError(Exception):
 
 
 def clean(prompt: str | None, default: str | None) -> str:
-    """The prompt as it is sent: one line, without control characters, 1 to 1000 characters.
+    """Return the prompt as it is sent: one line of 1 to 1000 characters, none of them control.
 
     Line breaks become spaces: flux-schnell was seen to fail on prompts of several lines (E9828).
-    Joiners and variation selectors stay, or emoji would fall apart. `default` stands in for no
-    prompt or a blank one. Raises InvalidPromptError.
+    Joiners and variation selectors stay, or emoji would fall apart. `default` replaces no prompt
+    or a blank one. Raises InvalidPromptError.
     """
-    text = _printable(prompt or "") or _printable(default or "")
+    text = _sendable(prompt or "") or _sendable(default or "")
     if not text:
         raise InvalidPromptError("the author has no prompt")
     if len(text) > MAX_CHARACTERS:
@@ -26,10 +26,9 @@ def clean(prompt: str | None, default: str | None) -> str:
     return text
 
 
-def _printable(text: str) -> str:
+def _sendable(text: str) -> str:
     unsendable = {"Cc", "Cs"}  # control characters and lone surrogates
-    words = " ".join(text.split())
-    text = "".join(c for c in words if unicodedata.category(c) not in unsendable).strip()
-    # Letters, numbers, punctuation or symbols; joiners and spaces alone are as good as nothing.
-    says_something = any(unicodedata.category(c)[0] in "LNPS" for c in text)
-    return text if says_something else ""
+    line = " ".join(text.split())
+    line = "".join(c for c in line if unicodedata.category(c) not in unsendable).strip()
+    # Joiners and spaces alone count as nothing: letters, numbers, punctuation or symbols do not.
+    return line if any(unicodedata.category(c)[0] in "LNPS" for c in line) else ""

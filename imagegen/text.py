@@ -14,3 +14,11 @@ def shorten(text: str, characters: int) -> str:
 def one_line(error: BaseException) -> str:
     """Return an error's message without line breaks."""
     return " ".join(str(error).split())
+
+
+def printable(text: str) -> str:
+    """Return the text in one line, without what a terminal obeys.
+
+    Those are escape sequences and characters that reverse the direction of text.
+    """
+    return "".join(character for character in " ".join(text.split()) if character.isprintable())

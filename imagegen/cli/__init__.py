@@ -1,26 +1,48 @@
-"""The `imagegen` command: one module for each group of commands, and no logic in them.
-
-What a command needs is imported when it runs, so that `imagegen --help` is quick.
-"""
+"""The `imagegen` command: one module for each group of commands, and no logic in them."""
 
 import os
+from importlib import import_module
 
 import click
 
 from imagegen.cli import streams
-from imagegen.cli.config import config
-from imagegen.cli.db import db
-from imagegen.cli.demo import demo
-from imagegen.cli.doctor import doctor
-from imagegen.cli.enqueue import enqueue
-from imagegen.cli.output import is_dumb
-from imagegen.cli.run import supervise, worker
-from imagegen.cli.spend import spend
-from imagegen.cli.status import status
-from imagegen.cli.tokens import tokens
+
+# What `imagegen --help` shows. A summary without a `short_help` is shortened on narrow terminals.
+SUMMARIES = [
+    click.Command("config", help="Show every setting, its value and where it comes from."),
+    click.Command("db", help="Bring the database's schema up or down, or look at it."),
+    click.Command("demo", help="Show the main job on twenty mints, and what becomes of each."),
+    click.Command("doctor", help="Look for all that can be wrong, and tell the mend of each."),
+    click.Command("enqueue", help="Mint tokens for tests."),
+    click.Command("spend", help="Show what Replicate accepted, and the money for it."),
+    click.Command("status", help="Show the queue, the last hour, and the workers of this host."),
+    click.Command(
+        "supervise", short_help="Turn tokens into images, with several workers: the main job."
+    ),
+    click.Command("tokens", help="Look at tokens and their stories, or give them new attempts."),
+    click.Command("worker", short_help="Run one worker in the foreground, without a supervisor."),
+]
+# Each other command is in the module of its name.
+MODULES = {"supervise": "run", "worker": "run"}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class LazyGroup(click.Group):
+    """Imports the module of a command when the command runs, so that `--help` is quick."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command itself in place of its summary."""
+        name, summary, rest = super().resolve_command(ctx, args)
+        if name is None:
+            return name, summary, rest
+        module = import_module(f"imagegen.cli.{MODULES.get(name, name)}")
+        return name, getattr(module, name), rest
+
+
+@click.group(
+    cls=LazyGroup, commands=SUMMARIES, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(package_name="imagegen")
 @click.pass_context
 def cli(context: click.Context) -> None:
@@ -32,22 +54,14 @@ def cli(context: click.Context) -> None:
 
     Example: imagegen supervise --procs 2
     """
-    # The wish of https://no-color.org, whatever it is set to; click asks the context.
-    if os.environ.get("NO_COLOR") or is_dumb():
+    # As https://no-color.org asks, whatever it is set to; click looks into the context.
+    if os.environ.get("NO_COLOR") or streams.is_dumb():
         context.color = False
-    # Replicate's SDK reads it at its import, and breaks there where it is no number. It is for
-    # calls of the SDK that imagegen does not use.
-    os.environ.pop("REPLICATE_POLL_INTERVAL", None)
-
-
-# A list of commands has less room than the first lines of these.
-supervise.short_help = "Turn tokens into images, with several workers: the main job."
-worker.short_help = "Run one worker in the foreground, without a supervisor."
-
-for command in (supervise, worker, status, tokens, spend, doctor, enqueue, demo, db, config):
-    cli.add_command(command)
 
 
 def main() -> None:
-    with streams.usable():
+    # Replicate's SDK reads it when it is imported, and fails if it is no number. It configures
+    # calls of the SDK that imagegen does not use.
+    os.environ.pop("REPLICATE_POLL_INTERVAL", None)
+    with streams.guarded_stdio():
         cli(prog_name="imagegen")

@@ -6,14 +6,15 @@ from typing import Any
 
 import click
 
-from imagegen.cli.options import misconfigured, settings_options
-from imagegen.cli.output import harmless
-from imagegen.config import SECRET_PARTS, all_settings, given, misspelt, parts_of, read
+from imagegen.cli.options import MisconfiguredError, json_option, settings_options
+from imagegen.cli.output import emit
+from imagegen.config import Spec, all_settings, read, redacted_url, unknown_variables
 from imagegen.redaction import HIDDEN
+from imagegen.text import printable
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@json_option()
 @settings_options()
 def config(*, as_json: bool, **options: str | None) -> None:
     """Show every setting, its value and where it comes from.
@@ -22,46 +23,33 @@ def config(*, as_json: bool, **options: str | None) -> None:
 
     Example: imagegen config
     """
-    names = [item.name for item in all_settings()]
-    values, wrong = read(os.environ, options, names)
-    shown: dict[str, dict[str, Any]] = {}
-    for item in all_settings():
-        variable, value = item.metadata["variable"], values.get(item.name)
-        if item.name not in values:
-            text = "(wrong)"
-        elif value is None:
-            text = "none" if item.metadata["default"] else "(not set)"
-        elif item.metadata["secret"]:
-            text = value = _without_passwords(value) if item.name == "database_url" else HIDDEN
-        else:
-            text = _as_given(value)
-        _, source = given(item, os.environ, options)
-        shown[variable] = {"value": value, "source": source}
-        if not as_json:
-            click.echo(f"{variable:<32} {text}  ({source})")
-    if as_json:
-        click.echo(json.dumps(shown, indent=2, default=str))
-    for line in misspelt(os.environ):
-        click.echo(f"imagegen: {harmless(line)}", err=True)
-    if wrong:
-        raise misconfigured(wrong)
+    values, problems = read(os.environ, options)
+    shown, lines = {}, []
+    for spec in all_settings():
+        if spec.secret and (value := values.get(spec.name)):
+            values[spec.name] = redacted_url(value) if spec.name == "database_url" else HIDDEN
+        _, source = spec.lookup(os.environ, options)
+        shown[spec.variable] = {"value": values.get(spec.name), "source": source}
+        lines.append(f"{spec.variable:<32} {_text(spec, values)}  ({source})")
+    emit(shown, lines, as_json=as_json)
+    for line in unknown_variables(os.environ):
+        click.echo(f"imagegen: {printable(line)}", err=True)
+    if problems:
+        raise MisconfiguredError(*problems)
 
 
-def _as_given(value: object) -> str:
-    """A value as text that its setting takes."""
-    match value:
-        case bool():
+def _text(spec: Spec[Any], values: dict[str, Any]) -> str:
+    """A value as its setting takes it."""
+    if spec.name not in values:
+        return "(wrong)"
+    match values[spec.name]:
+        case None:
+            return "none" if spec.default else "(not set)"
+        case bool() as value:
             return "yes" if value else "no"
-        case float():
+        case float() as value:
             return repr(value).removesuffix(".0")
-        case dict():
+        case dict() as value:
             return json.dumps(value)
-        case _:
+        case value:
             return str(value)
-
-
-def _without_passwords(url: str) -> str:
-    """A database URL in libpq's other form, word by word."""
-    parts = parts_of(url)
-    words = parts | {name: HIDDEN for name in SECRET_PARTS if name in parts}
-    return " ".join(f"{name}={word}" for name, word in words.items())

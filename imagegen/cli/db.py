@@ -1,20 +1,22 @@
 """`imagegen db`: the database's schema."""
 
-import json
 import re
 
 import click
 
+from imagegen import database
 from imagegen.cli.options import (
+    CommandError,
     MisusedError,
-    failed,
+    connected,
+    json_option,
     load_database_url,
+    one_line_errors,
     settings_options,
-    told_in_one_line,
 )
+from imagegen.cli.output import emit
 from imagegen.cli.progress import waiting
-
-as_json_option = click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+from imagegen.database import preflight
 
 
 @click.group()
@@ -26,7 +28,7 @@ def db() -> None:
 
 
 def _revision(_: click.Context, __: click.Parameter, value: str) -> str:
-    """Alembic has no line of its own for what cannot be a revision at all."""
+    """Refuse what cannot be a revision at all: Alembic has no message of one line for it."""
     if not re.fullmatch(r"[\w+-]+", value):
         raise MisusedError(f"REVISION must be head, base, or one such as 0003, not {value!r}")
     return value
@@ -34,7 +36,7 @@ def _revision(_: click.Context, __: click.Parameter, value: str) -> str:
 
 @db.command()
 @click.argument("revision", default="head", callback=_revision)
-@as_json_option
+@json_option()
 @settings_options("database_url")
 def upgrade(revision: str, *, as_json: bool, **options: str | None) -> None:
     """Create or adopt the tables. Safe to repeat.
@@ -42,26 +44,26 @@ def upgrade(revision: str, *, as_json: bool, **options: str | None) -> None:
     Example: imagegen db upgrade
     """
     url = load_database_url(options)
-    with told_in_one_line(url), waiting():
-        from imagegen import database  # noqa: PLC0415
-        from imagegen.database import migrations, preflight  # noqa: PLC0415
+    with one_line_errors(url), waiting():
+        # Alembic takes half a second to import, and other commands do without it.
+        from imagegen.database import migrations  # noqa: PLC0415
 
         try:
             now = migrations.upgrade(url, revision)
         except migrations.SchemaError as error:
-            raise failed(f"not migrated: {error}") from None
+            raise CommandError(f"not migrated: {error}") from None
         with database.connect(url) as connection:
             found = preflight.problems(connection, {})
     for problem in found:
         if not problem.prevents_start:
             click.echo(f"imagegen: {problem}", err=True)
-    _tell(now, f"the database is at revision {now or 'none'}", as_json=as_json)
+    _show(now, f"the database is at revision {now or 'none'}", as_json=as_json)
 
 
 @db.command()
 @click.argument("revision", default="base", callback=_revision)
 @click.option("--yes", is_flag=True, help="Drop what holds rows as well, tokens and record.")
-@as_json_option
+@json_option()
 @settings_options("database_url")
 def downgrade(revision: str, *, yes: bool, as_json: bool, **options: str | None) -> None:
     """Undo migrations, down to REVISION. Stop the workers first.
@@ -78,18 +80,18 @@ def downgrade(revision: str, *, yes: bool, as_json: bool, **options: str | None)
              imagegen db downgrade --yes
     """
     url = load_database_url(options)
-    with told_in_one_line(url), waiting():
-        from imagegen.database import migrations  # noqa: PLC0415
+    with one_line_errors(url), waiting():
+        from imagegen.database import migrations  # noqa: PLC0415 (as above)
 
         try:
-            left = migrations.downgrade(url, revision, lose_data=yes)
+            now = migrations.downgrade(url, revision, lose_data=yes)
         except migrations.SchemaError as error:
-            raise failed(f"not migrated: {error}") from None
-    _tell(left, f"the database is at revision {left or 'none'}", as_json=as_json)
+            raise CommandError(f"not migrated: {error}") from None
+    _show(now, f"the database is at revision {now or 'none'}", as_json=as_json)
 
 
 @db.command()
-@as_json_option
+@json_option()
 @settings_options("database_url")
 def current(*, as_json: bool, **options: str | None) -> None:
     """Print the database's revision.
@@ -97,16 +99,13 @@ def current(*, as_json: bool, **options: str | None) -> None:
     Example: imagegen db current
     """
     url = load_database_url(options)
-    with told_in_one_line(url), waiting():
-        from imagegen import database  # noqa: PLC0415
-
-        with database.connect(url) as connection:
-            revision = database.current_revision(connection)
-    _tell(revision, revision or "none", as_json=as_json)
+    with one_line_errors(url), waiting(), database.connect(url) as connection:
+        revision = database.current_revision(connection)
+    _show(revision, revision or "none", as_json=as_json)
 
 
 @db.command()
-@as_json_option
+@json_option()
 @settings_options("database_url")
 def check(*, as_json: bool, **options: str | None) -> None:
     """Tell whether the database is as this imagegen needs it.
@@ -115,19 +114,11 @@ def check(*, as_json: bool, **options: str | None) -> None:
 
     Example: imagegen db check
     """
-    url = load_database_url(options)
-    with told_in_one_line(url), waiting():
-        from imagegen import database  # noqa: PLC0415
-
-        with database.connect(url) as connection:
-            revision = database.check_revision(connection)
-            database.read_tables(connection)
-    _tell(revision, f"the database is at revision {revision}, as needed", as_json=as_json)
+    with connected(load_database_url(options), "imagegen") as connection, waiting():
+        database.read_tables(connection)
+        revision = database.current_revision(connection)
+    _show(revision, f"the database is at revision {revision}, as needed", as_json=as_json)
 
 
-def _tell(revision: str | None, line: str, *, as_json: bool) -> None:
-    if as_json:
-        from imagegen.database import newest_revision  # noqa: PLC0415
-
-        line = json.dumps({"revision": revision, "needed": newest_revision()}, indent=2)
-    click.echo(line)
+def _show(revision: str | None, line: str, *, as_json: bool) -> None:
+    emit({"revision": revision, "needed": database.newest_revision()}, [line], as_json=as_json)

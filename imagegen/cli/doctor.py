@@ -1,21 +1,22 @@
-"""`imagegen doctor`: what is wrong, and the mend."""
+"""`imagegen doctor`: what is wrong, and the fix."""
 
-import json
 import os
 from collections import Counter
 
 import click
 
-from imagegen.cli.options import settings_options
-from imagegen.cli.output import harmless
-from imagegen.cli.progress import PassingLine
+from imagegen.cli.options import json_option, settings_options
+from imagegen.cli.output import emit
+from imagegen.cli.progress import TransientLine
+from imagegen.doctor import examine
+from imagegen.text import plural, printable
 
 COLOURS = {"ok": "green", "warning": "yellow", "wrong": "red"}
 CHECK_WIDTH = 12
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@json_option()
 @settings_options()
 def doctor(*, as_json: bool, **options: str | None) -> None:
     """Look for all that can be wrong, and tell the mend of each.
@@ -26,28 +27,20 @@ def doctor(*, as_json: bool, **options: str | None) -> None:
 
     Example: imagegen doctor
     """
-    from imagegen.doctor import examine  # noqa: PLC0415
-
     levels: Counter[str] = Counter(dict.fromkeys(COLOURS, 0))
-    found = []
-    line = PassingLine()
+    findings = []
+    line = TransientLine()
     for finding in examine(os.environ, options, lambda check: line.show(f"waiting for {check}")):
-        line.wipe()
+        line.clear()
         levels[finding.level] += 1
         said = {"said": finding.message, "mend": finding.fix}
-        found.append({"level": finding.level, "check": finding.check, **said})
+        findings.append({"level": finding.level, "check": finding.check, **said})
         if not as_json:
             level = click.style(f"{finding.level:<8}", fg=COLOURS[finding.level])
-            click.echo(f"{level} {finding.check:<{CHECK_WIDTH}} {harmless(finding.message)}")
+            click.echo(f"{level} {finding.check:<{CHECK_WIDTH}} {printable(finding.message)}")
             if finding.fix:
-                click.echo(f"{'':{CHECK_WIDTH + 10}}{harmless(finding.fix)}")
-    if as_json:
-        click.echo(json.dumps({"findings": found, **levels}, indent=2))
-    else:
-        warnings = _counted(levels["warning"], "warning")
-        click.echo(f"\n{levels['ok']} ok, {warnings}, {levels['wrong']} wrong")
+                click.echo(f"{'':{CHECK_WIDTH + 10}}{printable(finding.fix)}")
+    warnings = plural(levels["warning"], "warning")
+    summary = f"\n{levels['ok']} ok, {warnings}, {levels['wrong']} wrong"
+    emit({"findings": findings, **levels}, [summary], as_json=as_json)
     raise SystemExit(1 if levels["wrong"] else 0)
-
-
-def _counted(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"

@@ -1,20 +1,24 @@
 """`imagegen enqueue`: authors and tokens for tests."""
 
-import json
 from itertools import groupby
 from typing import BinaryIO
 
 import click
 
+from imagegen import database
 from imagegen.cli.options import (
+    CommandError,
     MisusedError,
     connected,
-    failed,
+    json_option,
     load_database_url,
+    one_line_errors,
     settings_options,
-    told_in_one_line,
 )
-from imagegen.cli.progress import shown
+from imagegen.cli.output import emit
+from imagegen.cli.progress import with_bar
+from imagegen.operator import enqueue as minting
+from imagegen.operator import enqueue_input
 
 
 @click.command()
@@ -28,7 +32,7 @@ from imagegen.cli.progress import shown
     "--count", type=click.IntRange(1, 1_000_000), default=1, show_default=True,
     help="So many tokens for each prompt or row.",
 )  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@json_option()
 @settings_options("database_url")
 def enqueue(
     *,
@@ -52,30 +56,26 @@ def enqueue(
     if bool(prompts or author is not None) == (csv_file is not None):
         raise MisusedError("name a PROMPT, an --author or both, or a --csv file")
     url = load_database_url(options)
-    with told_in_one_line(url):
-        from imagegen.operator import enqueue, enqueue_input  # noqa: PLC0415
-
+    with one_line_errors(url):
         try:
             content = csv_file.read() if csv_file else None
             wanted = enqueue_input.from_arguments(prompts, author, count)
-            with connected(url, "imagegen enqueue") as (connection, tables):
+            with connected(url, "imagegen enqueue") as connection:
+                tables = database.read_tables(connection)
                 if content is not None:
-                    largest = enqueue.largest_token_id(connection)
+                    largest = minting.largest_token_id(connection)
                     wanted = enqueue_input.from_csv(content, count, largest)
-                steps = enqueue.enqueue(connection, tables, wanted)
-                made = [each for step in shown(steps, len(wanted), len) for each in step]
+                steps = minting.enqueue(connection, tables, wanted)
+                made = [each for step in with_bar(steps, len(wanted), len) for each in step]
         except enqueue_input.EnqueueError as error:
-            lines = str(error).replace("\n", "\nimagegen: ")
-            raise failed(f"nothing was inserted: {lines}") from None
-    if as_json:
-        click.echo(json.dumps({"tokens": [vars(each) for each in made]}, indent=2))
-    else:
-        tokens = "token" if len(made) == 1 else "tokens"
-        click.echo(f"made {len(made)} {tokens}: {_spans([each.token_id for each in made])}")
+            raise CommandError(*f"nothing was inserted: {error}".split("\n")) from None
+    tokens = "token" if len(made) == 1 else "tokens"
+    line = f"made {len(made)} {tokens}: {_spans([each.token_id for each in made])}"
+    emit({"tokens": [vars(each) for each in made]}, [line], as_json=as_json)
 
 
 def _spans(token_ids: list[int]) -> str:
-    """4-6, 9"""
+    """Return ids in short: 4-6, 9."""
     spans = []
     for _, group in groupby(enumerate(token_ids), key=lambda each: each[1] - each[0]):
         span = [token_id for _, token_id in group]

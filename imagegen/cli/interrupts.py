@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM for a program that starts servers: heard where they leave nothing behind."""
+"""Ctrl-C and SIGTERM for a program that starts servers: they must leave nothing behind."""
 
 import signal
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """Notes them from the first moment, and raises KeyboardInterrupt once, in `heard()` alone.
+    """Notes them at once, and raises KeyboardInterrupt, once, only within `delivered()`.
 
     An exception between a fork and the line that remembers its child, or in the middle of a
     clean-up, would leave the child or a folder behind, however often a key is pressed.
@@ -23,8 +23,8 @@ class Interrupts:
             signal.signal(number, self._note)
 
     @contextmanager
-    def heard(self) -> Iterator[None]:
-        """Raises for one that has come before, and for the first that comes."""
+    def delivered(self) -> Iterator[None]:
+        """Raise KeyboardInterrupt for a signal that came before, or for the first that comes."""
         self._may_raise = True
         try:
             if self._came:
@@ -39,7 +39,7 @@ class Interrupts:
             self._interrupt()
 
     def _interrupt(self) -> None:
-        # The rest of the way leads out, also through Python's own end, where no handler is left.
+        # The program ends now. Later signals are ignored, also while Python itself ends.
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt

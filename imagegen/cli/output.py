@@ -1,6 +1,6 @@
-"""Tables that fit the terminal, and text that can do it no harm."""
+"""What commands print: JSON, and tables that fit the terminal."""
 
-import os
+import json
 import shutil
 import sys
 import unicodedata
@@ -9,10 +9,18 @@ from dataclasses import dataclass, field
 
 import click
 
+from imagegen.text import printable
+
 GAP = "  "
-NARROWEST = 8  # a column that is cut further says nothing
+NARROWEST = 8  # columns: a cell that is cut further says nothing
 MOST_LINES = 5  # of one cell: a long error leaves the other rows on the screen
 UNITS = {"d": 86_400, "h": 3600, "min": 60}
+
+
+def emit(value: object, lines: Iterable[str], *, as_json: bool) -> None:
+    """Print a value as JSON, or the lines that say the same to a person."""
+    for line in [json.dumps(value, indent=2, default=str)] if as_json else lines:
+        click.echo(line)
 
 
 @dataclass(frozen=True)
@@ -21,28 +29,28 @@ class Column:
     right: bool = False
     gives_way: bool = False  # is cut where the terminal is too narrow
     prefix: str = ""  # is left out before anything is cut
-    colours: Mapping[str, str] = field(default_factory=dict)  # by what is in the cell
-
-
-def is_dumb() -> bool:
-    """Whether the terminal says that it obeys no escape sequences, and prints them."""
-    return os.environ.get("TERM") == "dumb"
+    colours: Mapping[str, str] = field(default_factory=dict)  # by the text of the cell
 
 
 def terminal_width() -> int | None:
-    """How many columns fit; None where the output goes elsewhere and nothing is to be cut."""
+    """Return how many columns fit; None if the output is no terminal: then nothing is cut."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def table(
     columns: Sequence[Column], rows: Iterable[Sequence[str]], width: int | None
 ) -> Iterator[str]:
-    """The lines of a table, its titles first, no wider than `width`; where no table fits, some
-    lines for each row, in which long cells wrap."""
-    cells = [[harmless(cell) for cell in row] for row in rows]
+    """Yield the lines of a table, its titles first, no wider than `width`.
+
+    If no table fits, yield some lines for each row, in which long cells wrap.
+    """
+    cells = [[printable(cell) for cell in row] for row in rows]
     widths = _widths(columns, cells)
     if width is not None and _total(widths) > width:
-        shorter = [_without_prefixes(columns, row) for row in cells]
+        shorter = [
+            [cell.removeprefix(column.prefix) for column, cell in zip(columns, row, strict=True)]
+            for row in cells
+        ]
         narrower = _narrowed(columns, _widths(columns, shorter), width)
         if _total(narrower) > width:
             yield from _blocks(columns, cells, width)
@@ -51,7 +59,7 @@ def table(
     titles = map(_padded, columns, (column.title for column in columns), widths)
     yield click.style(GAP.join(titles).rstrip(), bold=True)
     for row in cells:
-        yield GAP.join(map(_cell, columns, row, widths)).rstrip()
+        yield GAP.join(map(_padded, columns, row, widths)).rstrip()
 
 
 def _widths(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> list[int]:
@@ -65,36 +73,8 @@ def _total(widths: Sequence[int]) -> int:
     return sum(widths) + len(GAP) * (len(widths) - 1)
 
 
-def _without_prefixes(columns: Sequence[Column], row: Sequence[str]) -> list[str]:
-    return [cell.removeprefix(column.prefix) for column, cell in zip(columns, row, strict=True)]
-
-
-def _blocks(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int) -> Iterator[str]:
-    """For each row its cells that hold something, one below the other; a blank line between rows.
-
-    A title stands before its cell, or above it where too little room is left beside it.
-    """
-    label_width = max(len(column.title) for column in columns) + len(GAP)
-    is_beside = width - label_width >= NARROWEST
-    indent = " " * (label_width if is_beside else len(GAP))
-    room = max(width - len(indent), 1)
-    for number, row in enumerate(cells):
-        if number:
-            yield ""
-        for column, text in zip(columns, row, strict=True):
-            if not text:
-                continue
-            first = f"{column.title:<{label_width}}"
-            if not is_beside:
-                yield cut(column.title, width)
-                first = indent
-            for shown in wrapped(text, room):
-                yield f"{first}{_coloured(column, text, shown)}"
-                first = indent
-
-
 def _narrowed(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[int]:
-    """The widest that may gives way first, as long as that helps."""
+    """Narrow the widest column that gives way, again and again, as long as that helps."""
     narrowed = list(widths)
     yielding = [index for index, column in enumerate(columns) if column.gives_way]
     while yielding and _total(narrowed) > width:
@@ -105,10 +85,34 @@ def _narrowed(columns: Sequence[Column], widths: Sequence[int], width: int) -> l
     return narrowed
 
 
-def _cell(column: Column, text: str, width: int) -> str:
-    padded = _padded(column, text, width)
-    shown = padded.strip()
-    return padded.replace(shown, _coloured(column, text, shown))
+def _blocks(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int) -> Iterator[str]:
+    """Yield the cells of each row that hold something, one below the other.
+
+    A title stands before its cell, or above it if too little room is left beside it.
+    """
+    label_width = max(len(column.title) for column in columns) + len(GAP)
+    is_beside = width - label_width >= NARROWEST
+    indent = " " * (label_width if is_beside else len(GAP))
+    for number, row in enumerate(cells):
+        if number:
+            yield ""
+        for column, text in zip(columns, row, strict=True):
+            if not text:
+                continue
+            first = f"{column.title:<{label_width}}"
+            if not is_beside:
+                yield cut(column.title, width)
+                first = indent
+            for line in wrap(text, max(width - len(indent), 1)):
+                yield f"{first}{_coloured(column, text, line)}"
+                first = indent
+
+
+def _padded(column: Column, text: str, width: int) -> str:
+    shown = cut(text, width)
+    blanks = " " * (width - text_width(shown))
+    shown = _coloured(column, text, shown)
+    return blanks + shown if column.right else shown + blanks
 
 
 def _coloured(column: Column, text: str, shown: str) -> str:
@@ -116,14 +120,8 @@ def _coloured(column: Column, text: str, shown: str) -> str:
     return click.style(shown, fg=colour) if colour else shown
 
 
-def _padded(column: Column, text: str, width: int) -> str:
-    shown = cut(text, width)
-    blanks = " " * (width - text_width(shown))
-    return blanks + shown if column.right else shown + blanks
-
-
 def cut(text: str, width: int) -> str:
-    """The text, or what of it fits and an ellipsis."""
+    """Return the text, or what of it fits and an ellipsis."""
     if text_width(text) <= width:
         return text
     shown = ""
@@ -134,9 +132,11 @@ def cut(text: str, width: int) -> str:
     return f"{shown.rstrip()}…"
 
 
-def wrapped(text: str, width: int) -> list[str]:
-    """The text in lines of at most so many columns, broken at blanks, or within a word that is
-    wider; the last one is cut where there would be too many."""
+def wrap(text: str, width: int) -> list[str]:
+    """Return the text in lines of at most `width` columns, the last of MOST_LINES cut.
+
+    They break at blanks, or within a word that is wider.
+    """
     lines = [""]
     for word in text.split(" "):
         longer = f"{lines[-1]} {word}".lstrip()
@@ -153,13 +153,8 @@ def wrapped(text: str, width: int) -> list[str]:
     return lines
 
 
-def harmless(text: str) -> str:
-    """In one line, without what a terminal obeys: escape sequences, text that runs backwards."""
-    return "".join(character for character in " ".join(text.split()) if character.isprintable())
-
-
 def text_width(text: str) -> int:
-    """How many columns of a terminal the text takes."""
+    """Return how many columns of a terminal the text takes."""
     return len(text) if text.isascii() else sum(map(_columns, text))
 
 
@@ -169,8 +164,8 @@ def _columns(character: str) -> int:
     return 2 if unicodedata.east_asian_width(character) in {"W", "F"} else 1
 
 
-def told_duration(seconds: float | None) -> str:
-    """45 s, 12 min, 3 h or 12 d; - where nobody knows."""
+def duration(seconds: float | None) -> str:
+    """Return 45 s, 12 min, 3 h or 12 d; - for None."""
     if seconds is None:
         return "-"
     for unit, length in UNITS.items():

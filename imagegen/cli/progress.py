@@ -1,4 +1,4 @@
-"""Signs of life for what takes long, on standard error: the output stays clean."""
+"""Signs of life of a command that takes long, on standard error: the output stays clean."""
 
 import os
 import shutil
@@ -19,29 +19,29 @@ WAITING = "imagegen: waiting for an answer"
 T = TypeVar("T")
 
 
-class PassingLine:
-    """A line on the terminal whose place another takes; nothing where nobody looks."""
+class TransientLine:
+    """A line on the terminal that another one replaces; nothing if it is no terminal."""
 
     def __init__(self) -> None:
         self._width = 0
 
     def show(self, text: str) -> None:
-        """No wider than the terminal: a line that wraps cannot be wiped off."""
+        """No wider than the terminal: a line that wraps cannot be cleared."""
         if not sys.stderr.isatty():
             return
-        self.wipe()
+        self.clear()
         line = cut(text, max(_columns() - 1, 1))
         self._width = text_width(line)
         click.echo(line, nl=False, err=True)
 
-    def wipe(self) -> None:
+    def clear(self) -> None:
         if self._width:
             click.echo(f"\r{' ' * self._width}\r", nl=False, err=True)
         self._width = 0
 
 
 def _columns() -> int:
-    """Of the terminal that standard error is: the output may go elsewhere."""
+    """Return the width of the terminal of standard error: the output may go elsewhere."""
     columns = 0
     with suppress(OSError, ValueError):
         columns = os.get_terminal_size(sys.stderr.fileno()).columns
@@ -50,11 +50,11 @@ def _columns() -> int:
 
 @contextmanager
 def waiting() -> Iterator[None]:
-    """A line on the terminal as soon as an answer takes long, gone when it is there."""
+    """Show a line on the terminal if an answer takes long, until it is there."""
     if not sys.stderr.isatty():
         yield
         return
-    line = PassingLine()
+    line = TransientLine()
     timer = threading.Timer(LONG_SECONDS, line.show, [WAITING])
     timer.start()
     try:
@@ -62,11 +62,11 @@ def waiting() -> Iterator[None]:
     finally:
         timer.cancel()
         timer.join()
-        line.wipe()
+        line.clear()
 
 
-def shown(steps: Iterator[T], total: int, size: Callable[[T], int]) -> Iterator[T]:
-    """The same steps, with a bar as soon as they take long; `size` is a step's part of `total`."""
+def with_bar(steps: Iterator[T], total: int, size: Callable[[T], int]) -> Iterator[T]:
+    """Yield the steps, with a bar if they take long; `size` is a step's part of `total`."""
     began = time.monotonic()
     done, bar = 0, None
     with ExitStack() as first, ExitStack() as stack:

@@ -2,13 +2,14 @@
 
 import click
 
-from imagegen.cli.options import load_settings, settings_options, told_in_one_line
+from imagegen.cli.options import load_settings, one_line_errors, settings_options
+from imagegen.metrics import files
 
 # What a worker without a supervisor has no use for.
-OF_SUPERVISOR = ("procs", "watchdog_seconds", "metrics_host", "metrics_port")
+SUPERVISOR_ONLY = ("procs", "watchdog_seconds", "metrics_host", "metrics_port")
 
 
-@click.command()
+@click.command(short_help="Turn tokens into images, with several workers: the main job.")
 @settings_options()
 def supervise(**options: str | None) -> None:
     """Turn tokens into images, with several worker processes and /metrics. The main job.
@@ -19,26 +20,23 @@ def supervise(**options: str | None) -> None:
     Example: imagegen supervise --procs 2
     """
     settings = load_settings(options)
-    with told_in_one_line(settings.database_url):
-        from imagegen.metrics import files  # noqa: PLC0415
+    with one_line_errors(settings.database_url), files.shared(settings.procs):
+        # Metrics are made when they are imported, and live in these files from then on.
+        from imagegen import app  # noqa: PLC0415
 
-        with files.shared(settings.procs):
-            # Only now: metrics are made by their import, and live in these files from then on.
-            from imagegen import app  # noqa: PLC0415
-
-            code = app.supervise(settings)
+        code = app.supervise(settings)
     raise SystemExit(code)
 
 
-@click.command()
-@settings_options(without=OF_SUPERVISOR)
+@click.command(short_help="Run one worker in the foreground, without a supervisor.")
+@settings_options(without=SUPERVISOR_ONLY)
 def worker(**options: str | None) -> None:
     """Run one worker in the foreground, without a supervisor and without /metrics.
 
     Example: imagegen worker --log-level debug
     """
-    settings = load_settings(options, without=OF_SUPERVISOR)
-    with told_in_one_line(settings.database_url):
-        from imagegen import app  # noqa: PLC0415
+    settings = load_settings(options, without=SUPERVISOR_ONLY)
+    with one_line_errors(settings.database_url):
+        from imagegen import app  # noqa: PLC0415 (as above)
 
         app.work(settings)

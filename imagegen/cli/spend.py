@@ -1,21 +1,22 @@
 """`imagegen spend`: what was generated, and what Replicate bills for it."""
 
-import json
-import os
+from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from imagegen.cli.options import misconfigured, settings_options, told_in_one_line
-from imagegen.cli.output import Column, table, terminal_width
+from imagegen.cli.options import (
+    connected,
+    json_option,
+    moment_option,
+    read_settings,
+    settings_options,
+)
+from imagegen.cli.output import Column, emit, table, terminal_width
 from imagegen.cli.progress import waiting
-from imagegen.cli.times import past_moment
-from imagegen.config import read
-
-if TYPE_CHECKING:
-    from imagegen.operator.spend import SpendRow
+from imagegen.operator import spend as ledger
 
 COLUMNS = [
     Column("day"),
@@ -29,11 +30,10 @@ MONEY = Column("USD", right=True)
 
 
 @click.command()
-@click.option(
-    "--since", callback=past_moment, default="30d", show_default=True, metavar="DURATION|DATE",
-    help="How far back, as 7d or 24h, or from when, as 2026-11-01 (UTC).",
-)  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@moment_option(
+    "--since", "How far back, as 7d or 24h, or from when, as 2026-11-01 (UTC).", default="30d"
+)
+@json_option()
 @settings_options("database_url", "price")
 def spend(*, since: datetime, as_json: bool, **options: str | None) -> None:
     """Show what Replicate accepted, and the money for it.
@@ -45,41 +45,30 @@ def spend(*, since: datetime, as_json: bool, **options: str | None) -> None:
 
     Example: imagegen spend --since 7d --price 0.003
     """
-    values, wrong = read(os.environ, options, ["database_url", "price"])
-    if wrong:
-        raise misconfigured(wrong)
-    with told_in_one_line(values["database_url"]), waiting():
-        from imagegen import database  # noqa: PLC0415
-        from imagegen.operator import spend  # noqa: PLC0415
-
-        with database.connect(values["database_url"], "imagegen spend") as connection:
-            database.check_revision(connection)
-            lines = spend.read_spend(connection, since)
-    price = None if values["price"] is None else spend.exact(values["price"])
-    if as_json:
-        click.echo(json.dumps(_as_json(lines, since, price), indent=2))
-    else:
-        _print_table(lines, since, price)
+    values = read_settings(options, "database_url", "price")
+    with connected(values["database_url"], "imagegen spend") as connection, waiting():
+        lines = ledger.read_spend(connection, since)
+    price = None if values["price"] is None else ledger.exact(values["price"])
+    emit(_as_json(lines, since, price), _table(lines, since, price), as_json=as_json)
     if price is not None:
         source = "IMAGEGEN_PRICE" if options["price"] is None else "--price"
         click.echo(
             f"imagegen: the price, {price:f} an image of any model, is {source}, not Replicate's"
-            f" bill: see {spend.PRICES}",
+            f" bill: see {ledger.PRICES}",
             err=True,
         )
 
 
-def _print_table(lines: "list[SpendRow]", since: datetime, price: Decimal | None) -> None:
+def _table(lines: list[ledger.SpendRow], since: datetime, price: Decimal | None) -> Iterator[str]:
     if len(lines) == 1:
-        click.echo(f"Replicate accepted nothing since {since:%Y-%m-%d %H:%M} UTC")
+        yield f"Replicate accepted nothing since {since:%Y-%m-%d %H:%M} UTC"
         return
     width = terminal_width()
     columns = COLUMNS if price is None else [*COLUMNS, MONEY]
-    for shown in table(columns, (_row(line, price, width) for line in lines), width):
-        click.echo(shown)
+    yield from table(columns, (_row(line, price, width) for line in lines), width)
 
 
-def _row(line: "SpendRow", price: Decimal | None, width: int | None) -> list[str]:
+def _row(line: ledger.SpendRow, price: Decimal | None, width: int | None) -> list[str]:
     model = line.model or ""
     row = [
         line.day.isoformat() if line.day else "total",
@@ -95,13 +84,15 @@ def _row(line: "SpendRow", price: Decimal | None, width: int | None) -> list[str
 
 
 def _perhaps(sure: Decimal, perhaps: Decimal) -> str:
-    """5, or 1? where it is perhaps billed, or 5 + 1? where there is both."""
+    """Return 5, or 1? if it is perhaps billed, or 5 + 1? for both."""
     if not perhaps:
         return f"{sure:f}"
     return f"{sure:f} + {perhaps:f}?" if sure else f"{perhaps:f}?"
 
 
-def _as_json(lines: "list[SpendRow]", since: datetime, price: Decimal | None) -> dict[str, Any]:
+def _as_json(
+    lines: list[ledger.SpendRow], since: datetime, price: Decimal | None
+) -> dict[str, Any]:
     *days, total = [_object(line, price) for line in lines]
     for name in ("day", "model", "outcome"):
         del total[name]
@@ -113,7 +104,7 @@ def _as_json(lines: "list[SpendRow]", since: datetime, price: Decimal | None) ->
     }
 
 
-def _object(line: "SpendRow", price: Decimal | None) -> dict[str, Any]:
+def _object(line: ledger.SpendRow, price: Decimal | None) -> dict[str, Any]:
     shown = vars(line) | {"day": line.day and line.day.isoformat()}
     if price is not None:
         shown["usd"] = float(line.images_billed * price)

@@ -1,27 +1,31 @@
 """`imagegen status`: the queue and the workers, now or all the time."""
 
 import json
-import os
 import signal
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from imagegen.cli.options import misconfigured, settings_options, told_in_one_line
-from imagegen.cli.output import Column, is_dumb, table, terminal_width, told_duration
+from imagegen import database
+from imagegen.cli.options import (
+    CommandError,
+    connected,
+    json_option,
+    read_settings,
+    settings_options,
+)
+from imagegen.cli.output import Column, duration, emit, table, terminal_width
 from imagegen.cli.progress import waiting
-from imagegen.config import read
+from imagegen.cli.streams import is_dumb
+from imagegen.operator import status as figures
 
-if TYPE_CHECKING:
-    from imagegen.operator.status import QueueFigures, WorkerFigures
-
-SETTINGS = ["database_url", "metrics_host", "metrics_port"]
-LOOK_EVERY_SECONDS = 2.0
+SETTINGS = ("database_url", "metrics_host", "metrics_port")
+REFRESH_SECONDS = 2.0
 CLEAR = "\x1b[2J\x1b[1;1H"  # the screen, and to its top
 COLUMNS = [
     Column("worker"),
@@ -34,19 +38,19 @@ COLUMNS = [
 
 
 @dataclass(frozen=True)
-class Look:
-    """What could be seen, and a line in place of what could not."""
+class StatusSnapshot:
+    """What could be read at a time, and a line in place of what could not."""
 
     at: datetime
-    queue: "QueueFigures | None"
-    workers: "list[WorkerFigures] | None"
+    queue: figures.QueueFigures | None
+    workers: list[figures.WorkerFigures] | None
     no_queue: str | None = None
     no_workers: str | None = None
 
 
 @click.command()
 @click.option("--watch", is_flag=True, help="Look again every 2 s, until Ctrl-C.")
-@click.option("--json", "as_json", is_flag=True, help="As one JSON object; with --watch, a line.")
+@json_option("As one JSON object; with --watch, a line.")
 @settings_options(*SETTINGS)
 def status(*, watch: bool, as_json: bool, **options: str | None) -> None:
     """Show the queue, the last hour, and the workers of this host.
@@ -57,128 +61,105 @@ def status(*, watch: bool, as_json: bool, **options: str | None) -> None:
 
     Example: imagegen status --watch
     """
-    values, wrong = read(os.environ, options, SETTINGS)
-    if wrong:
-        raise misconfigured(wrong)
-    if not watch:
-        look = _look(**values)
-        _show(look, as_json=as_json)
-        raise SystemExit(1 if look.no_queue else 0)
-    # Set, because a shell starts background jobs with Ctrl-C ignored.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        while True:
-            look = _look(**values)
-            if sys.stdout.isatty() and not is_dumb():
-                # Not click.clear(): it does nothing where NO_COLOR is set.
-                click.echo(CLEAR, nl=False, color=True)
-            _show(look, as_json=as_json, watched=True)
-            time.sleep(LOOK_EVERY_SECONDS)
-    except KeyboardInterrupt:
-        return
+    values = read_settings(options, *SETTINGS)
+    if watch:
+        # Set, because a shell starts background jobs with Ctrl-C ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            while True:
+                _show_next(_read(**values), as_json=as_json)
+                time.sleep(REFRESH_SECONDS)
+        except KeyboardInterrupt:
+            return
+    snapshot = _read(**values)
+    emit(_object(snapshot), _lines(snapshot), as_json=as_json)
+    raise SystemExit(1 if snapshot.no_queue else 0)
 
 
 @waiting()
-def _look(*, database_url: str, metrics_host: str, metrics_port: int) -> Look:
-    from imagegen.operator.status import NoSupervisorError, read_queue, read_workers  # noqa: PLC0415
-
+def _read(*, database_url: str, metrics_host: str, metrics_port: int) -> StatusSnapshot:
     queue, workers, no_queue, no_workers = None, None, None, None
     try:
-        with told_in_one_line(database_url):
-            from imagegen import database  # noqa: PLC0415
-
-            with database.connect(database_url, "imagegen status") as connection:
-                database.check_revision(connection)
-                queue = read_queue(connection, database.read_tables(connection))
-    except click.ClickException as error:
-        no_queue = error.message.removeprefix("imagegen: ")
+        with connected(database_url, "imagegen status") as connection:
+            queue = figures.read_queue(connection, database.read_tables(connection))
+    except CommandError as error:
+        no_queue = str(error.messages[0])
     try:
-        workers = read_workers(metrics_host, metrics_port)
-    except NoSupervisorError as error:
+        workers = figures.read_workers(metrics_host, metrics_port)
+    except figures.NoSupervisorError as error:
         no_workers = str(error)
-    return Look(datetime.now(UTC), queue, workers, no_queue, no_workers)
+    return StatusSnapshot(datetime.now(UTC), queue, workers, no_queue, no_workers)
 
 
-def _show(look: Look, *, as_json: bool, watched: bool = False) -> None:
+def _show_next(snapshot: StatusSnapshot, *, as_json: bool) -> None:
+    """Print a snapshot in place of the one before: on a cleared screen, or below it."""
+    if sys.stdout.isatty() and not is_dumb():
+        # Not click.clear(): it does nothing where NO_COLOR is set.
+        click.echo(CLEAR, nl=False, color=True)
     if as_json:
-        click.echo(json.dumps(_object(look), indent=None if watched else 2))
+        click.echo(json.dumps(_object(snapshot)))
         return
-    if watched:
-        click.echo(f"{look.at:%Y-%m-%d %H:%M:%S} UTC")
-    for line in _queue_lines(look):
+    for line in (f"{snapshot.at:%Y-%m-%d %H:%M:%S} UTC", *_lines(snapshot), ""):
         click.echo(line)
-    for line in _worker_lines(look):
-        click.echo(line)
-    if watched:
-        click.echo()
 
 
-def _queue_lines(look: Look) -> Iterator[str]:
-    if look.queue is None:
-        yield f"tokens     {click.style(look.no_queue, fg='red')}"
-        return
-    queue = look.queue
-    told = [f"{count} {status}" for status, count in queue.tokens.items()]
+def _lines(snapshot: StatusSnapshot) -> Iterator[str]:
+    if snapshot.queue is None:
+        yield f"tokens     {click.style(snapshot.no_queue, fg='red')}"
+    else:
+        yield from _queue_lines(snapshot.queue)
+    if snapshot.workers is None:
+        yield f"workers    {snapshot.no_workers}"
+    elif not snapshot.workers:
+        yield "workers    none has started yet"
+    else:
+        yield ""
+        rows = [_row(worker, snapshot.at) for worker in snapshot.workers]
+        yield from table(COLUMNS, rows, terminal_width())
+
+
+def _queue_lines(queue: figures.QueueFigures) -> Iterator[str]:
+    counts = [f"{count} {status}" for status, count in queue.tokens.items()]
     if queue.oldest_waiting_seconds is not None:
-        told[0] += f" (the oldest has waited {told_duration(queue.oldest_waiting_seconds)})"
-    yield f"tokens     {', '.join(told)}"
+        counts[0] += f" (the oldest has waited {duration(queue.oldest_waiting_seconds)})"
+    yield f"tokens     {', '.join(counts)}"
     hour = f"last hour  {queue.images} images, {queue.images_per_minute:.1f} a minute"
     if queue.p50_seconds is not None:
         hour += f"; claim to image p50 {queue.p50_seconds:.1f} s, p95 {queue.p95_seconds:.1f} s"
     yield hour
 
 
-def _worker_lines(look: Look) -> Iterator[str]:
-    if look.workers is None:
-        yield f"workers    {look.no_workers}"
-        return
-    if not look.workers:
-        yield "workers    none has started yet"
-        return
-    yield ""
-    rows = [_row(worker, look.at) for worker in look.workers]
-    yield from table(COLUMNS, rows, terminal_width())
-
-
-def _row(worker: "WorkerFigures", now: datetime) -> list[str]:
+def _row(worker: figures.WorkerFigures, now: datetime) -> list[str]:
     if worker.pid is None:
         return [worker.slot, "-", "-", str(worker.restarts), "-", "not running"]
+    up = duration(_up_seconds(worker, now))
     gate = f"closed: {', '.join(worker.closed_by)}" if worker.closed_by else "open"
-    up_seconds = _up_seconds(worker, now)
-    return [
-        worker.slot,
-        str(worker.pid),
-        told_duration(up_seconds),
-        str(worker.restarts),
-        str(worker.busy),
-        gate,
-    ]
+    return [worker.slot, str(worker.pid), up, str(worker.restarts), str(worker.busy), gate]
 
 
-def _up_seconds(worker: "WorkerFigures", now: datetime) -> float | None:
+def _up_seconds(worker: figures.WorkerFigures, now: datetime) -> float | None:
     if worker.started_at is None:
         return None
     return max(now.timestamp() - worker.started_at, 0.0)
 
 
-def _object(look: Look) -> dict[str, Any]:
+def _object(snapshot: StatusSnapshot) -> dict[str, Any]:
     workers = None
-    if look.workers is not None:
-        workers = [_worker_object(worker, look.at) for worker in look.workers]
+    if snapshot.workers is not None:
+        workers = [_worker_object(worker, snapshot.at) for worker in snapshot.workers]
     return {
-        "at": look.at.isoformat(),
-        "queue": look.queue and vars(look.queue),
-        "no_queue": look.no_queue,
+        "at": snapshot.at.isoformat(),
+        "queue": snapshot.queue and vars(snapshot.queue),
+        "no_queue": snapshot.no_queue,
         "workers": workers,
-        "no_workers": look.no_workers,
+        "no_workers": snapshot.no_workers,
     }
 
 
-def _worker_object(worker: "WorkerFigures", now: datetime) -> dict[str, Any]:
+def _worker_object(worker: figures.WorkerFigures, now: datetime) -> dict[str, Any]:
     started = worker.started_at
-    shown = vars(worker) | {
+    return vars(worker) | {
         "gate_open": not worker.closed_by,
         "up_seconds": _up_seconds(worker, now),
+        "started_at": started and datetime.fromtimestamp(started, UTC).isoformat(),
     }
-    shown["started_at"] = started and datetime.fromtimestamp(started, UTC).isoformat()
-    return shown

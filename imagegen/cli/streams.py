@@ -1,45 +1,39 @@
-"""The standard streams as they may be: closed, full, or of an encoding that lacks characters."""
+"""The standard streams, which may be closed, full, or of an encoding that lacks characters."""
 
 import io
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 class OutputError(Exception):
-    """Standard output takes no more; the message says why."""
+    """Standard output cannot be written; the message says why."""
 
 
-class _Output(io.TextIOWrapper):
-    """Standard output, whose errors are told from all others."""
+class _Stdout(io.FileIO):
+    """Standard output, whose errors cannot be taken for those of other files."""
 
-    def write(self, text: str, /) -> int:
+    def write(self, data: Any, /) -> int | None:  # type: ignore[override]
         try:
-            return super().write(text)
+            return super().write(data)
         except OSError as error:
-            raise self._failed(error) from None
-
-    def flush(self) -> None:
-        try:
-            super().flush()
-        except OSError as error:
-            raise self._failed(error) from None
-
-    def _failed(self, error: OSError) -> Exception:
-        # What is left in its buffer goes nowhere, or Python would complain of it at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
-        # A reader who left, as `head` does, is for click, which ends in silence.
-        return error if isinstance(error, BrokenPipeError) else OutputError(error.strerror)
+            # Python writes what is still in the buffer once more at its end, and would complain.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            # A reader that has left, as `head` does, is for click, which ends in silence.
+            if isinstance(error, BrokenPipeError):
+                raise
+            raise OutputError(error.strerror) from None
 
 
 @contextmanager
-def usable() -> Iterator[None]:
-    """Standard streams that can be used; output that fails is one line and exit code 1."""
+def guarded_stdio() -> Iterator[None]:
+    """Make the standard streams usable; output that fails is one line and exit code 1."""
     _open_closed()
-    file = io.FileIO(sys.stdout.fileno(), "w", closefd=False)
-    # Latin-1 lacks the ellipsis of our helps. Standard error escapes by itself what it lacks.
-    sys.stdout = _Output(
+    file = _Stdout(sys.stdout.fileno(), "w", closefd=False)
+    # Latin-1 lacks the ellipsis of our helps. Standard error escapes what it lacks by itself.
+    sys.stdout = io.TextIOWrapper(
         io.BufferedWriter(file), sys.stdout.encoding, "replace", line_buffering=file.isatty()
     )
     try:
@@ -49,11 +43,16 @@ def usable() -> Iterator[None]:
         raise SystemExit(1) from None
 
 
+def is_dumb() -> bool:
+    """Whether the terminal says that it obeys no escape sequences, and prints them."""
+    return os.environ.get("TERM") == "dumb"
+
+
 def _open_closed() -> None:
-    """Python has None in place of a stream that was closed, as by `>&-`."""
+    """Open the streams that were closed, as by `>&-`: Python has None in their place."""
     for name, mode, flags in (
         ("stdin", "r", os.O_RDONLY),
-        ("stdout", "w", os.O_RDONLY),  # nothing can be written there: told like a full disk
+        ("stdout", "w", os.O_RDONLY),  # writing fails, and is reported like a full disk
         ("stderr", "w", os.O_WRONLY),
     ):
         if getattr(sys, name) is None:

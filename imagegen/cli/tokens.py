@@ -1,33 +1,32 @@
 """`imagegen tokens`: what became of the tokens, and new attempts for those that failed."""
 
-import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Iterator, Mapping
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import click
 
+from imagegen import database
 from imagegen.cli.options import (
+    CommandError,
     MisusedError,
+    complete_choices,
     connected,
-    failed,
+    json_option,
     load_database_url,
-    offered,
+    moment_option,
     settings_options,
-    told_in_one_line,
 )
-from imagegen.cli.output import Column, harmless, table, terminal_width, told_duration
-from imagegen.cli.progress import shown, waiting
-from imagegen.cli.times import past_moment
+from imagegen.cli.output import Column, duration, emit, table, terminal_width
+from imagegen.cli.progress import waiting, with_bar
 from imagegen.failures import Kind, Reason
+from imagegen.operator import retry as retries
+from imagegen.operator import tokens as queries
+from imagegen.text import printable
 
-if TYPE_CHECKING:
-    from imagegen.database import Connection, Tables
-    from imagegen.operator.tokens import Generation, Token, TokenHistory
-
+APPLICATION_NAME = "imagegen tokens"
 TOKEN_ID = click.IntRange(0, 2**63 - 1)  # a bigint, as the column of an adopted table may be
 ERROR_KIND = click.Choice([each.value for each in (*Kind, *Reason)])
 COLOURS = {"uploading": "green", "failed": "red", "generating": "yellow"}
@@ -51,26 +50,17 @@ def tokens() -> None:
     """
 
 
-def _offer_statuses(context: click.Context, option: click.Parameter, typed: str) -> list[str]:
-    from imagegen.database import STATUSES  # noqa: PLC0415
-
-    return offered(STATUSES)(context, option, typed)
-
-
 @tokens.command("list")
 @click.option(
-    "--status", "statuses", multiple=True, metavar="STATUS", shell_complete=_offer_statuses,
+    "--status", "statuses", multiple=True, metavar="STATUS",
+    shell_complete=complete_choices(database.STATUSES),
     help="With this status, as failed; may be repeated.",
 )  # fmt: skip
 @click.option("--author", metavar="WALLET", help="By this author.")
-@click.option(
-    "--older", callback=past_moment, metavar="DURATION|DATE",
-    help="Minted at least so long ago, as 1h, or before then, as 2026-11-01 (UTC).",
-)  # fmt: skip
-@click.option(
-    "--newer", callback=past_moment, metavar="DURATION|DATE",
-    help="Minted at most so long ago, as 7d, or since then.",
-)  # fmt: skip
+@moment_option(
+    "--older", "Minted at least so long ago, as 1h, or before then, as 2026-11-01 (UTC)."
+)
+@moment_option("--newer", "Minted at most so long ago, as 7d, or since then.")
 @click.option(
     "--error-kind", type=ERROR_KIND, metavar="KIND",
     help="Whose newest generation ended with this, as transient.",
@@ -78,7 +68,7 @@ def _offer_statuses(context: click.Context, option: click.Parameter, typed: str)
 @click.option(
     "--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most."
 )
-@click.option("--json", "as_json", is_flag=True, help="As one JSON array.")
+@json_option("As one JSON array.")
 @settings_options("database_url")
 def list_(
     *,
@@ -95,46 +85,42 @@ def list_(
 
     Example: imagegen tokens list --status failed --newer 7d
     """
-    with _connected(options) as (connection, tables), waiting():
-        from imagegen.operator.tokens import UnknownStatusError, list_tokens  # noqa: PLC0415
-
+    with connected(load_database_url(options), APPLICATION_NAME) as connection, waiting():
         try:
-            found = list_tokens(
-                connection, tables, statuses=[status.lower() for status in statuses],
-                author=author, older=older, newer=newer, error_kind=error_kind, limit=limit + 1,
+            found = queries.list_tokens(
+                connection, database.read_tables(connection),
+                statuses=[status.lower() for status in statuses], author=author,
+                older=older, newer=newer, error_kind=error_kind, limit=limit + 1,
             )  # fmt: skip
-        except UnknownStatusError as must:
+        except queries.UnknownStatusError as must:
             raise MisusedError(f"--status must be {must}") from None
-        lines = list(_listed(found[:limit], as_json=as_json))
-    for line in lines:
-        click.echo(line)
+    shown = found[:limit]
+    emit([asdict(token) for token in shown], _list_lines(shown), as_json=as_json)
     if len(found) > limit:
         click.echo(f"imagegen: only the newest {limit} are shown: see --limit", err=True)
 
 
-def _listed(found: "Sequence[Token]", *, as_json: bool) -> Iterator[str]:
-    if as_json:
-        yield json.dumps([asdict(token) for token in found], indent=2)
-    elif not found:
+def _list_lines(found: list[queries.Token]) -> Iterator[str]:
+    if not found:
         yield "no token is like that"
-    else:
-        width = terminal_width()
-        yield from table(COLUMNS, (_row(token, width) for token in found), width)
+        return
+    width = terminal_width()
+    yield from table(COLUMNS, (_row(token, width) for token in found), width)
 
 
-def _row(token: "Token", width: int | None) -> list[str]:
+def _row(token: queries.Token, width: int | None) -> list[str]:
     author = token.author or "(gone)"
     if width is not None and len(author) > SHORT_WALLET:
         author = f"{author[:6]}…{author[-4:]}"
     return [
         str(token.token_id), author, token.status, str(token.generation_attempts),
-        told_duration(token.age_seconds), token.generation_error or "",
+        duration(token.age_seconds), token.generation_error or "",
     ]  # fmt: skip
 
 
 @tokens.command()
 @click.argument("token_id", metavar="ID", type=TOKEN_ID)
-@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@json_option()
 @settings_options("database_url")
 def show(*, token_id: int, as_json: bool, **options: str | None) -> None:
     """Tell the whole story of a token.
@@ -143,94 +129,95 @@ def show(*, token_id: int, as_json: bool, **options: str | None) -> None:
 
     Example: imagegen tokens show 42
     """
-    with _connected(options) as (connection, tables), waiting():
-        from imagegen.operator.tokens import read_history  # noqa: PLC0415
-
-        history = read_history(connection, tables, token_id)
+    with connected(load_database_url(options), APPLICATION_NAME) as connection, waiting():
+        history = queries.read_history(connection, database.read_tables(connection), token_id)
     if not history.token and not history.generations:
-        raise failed(f"there is no token {token_id}")
-    if as_json:
-        shown = asdict(history)
-        shown["generations_left_out"] = shown.pop("is_truncated")
-        click.echo(json.dumps(shown, indent=2))
-    else:
-        _tell(token_id, history)
+        raise CommandError(f"there is no token {token_id}")
+    shown = asdict(history)
+    shown["generations_left_out"] = shown.pop("is_truncated")
+    emit(shown, _history_lines(token_id, history), as_json=as_json)
 
 
-def _tell(token_id: int, history: "TokenHistory") -> None:
-    click.secho(f"token {token_id}", bold=True)
+def _history_lines(token_id: int, history: queries.TokenHistory) -> Iterator[str]:
+    yield click.style(f"token {token_id}", bold=True)
     if history.token:
-        _tell_token(history.token)
+        yield from _token_lines(history.token)
     else:
-        click.echo("  is not in tokens_s0 any more")
+        yield "  is not in tokens_s0 any more"
     if history.is_truncated:
-        click.echo(f"\nonly the newest {len(history.generations)} generations follow")
+        yield f"\nonly the newest {len(history.generations)} generations follow"
     for generation in history.generations:
-        _tell_generation(generation)
+        yield from _generation_lines(generation)
 
 
-def _tell_token(token: "Token") -> None:
-    _fact("status", token.status, COLOURS.get(token.status))
-    _fact("attempts", token.generation_attempts)
-    _fact("error", token.generation_error)
-    _fact("not before", _moment(token.generate_after))
-    age = "" if token.age_seconds is None else f", {told_duration(token.age_seconds)} ago"
-    _fact("minted", f"{_moment(token.created_at) or '-'}{age}")
-    _fact("author", token.author)
-    _fact("prompt", token.author_prompt)
-    _fact("image", token.image_url)
+def _token_lines(token: queries.Token) -> Iterator[str]:
+    age = "" if token.age_seconds is None else f", {duration(token.age_seconds)} ago"
+    facts = {
+        "status": token.status,
+        "attempts": token.generation_attempts,
+        "error": token.generation_error,
+        "not before": _moment(token.generate_after),
+        "minted": f"{_moment(token.created_at) or '-'}{age}",
+        "author": token.author,
+        "prompt": token.author_prompt,
+        "image": token.image_url,
+    }
+    yield from _fact_lines(facts, COLOURS.get(token.status))
 
 
-def _tell_generation(generation: "Generation") -> None:
+def _generation_lines(generation: queries.Generation) -> Iterator[str]:
     fallback = ", fallback prompt" if generation.fallback else ""
     kind = f": {generation.error_kind}" if generation.error_kind else ""
     title = f"generation {generation.id}, attempt {generation.attempt}{fallback}"
-    click.secho(f"\n{title}, {generation.state}{harmless(kind)}", bold=True)
-    _fact("error", generation.error_message)
-    _fact("refusals", f"{generation.refusals} in a row" if generation.refusals else None)
-    _fact("sent", generation.prompt)
-    _fact("model", f"{generation.model}, seed {generation.seed}")
-    _fact("prediction", generation.prediction_id)
-    _fact("claimed", _moment(generation.opened_at))
-    _fact("requested", _moment(generation.requested_at))
-    if generation.closed_at:
-        _fact(
-            "ended", f"{_moment(generation.closed_at)}, after {generation.duration_seconds:.1f} s"
-        )
-    else:
-        _fact("held until", _moment(generation.lease_until))
-    if generation.predict_seconds is not None:
-        _fact("computed", f"{generation.predict_seconds:.2f} s")
-    _fact("image", generation.image_url)
-    _fact("kept as", generation.image_path)
-    _fact("sha256", generation.image_sha256)
-    _fact("worker", generation.worker)
+    yield click.style(f"\n{title}, {generation.state}{printable(kind)}", bold=True)
+    closed_at, predict_seconds = _moment(generation.closed_at), generation.predict_seconds
+    facts = {
+        "error": generation.error_message,
+        "refusals": f"{generation.refusals} in a row" if generation.refusals else None,
+        "sent": generation.prompt,
+        "model": f"{generation.model}, seed {generation.seed}",
+        "prediction": generation.prediction_id,
+        "claimed": _moment(generation.opened_at),
+        "requested": _moment(generation.requested_at),
+        "ended": closed_at and f"{closed_at}, after {generation.duration_seconds:.1f} s",
+        "held until": None if closed_at else _moment(generation.lease_until),
+        "computed": None if predict_seconds is None else f"{predict_seconds:.2f} s",
+        "image": generation.image_url,
+        "kept as": generation.image_path,
+        "sha256": generation.image_sha256,
+        "worker": generation.worker,
+    }
+    yield from _fact_lines(facts)
 
 
-def _fact(label: str, value: object, colour: str | None = None) -> None:
-    """A line, where there is something to tell."""
-    if value is not None:
-        click.echo(f"  {label:<{LABEL_WIDTH}} {click.style(harmless(str(value)), fg=colour)}")
+def _fact_lines(facts: Mapping[str, object], status_colour: str | None = None) -> Iterator[str]:
+    """Yield a line for each fact that is known."""
+    for label, value in facts.items():
+        if value is not None:
+            text = printable(str(value))
+            if label == "status" and status_colour:
+                text = click.style(text, fg=status_colour)
+            yield f"  {label:<{LABEL_WIDTH}} {text}"
 
 
 def _moment(time: str | None) -> str | None:
-    """2026-11-24 02:03:04 UTC, of an ISO time in UTC."""
+    """Return 2026-11-24 02:03:04 UTC for an ISO time in UTC."""
     return f"{time[:19].replace('T', ' ')} UTC" if time and time[0].isdigit() else time
 
 
 @tokens.command()
 @click.argument("token_ids", metavar="[ID]...", nargs=-1, type=TOKEN_ID)
-@click.option(
-    "--failed-since", callback=past_moment, metavar="DURATION|DATE",
-    help="All that failed within this time, as 24h, or since then, as 2026-11-01 (UTC).",
-)  # fmt: skip
+@moment_option(
+    "--failed-since",
+    "All that failed within this time, as 24h, or since then, as 2026-11-01 (UTC).",
+)
 @click.option(
     "--error-kind", type=ERROR_KIND, metavar="KIND",
     help="Of these, those with this kind of error, as transient.",
 )  # fmt: skip
 @click.option("--lost", is_flag=True, help="Also tokens whose image is there; pays for another.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@json_option()
 @settings_options("database_url")
 def retry(
     *,
@@ -259,10 +246,9 @@ def retry(
         raise MisusedError("--error-kind goes with --failed-since")
     if lost and not token_ids:
         raise MisusedError("--lost goes with the IDs of tokens")
-    with _connected(options) as (connection, tables):
-        from imagegen.operator import retry as retries  # noqa: PLC0415
-
+    with connected(load_database_url(options), APPLICATION_NAME) as connection:
         with waiting():
+            tables = database.read_tables(connection)
             if failed_since is None:
                 plan = retries.plan_named(connection, token_ids, lost=lost)
             else:
@@ -270,36 +256,32 @@ def retry(
         for line in plan.warnings:
             click.echo(f"imagegen: {line}", err=True)
         if plan.chosen and not yes and (plan.billed or not token_ids):
-            _ask(f"{_get(len(plan.chosen))} new attempts")
+            _ask(_attempts_for(len(plan.chosen)))
         steps = retries.retry(connection, tables, plan.chosen)
-        changed = sum(shown(steps, len(plan.chosen), int))
+        changed = sum(with_bar(steps, len(plan.chosen), int))
     others = len(plan.chosen) - changed
-    if as_json:
-        told = {"left_alone": plan.skipped, "refused": plan.refused}
-        click.echo(json.dumps({"retried": changed, "changed_meanwhile": others, **told}, indent=2))
-    else:
-        click.echo(f"{_get(changed)} new attempts")
+    value = {
+        "retried": changed,
+        "changed_meanwhile": others,
+        "left_alone": plan.skipped,
+        "refused": plan.refused,
+    }
+    emit(value, [_attempts_for(changed)], as_json=as_json)
     if others:
         click.echo(f"imagegen: {others} changed meanwhile, and left alone", err=True)
     if plan.refused:
         raise SystemExit(1)
 
 
-def _ask(what: str) -> None:
-    """Ends the command where the answer is no, or where nobody is there to give one."""
+def _ask(question: str) -> None:
+    """End the command if the answer is no, or if nobody can be asked."""
     if not sys.stdin.isatty():
-        raise failed(f"{what} only with --yes, as nobody can be asked here: nothing was changed")
+        raise CommandError(
+            f"{question} only with --yes, as nobody can be asked here: nothing was changed"
+        )
     with redirect_stdout(sys.stderr):  # the output may go into a file
-        click.confirm(f"{what}. Go on?", abort=True)
+        click.confirm(f"{question}. Go on?", abort=True)
 
 
-def _get(count: int) -> str:
-    return "1 token gets" if count == 1 else f"{count} tokens get"
-
-
-@contextmanager
-def _connected(options: dict[str, str | None]) -> "Iterator[tuple[Connection, Tables]]":
-    """The database and its tables, as imagegen needs them; what is wrong is told in one line."""
-    url = load_database_url(options)
-    with told_in_one_line(url), connected(url, "imagegen tokens") as found:
-        yield found
+def _attempts_for(count: int) -> str:
+    return f"{'1 token gets' if count == 1 else f'{count} tokens get'} new attempts"

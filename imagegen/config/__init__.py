@@ -1,35 +1,34 @@
 """Settings: every one once, from options and environment variables to values."""
 
-from imagegen.config.database_url import SECRET_PARTS, parts_of, url_secrets
-from imagegen.config.parsers import LOOPBACK, SECONDS_OF, WrongValueError, quoted, seconds
+from imagegen.config.database_url import redacted_url, url_secrets
+from imagegen.config.parsers import LOOPBACK, VERSION, WrongValueError, past_moment, quoted
 from imagegen.config.settings import (
     ConfigurationError,
+    Problem,
     Settings,
+    Spec,
     all_settings,
-    given,
     load,
-    misspelt,
-    option_name,
     read,
-    secrets_of,
+    secrets_in,
+    unknown_variables,
 )
 
 __all__ = [
     "LOOPBACK",
-    "SECONDS_OF",
-    "SECRET_PARTS",
+    "VERSION",
     "ConfigurationError",
+    "Problem",
     "Settings",
+    "Spec",
     "WrongValueError",
     "all_settings",
-    "given",
     "load",
-    "misspelt",
-    "option_name",
-    "parts_of",
+    "past_moment",
     "quoted",
     "read",
-    "seconds",
-    "secrets_of",
+    "redacted_url",
+    "secrets_in",
+    "unknown_variables",
     "url_secrets",
 ]

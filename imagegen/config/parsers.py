@@ -1,13 +1,14 @@
 """What the text of a setting must be, and the value that it becomes.
 
-Each check raises WrongValueError otherwise. No message repeats a secret.
+Every parser raises WrongValueError for other text. No message repeats a secret.
 """
 
 import json
-import math
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,52 +17,46 @@ from imagegen import prompts
 
 MODEL = re.compile(r"[a-z0-9][a-z0-9._-]*/[a-z0-9][a-z0-9._-]*(:[0-9a-f]{64})?", re.I)
 VERSION = re.compile(r"[0-9a-f]{64}")
-SECONDS_OF = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 YES_OR_NO = ("yes", "no")
 MOST_MONEY = 1_000_000.0
+LONGEST_AGO_SECONDS = 36_500 * 86_400.0  # a century
+PLAIN_URL = re.compile(r"[!\"$->A-~]+")  # ASCII without @, ? and #
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
-# Replicate's tokens begin so; before the @ of a URL stands a password.
+# A token of Replicate's begins with r8_; a URL has its password before the @.
 SECRET = re.compile(r"r8_|://.*@")
 QUOTED_CHARACTERS = 60  # of a value that a message repeats
 
 
 class WrongValueError(Exception):
-    """A value does not pass its check; the message ends the sentence `NAME must be …`."""
+    """A text is no value of its setting; the message ends the sentence `NAME must be …`."""
 
 
 def quoted(value: str) -> str:
-    """A wrong value as a message repeats it: no more of it than helps, and no secret that was
-    meant for another setting."""
+    """Return a wrong value as messages repeat it: shortened, and without a misplaced secret."""
     if SECRET.search(value):
         return "what looks like a token or a password"
     return repr(value if len(value) <= QUOTED_CHARACTERS else f"{value[:QUOTED_CHARACTERS]}…")
 
 
-def text(value: str) -> str:
-    return value.strip()
-
-
 def seconds(*, least: float, most: float) -> Callable[[str], float]:
-    """A duration: 90, 90s, 1.5m, 24h or 7d."""
+    """Return a parser of durations: 90, 90s, 1.5m, 24h or 7d."""
 
     def parse(value: str) -> float:
         number, unit = value.strip(), 1
-        if number[-1:] in SECONDS_OF:
-            number, unit = number[:-1], SECONDS_OF[number[-1:]]
-        try:
-            found = float(number) * unit
-        except ValueError:
-            found = math.nan
-        if not least <= found <= most:
-            limits = f"from {_duration(least)} to {_duration(most)}"
-            raise WrongValueError(f"a duration {limits}, not {quoted(value)}")
-        return found
+        if number[-1:] in UNIT_SECONDS:
+            number, unit = number[:-1], UNIT_SECONDS[number[-1:]]
+        with suppress(ValueError):
+            if least <= (found := float(number) * unit) <= most:
+                return found
+        limits = f"from {_duration(least)} to {_duration(most)}"
+        raise WrongValueError(f"a duration {limits}, not {quoted(value)}")
 
     return parse
 
 
 def whole_seconds(*, least: int, most: int) -> Callable[[str], int]:
-    """A duration without a fraction of a second."""
+    """Return a parser of durations without a fraction of a second."""
 
     def parse(value: str) -> int:
         found = seconds(least=least, most=most)(value)
@@ -73,26 +68,38 @@ def whole_seconds(*, least: int, most: int) -> Callable[[str], int]:
 
 
 def _duration(seconds: float) -> str:
-    """As `seconds` reads it, in the greatest unit that leaves no fraction: 0.05s, 90s, 10m."""
-    for unit, length in reversed(SECONDS_OF.items()):
+    """Write a duration for `seconds`, in the greatest unit without a fraction: 0.05s, 90s, 10m."""
+    for unit, length in reversed(UNIT_SECONDS.items()):
         if seconds and seconds % length == 0:
             return f"{seconds / length:g}{unit}"
     return f"{seconds:g}s"
 
 
+def past_moment(value: str) -> datetime:
+    """A duration back from now, or an ISO date or time, in UTC if it names no zone."""
+    with suppress(ValueError, OverflowError):
+        date = datetime.fromisoformat(value)
+        return date.astimezone(UTC) if date.tzinfo else date.replace(tzinfo=UTC)
+    # A unit is required, although settings need none: 2026 would be half an hour.
+    if value.strip()[-1:] in UNIT_SECONDS:
+        with suppress(WrongValueError):
+            ago_seconds = seconds(least=0, most=LONGEST_AGO_SECONDS)(value)
+            return datetime.now(UTC) - timedelta(seconds=ago_seconds)
+    raise WrongValueError(
+        f"a duration such as 24h or 30d, or a date such as 2026-11-01, not {quoted(value)}"
+    )
+
+
 def amount(value: str) -> float:
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
-    if not 0 <= number < MOST_MONEY:
-        raise WrongValueError(f"an amount of money such as 0.003, not {quoted(value)}")
-    return number
+    with suppress(ValueError):
+        if 0 <= (number := float(value)) < MOST_MONEY:
+            return number
+    raise WrongValueError(f"an amount of money such as 0.003, not {quoted(value)}")
 
 
 def folder(value: str) -> Path:
-    """A folder to write to; it must be there, so that a typing mistake makes no new one."""
-    path = Path(value).expanduser().absolute()  # of nothing at all, the working directory
+    """A folder to write to. It must exist, so that a typing mistake makes no new one."""
+    path = Path(value).expanduser().absolute()  # an empty text would be the working directory
     if not value or not path.is_dir() or not os.access(path, os.W_OK | os.X_OK):
         raise WrongValueError(f"a folder that is there and can be written to, not {quoted(value)}")
     return path
@@ -100,22 +107,19 @@ def folder(value: str) -> Path:
 
 def whole(*, least: int, most: int) -> Callable[[str], int]:
     def parse(value: str) -> int:
-        try:
-            number = int(value)
-        except ValueError:
-            number = least - 1
-        if not least <= number <= most:
-            raise WrongValueError(f"a whole number from {least} to {most}, not {quoted(value)}")
-        return number
+        with suppress(ValueError):
+            if least <= (number := int(value)) <= most:
+                return number
+        raise WrongValueError(f"a whole number from {least} to {most}, not {quoted(value)}")
 
     return parse
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
     def parse(value: str) -> str:
-        if value.strip().lower() not in choices:
-            raise WrongValueError(f"one of {', '.join(choices)}, not {quoted(value)}")
-        return value.strip().lower()
+        if (choice := value.strip().lower()) in choices:
+            return choice
+        raise WrongValueError(f"one of {', '.join(choices)}, not {quoted(value)}")
 
     return parse
 
@@ -125,7 +129,7 @@ def yes_or_no(value: str) -> bool:
 
 
 def input_name(value: str) -> str | None:
-    """The name of a model's input, or None for the word none."""
+    """The name of an input of the model, or None for the word none."""
     name = value.strip()
     if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) or name == "prompt":
         raise WrongValueError(f"the name of an input such as seed, or none, not {quoted(value)}")
@@ -137,12 +141,12 @@ def prompt(value: str) -> str:
         return prompts.clean(value, None)
     except prompts.InvalidPromptError:
         most = prompts.MAX_CHARACTERS
-        given = str(len(value)) if len(value) > most else "a blank one"
-        raise WrongValueError(f"a prompt of 1 to {most} characters, not {given}") from None
+        found = str(len(value)) if len(value) > most else "a blank one"
+        raise WrongValueError(f"a prompt of 1 to {most} characters, not {found}") from None
 
 
 def api_token(value: str) -> str:
-    """Replicate's SDK prints a token with a line end or non-ASCII text in it: refused here."""
+    """One word of ASCII: Replicate's SDK prints any other token in its error."""
     token = value.strip()
     if not re.fullmatch(r"[\x21-\x7e]+", token):
         raise WrongValueError("a Replicate API token: one word of ASCII characters")
@@ -159,41 +163,32 @@ def model_name(value: str) -> str:
 
 
 def model_input(value: str) -> dict[str, Any]:
-    try:
-        parsed = json.loads(value, parse_constant=_refuse_constant)
+    with suppress(ValueError, RecursionError):
+        parsed = json.loads(value)
+        # What was read may be text that cannot be sent, or NaN, which is no JSON.
         json.dumps(parsed, ensure_ascii=False, allow_nan=False).encode()
-    except (ValueError, RecursionError):
-        parsed = None
-    if not isinstance(parsed, dict):
-        raise WrongValueError(
-            """a JSON object such as {"aspect_ratio": "1:1", "output_format": "png"}"""
-        )
-    return parsed
+        if isinstance(parsed, dict):
+            return parsed
+    raise WrongValueError(
+        """a JSON object such as {"aspect_ratio": "1:1", "output_format": "png"}"""
+    )
 
 
-def leave_free(inputs: dict[str, Any], marker: str | None) -> None:
-    """Among the inputs of the settings is none that imagegen sends by itself."""
+def check_unreserved(inputs: dict[str, Any], marker: str | None) -> None:
+    """Raise WrongValueError if one of the inputs is one that imagegen sends by itself."""
     if taken := sorted(name for name in inputs if name in {"prompt", marker}):
         raise WrongValueError(
             f"a JSON object without {' and '.join(taken)}: imagegen sets these itself"
         )
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
 def api_url(value: str) -> str:
-    """The API token travels there: https, or http on this machine alone (the sandbox)."""
-    example = "an https URL (http only on localhost) without a user, query or fragment"
-    try:
-        parts = urlsplit(value.strip())
-        parts.port  # noqa: B018 (raises where the port is no port)
-    except ValueError:
-        raise WrongValueError(example) from None
-    schemes = {"https", "http"} if parts.hostname in LOOPBACK else {"https"}
-    if not parts.hostname or parts.scheme not in schemes:
-        raise WrongValueError(example)
-    if not re.fullmatch(r"[\x21-\x7e]+", value.strip()) or re.search("[@?#]", value):
-        raise WrongValueError(example)
-    return value.strip().rstrip("/")
+    """An https URL, as the API token is sent to it; http on this machine only (the sandbox)."""
+    url = value.strip()
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 (raises ValueError if it is no port)
+        schemes = {"https", "http"} if parts.hostname in LOOPBACK else {"https"}
+        if parts.hostname and parts.scheme in schemes and PLAIN_URL.fullmatch(url):
+            return url.rstrip("/")
+    raise WrongValueError("an https URL (http only on localhost) without a user, query or fragment")

@@ -1,15 +1,16 @@
-"""Every setting once: its name, environment variable, default, help and check.
+"""Every setting once: its variable, option, default, help and parser.
 
 A setting is given as an option (`--lease 20`) or as an environment variable
 (`IMAGEGEN_LEASE_SECONDS`); the option wins. Values are checked here and nowhere else.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
 from imagegen import redaction
 from imagegen.config import parsers
@@ -18,166 +19,177 @@ from imagegen.config.database_url import check_url, url_secrets
 LOG_FORMATS = ("auto", "json", "text")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 PREFIX = "IMAGEGEN_"
-# Of the tests and drills; of a Kubernetes service or a Docker link whose name begins as ours.
+# Variables of the tests and drills; of a Kubernetes service or a Docker link named imagegen.
 NO_SETTINGS = re.compile(
     r"CRASH_AT|DRILL_\w+|TEST_\w+|(\w+_)?SERVICE_(HOST|PORT(_\w+)?)|(\w+_)?PORT_\d+_\w+"
 )
 LINK = re.compile(r"(tcp|udp|sctp)://")  # the value of their IMAGEGEN_PORT
 
+Environment = Mapping[str, str]
+Options = Mapping[str, str | None]  # texts by field name
+T = TypeVar("T")
+
 
 class ConfigurationError(Exception):
-    """Settings are missing or wrong; each line names one of them and the mend."""
+    """Settings are missing or wrong; each line names one of them and what it must be."""
 
     def __init__(self, lines: list[str]) -> None:
         super().__init__("\n".join(lines))
         self.lines = lines
 
 
-def setting(
-    variable: str,
-    parse: Callable[[str], Any],
-    help: str,  # noqa: A002 (click's word for it)
-    default: str | None = None,
-    *,
-    optional: bool = False,
-    secret: bool = False,
-    choices: tuple[str, ...] = (),
-) -> Any:
-    """A field of `Settings`. The default is text too: it passes the same check as a given value.
-    The choices are what a shell offers."""
-    metadata = {"variable": variable, "parse": parse, "help": help, "default": default}
-    kind = {"optional": optional, "secret": secret, "choices": choices}
-    return field(metadata=metadata | kind)
+@dataclass(frozen=True)
+class Spec(Generic[T]):
+    """What a setting is called, what it is for, and how its text becomes a value."""
+
+    variable: str
+    parse: Callable[[str], T]
+    help: str
+    default: str | None = None  # text too: it passes the same parser as a given value
+    _: KW_ONLY
+    optional: bool = False  # it may have no value, which is None
+    secret: bool = False
+    choices: tuple[str, ...] = ()  # offered by a shell's completion
+    name: str = ""  # of its field in `Settings`
+
+    @property
+    def option(self) -> str:
+        return "--" + self.name.removesuffix("_seconds").replace("_", "-")
+
+    @property
+    def placeholder(self) -> T | str | None:
+        """A value of its type for a `Settings` whose user does not need this one."""
+        if self.default is not None:
+            return self.parse(self.default)
+        return None if self.optional else ""
+
+    def lookup(self, environment: Environment, options: Options) -> tuple[str | None, str]:
+        """Return the text of the setting, if it has one, and where it comes from."""
+        if (text := options.get(self.name)) is not None:
+            return text, "option"
+        # An empty variable counts as not set, as in an env file with `NAME=`.
+        if text := environment.get(self.variable):
+            return text, "environment"
+        return self.default, "default"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A setting that is missing or wrong."""
+
+    name: str
+    source: str  # its option if it was given as one, its variable otherwise
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.message}"
+
+
+def setting(spec: Spec[T]) -> T:
+    """Return a field of `Settings` that carries its spec."""
+    return cast(T, field(metadata={"spec": spec}))
 
 
 @dataclass(frozen=True, repr=False)
 class Settings:
-    database_url: str = setting(
-        "DATABASE_URL", check_url, "PostgreSQL, as postgresql://user:password@host:port/name.",
-        secret=True,
-    )  # fmt: skip
-    replicate_api_token: str = setting(
-        "REPLICATE_API_TOKEN", parsers.api_token, "Replicate's API token.", secret=True
-    )
-    model: str = setting(
+    # A setting takes three lines, not ten.
+    # fmt: off
+    database_url: str = setting(Spec(
+        "DATABASE_URL", check_url,
+        "PostgreSQL, as postgresql://user:password@host:port/name.", secret=True))
+    replicate_api_token: str = setting(Spec(
+        "REPLICATE_API_TOKEN", parsers.api_token, "Replicate's API token.", secret=True))
+    model: str = setting(Spec(
         "REPLICATE_MODEL_VERSION", parsers.model_name,
         "The model: owner/name, owner/name:version, or a version.",
-        "black-forest-labs/flux-schnell",
-    )  # fmt: skip
-    model_input: dict[str, Any] = setting(
+        "black-forest-labs/flux-schnell"))
+    model_input: dict[str, Any] = setting(Spec(
         "IMAGEGEN_MODEL_INPUT", parsers.model_input,
-        "More inputs for the model, as a JSON object (aspect_ratio, output_format …).", "{}",
-    )  # fmt: skip
-    marker_input: str | None = setting(
+        "More inputs for the model, as a JSON object (aspect_ratio, output_format …).", "{}"))
+    marker_input: str | None = setting(Spec(
         "IMAGEGEN_MARKER_INPUT", parsers.input_name,
         "The model's input of a whole number, by which a prediction is known again, or none.",
-        "seed",
-    )  # fmt: skip
-    replicate_base_url: str = setting(
-        "REPLICATE_BASE_URL", parsers.api_url, "Replicate's API, or a proxy of it.",
-        "https://api.replicate.com",
-    )  # fmt: skip
-    fallback_prompt: str = setting(
+        "seed"))
+    replicate_base_url: str = setting(Spec(
+        "REPLICATE_BASE_URL", parsers.api_url,
+        "Replicate's API, or a proxy of it.", "https://api.replicate.com"))
+    fallback_prompt: str = setting(Spec(
         "FALLBACK_CENSORED_PROMPT", parsers.prompt,
         "Sent once in place of a prompt that Replicate refuses for its content.",
-        "An abstract composition of soft flowing colours and light",
-    )  # fmt: skip
-    default_prompt: str | None = setting(
+        "An abstract composition of soft flowing colours and light"))
+    default_prompt: str | None = setting(Spec(
         "DEFAULT_PROMPT", parsers.prompt,
-        "Sent for an author without a prompt; without it such a token fails.", optional=True,
-    )  # fmt: skip
-    procs: int = setting(
-        "IMAGEGEN_PROCS", parsers.whole(least=1, most=64), "Worker processes.", "2"
-    )
-    slots: int = setting(
-        "WORKER_BATCH_SIZE",
-        parsers.whole(least=1, most=100),
-        "Tokens at once in each worker.",
-        "10",
-    )
-    poll_interval_seconds: float = setting(
+        "Sent for an author without a prompt; without it such a token fails.", optional=True))
+    procs: int = setting(Spec(
+        "IMAGEGEN_PROCS", parsers.whole(least=1, most=64), "Worker processes.", "2"))
+    slots: int = setting(Spec(
+        "WORKER_BATCH_SIZE", parsers.whole(least=1, most=100), "Tokens at once in each worker.",
+        "10"))
+    poll_interval_seconds: float = setting(Spec(
         "POLL_INTERVAL_SECONDS", parsers.seconds(least=0.05, most=60),
-        "How often a worker looks for tokens when nothing wakes it.", "1",
-    )  # fmt: skip
-    lease_seconds: float = setting(
+        "How often a worker looks for tokens when nothing wakes it.", "1"))
+    lease_seconds: float = setting(Spec(
         "IMAGEGEN_LEASE_SECONDS", parsers.seconds(least=1, most=600),
-        "How long a claim holds without renewal; renewed three times as often.", "15",
-    )  # fmt: skip
-    settle_seconds: float = setting(
+        "How long a claim holds without renewal; renewed three times as often.", "15"))
+    settle_seconds: float = setting(Spec(
         "IMAGEGEN_SETTLE_SECONDS", parsers.seconds(least=1, most=1800),
-        "How long Replicate's list is asked for a prediction that may have been made.", "60",
-    )  # fmt: skip
-    cancel_after_seconds: int = setting(
+        "How long Replicate's list is asked for a prediction that may have been made.", "60"))
+    cancel_after_seconds: int = setting(Spec(
         "IMAGEGEN_CANCEL_AFTER_SECONDS", parsers.whole_seconds(least=5, most=1800),
-        "Replicate ends a prediction that runs longer.", "300",
-    )  # fmt: skip
-    replace_lost: bool = setting(
+        "Replicate ends a prediction that runs longer.", "300"))
+    replace_lost: bool = setting(Spec(
         "IMAGEGEN_REPLACE_LOST", parsers.yes_or_no,
         "Whether to pay again for an image that was paid for and lost at Replicate.", "no",
-        choices=parsers.YES_OR_NO,
-    )  # fmt: skip
-    give_up_after_seconds: float = setting(
+        choices=parsers.YES_OR_NO))
+    give_up_after_seconds: float = setting(Spec(
         "IMAGEGEN_GIVE_UP_AFTER_SECONDS", parsers.seconds(least=1, most=31_536_000),
-        "A token that Replicate has refused for so long fails.", "24h",
-    )  # fmt: skip
-    create_rate: int = setting(
+        "A token that Replicate has refused for so long fails.", "24h"))
+    create_rate: int = setting(Spec(
         "IMAGEGEN_CREATE_RATE", parsers.whole(least=1, most=1_000_000),
         "Predictions a minute that the account may create, shared by this supervisor's workers.",
-        "600",
-    )  # fmt: skip
-    poll_budget: int = setting(
+        "600"))
+    poll_budget: int = setting(Spec(
         "IMAGEGEN_POLL_BUDGET", parsers.whole(least=1, most=1_000_000),
-        "Other requests a minute that the account may send, shared by the same.", "3000",
-    )  # fmt: skip
-    daily_limit: int | None = setting(
+        "Other requests a minute that the account may send, shared by the same.", "3000"))
+    daily_limit: int | None = setting(Spec(
         "IMAGEGEN_DAILY_LIMIT", parsers.whole(least=0, most=1_000_000_000),
-        "Predictions in any 24 hours, over all hosts; then nothing is claimed.", optional=True,
-    )  # fmt: skip
-    price: float | None = setting(
+        "Predictions in any 24 hours, over all hosts; then nothing is claimed.", optional=True))
+    price: float | None = setting(Spec(
         "IMAGEGEN_PRICE", parsers.amount,
         "What Replicate bills for an image of this model, for `imagegen spend` and the metrics.",
-        optional=True,
-    )  # fmt: skip
-    keep_images: Path | None = setting(
+        optional=True))
+    keep_images: Path | None = setting(Spec(
         "IMAGEGEN_KEEP_IMAGES", parsers.folder,
         "A folder that gets a copy of each image; Replicate deletes its own after an hour.",
-        optional=True,
-    )  # fmt: skip
-    grace_seconds: float = setting(
+        optional=True))
+    grace_seconds: float = setting(Spec(
         "IMAGEGEN_GRACE_SECONDS", parsers.seconds(least=0, most=3600),
-        "How long a stop waits for work in flight before it hands over.", "20",
-    )  # fmt: skip
-    watchdog_seconds: float = setting(
+        "How long a stop waits for work in flight before it hands over.", "20"))
+    watchdog_seconds: float = setting(Spec(
         "IMAGEGEN_WATCHDOG_SECONDS", parsers.seconds(least=5, most=3600),
-        "A worker whose main loop stands still for so long is replaced.", "30",
-    )  # fmt: skip
-    metrics_host: str = setting(
-        "IMAGEGEN_METRICS_HOST",
-        parsers.text,
-        "Where the status page, /metrics, /healthz and /readyz listen.",
-        "127.0.0.1",
-    )
-    metrics_port: int = setting(
+        "A worker whose main loop stands still for so long is replaced.", "30"))
+    metrics_host: str = setting(Spec(
+        "IMAGEGEN_METRICS_HOST", str.strip,
+        "Where the status page, /metrics, /healthz and /readyz listen.", "127.0.0.1"))
+    metrics_port: int = setting(Spec(
         "IMAGEGEN_METRICS_PORT", parsers.whole(least=0, most=65535),
-        "Their port; 0 takes a free one and logs it.", "9464",
-    )  # fmt: skip
-    log_format: str = setting(
+        "Their port; 0 takes a free one and logs it.", "9464"))
+    log_format: str = setting(Spec(
         "IMAGEGEN_LOG_FORMAT", parsers.one_of(*LOG_FORMATS),
-        "auto: text on a terminal, JSON lines elsewhere.", "auto", choices=LOG_FORMATS,
-    )  # fmt: skip
-    log_level: str = setting(
-        "IMAGEGEN_LOG_LEVEL", parsers.one_of(*LOG_LEVELS),
-        "From what level.", "info", choices=LOG_LEVELS,
-    )  # fmt: skip
+        "auto: text on a terminal, JSON lines elsewhere.", "auto", choices=LOG_FORMATS))
+    log_level: str = setting(Spec(
+        "IMAGEGEN_LOG_LEVEL", parsers.one_of(*LOG_LEVELS), "From what level.", "info",
+        choices=LOG_LEVELS))
+    # fmt: on
 
     @property
     def secrets(self) -> list[str]:
-        """What must never be shown: the token, the URL with its password, the password alone."""
-        return secrets_of(self.replicate_api_token, self.database_url)
+        """The texts that must never be shown: the token, the URL, the passwords in it."""
+        return secrets_in(vars(self))
 
     @property
-    def fixed_prompts(self) -> dict[str, str]:
-        """What is sent where an author's own prompt cannot be, by variable."""
+    def configured_prompts(self) -> dict[str, str]:
+        """The prompts that may be sent in place of an author's own, by variable."""
         found = {
             "FALLBACK_CENSORED_PROMPT": self.fallback_prompt,
             "DEFAULT_PROMPT": self.default_prompt,
@@ -185,104 +197,82 @@ class Settings:
         return {variable: prompt for variable, prompt in found.items() if prompt is not None}
 
 
-def secrets_of(api_token: str | None, database_url: str | None) -> list[str]:
-    """The same of settings that may be missing."""
+def secrets_in(values: Mapping[str, Any]) -> list[str]:
+    """Return the texts that must never be shown, of settings some of which may be missing."""
+    token, url = values.get("replicate_api_token"), values.get("database_url")
     return [
-        *(redaction.patterns(api_token, may_be_a_word=False) if api_token else []),
-        *(url_secrets(database_url) if database_url else []),
+        *(redaction.patterns(token, may_be_a_word=False) if token else []),
+        *(url_secrets(url) if url else []),
     ]
 
 
-def all_settings() -> tuple[Field[Any], ...]:
-    return fields(Settings)
+@cache
+def all_settings() -> tuple[Spec[Any], ...]:
+    """Return the specs of all settings, in the order in which they are shown."""
+    return tuple(replace(item.metadata["spec"], name=item.name) for item in fields(Settings))
 
 
-def option_name(item: Field[Any]) -> str:
-    return "--" + item.name.removesuffix("_seconds").replace("_", "-")
-
-
-def given(
-    item: Field[Any], environment: Mapping[str, str], options: Mapping[str, str | None]
-) -> tuple[str | None, str]:
-    """The text of a setting, where there is one, and where it comes from."""
-    if (text := options.get(item.name)) is not None:
-        return text, "option"
-    # An empty variable is a variable that was not set, as in an env file with `NAME=`.
-    if text := environment.get(item.metadata["variable"]):
-        return text, "environment"
-    return item.metadata["default"], "default"
-
-
-def load(environment: Mapping[str, str], options: Mapping[str, str | None]) -> Settings:
-    """All settings, from options by field name and from the environment.
+def load(environment: Environment, options: Options) -> Settings:
+    """Return all settings, from options and environment variables.
 
     Raises ConfigurationError with one line for each that is missing or wrong.
     """
-    values, wrong = read(environment, options, [item.name for item in all_settings()])
-    if wrong:
-        raise ConfigurationError(wrong)
+    values, problems = read(environment, options)
+    if problems:
+        raise ConfigurationError([str(problem) for problem in problems])
     return Settings(**values)
 
 
 def read(
-    environment: Mapping[str, str], options: Mapping[str, str | None], names: list[str]
-) -> tuple[dict[str, Any], list[str]]:
-    """The values of the settings named, and a line for each that is missing or wrong."""
+    environment: Environment, options: Options, names: Collection[str] = ()
+) -> tuple[dict[str, Any], list[Problem]]:
+    """Return the values of the settings named (of all, if none is), and what is wrong with them.
+
+    A value that is missing is None; one that is wrong is left out.
+    """
     values: dict[str, Any] = {}
-    wrong: dict[str, str] = {}
-    items = [item for item in all_settings() if item.name in names]
-    for item in items:
-        about = item.metadata
-        text, _ = given(item, environment, options)
-        if text is None:
-            values[item.name] = None
-            if not about["optional"]:
-                wrong[item.name] = f"is missing: {about['help']}"
-            continue
+    messages: dict[str, str] = {}
+    specs = [spec for spec in all_settings() if not names or spec.name in names]
+    for spec in specs:
+        text, _ = spec.lookup(environment, options)
         try:
-            values[item.name] = about["parse"](text)
+            values[spec.name] = None if text is None else spec.parse(text)
         except parsers.WrongValueError as must:
-            wrong[item.name] = f"must be {must}"
+            messages[spec.name] = f"must be {must}"
+        if text is None and not spec.optional:
+            messages[spec.name] = f"is missing: {spec.help}"
     try:
-        parsers.leave_free(values.get("model_input", {}), values.get("marker_input"))
+        parsers.check_unreserved(values.get("model_input", {}), values.get("marker_input"))
     except parsers.WrongValueError as must:
         del values["model_input"]
-        wrong["model_input"] = f"must be {must}"
+        messages["model_input"] = f"must be {must}"
     return values, [
-        f"{_as_given(item, environment, options)} {wrong[item.name]}"
-        for item in items
-        if item.name in wrong
+        Problem(
+            spec.name,
+            spec.variable if options.get(spec.name) is None else spec.option,
+            messages[spec.name],
+        )
+        for spec in specs
+        if spec.name in messages
     ]
 
 
-def _as_given(
-    item: Field[Any], environment: Mapping[str, str], options: Mapping[str, str | None]
-) -> str:
-    """A setting by the name under which its user knows it."""
-    _, source = given(item, environment, options)
-    return option_name(item) if source == "option" else str(item.metadata["variable"])
-
-
-def misspelt(environment: Mapping[str, str]) -> list[str]:
-    """A line for each variable that is named as a setting and is none, with the nearest one."""
-    known = {item.metadata["variable"] for item in all_settings()}
+def unknown_variables(environment: Environment) -> list[str]:
+    """Return a line for each variable that is named like a setting and is none."""
+    known = {spec.variable for spec in all_settings()}
     return [
-        f"{variable} is no setting: {_meant(variable)}"
+        f"{variable} is no setting: {_suggestion(variable)}"
         for variable, text in sorted(environment.items())
         if variable.startswith(PREFIX) and text and variable not in known
         if not NO_SETTINGS.fullmatch(variable.removeprefix(PREFIX)) and not LINK.match(text)
     ]
 
 
-def _meant(variable: str) -> str:
-    """Options are remembered as well: IMAGEGEN_SLOTS is WORKER_BATCH_SIZE, or --slots."""
+def _suggestion(variable: str) -> str:
+    """Options count as well: IMAGEGEN_SLOTS is WORKER_BATCH_SIZE, whose option is --slots."""
     names: dict[str, str] = {}
-    for item in all_settings():
-        named = item.metadata["variable"]
-        option = option_name(item).removeprefix("--").replace("-", "_").upper()
-        names |= {named.removeprefix(PREFIX): named, option: named}
+    for spec in all_settings():
+        option = spec.option.removeprefix("--").replace("-", "_").upper()
+        names |= {spec.variable.removeprefix(PREFIX): spec.variable, option: spec.variable}
     near = get_close_matches(variable.removeprefix(PREFIX).upper(), names, n=1)
     return f"did you mean {names[near[0]]}?" if near else "see `imagegen config`"
-
-
-assert all(item.default is MISSING for item in all_settings())  # noqa: S101 (defaults are text)

@@ -78,7 +78,7 @@ def newest_refusal(log: list[str]) -> str | None:
 
 def live_settings(environment: Mapping[str, str]) -> dict[str, str]:
     """The variables that --live takes over, as far as they are set."""
-    variables = [item.metadata["variable"] for item in all_settings() if item.name in LIVE_SETTINGS]
+    variables = [spec.variable for spec in all_settings() if spec.name in LIVE_SETTINGS]
     names = [*variables, *CERTIFICATES]
     return {name: environment[name] for name in names if environment.get(name)}
 
@@ -88,5 +88,5 @@ def without_settings(environment: Mapping[str, str]) -> dict[str, str]:
 
     Its limits would slow the demo down, and its folder for images would get the demo's.
     """
-    excluded = {*CERTIFICATES, *(item.metadata["variable"] for item in all_settings())}
+    excluded = {*CERTIFICATES, *(spec.variable for spec in all_settings())}
     return {name: value for name, value in environment.items() if name not in excluded}

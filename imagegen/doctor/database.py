@@ -115,7 +115,7 @@ def _pooler(connection: Connection) -> Findings:
 
 def _preflight(connection: Connection, settings: Settings) -> Findings:
     with statement_timeout(connection):
-        problems = preflight.problems(connection, settings.fixed_prompts)
+        problems = preflight.problems(connection, settings.configured_prompts)
     for problem in problems:
         level = Level.WRONG if problem.prevents_start else Level.WARNING
         yield Finding(level, problem.check, problem.message, problem.fix)

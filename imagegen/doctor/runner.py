@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
-from imagegen.config import Settings, all_settings, misspelt, option_name, read, secrets_of
+from imagegen.config import Problem, Settings, all_settings, read, secrets_in, unknown_variables
 from imagegen.doctor import host, replicate
 from imagegen.doctor.database import check_database
 from imagegen.doctor.model import check_model
@@ -51,31 +51,33 @@ def examine(
 
     Calls `on_wait` with the name of each check that has not ended when its findings are due.
     """
-    values, lines = read(environment, options, [item.name for item in all_settings()])
-    unusable = _unusable(values, options)
-    redact = Redactor(secrets_of(values.get("replicate_api_token"), values.get("database_url")))
-    settings_findings = _judge_settings(lines, unusable, misspelt(environment))
-    for finding in chain(settings_findings, _run_checks(values, unusable, on_wait)):
+    values, problems = read(environment, options)
+    redact = Redactor(secrets_in(values))
+    settings_findings = _judge_settings(problems, unknown_variables(environment))
+    for finding in chain(settings_findings, _run_checks(values, problems, on_wait)):
         fix = finding.fix and redact(finding.fix)
         yield replace(finding, message=redact(finding.message), fix=fix)
 
 
-def _judge_settings(lines: list[str], unusable: dict[str, str], unknown: list[str]) -> Findings:
-    for line, source in zip(lines, unusable.values(), strict=True):
+def _judge_settings(problems: list[Problem], unknown: list[str]) -> Findings:
+    for problem in problems:
+        source = problem.source
         fix = f"give another {source}" if source.startswith("--") else f"export {source}=…"
-        yield wrong("settings", line, fix)
-    if not unusable:
+        yield wrong("settings", str(problem), fix)
+    if not problems:
         yield ok("settings", "each one is set, or has a default, and is as it must be")
     for line in unknown:
         yield warning("settings", line)
 
 
 def _run_checks(
-    values: dict[str, Any], unusable: dict[str, str], on_wait: Callable[[str], None]
+    values: dict[str, Any], problems: list[Problem], on_wait: Callable[[str], None]
 ) -> Findings:
     """Run all checks at once that need no unusable setting; yield the findings of each in turn."""
-    nothing: dict[str, Any] = dict.fromkeys(unusable)  # no check that runs needs them
-    settings = Settings(**values | nothing)
+    unusable = {problem.name: problem.source for problem in problems}
+    # No check that runs needs these.
+    unneeded = {spec.name: spec.placeholder for spec in all_settings() if spec.name in unusable}
+    settings = Settings(**values | unneeded)
     deadline = time.monotonic() + CHECK_SECONDS
     running = [_start(check, settings) for check in CHECKS if not unusable.keys() & check.needs]
     for thread, found in running:
@@ -111,18 +113,3 @@ def _start(check: Check, settings: Settings) -> tuple[threading.Thread, list[Fin
     thread = threading.Thread(target=run, name=check.name, daemon=True)
     thread.start()
     return thread, found
-
-
-def _unusable(values: dict[str, Any], options: Mapping[str, str | None]) -> dict[str, str]:
-    """Return the settings that are missing or wrong, by name.
-
-    Each with its variable, or with the option by which it was given.
-    """
-    found = {}
-    for item in all_settings():
-        about = item.metadata
-        required = about["default"] is None and not about["optional"]
-        if item.name not in values or (required and values[item.name] is None):
-            is_option = options.get(item.name) is not None
-            found[item.name] = option_name(item) if is_option else about["variable"]
-    return found

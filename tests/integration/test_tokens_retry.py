@@ -229,7 +229,7 @@ def test_thousands_of_tokens_get_new_attempts_with_a_bar_where_it_takes_long(
         plan = retries.plan_failed(connection, tables, datetime.min.replace(tzinfo=UTC), None)
         steps = retries.retry(connection, tables, plan.chosen)
 
-        assert list(progress.shown(steps, len(plan.chosen), int)) == [1000, 1000, 501]
+        assert list(progress.with_bar(steps, len(plan.chosen), int)) == [1000, 1000, 501]
     assert site.statuses() == {"detected": 2501}
     assert "Tokens" in capsys.readouterr().err
 

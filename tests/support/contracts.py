@@ -51,7 +51,7 @@ def _commands(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[s
     if isinstance(command, click.Group):
         context = click.Context(command)
         for name in command.list_commands(context):
-            found = command.get_command(context, name)
+            _, found, _ = command.resolve_command(context, [name])
             assert found is not None
             yield from _commands(found, (*path, name))
 

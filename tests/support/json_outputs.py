@@ -66,7 +66,7 @@ def stand_ins() -> dict[str, object]:
         "imagegen.operator.retry.retry": [1],
         "imagegen.operator.spend.read_spend": [made(spend.SpendRow), made(spend.SpendRow)],
         "imagegen.operator.enqueue.enqueue": [[made(enqueue.EnqueuedToken)]],
-        "imagegen.doctor.examine": [made(Finding, level=level) for level in Level],
+        "imagegen.cli.doctor.examine": [made(Finding, level=level) for level in Level],
     }
     return answers
 

@@ -1,7 +1,10 @@
 """The command line: help, bad usage, and settings that are missing or wrong."""
 
 import json
+import subprocess
+import sys
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -9,7 +12,7 @@ from imagegen import app
 from imagegen.cli import cli
 from imagegen.cli.db import db
 from imagegen.cli.tokens import tokens
-from imagegen.config.settings import Settings, all_settings, option_name
+from imagegen.config.settings import Settings, all_settings
 
 DATABASE_URL = "postgresql://user:pass%2Fword@host:5432/tokens"
 TOKEN = "r8_0123456789"
@@ -19,7 +22,7 @@ USAGE, CONFIGURATION = 2, 78
 
 def imagegen(*arguments: str, **environment: str) -> Result:
     """Run a command in an environment without any other setting."""
-    unset: dict[str, str | None] = {item.metadata["variable"]: None for item in all_settings()}
+    unset: dict[str, str | None] = {spec.variable: None for spec in all_settings()}
     return CliRunner().invoke(cli, arguments, prog_name="imagegen", env=unset | environment)
 
 
@@ -47,6 +50,30 @@ def test_every_help_has_an_example(command: tuple[str, ...]) -> None:
     assert f"Example: {' '.join(['imagegen', *command])}" in shown
 
 
+@pytest.mark.parametrize("name", cli.commands)
+def test_the_list_of_commands_shows_the_summary_of_each(name: str) -> None:
+    _, command, _ = cli.resolve_command(click.Context(cli), [name])
+
+    assert command
+    assert command.name == name
+    for width in (30, 60):
+        assert cli.commands[name].get_short_help_str(width) == command.get_short_help_str(width)
+
+
+def test_the_list_of_commands_imports_none_of_them() -> None:
+    program = """
+import sys
+from imagegen.cli import cli
+cli(["--help"], standalone_mode=False)
+print(sorted(name for name in sys.modules if name.startswith("imagegen.")), file=sys.stderr)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    assert done.stderr == "['imagegen.cli', 'imagegen.cli.streams']\n"
+
+
 @pytest.mark.parametrize("group", [(), ("db",), ("tokens",)])
 def test_no_summary_of_a_command_breaks_off(group: tuple[str, ...]) -> None:
     assert "..." not in imagegen(*group, "--help").stdout.partition("Commands:")[2]
@@ -55,11 +82,10 @@ def test_no_summary_of_a_command_breaks_off(group: tuple[str, ...]) -> None:
 def test_the_help_names_every_setting_its_variable_and_its_default() -> None:
     shown = "".join(imagegen("supervise", "--help").stdout.split())
 
-    for item in all_settings():
-        default = item.metadata["default"]
-        assert option_name(item) in shown
-        assert item.metadata["variable"] in shown
-        assert default is None or f"default:{''.join(default.split())}]" in shown
+    for spec in all_settings():
+        assert spec.option in shown
+        assert spec.variable in shown
+        assert spec.default is None or f"default:{''.join(spec.default.split())}]" in shown
 
 
 @pytest.mark.parametrize(
@@ -191,7 +217,7 @@ def test_config_shows_every_setting_and_where_it_comes_from() -> None:
     lines = {line.split()[0]: line for line in result.stdout.splitlines()}
 
     assert result.exit_code == 0
-    assert lines.keys() == {item.metadata["variable"] for item in all_settings()}
+    assert lines.keys() == {spec.variable for spec in all_settings()}
     assert lines["WORKER_BATCH_SIZE"].split()[1:] == ["4", "(option)"]
     assert lines["POLL_INTERVAL_SECONDS"].split()[1:] == ["2", "(environment)"]
     assert lines["IMAGEGEN_PROCS"].split()[1:] == ["2", "(default)"]
@@ -252,7 +278,7 @@ def test_config_as_json_is_one_object() -> None:
     given = {"IMAGEGEN_REPLACE_LOST": "yes"}
     shown = json.loads(imagegen("config", "--json", "--slots", "4", **ENOUGH, **given).stdout)
 
-    assert shown.keys() == {item.metadata["variable"] for item in all_settings()}
+    assert shown.keys() == {spec.variable for spec in all_settings()}
     assert shown["WORKER_BATCH_SIZE"] == {"value": 4, "source": "option"}
     assert shown["IMAGEGEN_REPLACE_LOST"] == {"value": True, "source": "environment"}
     assert shown["IMAGEGEN_MODEL_INPUT"] == {"value": {}, "source": "default"}

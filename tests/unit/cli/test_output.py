@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagegen.cli import output
-from imagegen.cli.output import Column, cut, harmless, table, text_width, told_duration, wrapped
+from imagegen.cli.output import Column, cut, duration, table, text_width, wrap
+from imagegen.text import printable
 
 COLUMNS = [
     Column("token", right=True),
@@ -76,8 +77,8 @@ def test_an_error_without_end_takes_some_lines_only() -> None:
 
 
 @given(st.text(), st.integers(min_value=2, max_value=30))
-def test_any_text_fits_when_it_is_wrapped(text: str, width: int) -> None:
-    assert all(text_width(line) <= width for line in wrapped(harmless(text), width))
+def test_any_text_fits_when_it_is_wrap(text: str, width: int) -> None:
+    assert all(text_width(line) <= width for line in wrap(printable(text), width))
 
 
 def test_a_table_in_which_no_column_gives_way_becomes_lines_too() -> None:
@@ -129,12 +130,12 @@ def test_wide_characters_do_not_shift_the_columns() -> None:
     ],
 )
 def test_a_prompt_cannot_command_the_terminal(hostile: str, shown: str) -> None:
-    assert harmless(hostile) == shown
+    assert printable(hostile) == shown
 
 
 @given(st.text(), st.integers(min_value=1, max_value=30))
 def test_any_text_fits_after_the_cut(text: str, width: int) -> None:
-    assert text_width(cut(harmless(text), width)) <= width
+    assert text_width(cut(printable(text), width)) <= width
 
 
 @given(st.lists(st.lists(st.text(), min_size=3, max_size=3)))
@@ -150,4 +151,4 @@ def test_every_row_is_one_printable_line(rows: list[list[str]]) -> None:
     [(None, "-"), (0, "0 s"), (59, "59 s"), (60, "1 min"), (5400, "2 h"), (86_400 * 12, "12 d")],
 )
 def test_a_duration_is_told_in_its_greatest_unit(seconds: float | None, told: str) -> None:
-    assert told_duration(seconds) == told
+    assert duration(seconds) == told

@@ -8,7 +8,7 @@ from contextlib import redirect_stderr
 import pytest
 
 from imagegen.cli import progress
-from imagegen.cli.progress import WAITING, PassingLine, shown, waiting
+from imagegen.cli.progress import WAITING, TransientLine, waiting, with_bar
 
 
 class Terminal(io.StringIO):
@@ -66,12 +66,12 @@ def test_on_a_narrow_terminal_the_line_does_not_wrap_and_is_gone_too(
 
 
 def test_a_line_takes_the_place_of_the_one_before_and_no_more() -> None:
-    line = PassingLine()
+    line = TransientLine()
     with redirect_stderr(Terminal()) as terminal:
         line.show("waiting for tables")
         line.show("waiting for a port")
-        line.wipe()
-        line.wipe()
+        line.clear()
+        line.clear()
 
     blanks = f"\r{' ' * 18}\r"
     assert terminal.getvalue() == f"waiting for tables{blanks}waiting for a port{blanks}"
@@ -101,7 +101,7 @@ def test_the_wait_for_the_first_step_is_said_and_then_there_is_a_bar() -> None:
         yield 1
 
     with redirect_stderr(Terminal()) as terminal:
-        assert list(shown(steps(), 1, int)) == [1]
+        assert list(with_bar(steps(), 1, int)) == [1]
 
     line, _, bar = terminal.getvalue().rpartition(" \r")
     assert line.startswith(WAITING)

@@ -1,17 +1,15 @@
 """`imagegen status --watch` on terminals of several kinds."""
 
-import importlib
 import io
+import time
 from contextlib import redirect_stdout
 from datetime import UTC, datetime
 
 import pytest
 
-from imagegen.cli import cli
+from imagegen.cli import cli, status
 
-# The package's name is that of the command.
-status = importlib.import_module("imagegen.cli.status")
-NOTHING = status.Look(datetime.now(UTC), None, None, "no database", "no supervisor")
+NOTHING = status.StatusSnapshot(datetime.now(UTC), None, None, "no database", "no supervisor")
 
 
 class Terminal(io.StringIO):
@@ -25,8 +23,8 @@ def watched_once(monkeypatch: pytest.MonkeyPatch, term: str) -> str:
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(status, "_look", lambda **_: NOTHING)
-    monkeypatch.setattr(status.time, "sleep", interrupt)
+    monkeypatch.setattr(status, "_read", lambda **_: NOTHING)
+    monkeypatch.setattr(time, "sleep", interrupt)
     monkeypatch.setenv("TERM", term)
     arguments = ["status", "--watch", "--database-url", "postgresql://host/name"]
     with redirect_stdout(Terminal()) as terminal:

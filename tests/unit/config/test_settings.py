@@ -335,7 +335,9 @@ def test_the_secrets_are_the_token_the_url_and_the_password_in_each_form(
     ],
 )
 def test_a_misspelt_setting_is_told_with_the_one_that_was_meant(variable: str, meant: str) -> None:
-    lines = settings.misspelt({variable: "secret", "IMAGEGEN_PROCS": "2", "DAILY_LIMT": "5"})
+    lines = settings.unknown_variables(
+        {variable: "secret", "IMAGEGEN_PROCS": "2", "DAILY_LIMT": "5"}
+    )
 
     assert lines == [f"{variable} is no setting: {meant}"]
 
@@ -357,7 +359,7 @@ def test_a_misspelt_setting_is_told_with_the_one_that_was_meant(variable: str, m
 def test_what_is_empty_of_the_tests_or_of_kubernetes_is_no_misspelt_setting(
     variable: str, value: str
 ) -> None:
-    assert settings.misspelt({variable: value}) == []
+    assert settings.unknown_variables({variable: value}) == []
 
 
 def test_settings_do_not_show_themselves() -> None:
@@ -368,7 +370,7 @@ def test_settings_do_not_show_themselves() -> None:
 
 
 def test_the_names_of_the_plan_are_kept() -> None:
-    named = {item.metadata["variable"] for item in settings.all_settings()}
+    named = {spec.variable for spec in settings.all_settings()}
 
     assert named >= {
         "DATABASE_URL",
@@ -381,4 +383,4 @@ def test_the_names_of_the_plan_are_kept() -> None:
 
 
 def test_every_setting_says_what_it_is_for() -> None:
-    assert all(item.metadata["help"].endswith(".") for item in settings.all_settings())
+    assert all(spec.help.endswith(".") for spec in settings.all_settings())

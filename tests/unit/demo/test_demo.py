@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 from click import unstyle
 
-from imagegen.cli.demo import endings_table, in_words, tell_refusals
+from imagegen.cli.demo_run import print_refusals, progress_text, results_table
 from imagegen.cli.output import text_width
 from imagegen.config.settings import all_settings
 from imagegen.demo.demo import Demo, DemoError, Progress, Result
@@ -44,7 +44,7 @@ RESULTS = [
 
 
 def lines(width: int | None) -> list[str]:
-    return [unstyle(line) for line in endings_table(RESULTS, width)]
+    return [unstyle(line) for line in results_table(RESULTS, width)]
 
 
 # The table at the end.
@@ -73,13 +73,16 @@ def test_the_readme_shows_the_table_as_a_terminal_of_80_columns_does() -> None:
 
 
 def test_in_a_pipe_a_refusal_is_one_plain_line(capsys: pytest.CaptureFixture[str]) -> None:
-    tell_refusals([AT_WORK, UNREACHABLE, UNREACHABLE, AT_WORK])
+    print_refusals([AT_WORK, UNREACHABLE, UNREACHABLE, AT_WORK])
 
     assert capsys.readouterr().out == "Replicate refuses: unreachable: no route\n"
 
 
 def test_beside_the_bar_stands_the_refusal_and_else_what_becomes_of_the_tokens() -> None:
-    told = [in_words(UNREACHABLE), in_words(Progress({"uploading": 3, "failed": 1}, None))]
+    told = [
+        progress_text(UNREACHABLE),
+        progress_text(Progress({"uploading": 3, "failed": 1}, None)),
+    ]
 
     assert told == ["unreachable: no route", "1 failed, 3 uploading"]
 
@@ -128,13 +131,13 @@ def test_the_refusal_is_that_of_the_gate_that_closed_last(
 
 
 def test_no_setting_of_production_reaches_the_supervise() -> None:
-    shell = {item.metadata["variable"]: "of production" for item in all_settings()}
+    shell = {spec.variable: "of production" for spec in all_settings()}
 
     assert without_settings(shell | {"PATH": "/bin"}) == {"PATH": "/bin"}
 
 
 def test_live_takes_over_the_account_and_the_model_alone() -> None:
-    shell = {item.metadata["variable"]: "of production" for item in all_settings()}
+    shell = {spec.variable: "of production" for spec in all_settings()}
 
     assert live_settings(shell).keys() == {
         "REPLICATE_API_TOKEN", "REPLICATE_BASE_URL", "REPLICATE_MODEL_VERSION",
@@ -152,7 +155,7 @@ def interrupt():
     signal.raise_signal(signal.{name})
 def heard():
     try:
-        with interrupts.heard():
+        with interrupts.delivered():
             print("begun")
             interrupt()
             print("went on")

@@ -6,14 +6,13 @@ import re
 import shlex
 import subprocess
 import tomllib
-from dataclasses import Field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from imagegen.config.settings import Settings, all_settings, load
+from imagegen.config.settings import Settings, Spec, all_settings, load
 from imagegen.errors import CONFIGURATION
 from imagegen.supervisor import child, supervisor
 
@@ -44,11 +43,10 @@ def documents(path: Path) -> list[dict[str, Any]]:
 # imagegen.env.example
 
 
-def env_lines(item: Field[Any]) -> str:
-    about = item.metadata
-    name, default = about["variable"], about["default"]
+def env_lines(spec: Spec[Any]) -> str:
+    name, default = spec.variable, spec.default
     value = f"{name}={PLACEHOLDERS[name]}" if name in PLACEHOLDERS else f"#{name}="
-    return f"# {about['help']}\n{value}{'' if default is None else shlex.quote(default)}\n"
+    return f"# {spec.help}\n{value}{'' if default is None else shlex.quote(default)}\n"
 
 
 def sourced(text: str, folder: Path) -> dict[str, str]:
@@ -60,7 +58,7 @@ def sourced(text: str, folder: Path) -> dict[str, str]:
         ["sh", "-c", script, "sh", str(file)], env={}, capture_output=True, text=True, check=True
     )
     pairs = [pair.partition("=") for pair in shell.stdout.split("\0")]
-    ours = {item.metadata["variable"] for item in all_settings()}
+    ours = {spec.variable for spec in all_settings()}
     return {name: value for name, _, value in pairs if name in ours}
 
 
@@ -75,7 +73,7 @@ def test_the_example_lists_every_setting_with_its_default() -> None:
 
     assert all(line.startswith("#") for line in head.splitlines())
     assert blank
-    assert body == "\n".join(env_lines(item) for item in all_settings())
+    assert body == "\n".join(env_lines(spec) for spec in all_settings())
 
 
 def test_the_example_means_the_same_to_a_shell_and_to_docker(tmp_path: Path) -> None:

@@ -15,12 +15,11 @@ SETTINGS = (TOP / "deploy" / "SETTINGS.md").read_text(encoding="utf-8")
 
 def settings_table() -> str:
     rows = []
-    for item in all_settings():
-        about = item.metadata
-        default = "required" if not about["optional"] else "not set"
-        if about["default"] is not None:
-            default = f"`{about['default']}`"
-        rows.append(f"| `{about['variable']}` | {default} | {about['help']} |")
+    for spec in all_settings():
+        default = "required" if not spec.optional else "not set"
+        if spec.default is not None:
+            default = f"`{spec.default}`"
+        rows.append(f"| `{spec.variable}` | {default} | {spec.help} |")
     return "\n".join(rows)
 
 

@@ -1,0 +1,136 @@
+"""What `imagegen demo` shows: a bar, a table of how each token ended, and the images."""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+
+from imagegen.cli.interrupts import Interrupts
+from imagegen.cli.options import CommandError, MisconfiguredError
+from imagegen.cli.output import Column, cut, table, terminal_width
+from imagegen.config import read
+from imagegen.demo import (
+    DEMO_TOKENS,
+    LIVE_SETTINGS,
+    Demo,
+    DemoError,
+    EmbeddedPostgresError,
+    Progress,
+    Result,
+    contact_sheet,
+    fetch_image,
+    live_settings,
+    remark,
+)
+from imagegen.errors import CannotStartError
+from imagegen.replicate import tls_context
+from imagegen.text import printable
+
+COLOURS = {"uploading": "green", "failed": "red"}
+BAR_PART = 5  # the bar takes a fifth of the width, and leaves the rest to the text beside it
+# A narrower terminal has no room for the seconds.
+ROOMY_WIDTH = 60
+
+
+def run(folder: Path, *, live: bool, interrupts: Interrupts) -> None:
+    live_environment = _live_environment() if live else None
+    try:
+        with Demo(folder, live_environment) as running, interrupts.delivered():
+            results = _watch(running)
+            sheet = _write_contact_sheet(running, results)
+    except KeyboardInterrupt:
+        raise CommandError("interrupted; nothing is left running") from None
+    except (DemoError, EmbeddedPostgresError) as error:
+        raise CommandError(str(error)) from None
+    for line in results_table(results, terminal_width()):
+        click.echo(line)
+    click.echo(f"\nThe images: {sheet.absolute()}")
+    if not live and not all(result.as_expected for result in results):
+        raise CommandError("not every token ended as it should have")
+
+
+def _live_environment() -> dict[str, str]:
+    _, problems = read(os.environ, {}, LIVE_SETTINGS)
+    if problems:
+        raise MisconfiguredError(*problems)
+    try:
+        tls_context()
+    except CannotStartError as error:
+        raise CommandError(str(error)) from None
+    return live_settings(os.environ)
+
+
+def _watch(running: Demo) -> list[Result]:
+    address = urlsplit(running.database_url)
+    click.echo(f"PostgreSQL        {address.hostname}:{address.port}{address.path}")
+    click.echo(f"Replicate's API   {running.provider_url}")
+    click.echo(f"imagegen          supervise --procs 2, its log: {running.log_file}\n")
+    width = terminal_width()
+    if width is None:
+        print_refusals(running.run())
+    else:
+        _show_bar(running.run(), width)
+        click.echo("\n")
+    return running.results()
+
+
+def _show_bar(steps: Iterable[Progress], width: int) -> None:
+    """Show it in one line, a column short of the edge: one that wraps cannot be replaced."""
+    bar_width = width // BAR_PART
+    room = width - 1 - len("Tokens  []  ") - bar_width
+
+    def beside_bar(step: Progress | None) -> str:
+        return cut(printable(progress_text(step)), room) if step else ""
+
+    with click.progressbar(
+        length=len(DEMO_TOKENS), label="Tokens", width=bar_width,
+        show_eta=False, show_percent=False, item_show_func=beside_bar,
+    ) as bar:  # fmt: skip
+        for step in steps:
+            bar.update(step.ended - bar.pos, step)
+            bar.render_progress()
+
+
+def progress_text(step: Progress) -> str:
+    if step.refusal:
+        return step.refusal
+    return ", ".join(f"{count} {status}" for status, count in sorted(step.statuses.items()))
+
+
+def print_refusals(steps: Iterable[Progress]) -> None:
+    """Print a line for each, if there is no terminal for a bar."""
+    last = None
+    for step in steps:
+        if step.refusal and step.refusal != last:
+            click.echo(f"Replicate refuses: {printable(step.refusal)}")
+            last = step.refusal
+
+
+def _write_contact_sheet(running: Demo, results: list[Result]) -> Path:
+    images = [fetch_image(result.image_url) if result.image_url else None for result in results]
+    page = contact_sheet(zip(results, images, strict=True))
+    return running.write("contact-sheet.html", page)
+
+
+def results_table(results: list[Result], width: int | None) -> Iterator[str]:
+    roomy = width is None or width >= ROOMY_WIDTH
+    columns = [
+        Column("token", right=True),
+        Column("author"),
+        Column("status", colours=COLOURS),
+        *([Column("seconds", right=True)] if roomy else []),
+        Column("what happened", gives_way=True),
+    ]
+    rows = [
+        [
+            str(each.token_id),
+            each.token.author,
+            each.status,
+            *([f"{each.seconds:.1f}"] if roomy else []),
+            each.error or remark(each) or each.token.prompt,
+        ]
+        for each in results
+    ]
+    return table(columns, rows, width)
