@@ -18,7 +18,8 @@ from imagegen.cli.progress import waiting
 from imagegen.config import read
 
 if TYPE_CHECKING:
-    from imagegen.operator.status import QueueFigures, WorkerFigures
+    from imagegen.database import queue_stats
+    from imagegen.metrics.workers import WorkerRow
 
 SETTINGS = ["database_url", "metrics_host", "metrics_port"]
 LOOK_EVERY_SECONDS = 2.0
@@ -38,8 +39,8 @@ class Look:
     """What could be seen, and a line in place of what could not."""
 
     at: datetime
-    queue: "QueueFigures | None"
-    workers: "list[WorkerFigures] | None"
+    queue: "queue_stats.QueueStats | None"
+    workers: "list[WorkerRow] | None"
     no_queue: str | None = None
     no_workers: str | None = None
 
@@ -122,7 +123,7 @@ def _queue_lines(look: Look) -> Iterator[str]:
     if queue.oldest_waiting_seconds is not None:
         told[0] += f" (the oldest has waited {told_duration(queue.oldest_waiting_seconds)})"
     yield f"tokens     {', '.join(told)}"
-    hour = f"last hour  {queue.images} images, {queue.images_per_minute:.1f} a minute"
+    hour = f"last hour  {queue.images_last_hour} images, {_per_minute(queue):.1f} a minute"
     if queue.p50_seconds is not None:
         hour += f"; claim to image p50 {queue.p50_seconds:.1f} s, p95 {queue.p95_seconds:.1f} s"
     yield hour
@@ -140,22 +141,22 @@ def _worker_lines(look: Look) -> Iterator[str]:
     yield from table(COLUMNS, rows, terminal_width())
 
 
-def _row(worker: "WorkerFigures", now: datetime) -> list[str]:
+def _row(worker: "WorkerRow", now: datetime) -> list[str]:
     if worker.pid is None:
-        return [worker.slot, "-", "-", str(worker.restarts), "-", "not running"]
+        return [worker.slot, "-", "-", str(sum(worker.restarts.values())), "-", "not running"]
     gate = f"closed: {', '.join(worker.closed_by)}" if worker.closed_by else "open"
     up_seconds = _up_seconds(worker, now)
     return [
         worker.slot,
         str(worker.pid),
         told_duration(up_seconds),
-        str(worker.restarts),
+        str(sum(worker.restarts.values())),
         str(worker.busy),
         gate,
     ]
 
 
-def _up_seconds(worker: "WorkerFigures", now: datetime) -> float | None:
+def _up_seconds(worker: "WorkerRow", now: datetime) -> float | None:
     if worker.started_at is None:
         return None
     return max(now.timestamp() - worker.started_at, 0.0)
@@ -167,18 +168,37 @@ def _object(look: Look) -> dict[str, Any]:
         workers = [_worker_object(worker, look.at) for worker in look.workers]
     return {
         "at": look.at.isoformat(),
-        "queue": look.queue and vars(look.queue),
+        "queue": look.queue and _queue_object(look.queue),
         "no_queue": look.no_queue,
         "workers": workers,
         "no_workers": look.no_workers,
     }
 
 
-def _worker_object(worker: "WorkerFigures", now: datetime) -> dict[str, Any]:
+def _queue_object(queue: "queue_stats.QueueStats") -> dict[str, Any]:
+    return {
+        "tokens": queue.tokens,
+        "oldest_waiting_seconds": queue.oldest_waiting_seconds,
+        "images": queue.images_last_hour,
+        "images_per_minute": _per_minute(queue),
+        "p50_seconds": queue.p50_seconds,
+        "p95_seconds": queue.p95_seconds,
+    }
+
+
+def _per_minute(queue: "queue_stats.QueueStats") -> float:
+    return queue.images_last_hour / 60
+
+
+def _worker_object(worker: "WorkerRow", now: datetime) -> dict[str, Any]:
     started = worker.started_at
-    shown = vars(worker) | {
+    return {
+        "slot": worker.slot,
+        "pid": worker.pid,
+        "started_at": started and datetime.fromtimestamp(started, UTC).isoformat(),
+        "restarts": sum(worker.restarts.values()),
+        "busy": worker.busy,
+        "closed_by": worker.closed_by,
         "gate_open": not worker.closed_by,
         "up_seconds": _up_seconds(worker, now),
     }
-    shown["started_at"] = started and datetime.fromtimestamp(started, UTC).isoformat()
-    return shown
