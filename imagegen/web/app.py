@@ -56,16 +56,22 @@ class App:
     """All that one supervisor's exporter answers."""
 
     def __init__(
-        self, settings: Settings, name: str, processes: CollectorRegistry, database: DatabaseThread
+        self,
+        settings: Settings,
+        name: str,
+        process_registry: CollectorRegistry,
+        database: DatabaseThread,
     ) -> None:
-        """`name` is the exporter's own, which begins with its supervisor's. `processes` has the
-        metrics of the supervisor's processes."""
+        """`name` is the exporter's own, which begins with its supervisor's.
+
+        `process_registry` has the metrics of all processes of that supervisor.
+        """
         self._settings = settings
         self._supervisor = name.rpartition(":")[0]
-        self._processes = processes
+        self._process_registry = process_registry
         self._database = database
-        self._stats = CollectorRegistry()
-        self._stats.register(StatsCollector(database, settings))
+        self._database_registry = CollectorRegistry()
+        self._database_registry.register(StatsCollector(database, settings))
         self._redact = Redactor(settings.secrets)
         self._serves_copies = settings.keep_images is not None
 
@@ -99,7 +105,8 @@ class App:
             case "/":
                 return self._status(home)
             case "/metrics":
-                metrics = generate_latest(self._processes) + generate_latest(self._stats)
+                registries = self._process_registry, self._database_registry
+                metrics = b"".join(generate_latest(registry) for registry in registries)
                 return Response(HTTPStatus.OK, metrics, METRICS)
             case "/healthz":
                 return Response(HTTPStatus.OK, b"ok\n")
@@ -112,7 +119,7 @@ class App:
         return NOT_FOUND
 
     def _readiness(self) -> Response:
-        """Say why tokens do not become images, until someone or something fixes it.
+        """Return why no images are made, if that does not pass by itself.
 
         One closed gate makes the supervisor unready. The cause (account or network) is common to
         all workers; a gate that is still open has just not sent anything since. A throttle does
@@ -161,7 +168,7 @@ class App:
             return status_page.database_away(self._reason(error))
 
     def _workers(self) -> Workers:
-        metrics = self._processes.collect()
+        metrics = self._process_registry.collect()
         return workers_in(sample for metric in metrics for sample in metric.samples)
 
     def _large(self, generation_id: int | None, home: str) -> Response:

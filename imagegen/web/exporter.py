@@ -29,7 +29,7 @@ NO_PORT = "choose another --metrics-port (IMAGEGEN_METRICS_PORT; 0 takes a free 
 
 def listen(host: str, port: int) -> socket.socket:
     """Return the exporter's socket, which a restarted exporter keeps. Raises CannotStartError."""
-    said = f"cannot serve metrics on {host}:{port}"
+    message = f"cannot serve metrics on {host}:{port}"
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with ExitStack() as undo:
@@ -39,11 +39,11 @@ def listen(host: str, port: int) -> socket.socket:
             listening.listen()
             undo.pop_all()
     except UnicodeError:  # a part of it is too long, or empty
-        raise CannotStartError(f"{said}: no host has such a name", NO_HOST) from None
+        raise CannotStartError(f"{message}: no host has such a name", NO_HOST) from None
     except OSError as error:
         is_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
         raise CannotStartError(
-            f"{said}: {error.strerror}", NO_HOST if is_host else NO_PORT
+            f"{message}: {error.strerror}", NO_HOST if is_host else NO_PORT
         ) from None
     return listening
 
@@ -55,9 +55,9 @@ def serve(
 
     `heartbeat` is called twice a second while it serves.
     """
-    processes = CollectorRegistry()
-    processes.register(FilesCollector())
-    app = App(settings, name, processes, DatabaseThread(settings.database_url, name))
+    process_registry = CollectorRegistry()
+    process_registry.register(FilesCollector())
+    app = App(settings, name, process_registry, DatabaseThread(settings.database_url, name))
     Server(listening, app, heartbeat).serve_forever()
 
 
@@ -82,7 +82,7 @@ class Server(ThreadingMixIn, WSGIServer):
         self._heartbeat()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that has left, or is silent for too long, is not an error."""
+        """Log an error, unless the client has left or was silent for too long."""
         if not isinstance(sys.exception(), (ConnectionError, TimeoutError)):
             log.warning("exporter.request.failed", exc_info=True)
 
@@ -93,7 +93,7 @@ class Handler(WSGIRequestHandler):
     timeout = 10.0  # seconds that a client may be silent
 
     def get_stderr(self) -> io.StringIO:
-        """The application logs its own errors: only of a client that is silent this is told."""
+        """Drop what wsgiref prints of a client that has left: the application logs its errors."""
         return io.StringIO()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (http.server's name)
