@@ -22,6 +22,8 @@ from imagegen.cli.options import (
 from imagegen.cli.output import Column, duration, emit, table, terminal_width
 from imagegen.cli.progress import waiting
 from imagegen.cli.streams import is_dumb
+from imagegen.database import queue_stats
+from imagegen.metrics.workers import WorkerRow
 from imagegen.operator import status as figures
 
 SETTINGS = ("database_url", "metrics_host", "metrics_port")
@@ -42,8 +44,8 @@ class StatusSnapshot:
     """What could be read at a time, and a line in place of what could not."""
 
     at: datetime
-    queue: figures.QueueFigures | None
-    workers: list[figures.WorkerFigures] | None
+    queue: queue_stats.QueueStats | None
+    workers: list[WorkerRow] | None
     no_queue: str | None = None
     no_workers: str | None = None
 
@@ -118,26 +120,27 @@ def _lines(snapshot: StatusSnapshot) -> Iterator[str]:
         yield from table(COLUMNS, rows, terminal_width())
 
 
-def _queue_lines(queue: figures.QueueFigures) -> Iterator[str]:
+def _queue_lines(queue: queue_stats.QueueStats) -> Iterator[str]:
     counts = [f"{count} {status}" for status, count in queue.tokens.items()]
     if queue.oldest_waiting_seconds is not None:
         counts[0] += f" (the oldest has waited {duration(queue.oldest_waiting_seconds)})"
     yield f"tokens     {', '.join(counts)}"
-    hour = f"last hour  {queue.images} images, {queue.images_per_minute:.1f} a minute"
+    hour = f"last hour  {queue.images_last_hour} images, {_per_minute(queue):.1f} a minute"
     if queue.p50_seconds is not None:
         hour += f"; claim to image p50 {queue.p50_seconds:.1f} s, p95 {queue.p95_seconds:.1f} s"
     yield hour
 
 
-def _row(worker: figures.WorkerFigures, now: datetime) -> list[str]:
+def _row(worker: WorkerRow, now: datetime) -> list[str]:
+    restarts = str(sum(worker.restarts.values()))
     if worker.pid is None:
-        return [worker.slot, "-", "-", str(worker.restarts), "-", "not running"]
+        return [worker.slot, "-", "-", restarts, "-", "not running"]
     up = duration(_up_seconds(worker, now))
     gate = f"closed: {', '.join(worker.closed_by)}" if worker.closed_by else "open"
-    return [worker.slot, str(worker.pid), up, str(worker.restarts), str(worker.busy), gate]
+    return [worker.slot, str(worker.pid), up, restarts, str(worker.busy), gate]
 
 
-def _up_seconds(worker: figures.WorkerFigures, now: datetime) -> float | None:
+def _up_seconds(worker: WorkerRow, now: datetime) -> float | None:
     if worker.started_at is None:
         return None
     return max(now.timestamp() - worker.started_at, 0.0)
@@ -149,17 +152,37 @@ def _object(snapshot: StatusSnapshot) -> dict[str, Any]:
         workers = [_worker_object(worker, snapshot.at) for worker in snapshot.workers]
     return {
         "at": snapshot.at.isoformat(),
-        "queue": snapshot.queue and vars(snapshot.queue),
+        "queue": snapshot.queue and _queue_object(snapshot.queue),
         "no_queue": snapshot.no_queue,
         "workers": workers,
         "no_workers": snapshot.no_workers,
     }
 
 
-def _worker_object(worker: figures.WorkerFigures, now: datetime) -> dict[str, Any]:
+def _queue_object(queue: queue_stats.QueueStats) -> dict[str, Any]:
+    return {
+        "tokens": queue.tokens,
+        "oldest_waiting_seconds": queue.oldest_waiting_seconds,
+        "images": queue.images_last_hour,
+        "images_per_minute": _per_minute(queue),
+        "p50_seconds": queue.p50_seconds,
+        "p95_seconds": queue.p95_seconds,
+    }
+
+
+def _per_minute(queue: queue_stats.QueueStats) -> float:
+    return queue.images_last_hour / 60
+
+
+def _worker_object(worker: WorkerRow, now: datetime) -> dict[str, Any]:
     started = worker.started_at
-    return vars(worker) | {
+    return {
+        "slot": worker.slot,
+        "pid": worker.pid,
+        "started_at": started and datetime.fromtimestamp(started, UTC).isoformat(),
+        "restarts": sum(worker.restarts.values()),
+        "busy": worker.busy,
+        "closed_by": worker.closed_by,
         "gate_open": not worker.closed_by,
         "up_seconds": _up_seconds(worker, now),
-        "started_at": started and datetime.fromtimestamp(started, UTC).isoformat(),
     }

@@ -1,7 +1,7 @@
-"""Where the processes of one supervisor keep their counts: files, keyed by slot and not by pid.
+"""The files in which the processes of one supervisor keep their counts, by worker, not by pid.
 
-prometheus_client names its files by pid, so that every restart leaves more of them behind and the
-counts of the dead are summed for ever. Here a worker that replaces another goes on with its files.
+prometheus_client names its files by pid: each restart adds files, and the counts of dead processes
+are summed for ever. Here a worker that replaces another continues with its files.
 """
 
 import os
@@ -28,7 +28,7 @@ FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # the library's
 # Each process has four files of 64 KiB, as the library makes them, which may double twice.
 FILE_BYTES = 1 << 16
 BYTES_PER_PROCESS = 16 * FILE_BYTES
-# Of an entry besides its key: the key's length, what fills it up, a value and its time.
+# An entry without its key: the key's length, padding, a value and its time.
 ENTRY_BYTES = 4 + 8 + 16
 # The supervisor and the exporter.
 OTHER_PROCESSES = 2
@@ -43,15 +43,17 @@ def bytes_needed(workers: int) -> int:
 
 @contextmanager
 def shared(workers: int) -> Iterator[None]:
-    """Keep all metrics in a folder of files, which is removed at the end. Raises CannotStartError
-    where there is no room for the counts of `workers` workers."""
+    """Keep all metrics in a folder of files, which is removed at the end.
+
+    Raises CannotStartError if it has no room for the counts of `workers` workers.
+    """
     try:
         folder = share(workers)
     except OSError as error:
-        said = f"cannot keep metrics in {tempfile.tempdir or 'any folder'}: {error.strerror}"
+        message = f"cannot keep metrics in {tempfile.tempdir or 'any folder'}: {error.strerror}"
         megabytes = bytes_needed(workers) // 2**20
-        mend = f"make room there for {megabytes} MB, or set TMPDIR to a folder that has it"
-        raise CannotStartError(said, mend) from None
+        fix = f"make room there for {megabytes} MB, or set TMPDIR to a folder that has it"
+        raise CannotStartError(message, fix) from None
     try:
         yield
     finally:
@@ -61,13 +63,13 @@ def shared(workers: int) -> Iterator[None]:
 def share(workers: int) -> Path:
     """Make the folder and keep all metrics there from now on.
 
-    Metrics choose where they live when they are made, which is when `definitions` is imported:
-    raises RuntimeError where that has happened. Raises OSError where there is no room.
+    Metrics choose their storage when they are made, which is when `definitions` is imported:
+    raises RuntimeError if that has happened. Raises OSError if there is no room.
     """
-    global _lock  # held until the last process of this supervisor is gone
+    global _lock
     if DEFINITIONS in sys.modules:
         raise RuntimeError(f"{DEFINITIONS} was imported before its metrics had a folder")
-    remove_abandoned()
+    remove_stale()
     folder, _lock = owned_folders.make(PREFIX)
     try:
         _fill(folder / "room", bytes_needed(workers))
@@ -82,9 +84,9 @@ def share(workers: int) -> Path:
 
 
 class BackedDict(MmapedDict):
-    """A file of counts that has its room on the disk before anything is counted.
+    """A file of counts whose blocks are allocated before anything is counted.
 
-    The library's are full of holes: where the disk is full when one is written to, the kernel ends
+    The library's files are sparse: if the disk is full when a hole is written to, the kernel ends
     the process (SIGBUS). Here that is an OSError.
     """
 
@@ -99,7 +101,7 @@ class BackedDict(MmapedDict):
 
 
 def _fill(file: Path, size: int) -> None:
-    """Lengthen a file with zeros, which are really there."""
+    """Lengthen a file to `size` bytes with zeros that take room on the disk."""
     try:
         with file.open("ab") as appended:
             appended.write(bytes(max(size - appended.tell(), 0)))
@@ -108,16 +110,16 @@ def _fill(file: Path, size: int) -> None:
 
 
 def become(process: str) -> None:
-    """From now on this process counts as `process` (after a fork)."""
+    """Count as `process` from now on. Called after a fork."""
     global _process  # noqa: PLW0603 (prometheus_client asks for it through a function)
     _process = process
 
 
 class FilesCollector(Collector):
-    """What all processes of this supervisor have counted."""
+    """Collects what all processes of this supervisor have counted."""
 
     def collect(self) -> Iterable[Metric]:
-        """A file that a process has just opened is empty, which the library takes for broken."""
+        """Return the sums of all files but empty ones, which the library takes for broken."""
         files = Path(os.environ[FOLDER_VARIABLE]).glob("*.db")
         begun = [str(file) for file in files if _has_begun(file)]
         return MultiProcessCollector.merge(begun)  # type: ignore[no-untyped-call, no-any-return]
@@ -131,7 +133,7 @@ def _has_begun(file: Path) -> bool:
 
 
 def forget_gauges(process: str) -> None:
-    """Gauges of a process that ended are gone; its counters stay."""
+    """Remove the gauges of a process that ended. Its counters stay."""
     mark_process_dead(process)  # type: ignore[no-untyped-call]
 
 
@@ -139,7 +141,7 @@ def remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def remove_abandoned() -> None:
-    """Remove the folders of supervisors that were killed: nobody holds their lock any more."""
+def remove_stale() -> None:
+    """Remove the folders of supervisors that were killed: no process holds their lock."""
     for folder in owned_folders.stale(Path(tempfile.gettempdir()), PREFIX):
         remove(folder)

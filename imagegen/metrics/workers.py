@@ -1,73 +1,79 @@
-"""The workers of this supervisor and their gates, as the metrics tell them."""
+"""The workers of a supervisor, read back from its metrics: for the page, status and readiness."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from prometheus_client import CollectorRegistry
+from prometheus_client.samples import Sample
 
 
 @dataclass(frozen=True)
-class Place:
-    """A place for a worker."""
+class WorkerRow:
+    """One of a supervisor's workers. Without a pid there is no process, or it has just begun."""
 
-    slot: str
-    alive: bool
-    closed: tuple[str, ...] = ()  # why its gate is closed
-    busy: int | None = None  # tokens at work; None where the database does not tell
+    slot: str  # as metrics label it: worker-0
+    pid: int | None = None
+    started_at: float | None = None  # Unix time
+    closed_by: tuple[str, ...] = ()  # why its gate is closed; empty while it is open
+    busy: int | None = 0  # tokens at work; None if unknown
     restarts: Mapping[str, int] = field(default_factory=dict)  # by cause
-    starting: bool = False  # its process has not said a word yet
+    starting: bool = False  # its process has set no metric yet
+
+    @property
+    def alive(self) -> bool:
+        return self.pid is not None
 
 
-def read_places(
-    shared: CollectorRegistry, supervisor: str, held: Mapping[str, int] | None
-) -> list[Place]:
-    """Every place that should be filled, and one that is not yet empty.
+@dataclass(frozen=True)
+class Workers:
+    """All workers of a supervisor."""
 
-    `held` are the tokens at work by worker; the names of ours begin with the supervisor's.
+    processes: int | None  # that are alive; None if these are no metrics of a supervisor
+    rows: list[WorkerRow]
+
+
+def workers_in(samples: Iterable[Sample]) -> Workers:
+    """Return every worker that is alive or should be.
+
+    An older imagegen does not say how many it wants: its workers are those that have a process or
+    had one.
     """
-    processes = wanted = 0
-    alive: set[str] = set()
-    closed: dict[str, list[str]] = {}
-    restarts: dict[str, dict[str, int]] = {}
-    for sample in (sample for metric in shared.collect() for sample in metric.samples):
-        slot = sample.labels.get("slot", "")
-        match sample.name:
-            case "imagegen_workers":
-                processes = int(sample.value)
-            case "imagegen_workers_wanted":
-                wanted = int(sample.value)
-            case "imagegen_gate_open":
-                alive.add(slot)
-            case "imagegen_gate_closed" if sample.value:
-                closed.setdefault(slot, []).append(sample.labels["reason"])
-            case "imagegen_worker_restarts_total":
-                restarts.setdefault(slot, {})[sample.labels["cause"]] = int(sample.value)
-    expected = {f"worker-{number}" for number in range(wanted)}
-    # Who ends on purpose, or for the first time, has a successor before its supervisor counts
-    # again. Those beyond the expected are on their way out.
-    nobody_is_missing = processes - len(alive - expected) >= wanted
-    return [
-        Place(
+    found: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)  # metric, slot, other label
+    for sample in samples:
+        of_slot = found[sample.name].setdefault(sample.labels.get("slot", ""), {})
+        of_slot[sample.labels.get("cause", sample.labels.get("reason", ""))] = sample.value
+
+    def value(name: str, slot: str = "") -> float | None:
+        return found[name].get(slot, {}).get("")
+
+    def count(name: str, slot: str = "") -> int | None:
+        number = value(name, slot)
+        return None if number is None else int(number)
+
+    processes, wanted = count("imagegen_workers"), count("imagegen_workers_wanted")
+    pids, gates = found["imagegen_worker_pid"], found["imagegen_gate_closed"]
+    restarts = found["imagegen_worker_restarts_total"]
+    expected = {*restarts} if wanted is None else {f"worker-{number}" for number in range(wanted)}
+    # A worker that was replaced on purpose, or died once, is restarted before the supervisor counts
+    # again: it is starting, not missing. Workers above the wanted number are being retired.
+    none_missing = (
+        processes is not None
+        and wanted is not None
+        and processes - len(pids.keys() - expected) >= wanted
+    )
+    slots = sorted(expected | pids.keys(), key=lambda slot: (len(slot), slot))  # 2 before 10
+    rows = [
+        WorkerRow(
             slot,
-            slot in alive,
-            tuple(sorted(closed.get(slot, []))),
-            None if held is None else _sum_of(held, f"{supervisor}:{slot}."),
-            restarts.get(slot, {}),
-            nobody_is_missing and slot not in alive,
+            pid=count("imagegen_worker_pid", slot),
+            started_at=value("imagegen_worker_started_seconds", slot),
+            closed_by=tuple(
+                sorted(reason for reason, is_set in gates.get(slot, {}).items() if is_set)
+            ),
+            busy=count("imagegen_slots_busy", slot) or 0,
+            restarts={cause: int(times) for cause, times in restarts.get(slot, {}).items()},
+            starting=none_missing and slot not in pids,
         )
-        for slot in sorted(expected | alive, key=_number)
+        for slot in slots
     ]
-
-
-def held_elsewhere(held: Mapping[str, int], supervisor: str) -> int:
-    """Tokens at work with the workers of other supervisors."""
-    named = sum(tokens for worker, tokens in held.items() if worker)
-    return named - _sum_of(held, f"{supervisor}:")
-
-
-def _sum_of(held: Mapping[str, int], prefix: str) -> int:
-    return sum(tokens for worker, tokens in held.items() if worker.startswith(prefix))
-
-
-def _number(slot: str) -> tuple[int, str]:
-    return len(slot), slot
+    return Workers(processes, rows)

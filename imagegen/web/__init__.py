@@ -1,7 +1,7 @@
 """What the exporter process answers: the status page, /metrics, /healthz and /readyz."""
 
-from imagegen.web.document import STYLE, STYLE_HASH
 from imagegen.web.exporter import listen, serve
 from imagegen.web.formatting import text
+from imagegen.web.rendering import STYLE, STYLE_HASH
 
 __all__ = ["STYLE", "STYLE_HASH", "listen", "serve", "text"]

@@ -1,182 +1,256 @@
-"""What the exporter answers to a browser: the status page, one image large, a kept copy."""
+"""The exporter's WSGI application: the status page and its images, /metrics, /healthz, /readyz."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 from urllib.parse import parse_qs
+from wsgiref.types import StartResponse, WSGIEnvironment
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 from psycopg.errors import QueryCanceled
 
 from imagegen.config import Settings
 from imagegen.database import Connection, Tables
+from imagegen.failures import REFUSALS, Reason
 from imagegen.image_formats import format_of
-from imagegen.metrics.workers import held_elsewhere, read_places
+from imagegen.logs import log
+from imagegen.metrics.workers import WorkerRow, Workers, workers_in
 from imagegen.redaction import Redactor
-from imagegen.web import image_wall, sections
-from imagegen.web.database_thread import NO_ANSWER
-from imagegen.web.document import ICON, ICON_PATH, document, security_headers
-from imagegen.web.formatting import text
-from imagegen.web.sections import Trouble
+from imagegen.web import image_sources, status_page
+from imagegen.web.database_thread import NO_ANSWER, DatabaseThread
+from imagegen.web.rendering import ICON, ICON_PATH, render, security_headers
 from imagegen.web.snapshot import Snapshot, read_details, read_path, read_snapshot
+from imagegen.web.stats import StatsCollector, check_tables
+from imagegen.web.status_page import DatabaseProblem, StatusPage
 
 T = TypeVar("T")
 
+TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"
-# An image never changes, and a page that comes anew twice a minute shows many.
+METRICS = "text/plain; version=0.0.4; charset=utf-8"
+# An image never changes, and a page that refreshes twice a minute shows many.
 IMAGE_AGE_SECONDS = 86_400
-# So long a page waits for the database, which may hang for longer than anybody waits for a page.
+# A browser, or a probe of /readyz, does not wait much longer for a database that hangs.
 PATIENCE_SECONDS = 2.0
 LARGEST_ID = 2**63 - 1
-NO_IMAGE = "There is no such image."
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     status: HTTPStatus
     body: bytes
-    content_type: str = "text/plain; charset=utf-8"
+    content_type: str = TEXT
     headers: dict[str, str] = field(default_factory=dict)
 
 
-NOT_FOUND = Answer(HTTPStatus.NOT_FOUND, b"/, /metrics, /healthz or /readyz\n")
+NOT_FOUND = Response(HTTPStatus.NOT_FOUND, b"/, /metrics, /healthz or /readyz\n")
+NOT_ALLOWED = Response(
+    HTTPStatus.METHOD_NOT_ALLOWED, b"GET or HEAD\n", headers={"Allow": "GET, HEAD"}
+)
+FAILED = Response(HTTPStatus.INTERNAL_SERVER_ERROR, b"The log says why.\n")
 
 
-class Database(Protocol):
-    def ask(self, question: Callable[[Connection, Tables], T], patience_seconds: float) -> T:
-        """What a question brings. Raises one of NO_ANSWER."""
-
-
-class Page:
-    """The pages of one supervisor."""
+class App:
+    """All that one supervisor's exporter answers."""
 
     def __init__(
-        self, settings: Settings, name: str, shared: CollectorRegistry, database: Database
+        self,
+        settings: Settings,
+        name: str,
+        process_registry: CollectorRegistry,
+        database: DatabaseThread,
     ) -> None:
-        """`name` is the exporter's own; its supervisor's is the beginning of it."""
+        """`name` is the exporter's own, which begins with its supervisor's.
+
+        `process_registry` has the metrics of all processes of that supervisor.
+        """
         self._settings = settings
         self._supervisor = name.rpartition(":")[0]
-        self._shared = shared
+        self._process_registry = process_registry
         self._database = database
+        self._database_registry = CollectorRegistry()
+        self._database_registry.register(StatsCollector(database, settings))
         self._redact = Redactor(settings.secrets)
-        self._copies = settings.keep_images is not None  # that are served
+        self._serves_copies = settings.keep_images is not None
 
-    def answer(self, target: str) -> Answer:
-        """What a path with its query brings."""
-        path, _, query = target.partition("?")
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        method, path, query = (
+            environ[name] for name in ("REQUEST_METHOD", "PATH_INFO", "QUERY_STRING")
+        )
+        response = NOT_ALLOWED
+        if method in {"GET", "HEAD"}:
+            try:
+                response = self.respond(path, query)
+            except Exception:  # noqa: BLE001 (a request's outermost handler)
+                log.warning("exporter.request.failed", exc_info=True)
+                response = FAILED
+        headers = {
+            "Server": "imagegen",
+            "Content-Type": response.content_type,
+            "Content-Length": str(len(response.body)),
+        }
+        status = f"{response.status.value} {response.status.phrase}"
+        start_response(status, [*(headers | response.headers).items()])
+        return [] if method == "HEAD" else [response.body]
+
+    def respond(self, path: str, query: str) -> Response:
+        """Return the response to a GET."""
         asked = parse_qs(query, keep_blank_values=True)
-        home = image_wall.PAUSED if "paused" in asked else image_wall.HOME
-        if path == "/" and "image" in asked:
-            return self._large(_number(asked["image"][-1]), home)
-        if path == "/":
-            return self._status(home)
-        if path == ICON_PATH:
-            return _forever(ICON, "image/svg+xml")
-        if path.startswith("/images/"):
-            return self._copy(_number(path.removeprefix("/images/")))
+        home = image_sources.PAUSED if "paused" in asked else image_sources.HOME
+        match path:
+            case "/" if "image" in asked:
+                return self._large(_generation_id(asked["image"][-1]), home)
+            case "/":
+                return self._status(home)
+            case "/metrics":
+                registries = self._process_registry, self._database_registry
+                metrics = b"".join(generate_latest(registry) for registry in registries)
+                return Response(HTTPStatus.OK, metrics, METRICS)
+            case "/healthz":
+                return Response(HTTPStatus.OK, b"ok\n")
+            case "/readyz":
+                return self._readiness()
+            case str() if path == ICON_PATH:
+                return _immutable(ICON, "image/svg+xml")
+            case str() if path.startswith("/images/"):
+                return self._copy(_generation_id(path.removeprefix("/images/")))
         return NOT_FOUND
 
-    def _status(self, home: str) -> Answer:
-        now = self._now()
-        view = self._view(now, home)
-        status, shown = HTTPStatus.SERVICE_UNAVAILABLE, []
-        if isinstance(now, Snapshot):
-            status, shown = HTTPStatus.OK, now.pictures
-        return Answer(
-            status,
-            document(
-                sections.state(view),
-                sections.header(view),
-                sections.main(view),
-                refreshes=view.refreshes,
-            ),
-            HTML,
-            security_headers(image_wall.origins(shown, copies=self._copies)),
-        )
+    def _readiness(self) -> Response:
+        """Return why no images are made, if that does not pass by itself.
 
-    def _now(self) -> Snapshot | Trouble:
+        One closed gate makes the supervisor unready. The cause (account or network) is common to
+        all workers; a gate that is still open has just not sent anything since. A throttle does
+        not: tokens become images as fast as Replicate allows.
+        """
+        problems = []
+        try:
+            self._ask(check_tables)
+        except NO_ANSWER as error:
+            problems.append(f"database: {self._reason(error)}")
+        workers = self._workers()
+        if not workers.processes:
+            problems.append("no worker is alive")
+        problems += [
+            f"the gate of {worker.slot} is closed: {reason}"
+            for worker in workers.rows
+            for reason in worker.closed_by
+            if not REFUSALS[Reason(reason)].passes_by_itself
+        ]
+        status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
+        return Response(status, ("\n".join(problems or ["ok"]) + "\n").encode())
+
+    def _status(self, home: str) -> Response:
+        now = self._now()
+        status, pictures, tokens = HTTPStatus.SERVICE_UNAVAILABLE, [], None
+        if isinstance(now, Snapshot):
+            status, pictures, tokens = HTTPStatus.OK, now.pictures, now.tokens_by_worker
+        page = StatusPage(
+            now=now,
+            workers=with_tokens(self._workers().rows, tokens, self._supervisor),
+            busy_elsewhere=busy_elsewhere(tokens or {}, self._supervisor),
+            slots=self._settings.slots,
+            copies=self._serves_copies,
+            home=home,
+        )
+        origins = image_sources.origins(pictures, copies=self._serves_copies)
+        html = render("status.mako", title=page.title, page=page)
+        return Response(status, html, HTML, security_headers(origins))
+
+    def _now(self) -> Snapshot | DatabaseProblem:
         try:
             return self._ask(read_snapshot)
         except QueryCanceled:
-            return sections.TOO_SLOW
+            return status_page.TOO_SLOW
         except NO_ANSWER as error:
-            return sections.away(self.told(error))
+            return status_page.database_away(self._reason(error))
 
-    def _view(self, now: Snapshot | Trouble, home: str) -> sections.View:
-        held = now.held if isinstance(now, Snapshot) else None
-        return sections.View(
-            now=now,
-            places=read_places(self._shared, self._supervisor, held),
-            elsewhere=held_elsewhere(held or {}, self._supervisor),
-            slots=self._settings.slots,
-            copies=self._copies,
-            home=home,
-        )
+    def _workers(self) -> Workers:
+        metrics = self._process_registry.collect()
+        return workers_in(sample for metric in metrics for sample in metric.samples)
 
-    def _large(self, generation_id: int | None, home: str) -> Answer:
-        """One image; it stays until the reader leaves it."""
-        if generation_id is None:
-            return _about_no_image(HTTPStatus.NOT_FOUND, NO_IMAGE, home)
+    def _large(self, generation_id: int | None, home: str) -> Response:
+        """Return the page of one image, which does not refresh itself."""
         try:
-            details = self._ask(lambda connection, _: read_details(connection, generation_id))
+            details = generation_id and self._ask(
+                lambda connection, _: read_details(connection, generation_id)
+            )
         except NO_ANSWER as error:
-            why = f"The database does not answer: {self.told(error)}."
-            return _about_no_image(HTTPStatus.SERVICE_UNAVAILABLE, why, home)
-        if details is None:
-            return _about_no_image(HTTPStatus.NOT_FOUND, NO_IMAGE, home)
-        origins = image_wall.origins([details.picture], copies=self._copies)
-        body = image_wall.large(details, copies=self._copies, home=home)
+            why = f"The database does not answer: {self._reason(error)}."
+            return _no_image(HTTPStatus.SERVICE_UNAVAILABLE, why, home)
+        if not details:
+            return _no_image(HTTPStatus.NOT_FOUND, "There is no such image.", home)
+        copies = self._serves_copies
         title = f"image of token {details.picture.token_id}"
-        return _about_image(HTTPStatus.OK, title, body, home, origins)
+        html = render("image.mako", title=title, details=details, copies=copies, home=home)
+        origins = image_sources.origins([details.picture], copies=copies)
+        return Response(HTTPStatus.OK, html, HTML, security_headers(origins))
 
-    def _copy(self, generation_id: int | None) -> Answer:
-        """A kept copy of an image."""
+    def _copy(self, generation_id: int | None) -> Response:
+        """Return a kept copy of an image."""
         folder = self._settings.keep_images
         if folder is None or generation_id is None:
             return NOT_FOUND
         try:
             path = self._ask(lambda connection, _: read_path(connection, generation_id))
         except NO_ANSWER as error:
-            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{self.told(error)}\n".encode())
+            return Response(HTTPStatus.SERVICE_UNAVAILABLE, f"{self._reason(error)}\n".encode())
         image = read_image(folder, path) if path else None
-        if image is None:
-            return NOT_FOUND
-        return _forever(*image)
+        return _immutable(*image) if image else NOT_FOUND
 
     def _ask(self, question: Callable[[Connection, Tables], T]) -> T:
-        """Raises one of NO_ANSWER, a TimeoutError when patience is at its end."""
+        """Raises one of NO_ANSWER."""
         return self._database.ask(question, PATIENCE_SECONDS)
 
-    def told(self, error: Exception) -> str:
-        """Why the database gave no answer, in one line without a secret."""
+    def _reason(self, error: Exception) -> str:
+        """Return why the database gave no answer, in one line without a secret."""
         return self._redact(str(error).partition("\n")[0])
 
 
-def _forever(image: bytes, content_type: str) -> Answer:
-    """An image that a browser need not ask for again."""
+def with_tokens(
+    workers: Iterable[WorkerRow], tokens_by_worker: Mapping[str, int] | None, supervisor: str
+) -> list[WorkerRow]:
+    """Return the workers with the tokens that the database says they are at work on.
+
+    Their names begin with the supervisor's.
+    """
+    if tokens_by_worker is None:
+        return [replace(worker, busy=None) for worker in workers]
+    return [
+        replace(worker, busy=_tokens_of(f"{supervisor}:{worker.slot}.", tokens_by_worker))
+        for worker in workers
+    ]
+
+
+def busy_elsewhere(tokens_by_worker: Mapping[str, int], supervisor: str) -> int:
+    """Return how many tokens are at work with the workers of other supervisors."""
+    named = sum(tokens for worker, tokens in tokens_by_worker.items() if worker)
+    return named - _tokens_of(f"{supervisor}:", tokens_by_worker)
+
+
+def _tokens_of(worker_prefix: str, tokens_by_worker: Mapping[str, int]) -> int:
+    return sum(
+        tokens for worker, tokens in tokens_by_worker.items() if worker.startswith(worker_prefix)
+    )
+
+
+def _no_image(status: HTTPStatus, why: str, home: str) -> Response:
+    html = render("message.mako", title="no image", message=why, home=home)
+    return Response(status, html, HTML, security_headers([]))
+
+
+def _immutable(image: bytes, content_type: str) -> Response:
+    """Return an image that a browser need not ask for again."""
     headers = security_headers([]) | {
         "Cache-Control": f"private, max-age={IMAGE_AGE_SECONDS}, immutable"
     }
-    return Answer(HTTPStatus.OK, image, content_type, headers)
-
-
-def _about_no_image(status: HTTPStatus, why: str, home: str) -> Answer:
-    return _about_image(status, "no image", f'<p class="empty">{text(why)}</p>', home, [])
-
-
-def _about_image(
-    status: HTTPStatus, title: str, main: str, home: str, origins: list[str]
-) -> Answer:
-    mark = f'<p class="mark"><a href="{home}">imagegen</a></p>'
-    header = f"{mark}\n<h1>{text(title.capitalize())}</h1>"
-    body = document(title, header, main, refreshes=False)
-    return Answer(status, body, HTML, security_headers(origins))
+    return Response(HTTPStatus.OK, image, content_type, headers)
 
 
 def read_image(folder: Path, path: str) -> tuple[bytes, str] | None:
-    """An image of the folder with its media type; None where it is not there, or is none.
+    """Return an image of the folder with its media type; None if it is not there, or is no image.
 
     Only the name of the path counts, and no link is followed: nothing else can be read. So the
     folder may have been moved as well.
@@ -192,7 +266,6 @@ def read_image(folder: Path, path: str) -> tuple[bytes, str] | None:
     return (image, kind.media_type) if kind else None
 
 
-def _number(digits: str) -> int | None:
-    """The id of a generation, or None."""
+def _generation_id(digits: str) -> int | None:
     number = int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 20 else 0
     return number if 0 < number <= LARGEST_ID else None

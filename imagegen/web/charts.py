@@ -1,134 +1,158 @@
-"""Small charts as SVG: places across in percent, so that they fit every screen, text unscaled."""
+"""Small charts as plain values: where their bars and labels are."""
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from imagegen.web.formatting import clock, count, duration, images_and_failures, text
+from imagegen.web.formatting import clock, count, duration, images_and_failures
 from imagegen.web.snapshot import BUCKET_SECONDS, Bucket
 
 # In pixels, from the top.
 TOP = 10.0  # half of the label of the highest value is above its line
 BASE = 126.0
 HEIGHT = 148
-LEAST = 2.0  # what is not nothing is seen
+LEAST = 2.0  # the smallest value can still be seen
 LABEL = 14.0  # from one label to the next
-# In parts of a bucket.
-BAR = 0.7
+BAR = 0.7  # of a bucket's width
 HOUR_SECONDS = 3600
-# So many times the usual is far too long to be drawn.
+# A bar may be as many times longer than usual; one still longer runs out of the chart.
 OUTLIER = 4.0
-# An hour's label is left out where it would stick out at the side.
-LABEL_PERCENT = 4.0
+# The label of an hour would not fit closer to the sides.
+LABEL_FRACTION = 0.04
 STEPS = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A line of the scale, with what it stands for."""
+    """A line of the scale, with its value."""
 
     y: float
     label: str
     kind: str = "usual"
 
 
-def images_chart(buckets: Sequence[Bucket]) -> str:
-    """Images upwards from the line, failed attempts downwards."""
+@dataclass(frozen=True)
+class Bar:
+    kind: str
+    top: float
+    height: float
+
+
+@dataclass(frozen=True)
+class Column:
+    """The bars of one bucket. Its place is a fraction of the chart's width."""
+
+    left: float
+    width: float
+    title: str
+    bars: list[Bar]
+
+    @property
+    def bar_left(self) -> float:
+        return self.left + self.width * (1 - BAR) / 2
+
+    @property
+    def bar_width(self) -> float:
+        return self.width * BAR
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart; `axis` is where its line of zero is."""
+
+    description: str
+    scale: list[Mark]
+    axis: float
+    columns: list[Column]
+    hours: list[tuple[float, str]]
+
+    @property
+    def scale_characters(self) -> int:
+        return max((len(mark.label) for mark in self.scale), default=0)
+
+    @property
+    def labels(self) -> Iterator[tuple[Mark, float]]:
+        """Yield each mark with the height of its label: no label covers the one before."""
+        lowest = -math.inf
+        for mark in self.scale:
+            lowest = max(mark.y, lowest + LABEL)
+            yield mark, lowest + 4
+
+
+def images_chart(buckets: Sequence[Bucket]) -> Chart:
+    """Return the chart of images, upwards from the line, and failed attempts, downwards."""
     up = max(bucket.images for bucket in buckets)
     down = max(bucket.failed for bucket in buckets)
-    scale = (BASE - TOP) / max(up + down, 1)
-    line = TOP + up * scale
-    marks = []
-    for place, bucket in enumerate(buckets):
-        bars = ""
+    pixels_each = (BASE - TOP) / max(up + down, 1)
+    line = TOP + up * pixels_each
+    columns = []
+    for index, bucket in enumerate(buckets):
+        bars = []
         if bucket.images:
-            tall = max(bucket.images * scale, LEAST)
-            bars += _bar("made", place, len(buckets), line - tall, tall)
+            height = max(bucket.images * pixels_each, LEAST)
+            bars.append(Bar("made", line - height, height))
         if bucket.failed:
-            bars += _bar("bad", place, len(buckets), line + 1, max(bucket.failed * scale, LEAST))
-        told = images_and_failures(bucket.images, bucket.failed)
-        marks.append(_marked(place, buckets, told, bars))
-    scale_marks = [Mark(TOP, count(up))] if up else []
+            bars.append(Bar("bad", line + 1, max(bucket.failed * pixels_each, LEAST)))
+        numbers = images_and_failures(bucket.images, bucket.failed)
+        columns.append(_column(buckets, index, numbers, bars))
+    scale = [Mark(TOP, count(up))] if up else []
     if down:
-        scale_marks.append(Mark(line + max(down * scale, LEAST), count(down), "bad"))
-    about = (
+        scale.append(Mark(line + max(down * pixels_each, LEAST), count(down), "bad"))
+    description = (
         f"Images and failed attempts in each {BUCKET_SECONDS // 60} minutes of the last"
         f" {len(buckets) * BUCKET_SECONDS // HOUR_SECONDS} hours, at most {count(up)} images"
         f" and {count(down)} failed attempts."
     )
-    return _chart(about, scale_marks, [*marks, _line("axis", line), *_hours(buckets)])
+    return Chart(description, scale, line, columns, list(_hours(buckets)))
 
 
-def seconds_chart(buckets: Sequence[Bucket], usual_seconds: float) -> str:
-    """From the median up to the 95th percentile, for each bucket with an image.
+def seconds_chart(buckets: Sequence[Bucket], usual_seconds: float) -> Chart:
+    """Return the chart of times: from the median up to the 95th percentile.
 
-    What took far longer than `usual_seconds` runs out of the chart, and leaves room for the rest.
+    Times far longer than `usual_seconds` run out of the chart, and leave room for the rest.
     """
     longest = max(bucket.p95_seconds or 0.0 for bucket in buckets)
     most = nice(min(longest, OUTLIER * usual_seconds))
-    scale = (BASE - TOP) / most
-    marks = []
-    for place, bucket in enumerate(buckets):
+    pixels_each = (BASE - TOP) / most
+    columns = []
+    for index, bucket in enumerate(buckets):
         if bucket.p50_seconds is None or bucket.p95_seconds is None:
             continue
-        median = max(BASE - bucket.p50_seconds * scale, 0.0)
-        high = BASE - bucket.p95_seconds * scale if bucket.p95_seconds <= most else 0.0
-        bars = _bar("range", place, len(buckets), high, max(median - high, LEAST))
-        bars += _bar("median", place, len(buckets), median - 1.5, 3)
-        told = f"median {duration(bucket.p50_seconds)}, 95 % {duration(bucket.p95_seconds)}"
-        marks.append(_marked(place, buckets, told, bars))
-    scale_marks = [Mark(TOP, f"{most:g} s"), Mark((TOP + BASE) / 2, f"{most / 2:g} s")]
-    about = "Time from a claim to its image: the median, and what 95 of 100 stay below."
-    return _chart(about, scale_marks, [*marks, _line("axis", BASE), *_hours(buckets)])
+        median = max(BASE - bucket.p50_seconds * pixels_each, 0.0)
+        high = BASE - bucket.p95_seconds * pixels_each if bucket.p95_seconds <= most else 0.0
+        bars = [Bar("range", high, max(median - high, LEAST)), Bar("median", median - 1.5, 3)]
+        numbers = f"median {duration(bucket.p50_seconds)}, 95 % {duration(bucket.p95_seconds)}"
+        columns.append(_column(buckets, index, numbers, bars))
+    scale = [Mark(TOP, f"{most:g} s"), Mark((TOP + BASE) / 2, f"{most / 2:g} s")]
+    description = "Time from a claim to its image: the median, and what 95 of 100 stay below."
+    return Chart(description, scale, BASE, columns, list(_hours(buckets)))
 
 
 def nice(most: float) -> float:
-    """The next of 1, 2, 3, 4, 5, 6, 8, 10, 20 … that is no less."""
+    """Return the next of 1, 2, 3, 4, 5, 6, 8, 10, 20 … that is no less."""
     if most <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(most))
     return next(step * power for step in STEPS if step * power >= most)
 
 
-def _chart(about: str, scale: Sequence[Mark], parts: Sequence[str]) -> str:
-    """The scale has its place beside the bars, and its lines are behind them."""
-    wide = max((len(mark.label) for mark in scale), default=0)
-    labels, lowest = "", -math.inf
-    for mark in scale:
-        lowest = max(mark.y, lowest + LABEL)
-        labels += f'<text class="{mark.kind}" x="100%" y="{lowest + 4:.1f}">{mark.label}</text>'
-    lines = "".join(_line("grid", mark.y) for mark in scale)
-    return (
-        f'<div class="chart" role="img" aria-label="{text(about)}">'
-        f'<svg class="scale" width="{wide}ch" height="{HEIGHT}">{labels}</svg>'
-        f'<svg class="bars" height="{HEIGHT}">{lines}{"".join(parts)}</svg></div>'
-    )
+def pixels(y: float) -> str:
+    return f"{y:.1f}"
 
 
-def _line(kind: str, y: float) -> str:
-    return f'<line class="{kind}" x1="0" x2="100%" y1="{y:.1f}" y2="{y:.1f}"/>'
+def percent(fraction: float) -> str:
+    return f"{fraction:.3%}"
 
 
-def _bar(kind: str, place: int, places: int, top: float, tall: float) -> str:
-    left, width = (place + (1 - BAR) / 2) / places, BAR / places
-    return (
-        f'<rect class="{kind}" x="{left:.3%}" width="{width:.3%}" y="{top:.1f}"'
-        f' height="{tall:.1f}"/>'
-    )
+def _column(buckets: Sequence[Bucket], index: int, numbers: str, bars: list[Bar]) -> Column:
+    start = buckets[index].start
+    title = f"{clock(start)} to {clock(start + BUCKET_SECONDS)} UTC: {numbers}"
+    return Column(index / len(buckets), 1 / len(buckets), title, bars)
 
 
-def _marked(place: int, buckets: Sequence[Bucket], told: str, bars: str) -> str:
-    """The bars of a bucket, and what they are to whoever points anywhere above or below them."""
-    start = buckets[place].start
-    when = f"{clock(start)} to {clock(start + BUCKET_SECONDS)} UTC"
-    left, width = place / len(buckets), 1 / len(buckets)
-    ground = f'<rect class="ground" x="{left:.3%}" width="{width:.3%}" y="0" height="{HEIGHT}"/>'
-    return f"<g><title>{when}: {told}</title>{ground}{bars}</g>"
-
-
-def _hours(buckets: Sequence[Bucket]) -> Iterator[str]:
-    for place, bucket in enumerate(buckets):
-        percent = 100 * place / len(buckets)
-        if bucket.start % HOUR_SECONDS == 0 and LABEL_PERCENT < percent < 100 - LABEL_PERCENT:
-            shown = clock(bucket.start)
-            yield f'<text class="hour" x="{percent:.3f}%" y="{HEIGHT - 4}">{shown}</text>'
+def _hours(buckets: Sequence[Bucket]) -> Iterator[tuple[float, str]]:
+    for index, bucket in enumerate(buckets):
+        left = index / len(buckets)
+        is_inside = LABEL_FRACTION < left < 1 - LABEL_FRACTION
+        if bucket.start % HOUR_SECONDS == 0 and is_inside:
+            yield left, clock(bucket.start)

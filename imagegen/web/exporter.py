@@ -4,37 +4,32 @@ Whatever happens to it, workers go on.
 """
 
 import errno
+import io
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import MappingProxyType
+from socketserver import ThreadingMixIn
 from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+from wsgiref.types import WSGIApplication
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.samples import Sample
+from prometheus_client import CollectorRegistry
 
 from imagegen.config import Settings
 from imagegen.errors import CannotStartError
-from imagegen.failures import REFUSALS, Reason
 from imagegen.logs import log
 from imagegen.metrics.files import FilesCollector
-from imagegen.web.app import Page
-from imagegen.web.database_thread import NO_ANSWER, DatabaseCollector, look_at_tables
+from imagegen.web.app import App
+from imagegen.web.database_thread import DatabaseThread
 
-# Whoever asks whether all is well gives up after a few seconds himself.
-READY_PATIENCE_SECONDS = 2.0
 NO_HOST = "name an address of this host in --metrics-host (IMAGEGEN_METRICS_HOST)"
 NO_PORT = "choose another --metrics-port (IMAGEGEN_METRICS_PORT; 0 takes a free one)"
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """The exporter's socket, made here so that a restarted exporter keeps the port. Raises
-    CannotStartError."""
-    said = f"cannot serve metrics on {host}:{port}"
+    """Return the exporter's socket, which a restarted exporter keeps. Raises CannotStartError."""
+    message = f"cannot serve metrics on {host}:{port}"
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with ExitStack() as undo:
@@ -44,134 +39,62 @@ def listen(host: str, port: int) -> socket.socket:
             listening.listen()
             undo.pop_all()
     except UnicodeError:  # a part of it is too long, or empty
-        raise CannotStartError(f"{said}: no host has such a name", NO_HOST) from None
+        raise CannotStartError(f"{message}: no host has such a name", NO_HOST) from None
     except OSError as error:
         is_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
         raise CannotStartError(
-            f"{said}: {error.strerror}", NO_HOST if is_host else NO_PORT
+            f"{message}: {error.strerror}", NO_HOST if is_host else NO_PORT
         ) from None
     return listening
 
 
 def serve(
-    listening: socket.socket, settings: Settings, name: str, beat: Callable[[], None]
+    listening: socket.socket, settings: Settings, name: str, heartbeat: Callable[[], None]
 ) -> None:
-    """Serve on a socket that listens already, until a signal ends the process; `beat` tells the
-    watchdog that it still does."""
-    registry = CollectorRegistry()
-    registry.register(FilesCollector())
-    database = DatabaseCollector(settings, name)
-    page = Page(settings, name, registry, database)
-    Server(listening, registry, database, page, beat).serve_forever()
+    """Serve on a socket that listens already, until a signal ends the process.
+
+    `heartbeat` is called twice a second while it serves.
+    """
+    process_registry = CollectorRegistry()
+    process_registry.register(FilesCollector())
+    app = App(settings, name, process_registry, DatabaseThread(settings.database_url, name))
+    Server(listening, app, heartbeat).serve_forever()
 
 
-class Server(ThreadingHTTPServer):
+class Server(ThreadingMixIn, WSGIServer):
+    """An HTTP server with a thread for each request."""
+
     daemon_threads = True
 
     def __init__(
-        self,
-        listening: socket.socket,
-        registry: CollectorRegistry,
-        database: DatabaseCollector,
-        page: Page,
-        beat: Callable[[], None],
+        self, listening: socket.socket, app: WSGIApplication, heartbeat: Callable[[], None]
     ) -> None:
         super().__init__(listening.getsockname()[:2], Handler, bind_and_activate=False)
         self.socket.close()
         self.socket = listening
-        self.shared = registry
-        self.database = database
-        self.page = page
-        self._beat = beat
+        self.server_name, self.server_port = listening.getsockname()[:2]
+        self.setup_environ()
+        self.set_app(app)
+        self._heartbeat = heartbeat
 
     def service_actions(self) -> None:
         """Called twice a second, between requests."""
-        self._beat()
-
-    def metrics(self) -> bytes:
-        everything = CollectorRegistry()
-        everything.register(self.database)
-        return bytes(generate_latest(self.shared) + generate_latest(everything))
+        self._heartbeat()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        if not isinstance(sys.exception(), ConnectionError):  # a reader who has left is no news
+        """Log an error, unless the client has left or was silent for too long."""
+        if not isinstance(sys.exception(), (ConnectionError, TimeoutError)):
             log.warning("exporter.request.failed", exc_info=True)
 
-    def unready(self) -> list[str]:
-        """Why tokens do not become images, until somebody or something mends it; empty when all
-        is well.
 
-        One closed gate is enough: what closes it holds for the account and the network of all
-        workers, and an open gate beside it is one that nobody has asked through since. A throttle
-        is no reason, for it passes by itself, and tokens become images as fast as Replicate lets
-        them.
-        """
-        why = []
-        try:
-            self.database.ask(look_at_tables, READY_PATIENCE_SECONDS)
-        except NO_ANSWER as error:
-            why.append(f"database: {self.page.told(error)}")
-        if not sum(sample.value for sample in self._samples("imagegen_workers")):
-            why.append("no worker is alive")
-        for sample in self._samples("imagegen_gate_closed"):
-            slot, reason = sample.labels["slot"], sample.labels["reason"]
-            if sample.value and not REFUSALS[Reason(reason)].passes_by_itself:
-                why.append(f"the gate of {slot} is closed: {reason}")
-        return why
-
-    def _samples(self, name: str) -> list[Sample]:
-        gauges = [metric for metric in self.shared.collect() if metric.name == name]
-        return [sample for metric in gauges for sample in metric.samples]
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
+class Handler(WSGIRequestHandler):
     server_version = "imagegen"
     sys_version = ""
     timeout = 10.0  # seconds that a client may be silent
 
-    def parse_request(self) -> bool:
-        """Nothing here can be changed: any other method ends here."""
-        if not super().parse_request():
-            return False
-        allowed = self.command in {"GET", "HEAD"}
-        if not allowed:
-            refusal = HTTPStatus.METHOD_NOT_ALLOWED
-            self._answer(refusal, b"GET or HEAD\n", headers={"Allow": "GET, HEAD"})
-        return allowed
-
-    def do_GET(self) -> None:
-        match self.path.partition("?")[0]:
-            case "/metrics":
-                self._answer(HTTPStatus.OK, self.server.metrics(), CONTENT_TYPE)
-            case "/healthz":
-                self._answer(HTTPStatus.OK, b"ok\n")
-            case "/readyz":
-                why = self.server.unready()
-                status = HTTPStatus.SERVICE_UNAVAILABLE if why else HTTPStatus.OK
-                self._answer(status, ("\n".join(why or ["ok"]) + "\n").encode())
-            case _:
-                answer = self.server.page.answer(self.path)
-                self._answer(answer.status, answer.body, answer.content_type, answer.headers)
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
-    def _answer(
-        self,
-        status: HTTPStatus,
-        body: bytes,
-        content_type: str = "text/plain; charset=utf-8",
-        headers: Mapping[str, str] = MappingProxyType({}),
-    ) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+    def get_stderr(self) -> io.StringIO:
+        """Drop what wsgiref prints of a client that has left: the application logs its errors."""
+        return io.StringIO()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (http.server's name)
-        """A scrape every few seconds is no news."""
+        """Do not log each request: Prometheus sends one every few seconds."""

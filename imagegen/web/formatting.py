@@ -1,64 +1,81 @@
-"""Values in words, and strangers' text made harmless."""
+"""Values as the page writes them, and strangers' text made harmless."""
 
 import unicodedata
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from html import escape
+from math import floor, log10
 
 from imagegen.failures import FAILURES, REFUSALS, Kind, Reason
+from imagegen.text import plural, shorten
 
 UNRECORDED = "no reason was recorded"
 
 SPACE = "\N{NO-BREAK SPACE}"
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-# They turn round what follows, so that a page says something else than its text.
+# They reverse the text after them, so that a page says something else than its source.
 BIDI_CONTROLS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
 
 
-def text(value: object, most: int | None = None) -> str:
-    """A value as HTML text or attribute, in one line, of at most so many characters."""
+def printable(value: object, characters: int | None = None) -> str:
+    """Return a stranger's text in one line without control characters, not yet escaped.
+
+    It is shortened to at most `characters`.
+    """
     line = "".join(map(_harmless, " ".join(str(value).split())))
-    return escape(cut(line, most) if most else line)
+    return shorten(line, characters) if characters else line
 
 
-def cut(line: str, most: int) -> str:
-    return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
+def text(value: object, characters: int | None = None) -> str:
+    """Return a stranger's text as HTML, for text and attributes."""
+    return escape(printable(value, characters))
 
 
 def _harmless(character: str) -> str:
-    turns = unicodedata.bidirectional(character) in BIDI_CONTROLS
-    return REPLACEMENT if turns or unicodedata.category(character) in UNPRINTABLE else character
+    reverses = unicodedata.bidirectional(character) in BIDI_CONTROLS
+    return REPLACEMENT if reverses or unicodedata.category(character) in UNPRINTABLE else character
 
 
 def why_failed(kind: str | None, *, refused: bool) -> str:
-    """Why a token failed. `refused`: at the door, for so long that it was given up."""
+    """Return why a token failed. `refused`: by Replicate's API, until it was given up."""
     if refused:
-        reason = REFUSALS[Reason(kind)].text if kind in set(Reason) else kind
-        return f"{FAILURES[Kind.GIVEN_UP].text}: {reason}"
+        return f"{FAILURES[Kind.GIVEN_UP].text}: {why_closed(kind) if kind else kind}"
     return FAILURES[Kind(kind)].text if kind in set(Kind) else kind or UNRECORDED
 
 
-def reason(name: str) -> str:
-    """Why a gate is closed."""
-    return REFUSALS[Reason(name)].text if name in set(Reason) else name
+def why_closed(reason: str) -> str:
+    """Return why a gate is closed."""
+    return REFUSALS[Reason(reason)].text if reason in set(Reason) else reason
 
 
 def count(number: int) -> str:
     return f"{number:,}"
 
 
+def estimate(number: int) -> str:
+    """Return the number to three digits, as far as PostgreSQL's estimates go."""
+    rounded = round(number, 2 - floor(log10(number))) if number else 0
+    return f"≈{SPACE}{count(rounded)}"
+
+
 def images_and_failures(images: int, failed: int) -> str:
-    """A token may have failed attempts and its image: what failed is not called a token."""
-    made = f"{count(images)} image{'' if images == 1 else 's'}"
-    return f"{made}, {count(failed)} attempt{'' if failed == 1 else 's'} failed"
+    """A token may have failed attempts and its image, so this speaks of attempts."""
+    return f"{plural(images, 'image')}, {plural(failed, 'attempt')} failed"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return a, b and c."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def duration(seconds: float) -> str:
-    """0.4 s, 45 s, 12 min, 5 h or 3 d."""
+    """Return 0.4 s, 45 s, 12 min, 5 h or 3 d."""
     if seconds < 9.95:
         return f"{max(seconds, 0.0):.1f}{SPACE}s"
-    for most, unit, length in ((90, "s", 1), (5400, "min", 60), (129_600, "h", 3600)):
-        if seconds < most:
+    for limit, unit, length in ((90, "s", 1), (5400, "min", 60), (129_600, "h", 3600)):
+        if seconds < limit:
             return f"{seconds / length:.0f}{SPACE}{unit}"
     return f"{seconds / 86_400:.0f}{SPACE}d"
 
@@ -68,11 +85,9 @@ def ago(seconds: float) -> str:
 
 
 def clock(epoch: float) -> str:
-    """The time of day, UTC."""
+    """Return the time of day, UTC."""
     return f"{datetime.fromtimestamp(epoch, UTC):%H:%M}"
 
 
-def moment(epoch: float, shown: str) -> str:
-    """A time as HTML: `shown` in words, all of it to whoever points at it."""
-    iso = f"{datetime.fromtimestamp(epoch, UTC):%Y-%m-%dT%H:%M:%SZ}"
-    return f'<time datetime="{iso}" title="{iso}">{shown}</time>'
+def iso(epoch: float) -> str:
+    return f"{datetime.fromtimestamp(epoch, UTC):%Y-%m-%dT%H:%M:%SZ}"

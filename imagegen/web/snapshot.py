@@ -1,31 +1,41 @@
 """What the page shows of the database, as plain values: one statement for each page."""
 
 from dataclasses import dataclass
+from importlib.resources import files
+from string import Template
 from typing import Any
 
-from imagegen.database import Connection, Tables
-from imagegen.web.database_thread import IS_UNFETCHED, OLDEST_UNFETCHED, read_row
+from imagegen.database import Connection, Tables, queue_stats, sql
+from imagegen.web.database_thread import read_row
 
-# Nobody waits for a page much longer; the statement is not left running behind it. Less than the
-# patience with the whole database, so that a slow statement is not taken for one that is away.
+# Together: the page shares the fragments of the queue's figures.
+SQL = sql.parse(
+    queue_stats.TEXT + files("imagegen.web").joinpath("page.sql").read_text(encoding="utf-8")
+)
+# The browser does not wait much longer. Less than the app's patience with the whole database, so
+# that a slow statement is not taken for a database that is away.
 STATEMENT_TIMEOUT_MILLISECONDS = 1500
 BUCKETS = 36
 BUCKET_SECONDS = 600
 PICTURES = 24
 FAILURES = 20
-# A token that failed is looked for among so many, the newest mints: its failure has no index.
-FAILURES_LOOKED_AT = 200
-# How many of those that wait are asked whether they wait on purpose.
-WAITING_LOOKED_AT = 1000
-# As many tokens are counted in 15 ms. What is more is PostgreSQL's estimate, where it has one.
+# As many tokens are counted in 15 ms; of more, PostgreSQL's estimate is shown if it has one.
 COUNTED_UP_TO = 100_000
-# As many of the newest images are asked whether they have been fetched.
+# Of the newest images, as many are checked for whether they were fetched.
 UNFETCHED_UP_TO = 1000
-# The times of ten minutes are those of so many images, the last ones.
-TIMES_LOOKED_AT = 1000
-# One more than is shown, so that what was cut is seen to be.
 PROMPT_CHARACTERS = 200
 MESSAGE_CHARACTERS = 300
+VALUES = {
+    "buckets": BUCKETS,
+    "bucket_seconds": BUCKET_SECONDS,
+    "pictures": PICTURES,
+    "failures": FAILURES,
+    "counted_up_to": COUNTED_UP_TO,
+    "unfetched_up_to": UNFETCHED_UP_TO,
+    # One more than is shown, so that the page can tell that a text was shortened.
+    "prompt_characters": PROMPT_CHARACTERS + 1,
+    "message_characters": MESSAGE_CHARACTERS + 1,
+}
 
 
 @dataclass(frozen=True)
@@ -94,7 +104,7 @@ class Snapshot:
     tokens: int
     unfetched: int  # of the images of the last day: no next stage has taken the token on
     oldest_unfetched_seconds: float | None
-    held: dict[str, int]  # tokens at work, by worker; nobody's by ""
+    tokens_by_worker: dict[str, int]  # at work; those of no worker by ""
     total: Bucket
     buckets: list[Bucket]  # in the order of time, without gaps
     pictures: list[Picture]
@@ -107,10 +117,11 @@ class Snapshot:
 
 
 def read_snapshot(connection: Connection, tables: Tables) -> Snapshot:
-    found = _row(connection, snapshot_sql(tables))
-    assert found is not None  # noqa: S101 (a SELECT without FROM has a row)
-    times = {row.pop("start"): row for row in found.pop("times")}
-    buckets = [Bucket(**row, **times.get(row["start"], {})) for row in found.pop("ended")]
+    """Return what the status page shows. Raises one of database.AWAY."""
+    row = _read_row(connection, snapshot_sql(tables))
+    assert row is not None  # noqa: S101 (a SELECT without FROM has a row)
+    times = {of_bucket.pop("start"): of_bucket for of_bucket in row.pop("times")}
+    buckets = [Bucket(**ended, **times.get(ended["start"], {})) for ended in row.pop("ended")]
     return Snapshot(
         total=Bucket(
             buckets[0].start,
@@ -119,139 +130,29 @@ def read_snapshot(connection: Connection, tables: Tables) -> Snapshot:
             **times.get(None, {}),
         ),
         buckets=buckets,
-        pictures=[Picture(**row) for row in found.pop("pictures")],
-        failures=[Failure(**row) for row in found.pop("failures")],
-        **found,
+        pictures=[Picture(**picture) for picture in row.pop("pictures")],
+        failures=[Failure(**failure) for failure in row.pop("failures")],
+        **row,
     )
 
 
 def read_details(connection: Connection, generation_id: int) -> Details | None:
-    """A picture with all that is known of it; None where there is none."""
-    found = _row(connection, f"{DETAILS} AND id = {int(generation_id)}")
-    return Details(Picture(**found.pop("picture")), **found) if found else None
+    """Return a picture with all that is known of it; None if there is none."""
+    row = _read_row(
+        connection, Template(SQL["details"]).substitute(generation_id=int(generation_id))
+    )
+    return Details(Picture(**row.pop("picture")), **row) if row else None
 
 
 def read_path(connection: Connection, generation_id: int) -> str | None:
-    """Where the copy of an image was put; None where there is none."""
-    found = _row(connection, f"SELECT image_path FROM generations WHERE id = {int(generation_id)}")
-    return found["image_path"] if found else None
+    """Return where the copy of an image was put; None if there is none."""
+    row = _read_row(connection, Template(SQL["path"]).substitute(generation_id=int(generation_id)))
+    return row["image_path"] if row else None
 
 
 def snapshot_sql(tables: Tables) -> str:
-    return tables.fill(SNAPSHOT, **WORDS)
+    return tables.fill(SQL["snapshot"], **VALUES)
 
 
-def _row(connection: Connection, sql: str) -> dict[str, Any] | None:
-    return read_row(connection, sql, STATEMENT_TIMEOUT_MILLISECONDS)
-
-
-def _counted(rows: str, relation: str) -> str:
-    """SQL for the number of these rows. `relation`, a table or an index, has just these."""
-    return f"""(
-        SELECT CASE WHEN counted <= $counted_up_to THEN counted
-            WHEN estimated > counted THEN estimated
-            ELSE (SELECT count(*) FROM {rows}) END
-        FROM (SELECT count(*) AS counted FROM (
-                SELECT FROM {rows} LIMIT $counted_up_to + 1) few) few,
-            coalesce((SELECT reltuples::bigint FROM pg_class
-                WHERE oid = to_regclass('{relation}')), 0) AS estimated)"""
-
-
-WORDS = {
-    "buckets": BUCKETS,
-    "bucket_seconds": BUCKET_SECONDS,
-    "pictures": PICTURES,
-    "failures": FAILURES,
-    "failures_looked_at": FAILURES_LOOKED_AT,
-    "counted_up_to": COUNTED_UP_TO,
-    "unfetched_up_to": UNFETCHED_UP_TO,
-    "times_looked_at": TIMES_LOOKED_AT,
-    "waiting_looked_at": WAITING_LOOKED_AT,
-    "prompt_characters": PROMPT_CHARACTERS + 1,
-    "message_characters": MESSAGE_CHARACTERS + 1,
-}
-
-# Whatever there is a million of, a hundredth of it is looked at: each status that ends here has an
-# index of its own, and so have the ends of generations.
-SNAPSHOT = f"""
-WITH ten_minutes AS (
-    SELECT start, to_timestamp(start) AS since, to_timestamp(start + $bucket_seconds) AS until
-    FROM (SELECT $bucket_seconds * (
-            floor(extract(epoch FROM now()) / $bucket_seconds)::bigint - ago) AS start
-        FROM generate_series(0, $buckets - 1) ago) starts)
-SELECT extract(epoch FROM now())::float AS now,
-    {_counted("tokens_s0 t", "tokens_s0")} AS tokens,
-    {_counted("tokens_s0 t WHERE t.status = $detected", "imagegen_tokens_detected")} AS waiting,
-    (SELECT count(*) FROM tokens_s0 t WHERE t.status = $generating) AS generating,
-    {_counted("tokens_s0 t WHERE t.status = $failed", "imagegen_tokens_failed")} AS failed,
-    (SELECT extract(epoch FROM now() - $minted_at)::float FROM tokens_s0 t
-     WHERE t.status = $detected AND isfinite(t.created_at)
-     ORDER BY t.created_at LIMIT 1) AS oldest_waiting_seconds,
-    (SELECT count(*) FROM (
-        SELECT generate_after FROM tokens_s0 t WHERE t.status = $detected
-        ORDER BY t.created_at LIMIT $waiting_looked_at) waiting
-     WHERE generate_after > now()) AS paused,
-    (SELECT count(*) FROM (
-        SELECT token_id, image_url FROM generations
-        WHERE state = 'succeeded' AND closed_at > now() - interval '1 day'
-        ORDER BY closed_at DESC LIMIT $unfetched_up_to + 1) image
-     WHERE {IS_UNFETCHED}) AS unfetched,
-    {OLDEST_UNFETCHED} AS oldest_unfetched_seconds,
-    (SELECT coalesce(json_object_agg(worker, tokens), '{{}}') FROM (
-        SELECT coalesce(worker, '') AS worker, count(*) AS tokens
-        FROM generations WHERE state = 'open' GROUP BY 1) workers) AS held,
-    (SELECT json_agg(ended ORDER BY start) FROM (
-        SELECT start,
-            (SELECT count(*) FROM generations WHERE state = 'succeeded'
-                AND closed_at >= since AND closed_at < until) AS images,
-            (SELECT count(*) FROM generations WHERE state = 'failed'
-                AND closed_at >= since AND closed_at < until) AS failed
-        FROM ten_minutes) ended) AS ended,
-    (SELECT json_agg(times) FROM (
-        SELECT start, percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) AS p50_seconds,
-            percentile_cont(0.95) WITHIN GROUP (ORDER BY seconds) AS p95_seconds
-        FROM ten_minutes, LATERAL (
-            SELECT extract(epoch FROM closed_at - opened_at)::float AS seconds FROM generations
-            WHERE state = 'succeeded' AND closed_at >= since AND closed_at < until
-            ORDER BY closed_at DESC LIMIT $times_looked_at) made
-        GROUP BY GROUPING SETS ((start), ())) times) AS times,
-    (SELECT coalesce(json_agg(latest), '[]') FROM (
-        SELECT id AS generation_id, token_id, coalesce(left(prompt, $prompt_characters), '')
-            AS prompt, fallback, image_url AS url, image_path AS path,
-            extract(epoch FROM closed_at) AS closed_at,
-            extract(epoch FROM now() - closed_at) AS age_seconds
-        FROM generations WHERE state = 'succeeded'
-        ORDER BY generations.closed_at DESC, id DESC LIMIT $pictures) latest) AS pictures,
-    (SELECT coalesce(json_agg(latest), '[]') FROM (
-        SELECT t.token_id, t.generation_attempts AS attempts,
-            left(coalesce(a.prompt_text::text, g.prompt), $prompt_characters) AS prompt,
-            left(t.generation_error, $message_characters) AS message,
-            g.error_kind AS kind, coalesce(g.state = 'refused', false) AS refused,
-            extract(epoch FROM coalesce(g.closed_at, $minted_at)) AS closed_at,
-            extract(epoch FROM now() - coalesce(g.closed_at, $minted_at)) AS age_seconds
-        FROM (
-            SELECT * FROM tokens_s0 t WHERE t.status = $failed
-            ORDER BY t.created_at DESC LIMIT $failures_looked_at) t
-        LEFT JOIN LATERAL (
-            -- By the id itself, the planner would walk the primary key where it has no statistics.
-            SELECT prompt, error_kind, state, closed_at FROM generations g
-            WHERE g.token_id = t.token_id ORDER BY g.id + 0 DESC LIMIT 1) g ON true
-        LEFT JOIN authors a ON a.id = t.author_id
-        ORDER BY age_seconds LIMIT $failures) latest) AS failures"""
-
-# In the order of the wall.
-DETAILS = """
-SELECT json_build_object(
-        'generation_id', id, 'token_id', token_id, 'prompt', coalesce(prompt, ''),
-        'fallback', fallback, 'url', image_url, 'path', image_path,
-        'closed_at', extract(epoch FROM closed_at),
-        'age_seconds', extract(epoch FROM now() - closed_at)) AS picture,
-    attempt, model, seed, prediction_id,
-    extract(epoch FROM closed_at - opened_at)::float AS seconds,
-    (SELECT other.id FROM generations other
-     WHERE other.state = 'succeeded' AND (other.closed_at, other.id) > (image.closed_at, image.id)
-     ORDER BY other.closed_at, other.id LIMIT 1) AS newer,
-    (SELECT other.id FROM generations other
-     WHERE other.state = 'succeeded' AND (other.closed_at, other.id) < (image.closed_at, image.id)
-     ORDER BY other.closed_at DESC, other.id DESC LIMIT 1) AS older
-FROM generations image WHERE state = 'succeeded'"""
+def _read_row(connection: Connection, statement: str) -> dict[str, Any] | None:
+    return read_row(connection, statement, STATEMENT_TIMEOUT_MILLISECONDS)

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 
 from imagegen.config.settings import load
-from imagegen.web.app import Page
-from imagegen.web.database_thread import DatabaseCollector
+from imagegen.web.app import App
+from imagegen.web.database_thread import DatabaseThread
 from tests.support.sandbox import DEFAULT_TOKEN
 
 LOOKS = 20
@@ -27,16 +27,13 @@ class Looks:
 
 def measure(database_url: str) -> Looks:
     settings = load({"DATABASE_URL": database_url, "REPLICATE_API_TOKEN": DEFAULT_TOKEN}, {})
-    database = DatabaseCollector(settings, NAME)
-    page = Page(settings, NAME, CollectorRegistry(), database)
-    registry = CollectorRegistry()
-    registry.register(database)
+    app = App(settings, NAME, CollectorRegistry(), DatabaseThread(database_url, NAME))
 
     def look_at_page() -> None:
-        assert page.answer("/").status == HTTPStatus.OK
+        assert app.respond("/", "").status == HTTPStatus.OK
 
     def scrape() -> None:
-        assert b"imagegen_tokens{" in generate_latest(registry)
+        assert b"imagegen_tokens{" in app.respond("/metrics", "").body
 
     return Looks(_milliseconds(look_at_page), _milliseconds(scrape))
 

@@ -1,5 +1,6 @@
 """What the page and /metrics tell of the database: true, whatever is in the tables, and cheap."""
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -7,18 +8,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from imagegen.config.settings import load
 from imagegen.database.connection import Connection, connect
+from imagegen.database.queue_stats import QueueStats
 from imagegen.database.tables import Tables, read_tables
 from imagegen.web import snapshot as snapshots
-from imagegen.web.database_thread import (
-    DatabaseCollector,
-    Known,
-    look_at_tables,
-    read_known,
-    read_row,
-)
+from imagegen.web.database_thread import DatabaseThread, read_row
 from imagegen.web.snapshot import Snapshot, read_details, read_path, read_snapshot, snapshot_sql
+from imagegen.web.stats import check_tables, read_stats
 from tests.support.processes import Site
 
 
@@ -27,9 +23,9 @@ def snapshot(site: Site) -> Snapshot:
         return read_snapshot(connection, read_tables(connection))
 
 
-def known(site: Site) -> Known:
+def stats(site: Site) -> QueueStats:
     with connect(site.database_url) as connection:
-        return read_known(connection, read_tables(connection))
+        return read_stats(connection, read_tables(connection))
 
 
 def add_images(site: Site, count: int, age: str, *, first_token_id: int = 1) -> None:
@@ -85,7 +81,7 @@ def test_few_are_counted_whatever_postgresql_estimates(site: Site) -> None:
 def test_many_are_estimated_where_postgresql_has_an_estimate_and_counted_where_not(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(snapshots.WORDS, "counted_up_to", 2)
+    monkeypatch.setitem(snapshots.VALUES, "counted_up_to", 2)
     site.mint(*["a lighthouse"] * 4)
 
     not_yet = snapshot(site)
@@ -118,8 +114,8 @@ def test_without_statistics_no_failed_token_is_looked_for_among_all_generations(
 def test_whatever_is_asked_goes_to_the_database_in_one_message(site: Site, tmp_path: Path) -> None:
     questions: list[Callable[[Connection, Tables], object]] = [
         read_snapshot,
-        read_known,
-        look_at_tables,
+        read_stats,
+        check_tables,
         lambda connection, _: read_details(connection, 1),
         lambda connection, _: read_path(connection, 1),
     ]
@@ -144,7 +140,7 @@ def test_the_oldest_image_that_nobody_fetched_is_found_among_many_that_were(site
 
     assert now.unfetched == 6
     assert now.oldest_unfetched_seconds == pytest.approx(3600, abs=60)
-    assert known(site).oldest_unfetched_seconds == pytest.approx(3600, abs=60)
+    assert stats(site).oldest_unfetched_seconds == pytest.approx(3600, abs=60)
 
 
 def test_a_backlog_of_images_is_as_old_as_its_oldest_and_counted_only_so_far(site: Site) -> None:
@@ -165,7 +161,7 @@ def test_an_image_that_was_lost_and_made_again_is_as_old_as_the_new_one(site: Si
     let_them_wait(site, 1, 1)
 
     assert snapshot(site).unfetched == 1
-    assert known(site).oldest_unfetched_seconds < 60
+    assert (stats(site).oldest_unfetched_seconds or math.inf) < 60
 
 
 def test_newer_and_older_follow_the_wall_where_ids_do_not(site: Site) -> None:
@@ -188,8 +184,7 @@ def test_a_question_that_takes_too_long_is_told_apart_and_costs_no_connection(si
     def too_much(connection: Connection, _: Tables) -> None:
         read_row(connection, "SELECT pg_sleep(60)", 20)
 
-    values = {"DATABASE_URL": site.database_url, "REPLICATE_API_TOKEN": "r8_token"}
-    database = DatabaseCollector(load(values, {}), "test")
+    database = DatabaseThread(site.database_url, "test")
     before = database.ask(pid, 10)
 
     with pytest.raises(psycopg.errors.QueryCanceled):

@@ -11,8 +11,10 @@ from click.testing import CliRunner
 
 from imagegen.cli import cli
 from imagegen.database import STATUSES, Tables
+from imagegen.database.queue_stats import QueueStats
 from imagegen.doctor import Finding, Level
-from imagegen.operator import enqueue, spend, status, tokens
+from imagegen.metrics.workers import WorkerRow
+from imagegen.operator import enqueue, spend, tokens
 from imagegen.operator import retry as retries
 
 ENOUGH = {
@@ -47,8 +49,8 @@ def stand_ins() -> dict[str, object]:
     """
     token, generation = made(tokens.Token), made(tokens.Generation)
     history = tokens.TokenHistory(token, [generation], is_truncated=False)
-    queue = made(status.QueueFigures, tokens=dict.fromkeys(STATUSES, 0))
-    worker = made(status.WorkerFigures, closed_by=["throttled"])
+    queue = made(QueueStats, tokens=dict.fromkeys(STATUSES, 0))
+    worker = made(WorkerRow, closed_by=["throttled"], restarts={})
     tables = Tables(dict.fromkeys(STATUSES, "''"), created_at_is_naive=False)
     answers: dict[str, object] = {
         "imagegen.database.connect": nullcontext(),

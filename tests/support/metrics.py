@@ -11,9 +11,9 @@ from prometheus_client import REGISTRY, Metric
 from prometheus_client.metrics import MetricWrapperBase
 
 from imagegen.config import load
-from imagegen.database import STATUSES
+from imagegen.database import STATUSES, queue_stats
 from imagegen.metrics import files
-from imagegen.web import database_thread
+from imagegen.web import database_thread, stats
 
 ENVIRONMENT = {
     "DATABASE_URL": "postgresql://localhost/tokens",
@@ -32,11 +32,11 @@ def counted() -> list[Metric]:
 
 def asked() -> list[Metric]:
     """Return what is served of the database."""
-    numbers = {item.name: 0.0 for item in fields(database_thread.Known)}
-    known = database_thread.Known(**numbers | {"tokens": dict.fromkeys(STATUSES, 0.0)})  # type: ignore[arg-type]
-    database = database_thread.DatabaseCollector(load(ENVIRONMENT, {}), "contracts")
-    with patch.object(database_thread.DatabaseCollector, "ask", return_value=known):
-        return list(database.collect())
+    row: dict[str, object] = {item.name: 0 for item in fields(queue_stats.QueueStats)}
+    numbers = queue_stats.from_row(row | {"tokens": dict.fromkeys(STATUSES, 0)})
+    database = database_thread.DatabaseThread("postgresql:///tokens", "contracts")
+    with patch.object(database_thread.DatabaseThread, "ask", return_value=numbers):
+        return list(stats.StatsCollector(database, load(ENVIRONMENT, {})).collect())
 
 
 def definitions() -> Iterator[str]:

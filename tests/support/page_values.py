@@ -3,10 +3,9 @@
 from html.parser import HTMLParser
 from typing import Any
 
-from imagegen.metrics.workers import Place
-from imagegen.web import image_wall, sections
-from imagegen.web.document import document
-from imagegen.web.sections import View
+from imagegen.metrics.workers import WorkerRow
+from imagegen.web import image_sources
+from imagegen.web.rendering import render
 from imagegen.web.snapshot import (
     BUCKET_SECONDS,
     BUCKETS,
@@ -16,6 +15,7 @@ from imagegen.web.snapshot import (
     Picture,
     Snapshot,
 )
+from imagegen.web.status_page import StatusPage
 
 NOW = 1_764_000_000.0  # Unix time, a full hour
 FIRST = NOW - (BUCKETS - 1) * BUCKET_SECONDS
@@ -63,10 +63,10 @@ def failure(**known: Any) -> Failure:
     return Failure(**(values | known))
 
 
-def buckets(**places: Bucket) -> list[Bucket]:
+def buckets(**filled: Bucket) -> list[Bucket]:
     """The empty buckets of the last hours, some of them filled: `b3` is the fourth."""
-    empty = [Bucket(FIRST + place * BUCKET_SECONDS) for place in range(BUCKETS)]
-    return [places.get(f"b{place}", bucket) for place, bucket in enumerate(empty)]
+    empty = [Bucket(FIRST + index * BUCKET_SECONDS) for index in range(BUCKETS)]
+    return [filled.get(f"b{index}", bucket) for index, bucket in enumerate(empty)]
 
 
 def snapshot(**known: Any) -> Snapshot:
@@ -80,7 +80,7 @@ def snapshot(**known: Any) -> Snapshot:
         "tokens": 0,
         "unfetched": 0,
         "oldest_unfetched_seconds": None,
-        "held": {},
+        "tokens_by_worker": {},
         "total": Bucket(FIRST),
         "buckets": buckets(),
         "pictures": [],
@@ -89,21 +89,29 @@ def snapshot(**known: Any) -> Snapshot:
     return Snapshot(**(values | known))
 
 
-def view(now: Snapshot | None = None, **known: Any) -> View:
+def worker(slot: str, **known: Any) -> WorkerRow:
+    """One that is alive and has nothing to do."""
+    return WorkerRow(slot, **{"pid": 100} | known)
+
+
+def view(now: Snapshot | None = None, **known: Any) -> StatusPage:
     values: dict[str, Any] = {
         "now": now or snapshot(),
-        "places": [Place("worker-0", True, busy=0), Place("worker-1", True, busy=0)],
-        "elsewhere": 0,
+        "workers": [worker("worker-0"), worker("worker-1")],
+        "busy_elsewhere": 0,
         "slots": 10,
         "copies": False,
-        "home": image_wall.HOME,
+        "home": image_sources.HOME,
     }
-    return View(**(values | known))
+    return StatusPage(**(values | known))
 
 
-def whole_page(shown: View) -> str:
-    header, state = sections.header(shown), sections.state(shown)
-    return document(state, header, sections.main(shown), refreshes=shown.refreshes).decode()
+def whole_page(shown: StatusPage) -> str:
+    return render("status.mako", title=shown.title, page=shown).decode()
+
+
+def image_page(shown: Details, title: str = "image", home: str = image_sources.HOME) -> str:
+    return render("image.mako", title=title, details=shown, copies=False, home=home).decode()
 
 
 class Read(HTMLParser):

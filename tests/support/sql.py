@@ -12,7 +12,7 @@ from imagegen.operator import retry as retries
 from imagegen.operator.enqueue_input import from_arguments
 from imagegen.queue import Claim, queue
 from imagegen.queue import statements as queue_statements
-from imagegen.web import database_thread, snapshot
+from imagegen.web import snapshot, stats
 from tests.support.json_outputs import made
 
 Rows = Sequence[Any]
@@ -49,8 +49,8 @@ def statements(tables: Tables) -> dict[str, str]:
         "queue.record_request within a limit": lambda it: queue.Queue(
             it, tables, "w", lease_seconds=15, give_up_after_seconds=60, daily_limit=1
         ).record_request(claim, "A"),
-        "web.known": lambda it: database_thread.read_known(it, tables),
-        "web.tables": lambda it: database_thread.look_at_tables(it, tables),
+        "web.known": lambda it: stats.read_stats(it, tables),
+        "web.tables": lambda it: stats.check_tables(it, tables),
         "web.snapshot": lambda it: snapshot.read_snapshot(it, tables),
         "web.details": lambda it: snapshot.read_details(it, 42),
         "web.path": lambda it: snapshot.read_path(it, 42),

@@ -56,7 +56,7 @@ def left_behind(temporary: Path, name: str) -> Path:
 
 def test_the_folder_of_a_running_supervisor_stays(supervisor: "subprocess.Popen[str]") -> None:
     used = folder_of(supervisor)
-    files.remove_abandoned()
+    files.remove_stale()
 
     assert used.exists()
 
@@ -65,7 +65,7 @@ def test_the_folder_of_a_killed_supervisor_is_removed(supervisor: "subprocess.Po
     left = folder_of(supervisor)
     supervisor.kill()
     supervisor.wait()
-    files.remove_abandoned()
+    files.remove_stale()
 
     assert not left.exists()
 
@@ -74,7 +74,7 @@ def test_a_folder_is_abandoned_though_a_process_has_the_pid_of_its_supervisor(
     temporary: Path,
 ) -> None:
     left = left_behind(temporary, f"{os.getpid()}-abc")
-    files.remove_abandoned()
+    files.remove_stale()
 
     assert not left.exists()
 
@@ -83,17 +83,17 @@ def test_a_folder_stays_as_long_as_anybody_holds_its_lock(temporary: Path) -> No
     used = left_behind(temporary, "1-of-another-container")
     with (used / "lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        files.remove_abandoned()
+        files.remove_stale()
         assert used.exists()
 
-    files.remove_abandoned()
+    files.remove_stale()
     assert not used.exists()
 
 
 def test_a_folder_that_is_not_ours_stays(temporary: Path) -> None:
     other = temporary / "metrics-of-somebody"
     other.mkdir()
-    files.remove_abandoned()
+    files.remove_stale()
 
     assert other.exists()
 

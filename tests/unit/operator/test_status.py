@@ -2,7 +2,8 @@
 
 import pytest
 
-from imagegen.operator.status import NoSupervisorError, WorkerFigures, parse_workers, read_workers
+from imagegen.metrics.workers import WorkerRow
+from imagegen.operator.status import NoSupervisorError, parse_workers, read_workers
 from tests.support.canned_server import canned, with_body
 
 METRICS = """
@@ -31,12 +32,12 @@ OLDER = "imagegen_workers 2.0\nimagegen_slots_busy 3.0\n"
 def test_workers_are_told_in_the_order_of_their_places_also_one_that_is_down() -> None:
     second, third, tenth = parse_workers(METRICS)
 
-    assert second == WorkerFigures(
-        "worker-2", pid=102, started_at=1.7639e9, restarts=3, busy=3,
-        closed_by=["daily_limit", "throttled"],
+    assert second == WorkerRow(
+        "worker-2", pid=102, started_at=1.7639e9, restarts={"SIGKILL": 2, "hung": 1}, busy=3,
+        closed_by=("daily_limit", "throttled"),
     )  # fmt: skip
-    assert third == WorkerFigures("worker-3", None, None, restarts=9, busy=0, closed_by=[])
-    assert tenth == WorkerFigures("worker-10", 110, None, restarts=0, busy=0, closed_by=[])
+    assert third == WorkerRow("worker-3", None, None, restarts={"exit-1": 9}, busy=0, closed_by=())
+    assert tenth == WorkerRow("worker-10", 110, None, restarts={}, busy=0, closed_by=())
 
 
 def test_a_place_that_was_given_up_is_not_told_as_down() -> None:

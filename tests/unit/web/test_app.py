@@ -4,39 +4,41 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from xml.etree import ElementTree
 
 import psycopg
 import pytest
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry
 
 from imagegen.config.settings import Settings, load
 from imagegen.database.connection import Connection
 from imagegen.database.revision import NotMigratedError
 from imagegen.database.tables import Tables
-from imagegen.metrics.workers import Place, held_elsewhere, read_places
 from imagegen.sandbox.placeholder_png import placeholder_png
-from imagegen.web import app, database_thread
-from imagegen.web.app import Page, read_image
-from imagegen.web.database_thread import DatabaseCollector
-from imagegen.web.document import ICON_PATH
+from imagegen.web import app, stats
+from imagegen.web.app import App, Response, read_image
+from imagegen.web.database_thread import DatabaseThread
+from imagegen.web.rendering import ICON_PATH
 from imagegen.web.snapshot import STATEMENT_TIMEOUT_MILLISECONDS
+from imagegen.web.stats import StatsCollector
 from tests.support.page_values import Read
+from tests.unit.metrics.test_workers import OURS, metrics
 
 T = TypeVar("T")
 
 PASSWORD = "s3cret-password"
 PNG = placeholder_png("a cat", 1)
-OURS = "host:1-ab"
 
 
-class AwayDatabase:
+class AwayDatabase(DatabaseThread):
     """One that fails in some way at every question."""
 
     def __init__(self, fail: Callable[[], Exception]) -> None:
+        super().__init__(settings().database_url, "test")
         self._fail = fail
 
     def ask(self, question: Callable[[Connection, Tables], T], patience_seconds: float) -> T:
@@ -51,20 +53,35 @@ def settings(**more: str) -> Settings:
     return load(environment | more, {})
 
 
-def page(database: app.Database, shared: CollectorRegistry | None = None, **more: str) -> Page:
-    return Page(settings(**more), f"{OURS}:exporter.1", shared or CollectorRegistry(), database)
+def page(database: DatabaseThread, shared: CollectorRegistry | None = None, **more: str) -> App:
+    return App(settings(**more), f"{OURS}:exporter.1", shared or CollectorRegistry(), database)
+
+
+def get(app: App, target: str, method: str = "GET") -> Response:
+    """What a WSGI server sends for a request."""
+    path, _, query = target.partition("?")
+    # A server reads bytes as Latin-1.
+    environ = {"REQUEST_METHOD": method, "PATH_INFO": path.encode().decode("latin-1")}
+    sent: list[tuple[HTTPStatus, dict[str, str]]] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], *_: object) -> Any:
+        sent.append((HTTPStatus(int(status[:3])), dict(headers)))
+
+    body = b"".join(app({**environ, "QUERY_STRING": query}, start_response))
+    ((status, headers),) = sent
+    return Response(status, body, headers["Content-Type"], headers)
 
 
 @pytest.fixture
-def hanging() -> Iterator[DatabaseCollector]:
+def hanging() -> Iterator[DatabaseThread]:
     """A database that takes connections and never says a word."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"postgresql://127.0.0.1:{listening.getsockname()[1]}/imagegen"
-        yield DatabaseCollector(settings(DATABASE_URL=url), "test")
+        yield DatabaseThread(url, "test")
 
 
 def test_a_database_that_hangs_delays_a_page_only_so_long(
-    hanging: DatabaseCollector, monkeypatch: pytest.MonkeyPatch
+    hanging: DatabaseThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert app.PATIENCE_SECONDS <= 2
     monkeypatch.setattr(app, "PATIENCE_SECONDS", 0.1)
@@ -72,19 +89,19 @@ def test_a_database_that_hangs_delays_a_page_only_so_long(
 
     for target in ("/", "/?image=1", "/"):
         began = time.monotonic()
-        answer = shown.answer(target)
+        answer = get(shown, target)
         assert time.monotonic() - began < 5
         assert answer.status == HTTPStatus.SERVICE_UNAVAILABLE
         assert "no answer within 0.1 s." in Read(answer.body.decode()).text.lower()
 
 
 def test_a_database_that_hangs_delays_a_scrape_only_so_long(
-    hanging: DatabaseCollector, monkeypatch: pytest.MonkeyPatch
+    hanging: DatabaseThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_thread, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(stats, "PATIENCE_SECONDS", 0.1)
     began = time.monotonic()
 
-    assert list(hanging.collect()) == []
+    assert list(StatsCollector(hanging, settings()).collect()) == []
     assert time.monotonic() - began < 5
 
 
@@ -100,8 +117,8 @@ def test_a_database_that_hangs_delays_a_scrape_only_so_long(
 def test_a_page_without_a_database_says_why_and_shows_the_workers(
     error: Exception, told: str
 ) -> None:
-    shared = metrics(processes=1, wanted=2, is_open={"worker-1": 1})
-    answer = page(AwayDatabase(lambda: error), shared).answer("/")
+    shared = metrics(processes=1, wanted=2, pids={"worker-1": 101})
+    answer = get(page(AwayDatabase(lambda: error), shared), "/")
     read = Read(answer.body.decode())
 
     assert answer.status == HTTPStatus.SERVICE_UNAVAILABLE
@@ -113,7 +130,7 @@ def test_a_page_without_a_database_says_why_and_shows_the_workers(
 
 def test_a_database_that_counts_for_too_long_is_not_called_away() -> None:
     error = psycopg.errors.QueryCanceled("canceling statement due to statement timeout")
-    answer = page(AwayDatabase(lambda: error)).answer("/")
+    answer = get(page(AwayDatabase(lambda: error)), "/")
     read = Read(answer.body.decode())
 
     assert answer.status == HTTPStatus.SERVICE_UNAVAILABLE
@@ -128,7 +145,7 @@ def test_a_slow_statement_ends_before_patience_does() -> None:
 
 def test_the_icon_is_there_and_need_not_be_asked_for_again() -> None:
     shown = page(AwayDatabase(AssertionError))
-    icon = shown.answer(ICON_PATH)
+    icon = get(shown, ICON_PATH)
 
     assert (icon.status, icon.content_type) == (HTTPStatus.OK, "image/svg+xml")
     assert ElementTree.fromstring(icon.body).tag == "{http://www.w3.org/2000/svg}svg"
@@ -136,7 +153,7 @@ def test_the_icon_is_there_and_need_not_be_asked_for_again() -> None:
 
 
 def test_an_image_that_is_not_there_leads_back_to_a_page_that_stays_paused() -> None:
-    answer = page(AwayDatabase(AssertionError)).answer("/?paused&image=x")
+    answer = get(page(AwayDatabase(AssertionError)), "/?paused&image=x")
 
     assert "/?paused" in [link["href"] for link in Read(answer.body.decode()).all("a")]
 
@@ -149,12 +166,12 @@ def test_an_image_that_is_not_there_leads_back_to_a_page_that_stays_paused() -> 
     ],
 )  # fmt: skip
 def test_what_is_not_there_is_not_found(target: str) -> None:
-    assert page(AwayDatabase(AssertionError)).answer(target).status == HTTPStatus.NOT_FOUND
+    assert get(page(AwayDatabase(AssertionError)), target).status == HTTPStatus.NOT_FOUND
 
 
 @pytest.mark.parametrize("image", ["", "abc", "0", "-1", "1;DROP TABLE", "9" * 30, "1'--"])
 def test_an_image_that_cannot_be_is_not_even_looked_for(image: str) -> None:
-    answer = page(AwayDatabase(AssertionError)).answer(f"/?image={image}")
+    answer = get(page(AwayDatabase(AssertionError)), f"/?image={image}")
 
     assert answer.status == HTTPStatus.NOT_FOUND
     assert "There is no such image." in answer.body.decode()
@@ -182,59 +199,33 @@ def test_nothing_is_read_outside_the_folder_nor_what_is_no_image(tmp_path: Path)
         assert read_image(folder, path) is None, path
 
 
-def metrics(processes: int, wanted: int, is_open: dict[str, int]) -> CollectorRegistry:
-    """What a supervisor tells of its workers: how many live, how many should, and the gates of
-    those that have begun."""
-    shared = CollectorRegistry()
-    Gauge("imagegen_workers", "", registry=shared).set(processes)
-    Gauge("imagegen_workers_wanted", "", registry=shared).set(wanted)
-    gates = Gauge("imagegen_gate_open", "", ["slot"], registry=shared)
-    for slot, value in is_open.items():
-        gates.labels(slot).set(value)
-    return shared
+@pytest.mark.parametrize("method", ["POST", "OPTIONS", "BREW"])
+def test_nothing_can_be_changed(method: str) -> None:
+    answer = get(page(AwayDatabase(AssertionError)), "/healthz", method)
+
+    assert answer.status == HTTPStatus.METHOD_NOT_ALLOWED
+    assert answer.headers["Allow"] == "GET, HEAD"
 
 
-def test_places_are_what_metrics_and_the_ledger_tell_of_them() -> None:
-    shared = metrics(processes=2, wanted=2, is_open={"worker-0": 0, "worker-1": 1})
-    closed = Gauge("imagegen_gate_closed", "", ["slot", "reason"], registry=shared)
-    restarts = Counter("imagegen_worker_restarts", "", ["slot", "cause"], registry=shared)
-    closed.labels("worker-0", "no_credit").set(1)
-    closed.labels("worker-0", "throttled").set(0)
-    restarts.labels("worker-1", "SIGKILL").inc(2)
-    held = {f"{OURS}:worker-1.1": 2, f"{OURS}:worker-1.2": 1, "other:1-cd:worker-0.1": 5, "": 4}
+def test_a_head_has_the_headers_of_a_get_and_no_body() -> None:
+    shown = page(AwayDatabase(AssertionError))
+    head = get(shown, ICON_PATH, "HEAD")
 
-    assert read_places(shared, OURS, held) == [
-        Place("worker-0", True, ("no_credit",), 0),
-        Place("worker-1", True, (), 3, {"SIGKILL": 2}),
-    ]
-    assert held_elsewhere(held, OURS) == 5
+    assert head == replace(get(shown, ICON_PATH), body=b"")
+    assert int(head.headers["Content-Length"]) > 0
 
 
-def test_a_place_that_was_given_up_is_none_however_often_it_was_filled_before() -> None:
-    shared = metrics(processes=1, wanted=1, is_open={"worker-0": 1})
-    restarts = Counter("imagegen_worker_restarts", "", ["slot", "cause"], registry=shared)
-    restarts.labels("worker-1", "hung").inc()
+def test_a_defect_is_logged_and_answered(caplog: pytest.LogCaptureFixture) -> None:
+    answer = get(page(AwayDatabase(AssertionError)), "/")
 
-    assert read_places(shared, OURS, {}) == [Place("worker-0", True, (), 0)]
-
-
-def test_a_worker_that_is_on_its_way_out_is_still_there() -> None:
-    shared = metrics(processes=2, wanted=1, is_open={"worker-0": 1, "worker-1": 1})
-
-    assert [place.slot for place in read_places(shared, OURS, {})] == ["worker-0", "worker-1"]
+    assert answer.status == HTTPStatus.INTERNAL_SERVER_ERROR
+    assert [record.message for record in caplog.records] == ["exporter.request.failed"]
 
 
-def test_who_waits_to_be_started_again_is_missing_and_who_has_just_been_started_is_not() -> None:
-    began = {"worker-0": 1}
+def test_metrics_are_text_of_the_version_that_scrapers_know() -> None:
+    away = AwayDatabase(lambda: psycopg.OperationalError("refused"))
+    shared = metrics(processes=1, wanted=2, pids={})
+    answer = get(page(away, shared), "/metrics")
 
-    _, dead = read_places(metrics(processes=1, wanted=2, is_open=began), OURS, None)
-    _, new = read_places(metrics(processes=2, wanted=2, is_open=began), OURS, None)
-
-    assert dead == Place("worker-1", False)
-    assert new == Place("worker-1", False, starting=True)
-
-
-def test_one_that_drains_does_not_stand_in_for_one_that_died() -> None:
-    shared = metrics(processes=2, wanted=2, is_open={"worker-0": 1, "worker-2": 1})
-
-    assert Place("worker-1", False) in read_places(shared, OURS, None)
+    assert answer.content_type == "text/plain; version=0.0.4; charset=utf-8"
+    assert b"imagegen_workers 1.0\n" in answer.body

@@ -6,10 +6,19 @@ from xml.etree import ElementTree
 import pytest
 
 from imagegen.web import charts, formatting
+from imagegen.web.rendering import render
 from imagegen.web.snapshot import BUCKET_SECONDS, Bucket
 from tests.support.page_values import FIRST, buckets
 
 TOLERANCE = 0.11  # what rounding to a tenth of a pixel may change, twice
+
+
+def images_chart(filled: list[Bucket]) -> str:
+    return render("chart.mako", chart=charts.images_chart(filled)).decode()
+
+
+def seconds_chart(filled: list[Bucket], usual_seconds: float) -> str:
+    return render("chart.mako", chart=charts.seconds_chart(filled, usual_seconds)).decode()
 
 
 def rectangles(chart: str, kind: str) -> list[dict[str, float]]:
@@ -40,7 +49,7 @@ def labels(chart: str) -> list[str]:
 
 def test_images_stand_on_the_line_and_failures_hang_from_it() -> None:
     filled = buckets(b0=Bucket(FIRST, images=10), b35=Bucket(FIRST, images=5, failed=2))
-    chart = charts.images_chart(filled)
+    chart = images_chart(filled)
 
     first, last = rectangles(chart, "made")
     (failed,) = rectangles(chart, "bad")
@@ -54,7 +63,7 @@ def test_images_stand_on_the_line_and_failures_hang_from_it() -> None:
 
 
 def test_both_directions_have_a_scale() -> None:
-    chart = charts.images_chart(buckets(b0=Bucket(FIRST, images=10), b1=Bucket(FIRST, failed=4)))
+    chart = images_chart(buckets(b0=Bucket(FIRST, images=10), b1=Bucket(FIRST, failed=4)))
 
     assert labels(chart)[:2] == ["10", "4"]
     (failed,), (_, lowest, _) = rectangles(chart, "bad"), heights_of_lines(chart)
@@ -63,7 +72,7 @@ def test_both_directions_have_a_scale() -> None:
 
 @pytest.mark.parametrize("images", [1, 10, 9000])
 def test_no_label_is_printed_over_another(images: int) -> None:
-    chart = charts.images_chart(buckets(b0=Bucket(FIRST, images=images, failed=1)))
+    chart = images_chart(buckets(b0=Bucket(FIRST, images=images, failed=1)))
     high, low = [float(item.attrib["y"]) for item in scale(chart).iter("text")]
 
     assert low - high >= 12
@@ -71,7 +80,7 @@ def test_no_label_is_printed_over_another(images: int) -> None:
 
 def test_labels_are_beside_the_bars_and_lines_are_behind_them() -> None:
     filled = buckets(b0=Bucket(FIRST, images=9, p50_seconds=2.0, p95_seconds=3.5))
-    chart = charts.seconds_chart(filled, 3.5)
+    chart = seconds_chart(filled, 3.5)
     drawn = [item.attrib.get("class") for item in bars(chart).iter()]
 
     assert [item.text for item in scale(chart).iter("text")] == ["4 s", "2 s"]
@@ -79,14 +88,14 @@ def test_labels_are_beside_the_bars_and_lines_are_behind_them() -> None:
 
 
 def test_a_single_failure_among_thousands_is_seen() -> None:
-    chart = charts.images_chart(buckets(b3=Bucket(FIRST, images=9000, failed=1)))
+    chart = images_chart(buckets(b3=Bucket(FIRST, images=9000, failed=1)))
 
     assert rectangles(chart, "bad")[0]["height"] == charts.LEAST
 
 
 def test_times_are_drawn_from_the_median_up_and_gaps_stay_empty() -> None:
     filled = buckets(b4=Bucket(FIRST, images=9, p50_seconds=2.0, p95_seconds=3.5))
-    chart = charts.seconds_chart(filled, 3.5)
+    chart = seconds_chart(filled, 3.5)
 
     (bar,), (median,) = rectangles(chart, "range"), rectangles(chart, "median")
     pixels_per_second = (charts.BASE - charts.TOP) / 4
@@ -99,7 +108,7 @@ def test_times_are_drawn_from_the_median_up_and_gaps_stay_empty() -> None:
 def test_one_that_took_for_ever_does_not_flatten_the_others() -> None:
     usual = Bucket(FIRST, images=99, p50_seconds=2.0, p95_seconds=3.0)
     late = Bucket(FIRST, images=1, p50_seconds=40_000.0, p95_seconds=40_000.0)
-    chart = charts.seconds_chart(buckets(b1=usual, b2=late), 3.0)
+    chart = seconds_chart(buckets(b1=usual, b2=late), 3.0)
 
     first, runs_out = rectangles(chart, "range")
     assert first["height"] > 5
@@ -108,7 +117,7 @@ def test_one_that_took_for_ever_does_not_flatten_the_others() -> None:
 
 
 def test_full_hours_are_labelled_but_not_at_the_edges() -> None:
-    chart = charts.images_chart(buckets(b0=Bucket(FIRST, images=1)))
+    chart = images_chart(buckets(b0=Bucket(FIRST, images=1)))
     hours = [label for label in labels(chart) if re.fullmatch(r"\d\d:\d\d", label)]
 
     expected = [FIRST + place * BUCKET_SECONDS for place in range(2, 34)]
@@ -117,7 +126,7 @@ def test_full_hours_are_labelled_but_not_at_the_edges() -> None:
 
 def test_whoever_points_at_a_bar_is_told_the_numbers() -> None:
     start = FIRST + BUCKET_SECONDS
-    chart = charts.images_chart(buckets(b1=Bucket(start, images=1234, failed=5)))
+    chart = images_chart(buckets(b1=Bucket(start, images=1234, failed=5)))
     titles = [item.text for item in ElementTree.fromstring(chart).iter("title")]
 
     when = f"{formatting.clock(start)} to {formatting.clock(start + BUCKET_SECONDS)} UTC"

@@ -6,27 +6,29 @@ from dataclasses import replace
 import pytest
 
 from imagegen.failures import FAILURES, REFUSALS, Kind, Reason
-from imagegen.metrics.workers import Place
-from imagegen.web import formatting, image_wall, sections
-from imagegen.web.document import REFRESH_SECONDS, STYLE
-from imagegen.web.image_wall import HOME, PAUSED
-from imagegen.web.sections import View, state
+from imagegen.metrics.workers import WorkerRow
+from imagegen.web import formatting, image_sources, status_page
+from imagegen.web.image_sources import HOME, PAUSED
+from imagegen.web.rendering import REFRESH_SECONDS, STYLE
 from imagegen.web.snapshot import Bucket
+from imagegen.web.status_page import StatusPage
 from tests.support.page_values import (
     FIRST,
     Read,
     details,
     failure,
+    image_page,
     page,
     picture,
     snapshot,
     view,
     whole_page,
+    worker,
 )
 
 DETECTED = {"waiting": 3, "oldest_waiting_seconds": 12.0}
-REFUSED = Place("worker-0", True, ("no_credit",))
-STARTING = Place("worker-0", False, starting=True)
+REFUSED = worker("worker-0", closed_by=("no_credit",))
+STARTING = WorkerRow("worker-0", starting=True)
 
 
 def test_long_prompts_are_cut_and_say_so() -> None:
@@ -51,7 +53,7 @@ def test_every_refusal_has_words(reason: Reason) -> None:
         whole_page(
             view(
                 snapshot(failed=1, failures=[refused]),
-                places=[Place("worker-0", True, (reason,)), Place("worker-1", True)],
+                workers=[worker("worker-0", closed_by=(reason,)), worker("worker-1")],
             )
         )
     ).text
@@ -73,22 +75,22 @@ def test_a_failure_from_before_there_were_generations_is_shown_without_a_reason(
         (view(), "nothing waits"),
         (view(snapshot(**DETECTED)), "3 waiting"),
         (view(snapshot(**DETECTED, generating=1200)), "3 waiting, 1,200 at work"),
-        (view(snapshot(**DETECTED), places=[]), "no worker is running"),
+        (view(snapshot(**DETECTED), workers=[]), "no worker is running"),
         (
-            view(snapshot(**DETECTED), places=[REFUSED]),
+            view(snapshot(**DETECTED), workers=[REFUSED]),
             "gate closed, 3 waiting",
         ),
         (
-            view(snapshot(**DETECTED), places=[REFUSED, Place("worker-1", True)]),
+            view(snapshot(**DETECTED), workers=[REFUSED, worker("worker-1")]),
             "gate closed, 3 waiting",
         ),
-        (view(snapshot(**DETECTED), places=[STARTING]), "3 waiting"),
-        (replace(view(), now=sections.away("refused")), "the database does not answer"),
-        (replace(view(), now=sections.TOO_SLOW), "the database is too slow"),
+        (view(snapshot(**DETECTED), workers=[STARTING]), "3 waiting"),
+        (replace(view(), now=status_page.database_away("refused")), "the database does not answer"),
+        (replace(view(), now=status_page.TOO_SLOW), "the database is too slow"),
     ],
 )
-def test_the_title_tells_the_state(shown: View, title: str) -> None:
-    assert state(shown) == title
+def test_the_title_tells_the_state(shown: StatusPage, title: str) -> None:
+    assert shown.title == title
     assert f"<title>imagegen: {title}</title>" in whole_page(shown)
 
 
@@ -138,8 +140,8 @@ def test_one_image_and_one_failed_attempt_are_told_as_one() -> None:
 
 
 def test_the_workers_are_told_with_what_they_do() -> None:
-    busy = Place("worker-0", True, busy=3, restarts={"SIGKILL": 2, "hung": 1})
-    told = Read(whole_page(view(places=[busy, Place("worker-1", False, busy=0)], elsewhere=7))).text
+    busy = worker("worker-0", busy=3, restarts={"SIGKILL": 2, "hung": 1})
+    told = Read(whole_page(view(workers=[busy, WorkerRow("worker-1")], busy_elsewhere=7))).text
 
     assert "worker-0 running 3 of 10 3 SIGKILL 2, hung 1" in told
     assert "worker-1 not running 0 of 10 0" in told
@@ -148,7 +150,7 @@ def test_the_workers_are_told_with_what_they_do() -> None:
 
 
 def test_a_worker_that_is_just_being_replaced_is_no_problem() -> None:
-    told = Read(whole_page(view(places=[STARTING, Place("worker-1", True, busy=0)]))).text
+    told = Read(whole_page(view(workers=[STARTING, worker("worker-1")]))).text
 
     assert "worker-0 starting" in told
     assert "not running" not in told
@@ -179,11 +181,12 @@ def links(read: Read) -> list[str | None]:
 def test_images_lead_back_to_the_page_as_it_was_paused_or_not(home: str, image: str) -> None:
     seen = [picture(), picture(generation_id=6, age_seconds=3601.0)]
     page_links = links(Read(whole_page(view(snapshot(pictures=seen), home=home))))
-    large = image_wall.large(details(newer=8, older=6), copies=False, home=home)
+    large = image_page(details(newer=8, older=6), home=home)
 
     assert {f"{image}7", f"{image}6"} <= {*page_links}
-    assert [link for link in links(Read(large)) if str(link).startswith("/")] == [
-        f"{image}8", home, f"{image}6",
+    _, *of_page, _, _, _ = links(Read(large))  # past the header, and those for machines
+    assert [link for link in of_page if str(link).startswith("/")] == [
+        home, f"{image}8", home, f"{image}6",
     ]  # fmt: skip
 
 
@@ -220,7 +223,7 @@ def test_a_kept_copy_is_shown_however_old_it_is() -> None:
     shown = Read(whole_page(view(snapshot(pictures=[kept]), copies=True)))
 
     assert [image["src"] for image in shown.all("img")] == ["/images/7"]
-    assert image_wall.origins([kept], copies=True) == []
+    assert image_sources.origins([kept], copies=True) == []
 
 
 def luminance(colour: str) -> float:

@@ -7,21 +7,21 @@ from dataclasses import replace
 
 import pytest
 
-from imagegen.metrics.workers import Place
-from imagegen.web import formatting, image_wall, sections
-from imagegen.web.document import ICON_PATH, STYLE, document, security_headers
-from imagegen.web.image_wall import HOME
+from imagegen.web import formatting, image_sources, status_page
+from imagegen.web.rendering import ICON_PATH, STYLE, security_headers
 from imagegen.web.snapshot import Bucket
 from tests.support.page_values import (
     FIRST,
     Read,
     details,
     failure,
+    image_page,
     page,
     picture,
     snapshot,
     view,
     whole_page,
+    worker,
 )
 
 HOSTILE = [
@@ -42,13 +42,12 @@ def pages_about(stranger: str) -> list[Read]:
             pictures=[picture(prompt=stranger, fallback=True)],
             failures=[failure(prompt=stranger, message=stranger, kind=stranger)],
         ),
-        places=[Place(stranger, True, (stranger,), 0, {stranger: 2})],
+        workers=[worker(stranger, closed_by=(stranger,), restarts={stranger: 2})],
     )
-    away = replace(shown, now=sections.away(stranger))
+    away = replace(shown, now=status_page.database_away(stranger))
     large = details(picture=picture(prompt=stranger), model=stranger, prediction_id=stranger)
-    body = image_wall.large(large, copies=False, home=image_wall.HOME)
-    image = document(stranger, "", body, refreshes=False)
-    return [Read(whole_page(shown)), Read(whole_page(away)), Read(image.decode())]
+    pages = [whole_page(shown), whole_page(away), image_page(large, title=stranger)]
+    return [Read(html) for html in pages]
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
@@ -87,10 +86,9 @@ def test_emoji_and_every_script_stay_whole(whole: str) -> None:
     ],
 )
 def test_images_come_from_their_own_origin_or_not_at_all(url: str, found: str | None) -> None:
-    assert image_wall.origin(url) == found
-    assert image_wall.origins([picture(url=url)], copies=False) == ([found] if found else [])
-    wall = Read(image_wall.wall([picture(url=url)], copies=False, home=HOME))
-    assert bool(wall.all("img")) == bool(found)
+    assert image_sources.origin(url) == found
+    assert image_sources.origins([picture(url=url)], copies=False) == ([found] if found else [])
+    assert bool(page(snapshot(pictures=[picture(url=url)])).all("img")) == bool(found)
 
 
 def test_the_policy_allows_this_style_and_these_images_and_nothing_else() -> None:

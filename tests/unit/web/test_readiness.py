@@ -1,8 +1,7 @@
 """What /readyz says, and why."""
 
-import socket
 from collections.abc import Callable
-from contextlib import closing
+from http import HTTPStatus
 from typing import TypeVar
 
 import psycopg
@@ -12,21 +11,21 @@ from prometheus_client import CollectorRegistry, Gauge
 from imagegen.database.connection import Connection
 from imagegen.database.tables import Tables
 from imagegen.failures import Reason
-from imagegen.web.app import Page
-from imagegen.web.database_thread import DatabaseCollector, look_at_tables
-from imagegen.web.exporter import Server
-from tests.unit.web.test_app import PASSWORD, settings
+from imagegen.web.app import App
+from imagegen.web.database_thread import DatabaseThread
+from imagegen.web.stats import check_tables
+from tests.unit.web.test_app import PASSWORD, get, settings
 
 T = TypeVar("T")
 
 NAME = "host:1-ab:exporter.1"
 
 
-class CannedDatabase(DatabaseCollector):
+class CannedDatabase(DatabaseThread):
     """One that answers nothing, or fails, and knows what it was asked."""
 
     def __init__(self, failure: Exception | None = None) -> None:
-        super().__init__(settings(), NAME)
+        super().__init__(settings().database_url, NAME)
         self.asked: list[object] = []
         self._failure = failure
 
@@ -38,7 +37,7 @@ class CannedDatabase(DatabaseCollector):
 
 
 def unready(
-    database: DatabaseCollector | None = None, *, workers: int = 2, **closed: str
+    database: DatabaseThread | None = None, *, workers: int = 2, **closed: str
 ) -> list[str]:
     """`closed` is why a gate is closed, by its worker: `worker_0="no_credit"`."""
     shared = CollectorRegistry()
@@ -47,10 +46,15 @@ def unready(
     gates.labels("worker-0", Reason.NO_CREDIT).set(0)  # it was, and is open again
     for slot, reason in closed.items():
         gates.labels(slot.replace("_", "-"), reason).set(1)
-    database = database or CannedDatabase()
-    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
-        page = Page(settings(), NAME, shared, database)
-        return Server(listening, shared, database, page, lambda: None).unready()
+    pids = Gauge("imagegen_worker_pid", "", ["slot"], registry=shared)
+    for number in range(workers):
+        pids.labels(f"worker-{number}").set(100 + number)
+    answer = get(App(settings(), NAME, shared, database or CannedDatabase()), "/readyz")
+    if answer.status == HTTPStatus.OK:
+        assert answer.body == b"ok\n"
+        return []
+    assert answer.status == HTTPStatus.SERVICE_UNAVAILABLE
+    return answer.body.decode().splitlines()
 
 
 def test_it_is_ready_when_all_is_well() -> None:
@@ -80,4 +84,4 @@ def test_readiness_counts_no_tokens() -> None:
     database = CannedDatabase()
     unready(database)
 
-    assert database.asked == [look_at_tables]
+    assert database.asked == [check_tables]

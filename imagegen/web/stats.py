@@ -1,0 +1,68 @@
+"""The metrics that only the database knows, asked for each scrape."""
+
+from collections.abc import Iterator
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from imagegen.config import Settings
+from imagegen.database import Connection, Tables, queue_stats
+from imagegen.web.database_thread import NO_ANSWER, DatabaseThread, read_row
+
+# Prometheus waits 10 s for a scrape by default, and the other metrics need some of it.
+PATIENCE_SECONDS = 5.0
+STATEMENT_TIMEOUT_MILLISECONDS = 5000
+# A statement that reads no row waits for nothing but a lock.
+CHECK_TIMEOUT_MILLISECONDS = 1000
+
+HELP = {
+    "oldest_waiting_seconds": "Since the mint of the oldest waiting token.",
+    "oldest_generating_seconds": "Since the claim of the token that has been at work longest.",
+    "oldest_unfetched_seconds": "Age of the oldest image that nobody has taken on; Replicate"
+    " deletes it after an hour.",
+    "predictions_last_day": "Predictions that Replicate accepted in the last 24 hours, over all"
+    " hosts.",
+    "images_last_day": "Images made in the last 24 hours, over all hosts.",
+    "daily_limit": "Predictions allowed in any 24 hours.",
+    "price": "What an image costs, as it was set.",
+}
+
+
+class StatsCollector(Collector):
+    """Collects the queue's figures, and the settings that they are compared with."""
+
+    def __init__(self, database: DatabaseThread, settings: Settings) -> None:
+        self._database = database
+        settings_shown = {"daily_limit": settings.daily_limit, "price": settings.price}
+        self._settings = {
+            name: value for name, value in settings_shown.items() if value is not None
+        }
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield nothing while the database is away: the other metrics are served all the same."""
+        try:
+            stats = self._database.ask(read_stats, PATIENCE_SECONDS)
+        except NO_ANSWER:
+            return
+        tokens = GaugeMetricFamily("imagegen_tokens", "Tokens, by status.", labels=["status"])
+        for status, count in stats.tokens.items():
+            tokens.add_metric([status], count)
+        yield tokens
+        values = vars(stats) | self._settings
+        for name, help_text in HELP.items():
+            if name in values:
+                yield GaugeMetricFamily(f"imagegen_{name}", help_text, values[name] or 0)
+
+
+def read_stats(connection: Connection, tables: Tables) -> queue_stats.QueueStats:
+    """Return the queue's figures. Raises one of database.AWAY."""
+    sql = queue_stats.statement(tables)
+    row = read_row(connection, sql, STATEMENT_TIMEOUT_MILLISECONDS)
+    assert row is not None  # noqa: S101 (an aggregate has a row)
+    return queue_stats.from_row(row)
+
+
+def check_tables(connection: Connection, tables: Tables) -> None:
+    """Raise one of NO_ANSWER unless the database answers and its tables are there."""
+    sql = "SELECT FROM tokens_s0, authors, generations LIMIT 0"
+    read_row(connection, sql, CHECK_TIMEOUT_MILLISECONDS)
