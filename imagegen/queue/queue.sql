@@ -165,17 +165,19 @@ WITH closed AS (
 SELECT $result FROM closed
 
 -- name: fail_attempt
--- What never became a prediction is not counted (law 3).
+-- What never became a prediction is not counted (law 3). The count may be below 0: an operator may
+-- grant more attempts that way.
 WITH closed AS (
     UPDATE generations SET closed_at = now(), state = 'failed', error_kind = %(kind)s,
         error_message = %(message)s
     WHERE $fence
-    RETURNING *, (prediction_id IS NOT NULL)::integer AS counted
+    RETURNING *, (prediction_id IS NOT NULL)::integer AS counted, %(max_attempts)s > 0 AS may_pass
 ), token AS (
     UPDATE tokens_s0 t SET
-        status = CASE WHEN t.generation_attempts + g.counted < %(max_attempts)s
+        status = CASE WHEN g.may_pass AND t.generation_attempts + g.counted < %(max_attempts)s
             THEN $detected ELSE $failed END,
-        generate_after = CASE WHEN t.generation_attempts + g.counted < %(max_attempts)s
+        generate_after = CASE
+            WHEN g.may_pass AND t.generation_attempts + g.counted < %(max_attempts)s
             THEN now() + make_interval(secs => %(retry_seconds)s) END,
         generation_attempts = t.generation_attempts + g.counted,
         generation_error = %(message)s

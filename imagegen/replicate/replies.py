@@ -64,12 +64,18 @@ class NotSent:
 
     why: str
 
+    def __str__(self) -> str:
+        return self.why
+
 
 @dataclass(frozen=True)
 class NoAnswer:
     """The request left; no reply, or one that cannot be read, says what became of it."""
 
     why: str
+
+    def __str__(self) -> str:
+        return self.why
 
 
 Reply = Answered | Rejected | NotSent | NoAnswer

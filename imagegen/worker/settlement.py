@@ -73,7 +73,8 @@ def _after_failure(claim: Claim, failed: Failed, settings: Settings) -> Decision
         case Retry.ATTEMPT | Retry.NEVER:
             may_pass = failure.retry is Retry.ATTEMPT
     delays = failure.retry_seconds
-    retry_seconds = delays[min(claim.attempt, len(delays)) - 1]
+    # An operator may have set the count of attempts below 0, to grant more of them.
+    retry_seconds = delays[min(max(claim.attempt, 1), len(delays)) - 1]
     return FailAttempt(failed.kind, message, MAX_ATTEMPTS if may_pass else 0, retry_seconds)
 
 

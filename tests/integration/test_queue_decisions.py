@@ -275,3 +275,16 @@ def test_an_error_is_cut_to_1000_characters(site: Site, make_queue: MakeQueue) -
     queue.apply(claim_one(queue), FailAttempt("permanent", "x" * 2000, 0, 0))
 
     assert token(site)[2] == "x" * 1000
+
+
+@pytest.mark.parametrize(("max_attempts", "status"), [(3, "detected"), (0, "failed")])
+def test_a_count_below_zero_grants_more_attempts_but_only_where_one_may_pass(
+    site: Site, make_queue: MakeQueue, max_attempts: int, status: str
+) -> None:
+    site.mint("a prompt")
+    site.query("UPDATE tokens_s0 SET generation_attempts = -5")
+    queue = make_queue()
+
+    assert queue.apply(accepted_claim(queue), FailAttempt("gone", "oh", max_attempts, 0))
+
+    assert token(site)[:2] == (status, -4)

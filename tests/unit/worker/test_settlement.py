@@ -37,6 +37,7 @@ def test_an_image_completes_its_generation() -> None:
         (SECOND, Kind.TRANSIENT, FailAttempt("transient", "oh", 3, 2.0)),
         (THIRD, Kind.TRANSIENT, FailAttempt("transient", "oh", 3, 4.0)),
         (replace(NEW, attempt=1000), Kind.TRANSIENT, FailAttempt("transient", "oh", 3, 4.0)),
+        (replace(NEW, attempt=-4), Kind.TRANSIENT, FailAttempt("transient", "oh", 3, 1.0)),
         (NEW, Kind.OVERLOADED, FailAttempt("overloaded", "oh", 3, 20.0)),
         (SECOND, Kind.OVERLOADED, FailAttempt("overloaded", "oh", 3, 600.0)),
         (NEW, Kind.PERMANENT, FailAttempt("permanent", "oh", 0, 1.0)),
