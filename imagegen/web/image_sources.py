@@ -9,7 +9,8 @@ from imagegen.web.snapshot import Picture
 
 # Replicate deletes its images then.
 RETENTION_SECONDS = 3600.0
-HOST = re.compile(r"[a-z0-9.-]+", re.IGNORECASE)
+# In lower case, as urlsplit returns it. IGNORECASE would let U+017F pass for an s.
+HOST = re.compile(r"[a-z0-9.-]+")
 # The page that refreshes itself, and the one that does not.
 HOME = "/"
 PAUSED = "/?paused"
