@@ -1,4 +1,4 @@
-"""Where a browser gets the images from, and the pages that show one of them large."""
+"""Where a browser gets the images from, and the paths of the pages that show them."""
 
 import re
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ def source(picture: Picture, *, copies: bool) -> str | None:
 
 
 def origin(url: str) -> str | None:
-    """Return the origin of an image at its host; None if no page should load it."""
+    """Return the origin of an image's URL; None if no page should load it."""
     try:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""

@@ -29,17 +29,14 @@ HELP = {
 
 
 class StatsCollector(Collector):
-    """Collects the queue's figures, and the settings that they are compared with."""
+    """Collects the queue's figures and the settings that alerts compare them with."""
 
     def __init__(self, database: DatabaseThread, settings: Settings) -> None:
         self._database = database
-        settings_shown = {"daily_limit": settings.daily_limit, "price": settings.price}
-        self._settings = {
-            name: value for name, value in settings_shown.items() if value is not None
-        }
+        self._settings = {"daily_limit": settings.daily_limit, "price": settings.price}
 
     def collect(self) -> Iterator[Metric]:
-        """Yield nothing while the database is away: the other metrics are served all the same."""
+        """Yield nothing while the database is away: the other metrics are still served."""
         try:
             stats = self._database.ask(read_stats, PATIENCE_SECONDS)
         except NO_ANSWER:
@@ -48,10 +45,10 @@ class StatsCollector(Collector):
         for status, count in stats.tokens.items():
             tokens.add_metric([status], count)
         yield tokens
-        values = vars(stats) | self._settings
+        values = {name: figure or 0 for name, figure in vars(stats).items()} | self._settings
         for name, help_text in HELP.items():
-            if name in values:
-                yield GaugeMetricFamily(f"imagegen_{name}", help_text, values[name] or 0)
+            if values[name] is not None:
+                yield GaugeMetricFamily(f"imagegen_{name}", help_text, values[name])
 
 
 def read_stats(connection: Connection, tables: Tables) -> queue_stats.QueueStats:
