@@ -31,10 +31,10 @@ T = TypeVar("T")
 TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
-# An image never changes, and a page that refreshes twice a minute shows many.
-IMAGE_AGE_SECONDS = 86_400
-# Longest wait for the database: a browser or a probe of /readyz does not wait much longer.
-PATIENCE_SECONDS = 2.0
+# For a day: an image never changes, and a page that refreshes twice a minute shows many.
+IMAGE_CACHING = "private, max-age=86400, immutable"
+# A browser or a probe of /readyz does not wait much longer.
+DATABASE_TIMEOUT_SECONDS = 2.0
 LARGEST_ID = 2**63 - 1
 
 
@@ -203,8 +203,8 @@ class App:
         return _immutable(*image) if image else NOT_FOUND
 
     def _ask(self, question: Callable[[Connection, Tables], T]) -> T:
-        """Raises one of NO_ANSWER."""
-        return self._database.ask(question, PATIENCE_SECONDS)
+        """Return the answer to a question for the database. Raises one of NO_ANSWER."""
+        return self._database.ask(question, DATABASE_TIMEOUT_SECONDS)
 
     def _reason(self, error: Exception) -> str:
         """Return why the database gave no answer, in one line without a secret."""
@@ -239,9 +239,7 @@ def _page(template: str, status: HTTPStatus, origins: Iterable[str], **values: A
 
 def _immutable(image: bytes, content_type: str) -> Response:
     """Return an image that a browser need not ask for again."""
-    headers = security_headers([]) | {
-        "Cache-Control": f"private, max-age={IMAGE_AGE_SECONDS}, immutable"
-    }
+    headers = security_headers([]) | {"Cache-Control": IMAGE_CACHING}
     return Response(HTTPStatus.OK, image, content_type, headers)
 
 

@@ -1,4 +1,4 @@
-"""Small charts as plain values: where their bars and labels are."""
+"""Small charts as plain values: the positions of their bars and labels."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -8,16 +8,16 @@ from imagegen.web.formatting import clock, count, duration, images_and_failures
 from imagegen.web.snapshot import BUCKET_SECONDS, Bucket
 
 # In pixels, from the top.
-TOP = 10.0  # half of the label of the highest value is above its line
+TOP = 10.0  # room for half of the label of the highest value
 BASE = 126.0
 HEIGHT = 148
-LEAST = 2.0  # the smallest value can still be seen
+LEAST = 2.0  # of a bar, so that the smallest value is seen
 LABEL = 14.0  # from one label to the next
 BAR = 0.7  # of a bucket's width
 HOUR_SECONDS = 3600
 # The scale ends at this multiple of the usual time; a longer bar runs out of the chart.
 OUTLIER = 4.0
-# The label of an hour would not fit closer to the sides.
+# The label of an hour does not fit closer to the sides than this.
 LABEL_FRACTION = 0.04
 STEPS = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 
@@ -129,7 +129,7 @@ def seconds_chart(buckets: Sequence[Bucket], usual_seconds: float) -> Chart:
 
 
 def nice(most: float) -> float:
-    """Return the next of 1, 2, 3, 4, 5, 6, 8, 10, 20 … that is no less."""
+    """Return the least of 1, 2, 3, 4, 5, 6, 8, 10, 20 … that is not below `most`."""
     if most <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(most))

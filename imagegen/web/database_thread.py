@@ -27,17 +27,17 @@ class DatabaseThread:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="database")
         self._session: tuple[Connection, Tables] | None = None
 
-    def ask(self, question: Callable[[Connection, Tables], T], patience_seconds: float) -> T:
+    def ask(self, question: Callable[[Connection, Tables], T], timeout_seconds: float) -> T:
         """Return the question's answer. Raises one of NO_ANSWER.
 
-        It is a TimeoutError if there is none within `patience_seconds`.
+        It is a TimeoutError if there is none within `timeout_seconds`.
         """
         answer = self._thread.submit(self._ask, question)
         try:
-            return answer.result(patience_seconds)
+            return answer.result(timeout_seconds)
         except TimeoutError:
             answer.cancel()  # if it waits behind another question that hangs
-            raise TimeoutError(f"no answer within {patience_seconds:g} s") from None
+            raise TimeoutError(f"no answer within {timeout_seconds:g} s") from None
 
     def _ask(self, question: Callable[[Connection, Tables], T]) -> T:
         idle = self._session

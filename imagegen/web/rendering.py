@@ -10,7 +10,7 @@ from typing import Any
 FOLDER = files("imagegen.web")
 STYLE = FOLDER.joinpath("page.css").read_text(encoding="utf-8")
 STYLE_HASH = "sha256-" + base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-# Each refresh takes the keyboard's focus back to the top: time enough to walk through the images.
+# A refresh moves the keyboard's focus back to the top, so leave time to go through the images.
 REFRESH_SECONDS = 30
 ICON_PATH = "/favicon.ico"  # where a browser looks by default
 # A sun over mountains.
@@ -22,7 +22,7 @@ ICON = (
 
 
 def render(template: str, **values: Any) -> bytes:
-    """Return a page. Whatever its template writes is escaped, except where that says otherwise."""
+    """Return a page. What its template writes is escaped, except values marked with `| n`."""
     html: str = _templates().get_template(template).render_unicode(**values)
     # A lone surrogate cannot be encoded, which must not keep the rest from being shown.
     return html.encode("utf-8", "replace")

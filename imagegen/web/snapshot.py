@@ -12,7 +12,7 @@ from imagegen.web.database_thread import read_row
 SQL = sql.parse(
     queue_stats.TEXT + files("imagegen.web").joinpath("page.sql").read_text(encoding="utf-8")
 )
-# Less than app.PATIENCE_SECONDS: a slow statement must not look like a database that is away.
+# Less than app.DATABASE_TIMEOUT_SECONDS: a slow statement must not look like a lost database.
 STATEMENT_TIMEOUT_MILLISECONDS = 1500
 BUCKETS = 36
 BUCKET_SECONDS = 600
@@ -31,7 +31,7 @@ VALUES = {
     "failures": FAILURES,
     "counted_up_to": COUNTED_UP_TO,
     "unfetched_up_to": UNFETCHED_UP_TO,
-    # One more than is shown, so that the page can tell that a text was shortened.
+    # One more than is shown, so that the page sees that a text was longer.
     "prompt_characters": PROMPT_CHARACTERS + 1,
     "message_characters": MESSAGE_CHARACTERS + 1,
 }
@@ -78,7 +78,7 @@ class Details:
 
 @dataclass(frozen=True)
 class Failure:
-    """A token that failed, and how its newest generation ended, where it has one."""
+    """A token that failed, and how its newest generation ended, if it has one."""
 
     token_id: int
     attempts: int
@@ -97,11 +97,11 @@ class Snapshot:
     now: float  # Unix time, by the database's clock
     waiting: int
     oldest_waiting_seconds: float | None
-    paused: int  # of those that wait: not before a later time
+    paused: int  # of the waiting: they may not be tried before a later time
     generating: int
     failed: int
     tokens: int
-    unfetched: int  # of the images of the last day: no next stage has taken the token on
+    unfetched: int  # images of the last day whose token no next stage has taken on
     oldest_unfetched_seconds: float | None
     tokens_by_worker: dict[str, int]  # at work; those of no worker by ""
     total: Bucket

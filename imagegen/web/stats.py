@@ -10,7 +10,7 @@ from imagegen.database import Connection, Tables, queue_stats
 from imagegen.web.database_thread import NO_ANSWER, DatabaseThread, read_row
 
 # Prometheus waits 10 s for a scrape by default, and the other metrics need some of it.
-PATIENCE_SECONDS = 5.0
+DATABASE_TIMEOUT_SECONDS = 5.0
 STATEMENT_TIMEOUT_MILLISECONDS = 5000
 # A statement that reads no row waits for nothing but a lock.
 CHECK_TIMEOUT_MILLISECONDS = 1000
@@ -38,7 +38,7 @@ class StatsCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield nothing while the database is away: the other metrics are still served."""
         try:
-            stats = self._database.ask(read_stats, PATIENCE_SECONDS)
+            stats = self._database.ask(read_stats, DATABASE_TIMEOUT_SECONDS)
         except NO_ANSWER:
             return
         tokens = GaugeMetricFamily("imagegen_tokens", "Tokens, by status.", labels=["status"])

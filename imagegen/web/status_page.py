@@ -1,4 +1,4 @@
-"""What the status page says, as plain values and texts for its template."""
+"""The values and texts of the status page, for its template."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ UNFETCHED_LONG_SECONDS = 2700.0
 
 @dataclass(frozen=True)
 class DatabaseProblem:
-    """Why there is no snapshot of the database: as a title, and in full."""
+    """Why there is no snapshot of the database, as a title and in full."""
 
     title: str
     message: str
