@@ -1,5 +1,5 @@
 """What imagegen counts.
 
-This door re-exports nothing: metrics are made when `definitions` is imported, which under a
-supervisor comes after `files.share`.
+This package re-exports nothing. Metrics are made when `definitions` is imported, which a supervisor
+does within `files.shared`.
 """

@@ -1,15 +1,19 @@
 """Everything imagegen counts, by the names that dashboards and alerts use.
 
-Under `supervise` the values live in files, one set for each process slot, so that a restarted
-worker goes on counting where the dead one stopped: see `imagegen.metrics.files`, which must be
-imported and told its folder before this module is.
+Under `supervise` the values live in files, one set for each worker, so that a restarted worker goes
+on counting where the dead one stopped. There this module must be imported within
+`imagegen.metrics.files.shared`.
 """
 
 from collections.abc import Iterable
+from functools import partial
 
 from prometheus_client import Counter, Gauge, Histogram
 
 from imagegen import failures
+
+# The label `slot` is the role of a worker's process, such as `worker-0`.
+gauge_of_slot = partial(Gauge, labelnames=["slot"], multiprocess_mode="livemax")
 
 ATTEMPTS = Counter(
     "imagegen_attempts", "Predictions that Replicate accepted, by whose prompt it was.", ["prompt"]
@@ -64,23 +68,12 @@ WORKERS_WANTED = Gauge(
     "Workers that there should be: as many as were asked for, more or less by signals since.",
     multiprocess_mode="livesum",
 )
-WORKER_PID = Gauge(
-    "imagegen_worker_pid",
-    "Process id of the worker in this slot.",
-    ["slot"],
-    multiprocess_mode="livemax",
+WORKER_PID = gauge_of_slot("imagegen_worker_pid", "Process id of the worker in this slot.")
+WORKER_STARTED = gauge_of_slot(
+    "imagegen_worker_started_seconds", "When the worker in this slot started, in Unix time."
 )
-WORKER_STARTED = Gauge(
-    "imagegen_worker_started_seconds",
-    "When the worker in this slot started, in Unix time.",
-    ["slot"],
-    multiprocess_mode="livemax",
-)
-GATE_OPEN = Gauge(
-    "imagegen_gate_open",
-    "1 while the worker in this slot asks for predictions.",
-    ["slot"],
-    multiprocess_mode="livemax",
+GATE_OPEN = gauge_of_slot(
+    "imagegen_gate_open", "1 while the worker in this slot asks for predictions."
 )
 GATE_CLOSED = Gauge(
     "imagegen_gate_closed",
@@ -100,8 +93,8 @@ SLOTS_BUSY = Gauge(
     multiprocess_mode="livesum",
 )
 
-# Series that begin at 0: one that is born at 1 has no rate, so that the first failure after a start
-# would be seen by no alert.
+# Series that begin at 0. A series that begins at 1 has no rate, so no alert would see the first
+# failure after a start.
 KNOWN_VALUES: dict[Counter, Iterable[str]] = {
     ATTEMPTS: ("author", "fallback"),
     FAILURES: failures.Kind,

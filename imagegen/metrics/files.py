@@ -1,7 +1,7 @@
 """The files in which the processes of one supervisor keep their counts, by worker, not by pid.
 
-prometheus_client names its files by pid: each restart adds files, and the counts of dead processes
-are summed for ever. Here a worker that replaces another continues with its files.
+prometheus_client names its files by pid: each restart would add files that are summed for ever.
+Here a worker that replaces another continues with its files.
 """
 
 import os
@@ -9,9 +9,8 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
 
 from prometheus_client import Metric, values
 from prometheus_client.mmap_dict import MmapedDict
@@ -25,7 +24,7 @@ PREFIX = "imagegen-metrics-"
 DEFINITIONS = "imagegen.metrics.definitions"
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # the library's
 
-# Each process has four files of 64 KiB, as the library makes them, which may double twice.
+# Each process has four files of 64 KiB, as the library makes them, and each may double twice.
 FILE_BYTES = 1 << 16
 BYTES_PER_PROCESS = 16 * FILE_BYTES
 # An entry without its key: the key's length, padding, a value and its time.
@@ -34,7 +33,6 @@ ENTRY_BYTES = 4 + 8 + 16
 OTHER_PROCESSES = 2
 
 _process = "supervisor"
-_lock: IO[bytes] | None = None
 
 
 def bytes_needed(workers: int) -> int:
@@ -42,49 +40,35 @@ def bytes_needed(workers: int) -> int:
 
 
 @contextmanager
-def shared(workers: int) -> Iterator[None]:
-    """Keep all metrics in a folder of files, which is removed at the end.
+def shared(workers: int) -> Iterator[Path]:
+    """Keep all metrics in files of a new folder, which is removed at the end.
 
-    Raises CannotStartError if it has no room for the counts of `workers` workers.
+    Metrics choose their storage when `definitions` is imported: raises RuntimeError if it was
+    imported before. Raises CannotStartError if the counts of all workers have no room.
     """
-    try:
-        folder = share(workers)
-    except OSError as error:
-        message = f"cannot keep metrics in {tempfile.tempdir or 'any folder'}: {error.strerror}"
-        megabytes = bytes_needed(workers) // 2**20
-        fix = f"make room there for {megabytes} MB, or set TMPDIR to a folder that has it"
-        raise CannotStartError(message, fix) from None
-    try:
-        yield
-    finally:
-        remove(folder)
-
-
-def share(workers: int) -> Path:
-    """Make the folder and keep all metrics there from now on.
-
-    Metrics choose their storage when they are made, which is when `definitions` is imported:
-    raises RuntimeError if that has happened. Raises OSError if there is no room.
-    """
-    global _lock
     if DEFINITIONS in sys.modules:
         raise RuntimeError(f"{DEFINITIONS} was imported before its metrics had a folder")
-    remove_stale()
-    folder, _lock = owned_folders.make(PREFIX)
-    try:
-        _fill(folder / "room", bytes_needed(workers))
-        (folder / "room").unlink()
-    except OSError:
-        remove(folder)
-        raise
-    os.environ[FOLDER_VARIABLE] = str(folder)
-    values.MmapedDict = BackedDict  # type: ignore[assignment, attr-defined]
-    values.ValueClass = values.MultiProcessValue(lambda: _process)  # type: ignore[no-untyped-call]
-    return folder
+    with ExitStack() as at_end:
+        try:
+            remove_stale()
+            folder, lock = owned_folders.make(PREFIX)
+            at_end.callback(remove, folder)
+            at_end.enter_context(lock)
+            _fill(folder / "room", bytes_needed(workers))
+            (folder / "room").unlink()
+        except OSError as error:
+            message = f"cannot keep metrics in {tempfile.tempdir or 'any folder'}: {error.strerror}"
+            megabytes = bytes_needed(workers) // 2**20
+            fix = f"make room there for {megabytes} MB, or set TMPDIR to a folder that has it"
+            raise CannotStartError(message, fix) from None
+        os.environ[FOLDER_VARIABLE] = str(folder)
+        values.MmapedDict = BackedDict  # type: ignore[assignment, attr-defined]
+        values.ValueClass = values.MultiProcessValue(lambda: _process)  # type: ignore[no-untyped-call]
+        yield folder
 
 
 class BackedDict(MmapedDict):
-    """A file of counts whose blocks are allocated before anything is counted.
+    """A file of counts that is allocated on the disk before anything is counted.
 
     The library's files are sparse: if the disk is full when a hole is written to, the kernel ends
     the process (SIGBUS). Here that is an OSError.
@@ -101,7 +85,7 @@ class BackedDict(MmapedDict):
 
 
 def _fill(file: Path, size: int) -> None:
-    """Lengthen a file to `size` bytes with zeros that take room on the disk."""
+    """Lengthen a file to `size` bytes with zeros, not with a hole."""
     try:
         with file.open("ab") as appended:
             appended.write(bytes(max(size - appended.tell(), 0)))
@@ -116,10 +100,10 @@ def become(process: str) -> None:
 
 
 class FilesCollector(Collector):
-    """Collects what all processes of this supervisor have counted."""
+    """Collects the counts of all processes of this supervisor."""
 
     def collect(self) -> Iterable[Metric]:
-        """Return the sums of all files but empty ones, which the library takes for broken."""
+        """Return the sums over all files, without empty ones: the library fails on them."""
         files = Path(os.environ[FOLDER_VARIABLE]).glob("*.db")
         begun = [str(file) for file in files if _has_begun(file)]
         return MultiProcessCollector.merge(begun)  # type: ignore[no-untyped-call, no-any-return]
@@ -128,12 +112,12 @@ class FilesCollector(Collector):
 def _has_begun(file: Path) -> bool:
     try:
         return file.stat().st_size > 0
-    except FileNotFoundError:  # the gauges of a process that has ended just now
+    except FileNotFoundError:  # of a process that has just ended
         return False
 
 
 def forget_gauges(process: str) -> None:
-    """Remove the gauges of a process that ended. Its counters stay."""
+    """Remove the gauges of a process that has ended. Its counters stay."""
     mark_process_dead(process)  # type: ignore[no-untyped-call]
 
 
@@ -142,6 +126,6 @@ def remove(folder: Path) -> None:
 
 
 def remove_stale() -> None:
-    """Remove the folders of supervisors that were killed: no process holds their lock."""
+    """Remove the folders of killed supervisors, whose lock no process has."""
     for folder in owned_folders.stale(Path(tempfile.gettempdir()), PREFIX):
         remove(folder)

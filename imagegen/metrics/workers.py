@@ -9,7 +9,7 @@ from prometheus_client.samples import Sample
 
 @dataclass(frozen=True)
 class WorkerRow:
-    """One of a supervisor's workers. Without a pid there is no process, or it has just begun."""
+    """One of a supervisor's workers. Without a pid it has no process, or one that just began."""
 
     slot: str  # as metrics label it: worker-0
     pid: int | None = None
@@ -35,13 +35,14 @@ class Workers:
 def workers_in(samples: Iterable[Sample]) -> Workers:
     """Return every worker that is alive or should be.
 
-    An older imagegen does not say how many it wants: its workers are those that have a process or
-    had one.
+    An older imagegen has no `imagegen_workers_wanted`: its workers are those that have or had a
+    process.
     """
-    found: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)  # metric, slot, other label
+    # By metric, slot and the other label, which are "" if there are none.
+    found: dict[str, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     for sample in samples:
-        of_slot = found[sample.name].setdefault(sample.labels.get("slot", ""), {})
-        of_slot[sample.labels.get("cause", sample.labels.get("reason", ""))] = sample.value
+        other = sample.labels.get("cause", sample.labels.get("reason", ""))
+        found[sample.name][sample.labels.get("slot", "")][other] = sample.value
 
     def value(name: str, slot: str = "") -> float | None:
         return found[name].get(slot, {}).get("")
@@ -67,11 +68,9 @@ def workers_in(samples: Iterable[Sample]) -> Workers:
             slot,
             pid=count("imagegen_worker_pid", slot),
             started_at=value("imagegen_worker_started_seconds", slot),
-            closed_by=tuple(
-                sorted(reason for reason, is_set in gates.get(slot, {}).items() if is_set)
-            ),
+            closed_by=tuple(sorted(reason for reason, is_set in gates[slot].items() if is_set)),
             busy=count("imagegen_slots_busy", slot) or 0,
-            restarts={cause: int(times) for cause, times in restarts.get(slot, {}).items()},
+            restarts={cause: int(times) for cause, times in restarts[slot].items()},
             starting=none_missing and slot not in pids,
         )
         for slot in slots

@@ -1,4 +1,4 @@
-"""Authors and tokens for tests. In production the user's own program inserts both."""
+"""Inserts authors and tokens for tests. In production the user's own program does that."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from imagegen.operator.enqueue_input import EnqueueError, MintRequest, raise_mis
 
 # By the type of tokens_s0.token_id, which is the user's in an adopted table.
 LARGEST_TOKEN_IDS = {"integer": 2**31 - 1, "bigint": 2**63 - 1}
-# Rows in one INSERT, some 20 ms: a step of the progress bar.
+# Tokens in one INSERT, which takes about 20 ms: one step of the progress bar.
 STEP = 1000
 SQL = sql.load("imagegen.operator", "enqueue.sql")
 
@@ -73,40 +73,36 @@ def enqueue(
 def _authors(
     connection: Connection, requests: Sequence[MintRequest], mistakes: dict[str, str]
 ) -> tuple[dict[str, str], dict[str, MintRequest]]:
-    """Return the ids of the authors that are there, and the first request of each new one.
+    """Return the ids of existing authors, and the first request of each new one, both by key.
 
-    Both by key. Adds what is wrong to `mistakes`, by its source.
+    Adds what is wrong to `mistakes`, by its source.
     """
-    keys = [request.key for request in requests]
-    rows = connection.execute(SQL["authors"], [keys]).fetchall()
-    existing = "is there already, with another prompt or none"
-    # The prompt of each author, and what is wrong with another one.
-    prompts = {key: ((prompt or "").strip(), existing) for key, _, prompt in rows}
+    rows = connection.execute(SQL["authors"], [[request.key for request in requests]]).fetchall()
+    prompts = {key: (prompt or "").strip() for key, _, prompt in rows}
     new: dict[str, MintRequest] = {}
     for request in requests:
         if request.prompt is not None and request.key not in prompts:
-            prompts[request.key] = request.prompt, f"has another prompt from {request.source}"
-            new[request.key] = request
+            prompts[request.key], new[request.key] = request.prompt, request
     for request in requests:
-        prompt, conflict = prompts.get(request.key, (None, ""))
-        if prompt is None:
+        if request.key not in prompts:
             mistakes[request.source] = f"there is no author {request.wallet}, and no prompt"
-        elif request.prompt not in (None, prompt):
-            mistakes[request.source] = (
-                f"the author {request.wallet} {conflict}:"
-                " leave the prompt out, or take another author"
-            )
+        elif request.prompt not in (None, prompts[request.key]):
+            conflict = "is there already, with another prompt or none"
+            if request.key in new:
+                conflict = f"has another prompt from {new[request.key].source}"
+            fix = "leave the prompt out, or take another author"
+            mistakes[request.source] = f"the author {request.wallet} {conflict}: {fix}"
     return {key: author_id for key, author_id, _ in rows}, new
 
 
 def _token_ids(
     connection: Connection, requests: Sequence[MintRequest], mistakes: dict[str, str]
 ) -> list[int]:
-    """Return an id for each request; those that name none continue after the highest.
+    """Return an id for each request; requests without one continue after the highest.
 
     Adds what is wrong to `mistakes`, by its source.
     """
-    given: dict[int, str] = {}
+    given: dict[int, str] = {}  # the source of each id
     for request in requests:
         if request.token_id in given:
             first = given[request.token_id]
@@ -143,6 +139,6 @@ def _insert(connection: Connection, table: str, given: dict[str, str], rows: str
                     " SET DEFAULT …)",
                 )
             values[name] = FILLED[name]
-    # Not every type takes a text by itself; a type without its length cuts nothing off.
+    # Text is not cast to every type by itself. A type without its length truncates nothing.
     values |= {name: f"{value}::{types.get(name, 'text')}" for name, value in given.items()}
     return f"INSERT INTO {table} ({', '.join(values)}) SELECT {', '.join(values.values())} {rows}"

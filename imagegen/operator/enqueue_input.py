@@ -1,4 +1,4 @@
-"""Tokens that are wanted for tests, from arguments or a CSV file, and what is wrong with them."""
+"""The tokens to enqueue, from arguments or a CSV file, and the mistakes in them."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ from imagegen.errors import ImagegenError
 from imagegen.text import plural
 
 WALLET_CHARACTERS = 42  # the width of authors.wallet_address
-# More mistakes at once fill the screen and say nothing new.
+# More mistakes at once would only fill the screen.
 MISTAKES_SHOWN = 10
 COLUMNS = {"wallet_address": "wallet", "author": "wallet", "prompt": "prompt", "token_id": "token"}
 
@@ -23,14 +23,18 @@ class EnqueueError(ImagegenError):
 
 
 class MistakeError(Exception):
-    """Something is wrong with one row or prompt; the message does not say with which."""
+    """Something is wrong with one row or argument; the message does not say with which."""
+
+
+# What is wrong with one row or argument.
+MISTAKES = (MistakeError, prompts.InvalidPromptError, csv.Error)
 
 
 @dataclass(frozen=True)
 class MintRequest:
-    """A token that is wanted."""
+    """A token to insert."""
 
-    source: str  # where it comes from, to name it in an error
+    source: str  # names its argument or line in an error
     wallet: str
     prompt: str | None  # None: the author's own
     token_id: int | None = None  # None: the next one
@@ -52,33 +56,31 @@ def from_arguments(texts: Sequence[str], author: str | None, count: int) -> list
         requests = [MintRequest(source, wallet, None)] if wallet and not texts else []
         for number, text in enumerate(texts, 1):
             source = f"prompt {number}"
-            new_wallet = f"0x{secrets.token_hex(20)}"
-            requests.append(MintRequest(source, wallet or new_wallet, _prompt(text)))
-    except MistakeError as error:
+            made_up = f"0x{secrets.token_hex(20)}"
+            requests.append(MintRequest(source, wallet or made_up, _prompt(text)))
+    except MISTAKES as error:
         raise EnqueueError(f"{source}: {error}") from None
     return [request for request in requests for _ in range(count)]
 
 
 def from_csv(content: bytes, count: int, largest_token_id: int) -> list[MintRequest]:
     """Return `count` requests for each row of a CSV file with a header. Raises EnqueueError."""
-    # Not DictReader: it skips blank lines, so that the line where a row begins is not known.
+    # Not DictReader, which skips blank lines: the line where a row begins would not be known.
     reader = csv.reader(io.StringIO(_decoded(content), newline=None), strict=True)
     try:
         columns = _columns(next(reader, []))
-    except (csv.Error, MistakeError) as error:
+    except MISTAKES as error:
         raise EnqueueError(f"line 1: {error}") from None
     requests: list[MintRequest] = []
     mistakes: dict[str, str] = {}
     while True:
         source = f"line {reader.line_num + 1}"
         try:
-            row = next(reader)
-            if row:
-                fields = _fields(columns, row)
-                requests += [_request(source, fields, count, largest_token_id)] * count
+            if row := next(reader):
+                requests += [_request(source, columns, row, count, largest_token_id)] * count
         except StopIteration:
             break
-        except (csv.Error, MistakeError) as error:
+        except MISTAKES as error:
             mistakes[source] = str(error)
     raise_mistakes(mistakes)
     if not requests:
@@ -104,20 +106,19 @@ def _columns(header: Sequence[str]) -> list[str]:
     return columns
 
 
-def _fields(columns: Sequence[str], row: Sequence[str]) -> dict[str, str]:
+def _request(
+    source: str, columns: Sequence[str], row: Sequence[str], count: int, largest_token_id: int
+) -> MintRequest:
     if len(row) != len(columns):
         fix = "a prompt with a comma stands in quotes"
         if len(row) < len(columns):
             fix = "one that is empty has its comma too"
         raise MistakeError(f"{plural(len(row), 'field')} under {len(columns)} columns: {fix}")
-    return dict(zip(columns, row, strict=True))
-
-
-def _request(source: str, fields: Mapping[str, str], count: int, largest: int) -> MintRequest:
+    fields = dict(zip(columns, row, strict=True))
     wallet = _wallet(fields["wallet"])
     prompt = _prompt(fields["prompt"]) if fields["prompt"] else None
     given = fields.get("token", "").strip()
-    token_id = _token_id(given, largest) if given else None
+    token_id = _token_id(given, largest_token_id) if given else None
     if token_id is not None and count > 1:
         raise MistakeError(f"a token_id cannot be there {count} times")
     return MintRequest(source, wallet, prompt, token_id)
@@ -131,28 +132,24 @@ def _wallet(wallet: str) -> str:
 
 
 def _prompt(prompt: str) -> str:
-    """Return the prompt stripped. Raises MistakeError if it can never be sent or stored."""
+    """Return the prompt stripped. Raises one of MISTAKES if it can never be sent or stored."""
     prompt = prompt.strip()
     # An argument's bytes that are not text come as surrogates.
     if any("\ud800" <= character <= "\udfff" for character in prompt):
         raise MistakeError("the prompt holds bytes that are not UTF-8")
-    try:
-        prompts.clean(prompt, None)
-    except prompts.InvalidPromptError as error:
-        raise MistakeError(str(error)) from None
+    prompts.clean(prompt, None)
     if "\0" in prompt:
         raise MistakeError("PostgreSQL cannot keep the prompt's NUL")
     return prompt
 
 
 def _token_id(given: str, largest: int) -> int:
-    # The length first: Python refuses to read a number of thousands of digits.
-    digits = given.lstrip("0") or "0"
-    is_whole = re.fullmatch("[0-9]+", given) and len(digits) <= len(str(largest))
-    if not is_whole or int(digits) > largest:
+    # The largest bigint has 19 digits. Python refuses to read a number of thousands of digits.
+    digits = re.fullmatch("0*([0-9]{1,19})", given)
+    if not digits or int(digits[1]) > largest:
         must = f"a whole number from 0 to {largest}"
         raise MistakeError(f"token_id must be {must}, not {quoted(given)}")
-    return int(digits)
+    return int(digits[1])
 
 
 def raise_mistakes(mistakes: Mapping[str, str]) -> None:

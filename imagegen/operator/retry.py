@@ -33,27 +33,27 @@ class TokenSnapshot:
 
 @dataclass(frozen=True)
 class RetryPlan:
-    """The tokens that get new attempts, and a line for each other one that was named."""
+    """The tokens that get new attempts, and a line for each other token that was named."""
 
     chosen: list[TokenSnapshot]
-    skipped: list[str] = field(default_factory=list)  # they wait or are at work: no harm done
+    skipped: list[str] = field(default_factory=list)  # they wait or are at work already
     refused: list[str] = field(default_factory=list)
 
     @property
     def billed(self) -> int:
-        """Return for how many of the chosen tokens an image was billed, or perhaps was."""
+        """The number of chosen tokens that were billed for an image, or perhaps were."""
         return sum(token.may_be_billed for token in self.chosen)
 
     @property
     def warnings(self) -> list[str]:
-        """Return what the operator must know before it is carried out."""
+        """What the operator must know before the plan is carried out."""
         again = "had an image that was paid for, or perhaps was: another one will be paid for"
         billed = [f"{self.billed} of these {again}"] if self.billed else []
         return self.skipped + self.refused + billed
 
 
 def plan_named(connection: Connection, token_ids: Collection[int], *, lost: bool) -> RetryPlan:
-    """Plan for these tokens; `lost` means that images which were paid for are lost."""
+    """Plan new attempts for these tokens. `lost`: images that were paid for are lost."""
     with statement_timeout(connection):
         cursor = connection.cursor(row_factory=class_row(TokenSnapshot))
         tokens = cursor.execute(SQL["named"], [list(token_ids)]).fetchall()
@@ -78,7 +78,7 @@ def plan_named(connection: Connection, token_ids: Collection[int], *, lost: bool
 def plan_failed(
     connection: Connection, tables: Tables, since: datetime, error_kind: str | None
 ) -> RetryPlan:
-    """Plan for all tokens that failed since then, with this kind of error if one is named."""
+    """Plan new attempts for all tokens that failed since then, with this kind of error if given."""
     query = SQL["failed_since"]
     if error_kind is not None:
         query += f" AND {SQL['with_error_kind']}"
@@ -91,7 +91,7 @@ def plan_failed(
 def retry(connection: Connection, tables: Tables, tokens: Sequence[TokenSnapshot]) -> Iterator[int]:
     """Give new attempts to those of these tokens that are unchanged, in one transaction.
 
-    Yields how many, step by step. Nothing is done before the last step.
+    Yields their number, step by step. Nothing is committed before the last step.
     """
     with statement_timeout(connection, STEP_SECONDS):
         for start in range(0, len(tokens), STEP):

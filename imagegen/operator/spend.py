@@ -27,9 +27,9 @@ class SpendRow:
 
 
 def read_spend(connection: Connection, since: datetime) -> list[SpendRow]:
-    """Return what Replicate accepted, or may have accepted, of the requests since then.
+    """Return the requests since then that Replicate accepted, or may have accepted.
 
-    A row for each day, model and outcome, then the row of the total.
+    There is a row for each day, model and outcome, then the row of the total.
     """
     values = {
         "since": since,

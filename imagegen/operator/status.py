@@ -9,12 +9,12 @@ from psycopg.rows import dict_row
 from imagegen.database import Connection, Tables, queue_stats, statement_timeout
 from imagegen.metrics.workers import WorkerRow, workers_in
 
-# While the database is away, the exporter finds that out first: it waits 5 s for it.
+# While the database is away, the exporter waits 5 s for it before it answers.
 ANSWER_SECONDS = 8.0
 
 
 class NoSupervisorError(Exception):
-    """No supervisor can be asked; the message says where, and why."""
+    """No supervisor answers; the message says where, and why."""
 
 
 def read_queue(connection: Connection, tables: Tables) -> queue_stats.QueueStats:
@@ -26,7 +26,7 @@ def read_queue(connection: Connection, tables: Tables) -> queue_stats.QueueStats
     stats = queue_stats.from_row(row)
     if stats.oldest_waiting_seconds is None:
         return stats
-    # A mint ahead of the database's clock has waited for no time.
+    # A mint may be ahead of the database's clock.
     return replace(stats, oldest_waiting_seconds=max(stats.oldest_waiting_seconds, 0.0))
 
 

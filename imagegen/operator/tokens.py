@@ -22,7 +22,7 @@ class Token:
     author_prompt: str | None
     status: str  # in lower case
     created_at: str | None
-    age_seconds: float | None  # null where its mint is at no finite time
+    age_seconds: float | None  # None if its mint is at no finite time
     generation_attempts: int
     generation_error: str | None
     generate_after: str | None
@@ -93,21 +93,17 @@ def list_tokens(
         conditions.append(_with_statuses(connection, tables, statuses))
     conditions += [SQL[f"with_{name}"] for name, value in values.items() if value is not None]
     filters = tables.fill(" AND ".join(conditions))
+    query = tables.fill(SQL["list"], filters=filters)
+    more = {"statuses": list(statuses), "limit": limit}
     with statement_timeout(connection):
-        return (
-            connection.cursor(row_factory=class_row(Token))
-            .execute(
-                tables.fill(SQL["list"], filters=filters),
-                values | {"statuses": list(statuses), "limit": limit},
-            )
-            .fetchall()
-        )
+        cursor = connection.cursor(row_factory=class_row(Token))
+        return cursor.execute(query, values | more).fetchall()
 
 
 def _with_statuses(connection: Connection, tables: Tables, statuses: Collection[str]) -> str:
-    """Return SQL for one of these statuses.
+    """Return SQL for one of these statuses. Raises UnknownStatusError.
 
-    Those of imagegen are literals, which have an index. Others are the user's own.
+    imagegen's own statuses are literals, because they have an index. Others are the user's.
     """
     if tables.labels.keys() >= set(statuses):
         return f"t.status IN ({', '.join(tables.labels[name] for name in statuses)})"
@@ -120,7 +116,7 @@ def _with_statuses(connection: Connection, tables: Tables, statuses: Collection[
 
 
 def read_history(connection: Connection, tables: Tables, token_id: int) -> TokenHistory:
-    """Return all that is known of a token. Its generations outlive a token that was deleted."""
+    """Return a token and its generations, which are kept when the token is deleted."""
     with statement_timeout(connection):
         tokens = connection.cursor(row_factory=class_row(Token))
         token = tokens.execute(tables.fill(SQL["show"]), [token_id]).fetchone()

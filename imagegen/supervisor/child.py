@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from signal import SIGABRT, SIGKILL, SIGUSR1
 from typing import NoReturn
 
 from imagegen.backoff import exponential, jittered
@@ -22,7 +21,7 @@ FIRST_RESTART_DELAY_SECONDS = 1.0
 MAX_RESTART_DELAY_SECONDS = 30.0
 # Workers that died together do not return together.
 RESTART_JITTER = 0.1
-# After a life of this length the next restart is immediate again.
+# After a process has run for this long, the next restart is immediate again.
 RESET_BACKOFF_SECONDS = 60.0
 # From SIGABRT, which writes the stacks of a hung process, to SIGKILL.
 STACKS_SECONDS = 2.0
@@ -31,23 +30,23 @@ READ_BYTES = 4096
 
 @dataclass(frozen=True)
 class ChildContext:
-    """What a child's main function is given."""
+    """The argument of a child's main function."""
 
     role: str  # `exporter`, `worker-0` …
     name: str  # unique: no other process ever has it
     predecessor: str | None  # the name of the process before it in this role, which is dead
-    heartbeat: Callable[[], None]  # to be called by each turn of its main loop
+    heartbeat: Callable[[], None]  # its main loop calls it in each round
 
 
 class Child:
-    """A role that one process at a time fills; when it dies, the next takes over from it."""
+    """A role that one process at a time has. When the process dies, another one replaces it."""
 
     def __init__(self, role: str, run: Callable[[ChildContext], None]) -> None:
         """`role` is its name in logs and metrics: `exporter`, `worker-0` …"""
         self.role = role
         self.pid: int | None = None
         self.due_at = time.monotonic()  # when it may start
-        self.kill_at: float | None = None  # monotonic; set when it is told to stop
+        self.kill_at: float | None = None  # monotonic; set when a signal to stop was sent
         self.stop_reason = ""
         self.starts = 0
         self.failed_starts = 0  # in a row: it died soon, or could not be forked
@@ -86,7 +85,7 @@ class Child:
             os.set_blocking(self._heartbeats, False)
             os.set_blocking(writer, False)
             pid = forking.fork()
-        except OSError as error:  # no memory, process or open file left, for now
+        except OSError as error:  # too little memory, or too many processes or open files
             log.error("process.fork.failed", extra={"role": self.role, "error": str(error)})
             if writer is not None:
                 os.close(writer)
@@ -101,44 +100,40 @@ class Child:
         self.pid, self._name, self.starts = pid, name, self.starts + 1
 
     def reap(self) -> None:
-        """Take note that its process has ended."""
+        """Record that its process has ended."""
         self.pid = self.kill_at = None
         self.due_at = time.monotonic()
         self._close_heartbeats()
         files.forget_gauges(self.role)
 
     def schedule_restart(self) -> float:
-        """Let it start again after a delay, which is returned."""
-        had_begun = self._last_heartbeat is not None or not self.is_worker
-        if had_begun and self.uptime_seconds > RESET_BACKOFF_SECONDS:
+        """Set when it may start again, and return the delay until then."""
+        was_ready = self._last_heartbeat is not None or not self.is_worker
+        if was_ready and self.uptime_seconds > RESET_BACKOFF_SECONDS:
             self.failed_starts = 0
         delay_seconds = restart_delay_seconds(self.failed_starts)
         self.failed_starts += 1
         self.due_at = time.monotonic() + delay_seconds
         return delay_seconds
 
-    def send_signal(self, number: signal.Signals) -> None:
-        if self.pid is not None:
-            os.kill(self.pid, number)
-
     def stop(self, reason: str, number: signal.Signals, within_seconds: float) -> None:
         """Send the signal; kill the process if it still runs after `within_seconds`."""
         if self.pid is not None:
             self.stop_reason = self.stop_reason or reason
             self.kill_at = min(self.kill_at or math.inf, time.monotonic() + within_seconds)
-            self.send_signal(number)
+            os.kill(self.pid, number)
 
     def abort_hung(self) -> None:
-        """Have it write the stacks of its threads, and end it."""
+        """End it with a signal that makes it write the stacks of its threads first."""
         if not self.stop_reason:
             fields = {"role": self.role, "pid": self.pid, "booting": not self.is_ready}
             log.error("process.hung", extra=fields)
-            self.stop("hung", SIGABRT, STACKS_SECONDS)
+            self.stop("hung", signal.SIGABRT, STACKS_SECONDS)
 
     def kill_if_overdue(self) -> None:
-        if self.kill_at is not None and time.monotonic() >= self.kill_at:
+        if self.pid is not None and time.monotonic() >= (self.kill_at or math.inf):
             log.error("process.killed", extra={"role": self.role, "pid": self.pid})
-            self.send_signal(SIGKILL)
+            os.kill(self.pid, signal.SIGKILL)
             self.kill_at = None
 
     def silent_seconds(self) -> float:
@@ -165,11 +160,11 @@ def _send_heartbeat(writer: int, supervisor_pid: int) -> None:
 
 
 def _run_and_exit(run: Callable[[ChildContext], None], context: ChildContext) -> NoReturn:
-    """Run a child's main function. Never returns into the supervisor's stack."""
+    """Run a child's main function and end the process: the stack above is the supervisor's."""
     code = 1
     try:
         faulthandler.enable(sys.stderr)
-        faulthandler.register(SIGUSR1, sys.stderr)
+        faulthandler.register(signal.SIGUSR1, sys.stderr)
         files.become(context.role)
         run(context)
         code = 0

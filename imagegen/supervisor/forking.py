@@ -1,4 +1,4 @@
-"""Processes: signals in order, children that die with their parent, names of what ended them."""
+"""Forks children that die with their parent, and names what ended a process."""
 
 import contextlib
 import ctypes
@@ -18,7 +18,7 @@ def fork() -> int:
     """
     tie_to_parent = dies_with_this_process(signal.SIGKILL)
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # nothing reads it any more
+        with contextlib.suppress(OSError, ValueError):  # its reader has closed it
             stream.flush()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:

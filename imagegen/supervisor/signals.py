@@ -1,4 +1,4 @@
-"""The signals of a process, in order."""
+"""The signals of this process, in the order in which they came."""
 
 import select
 import signal

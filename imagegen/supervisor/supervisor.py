@@ -21,22 +21,22 @@ from imagegen.supervisor.child import Child
 from imagegen.supervisor.signals import Signals
 
 HANDLED_SIGNALS = [SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGTTIN, SIGTTOU]
-# What a worker may need beyond its grace, to hand over.
+# A worker may need this much beyond its grace, to release its leases.
 STOP_MARGIN_SECONDS = 5.0
-# A worker whose main loop has not begun by then hangs. Before that it waits for nothing but the
-# database, and sends heartbeats while it does.
+# A worker hangs if its main loop has not begun by then. Until then it waits for the database alone,
+# and sends heartbeats while it waits.
 BOOT_SECONDS = 60.0
 # How often to look for the first heartbeat of a worker that boots.
 BOOT_LOOK_SECONDS = 0.1
-# A worker that has run for this long works. If none did for GIVE_UP_SECONDS, a restart of the
-# whole may help, or a person.
+# A worker that has run for this long works. If none has for GIVE_UP_SECONDS, the supervisor ends: a
+# restart of the whole may help, or a person.
 HEALTHY_SECONDS = 10.0
 GIVE_UP_SECONDS = 60.0
 FAILED = 1  # exit code
 
 
 class Supervisor:
-    """Keeps its children running until it is told to stop."""
+    """Keeps its children running until a signal stops it."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Supervisor:
     def run(self) -> int:
         """Start the children, watch them until all have ended, and return the exit code.
 
-        0: it was told to stop. 1: no worker could be kept alive. 78: a worker found a mistake in
+        0: a signal stopped it. 1: no worker could be kept alive. 78: a worker found a mistake in
         the configuration.
         """
         faulthandler.enable(sys.stderr)  # systemd's watchdog ends it with SIGABRT
@@ -119,7 +119,7 @@ class Supervisor:
     def _add_worker(self) -> None:
         """Start a retired worker again, as soon as its process has ended, or make a new one."""
         if retired := [child for child in self._children if child.retired]:
-            retired[0].retired = False  # it knows its predecessor
+            retired[0].retired = False
         else:
             self._children.append(self._make_worker(len(self._workers())))
 
@@ -147,7 +147,7 @@ class Supervisor:
             if child.stop_reason not in {"replaced", "retired"}:
                 self._restart(child, pid, child.stop_reason or cause)
         elif not self._alive_workers():
-            for exporter in self._alive():  # it serves as long as there are workers
+            for exporter in self._alive():  # it serves until the last worker has ended
                 self._stop_child(exporter, "stopped")
 
     def _restart(self, child: Child, pid: int, cause: str) -> None:
@@ -169,8 +169,9 @@ class Supervisor:
                 child.abort_hung()
             elif self._is_healthy(child):
                 self._healthy_at = now
-        hopeless = now - self._healthy_at > GIVE_UP_SECONDS and self._all_crash_looping()
-        if hopeless and not self._stopping:
+        are_crash_looping = all(child.failed_starts > 1 for child in self._workers())
+        is_hopeless = are_crash_looping and now - self._healthy_at > GIVE_UP_SECONDS
+        if is_hopeless and not self._stopping:
             log.critical("supervisor.gave_up", extra={"seconds": GIVE_UP_SECONDS})
             self._exit_code = FAILED
             self._stop(at_once=False, reason="no worker stays alive")
@@ -185,15 +186,12 @@ class Supervisor:
     def _is_healthy(self, child: Child) -> bool:
         return child.is_worker and child.is_ready and child.uptime_seconds > HEALTHY_SECONDS
 
-    def _all_crash_looping(self) -> bool:
-        return all(child.failed_starts > 1 for child in self._workers())
-
     def _notify_systemd(self, ready: int) -> None:
         state = f"WATCHDOG=1\nSTATUS={ready} of {len(self._workers())} workers"
         systemd.notify(f"READY=1\n{state}" if ready and not self._stopping else state)
 
     def _roll(self) -> None:
-        """Replace one worker after the other, each when the one before it is ready."""
+        """Replace the workers one by one, each when the one before it is ready."""
         while self._rolling:
             child, starts = self._rolling[0]
             if child.starts == starts and not child.retired:

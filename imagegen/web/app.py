@@ -1,10 +1,11 @@
 """The exporter's WSGI application: the status page and its images, /metrics, /healthz, /readyz."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import parse_qs
 from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -30,10 +31,10 @@ T = TypeVar("T")
 TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
-# An image never changes, and a page that refreshes twice a minute shows many.
-IMAGE_AGE_SECONDS = 86_400
-# A browser, or a probe of /readyz, does not wait much longer for a database that hangs.
-PATIENCE_SECONDS = 2.0
+# For a day: an image never changes, and a page that refreshes twice a minute shows many.
+IMAGE_CACHING = "private, max-age=86400, immutable"
+# A browser or a probe of /readyz does not wait much longer.
+DATABASE_TIMEOUT_SECONDS = 2.0
 LARGEST_ID = 2**63 - 1
 
 
@@ -53,7 +54,7 @@ FAILED = Response(HTTPStatus.INTERNAL_SERVER_ERROR, b"The log says why.\n")
 
 
 class App:
-    """All that one supervisor's exporter answers."""
+    """The application of one supervisor's exporter."""
 
     def __init__(
         self,
@@ -62,7 +63,7 @@ class App:
         process_registry: CollectorRegistry,
         database: DatabaseThread,
     ) -> None:
-        """`name` is the exporter's own, which begins with its supervisor's.
+        """`name` is the exporter's: `supervisor:exporter.1`.
 
         `process_registry` has the metrics of all processes of that supervisor.
         """
@@ -76,13 +77,11 @@ class App:
         self._serves_copies = settings.keep_images is not None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        method, path, query = (
-            environ[name] for name in ("REQUEST_METHOD", "PATH_INFO", "QUERY_STRING")
-        )
+        method = environ["REQUEST_METHOD"]
         response = NOT_ALLOWED
         if method in {"GET", "HEAD"}:
             try:
-                response = self.respond(path, query)
+                response = self.respond(environ["PATH_INFO"], environ["QUERY_STRING"])
             except Exception:  # noqa: BLE001 (a request's outermost handler)
                 log.warning("exporter.request.failed", exc_info=True)
                 response = FAILED
@@ -123,7 +122,7 @@ class App:
 
         One closed gate makes the supervisor unready. The cause (account or network) is common to
         all workers; a gate that is still open has just not sent anything since. A throttle does
-        not: tokens become images as fast as Replicate allows.
+        not count: tokens become images as fast as Replicate allows.
         """
         problems = []
         try:
@@ -144,20 +143,23 @@ class App:
 
     def _status(self, home: str) -> Response:
         now = self._now()
-        status, pictures, tokens = HTTPStatus.SERVICE_UNAVAILABLE, [], None
+        workers, busy_elsewhere = self._workers().rows, 0
         if isinstance(now, Snapshot):
-            status, pictures, tokens = HTTPStatus.OK, now.pictures, now.tokens_by_worker
+            status = HTTPStatus.OK
+            workers, busy_elsewhere = with_tokens(workers, now.tokens_by_worker, self._supervisor)
+        else:
+            status = HTTPStatus.SERVICE_UNAVAILABLE
+            workers = [replace(worker, busy=None) for worker in workers]
         page = StatusPage(
             now=now,
-            workers=with_tokens(self._workers().rows, tokens, self._supervisor),
-            busy_elsewhere=busy_elsewhere(tokens or {}, self._supervisor),
+            workers=workers,
+            busy_elsewhere=busy_elsewhere,
             slots=self._settings.slots,
             copies=self._serves_copies,
             home=home,
         )
-        origins = image_sources.origins(pictures, copies=self._serves_copies)
-        html = render("status.mako", title=page.title, page=page)
-        return Response(status, html, HTML, security_headers(origins))
+        origins = image_sources.origins(page.pictures, copies=self._serves_copies)
+        return _page("status.mako", status, origins, title=page.title, page=page)
 
     def _now(self) -> Snapshot | DatabaseProblem:
         try:
@@ -172,7 +174,7 @@ class App:
         return workers_in(sample for metric in metrics for sample in metric.samples)
 
     def _large(self, generation_id: int | None, home: str) -> Response:
-        """Return the page of one image, which does not refresh itself."""
+        """Return the page of one image."""
         try:
             details = generation_id and self._ask(
                 lambda connection, _: read_details(connection, generation_id)
@@ -184,9 +186,9 @@ class App:
             return _no_image(HTTPStatus.NOT_FOUND, "There is no such image.", home)
         copies = self._serves_copies
         title = f"image of token {details.picture.token_id}"
-        html = render("image.mako", title=title, details=details, copies=copies, home=home)
         origins = image_sources.origins([details.picture], copies=copies)
-        return Response(HTTPStatus.OK, html, HTML, security_headers(origins))
+        shown = {"title": title, "details": details, "copies": copies, "home": home}
+        return _page("image.mako", HTTPStatus.OK, origins, **shown)
 
     def _copy(self, generation_id: int | None) -> Response:
         """Return a kept copy of an image."""
@@ -201,8 +203,8 @@ class App:
         return _immutable(*image) if image else NOT_FOUND
 
     def _ask(self, question: Callable[[Connection, Tables], T]) -> T:
-        """Raises one of NO_ANSWER."""
-        return self._database.ask(question, PATIENCE_SECONDS)
+        """Return the answer to a question for the database. Raises one of NO_ANSWER."""
+        return self._database.ask(question, DATABASE_TIMEOUT_SECONDS)
 
     def _reason(self, error: Exception) -> str:
         """Return why the database gave no answer, in one line without a secret."""
@@ -210,50 +212,42 @@ class App:
 
 
 def with_tokens(
-    workers: Iterable[WorkerRow], tokens_by_worker: Mapping[str, int] | None, supervisor: str
-) -> list[WorkerRow]:
-    """Return the workers with the tokens that the database says they are at work on.
+    workers: Iterable[WorkerRow], tokens_by_worker: Mapping[str, int], supervisor: str
+) -> tuple[list[WorkerRow], int]:
+    """Return the workers with their tokens at work, and the number of tokens at work elsewhere.
 
-    Their names begin with the supervisor's.
+    The database has them by the name of a process, which is `supervisor:slot.start`.
     """
-    if tokens_by_worker is None:
-        return [replace(worker, busy=None) for worker in workers]
-    return [
-        replace(worker, busy=_tokens_of(f"{supervisor}:{worker.slot}.", tokens_by_worker))
-        for worker in workers
-    ]
-
-
-def busy_elsewhere(tokens_by_worker: Mapping[str, int], supervisor: str) -> int:
-    """Return how many tokens are at work with the workers of other supervisors."""
-    named = sum(tokens for worker, tokens in tokens_by_worker.items() if worker)
-    return named - _tokens_of(f"{supervisor}:", tokens_by_worker)
-
-
-def _tokens_of(worker_prefix: str, tokens_by_worker: Mapping[str, int]) -> int:
-    return sum(
-        tokens for worker, tokens in tokens_by_worker.items() if worker.startswith(worker_prefix)
-    )
+    busy: Counter[str] = Counter()
+    elsewhere = 0
+    for name, tokens in tokens_by_worker.items():
+        owner, _, process = name.rpartition(":")
+        if owner == supervisor:
+            busy[process.partition(".")[0]] += tokens
+        elif name:
+            elsewhere += tokens
+    return [replace(worker, busy=busy[worker.slot]) for worker in workers], elsewhere
 
 
 def _no_image(status: HTTPStatus, why: str, home: str) -> Response:
-    html = render("message.mako", title="no image", message=why, home=home)
-    return Response(status, html, HTML, security_headers([]))
+    return _page("message.mako", status, [], title="no image", message=why, home=home)
+
+
+def _page(template: str, status: HTTPStatus, origins: Iterable[str], **values: Any) -> Response:
+    return Response(status, render(template, **values), HTML, security_headers(origins))
 
 
 def _immutable(image: bytes, content_type: str) -> Response:
     """Return an image that a browser need not ask for again."""
-    headers = security_headers([]) | {
-        "Cache-Control": f"private, max-age={IMAGE_AGE_SECONDS}, immutable"
-    }
+    headers = security_headers([]) | {"Cache-Control": IMAGE_CACHING}
     return Response(HTTPStatus.OK, image, content_type, headers)
 
 
 def read_image(folder: Path, path: str) -> tuple[bytes, str] | None:
     """Return an image of the folder with its media type; None if it is not there, or is no image.
 
-    Only the name of the path counts, and no link is followed: nothing else can be read. So the
-    folder may have been moved as well.
+    The file is looked up by its name alone and no link is followed, so nothing outside the folder
+    can be read. The folder may have been moved since the path was recorded.
     """
     file = folder / Path(path).name
     try:

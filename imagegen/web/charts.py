@@ -1,4 +1,4 @@
-"""Small charts as plain values: where their bars and labels are."""
+"""Small charts as plain values: the positions of their bars and labels."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -8,16 +8,16 @@ from imagegen.web.formatting import clock, count, duration, images_and_failures
 from imagegen.web.snapshot import BUCKET_SECONDS, Bucket
 
 # In pixels, from the top.
-TOP = 10.0  # half of the label of the highest value is above its line
+TOP = 10.0  # room for half of the label of the highest value
 BASE = 126.0
 HEIGHT = 148
-LEAST = 2.0  # the smallest value can still be seen
+LEAST = 2.0  # of a bar, so that the smallest value is seen
 LABEL = 14.0  # from one label to the next
 BAR = 0.7  # of a bucket's width
 HOUR_SECONDS = 3600
-# A bar may be as many times longer than usual; one still longer runs out of the chart.
+# The scale ends at this multiple of the usual time; a longer bar runs out of the chart.
 OUTLIER = 4.0
-# The label of an hour would not fit closer to the sides.
+# The label of an hour does not fit closer to the sides than this.
 LABEL_FRACTION = 0.04
 STEPS = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 
@@ -40,7 +40,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Column:
-    """The bars of one bucket. Its place is a fraction of the chart's width."""
+    """The bars of one bucket; `left` and `width` are fractions of the chart's width."""
 
     left: float
     width: float
@@ -72,7 +72,7 @@ class Chart:
 
     @property
     def labels(self) -> Iterator[tuple[Mark, float]]:
-        """Yield each mark with the height of its label: no label covers the one before."""
+        """Yield each mark with the y of its label, so that no label covers the one before."""
         lowest = -math.inf
         for mark in self.scale:
             lowest = max(mark.y, lowest + LABEL)
@@ -109,7 +109,7 @@ def images_chart(buckets: Sequence[Bucket]) -> Chart:
 def seconds_chart(buckets: Sequence[Bucket], usual_seconds: float) -> Chart:
     """Return the chart of times: from the median up to the 95th percentile.
 
-    Times far longer than `usual_seconds` run out of the chart, and leave room for the rest.
+    Times far longer than `usual_seconds` run out of the chart, or the rest would be too small.
     """
     longest = max(bucket.p95_seconds or 0.0 for bucket in buckets)
     most = nice(min(longest, OUTLIER * usual_seconds))
@@ -129,7 +129,7 @@ def seconds_chart(buckets: Sequence[Bucket], usual_seconds: float) -> Chart:
 
 
 def nice(most: float) -> float:
-    """Return the next of 1, 2, 3, 4, 5, 6, 8, 10, 20 … that is no less."""
+    """Return the least of 1, 2, 3, 4, 5, 6, 8, 10, 20 … that is not below `most`."""
     if most <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(most))
@@ -153,6 +153,5 @@ def _column(buckets: Sequence[Bucket], index: int, numbers: str, bars: list[Bar]
 def _hours(buckets: Sequence[Bucket]) -> Iterator[tuple[float, str]]:
     for index, bucket in enumerate(buckets):
         left = index / len(buckets)
-        is_inside = LABEL_FRACTION < left < 1 - LABEL_FRACTION
-        if bucket.start % HOUR_SECONDS == 0 and is_inside:
+        if bucket.start % HOUR_SECONDS == 0 and LABEL_FRACTION < left < 1 - LABEL_FRACTION:
             yield left, clock(bucket.start)

@@ -1,7 +1,4 @@
-"""The process that serves the status page, /metrics, /healthz and /readyz.
-
-Whatever happens to it, workers go on.
-"""
+"""The process that serves the status page, /metrics, /healthz and /readyz."""
 
 import errno
 import io
@@ -28,7 +25,7 @@ NO_PORT = "choose another --metrics-port (IMAGEGEN_METRICS_PORT; 0 takes a free 
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return the exporter's socket, which a restarted exporter keeps. Raises CannotStartError."""
+    """Return the exporter's socket, which outlives a restart of it. Raises CannotStartError."""
     message = f"cannot serve metrics on {host}:{port}"
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -82,7 +79,7 @@ class Server(ThreadingMixIn, WSGIServer):
         self._heartbeat()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Log an error, unless the client has left or was silent for too long."""
+        """Log an error, unless the client has disconnected or was silent for too long."""
         if not isinstance(sys.exception(), (ConnectionError, TimeoutError)):
             log.warning("exporter.request.failed", exc_info=True)
 
@@ -93,7 +90,7 @@ class Handler(WSGIRequestHandler):
     timeout = 10.0  # seconds that a client may be silent
 
     def get_stderr(self) -> io.StringIO:
-        """Drop what wsgiref prints of a client that has left: the application logs its errors."""
+        """Drop what wsgiref prints of a client that disconnects. App logs its own errors."""
         return io.StringIO()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (http.server's name)

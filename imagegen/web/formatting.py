@@ -1,10 +1,9 @@
-"""Values as the page writes them, and strangers' text made harmless."""
+"""Values as the page writes them, and text from outside made harmless."""
 
 import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from html import escape
-from math import floor, log10
 
 from imagegen.failures import FAILURES, REFUSALS, Kind, Reason
 from imagegen.text import plural, shorten
@@ -13,22 +12,22 @@ UNRECORDED = "no reason was recorded"
 
 SPACE = "\N{NO-BREAK SPACE}"
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-# They reverse the text after them, so that a page says something else than its source.
+# These reverse the text after them, so that a page shows something else than its source.
 BIDI_CONTROLS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
 
 
 def printable(value: object, characters: int | None = None) -> str:
-    """Return a stranger's text in one line without control characters, not yet escaped.
+    """Return text from outside in one line of at most `characters`, not yet escaped.
 
-    It is shortened to at most `characters`.
+    Control characters are replaced.
     """
     line = "".join(map(_harmless, " ".join(str(value).split())))
     return shorten(line, characters) if characters else line
 
 
 def text(value: object, characters: int | None = None) -> str:
-    """Return a stranger's text as HTML, for text and attributes."""
+    """Return text from outside as HTML, for text and attributes."""
     return escape(printable(value, characters))
 
 
@@ -38,7 +37,7 @@ def _harmless(character: str) -> str:
 
 
 def why_failed(kind: str | None, *, refused: bool) -> str:
-    """Return why a token failed. `refused`: by Replicate's API, until it was given up."""
+    """Return why a token failed. `refused`: Replicate refused it until it was given up."""
     if refused:
         return f"{FAILURES[Kind.GIVEN_UP].text}: {why_closed(kind) if kind else kind}"
     return FAILURES[Kind(kind)].text if kind in set(Kind) else kind or UNRECORDED
@@ -55,12 +54,11 @@ def count(number: int) -> str:
 
 def estimate(number: int) -> str:
     """Return the number to three digits, as far as PostgreSQL's estimates go."""
-    rounded = round(number, 2 - floor(log10(number))) if number else 0
-    return f"≈{SPACE}{count(rounded)}"
+    return f"≈{SPACE}{count(int(float(f'{number:.3g}')))}"
 
 
 def images_and_failures(images: int, failed: int) -> str:
-    """A token may have failed attempts and its image, so this speaks of attempts."""
+    """Name attempts, not tokens: a token may have failed attempts and its image."""
     return f"{plural(images, 'image')}, {plural(failed, 'attempt')} failed"
 
 

@@ -1,4 +1,4 @@
-"""Where a browser gets the images from, and the pages that show one of them large."""
+"""Where a browser gets the images from, and the paths of the pages that show them."""
 
 import re
 from collections.abc import Iterable
@@ -9,7 +9,8 @@ from imagegen.web.snapshot import Picture
 
 # Replicate deletes its images then.
 RETENTION_SECONDS = 3600.0
-HOST = re.compile(r"[a-z0-9.-]+", re.IGNORECASE)
+# In lower case, as urlsplit returns it. IGNORECASE would let U+017F pass for an s.
+HOST = re.compile(r"[a-z0-9.-]+")
 # The page that refreshes itself, and the one that does not.
 HOME = "/"
 PAUSED = "/?paused"
@@ -24,7 +25,7 @@ def source(picture: Picture, *, copies: bool) -> str | None:
 
 
 def origin(url: str) -> str | None:
-    """Return the origin of an image at its host; None if no page should load it."""
+    """Return the origin of an image's URL; None if no page should load it."""
     try:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""

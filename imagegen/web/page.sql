@@ -85,7 +85,7 @@ SELECT extract(epoch FROM now())::float AS now,
             SELECT * FROM tokens_s0 t WHERE t.status = $failed
             ORDER BY t.created_at DESC LIMIT 200) t
         LEFT JOIN LATERAL (
-            -- By the id itself, the planner would walk the primary key where it has no statistics.
+            -- By the id itself, the planner would walk the primary key if it has no statistics.
             SELECT prompt, error_kind, state, closed_at FROM generations g
             WHERE g.token_id = t.token_id ORDER BY g.id + 0 DESC LIMIT 1) g ON true
         LEFT JOIN authors a ON a.id = t.author_id

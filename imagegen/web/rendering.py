@@ -1,19 +1,16 @@
-"""Pages from templates, and the headers that keep them harmless."""
+"""Pages from templates, and their security headers."""
 
 import base64
 import hashlib
 from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from mako.lookup import TemplateLookup  # type: ignore[import-untyped]
+from typing import Any
 
 FOLDER = files("imagegen.web")
 STYLE = FOLDER.joinpath("page.css").read_text(encoding="utf-8")
 STYLE_HASH = "sha256-" + base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-# Each refresh takes the keyboard's focus back to the top: time enough to walk through the images.
+# A refresh moves the keyboard's focus back to the top, so leave time to go through the images.
 REFRESH_SECONDS = 30
 ICON_PATH = "/favicon.ico"  # where a browser looks by default
 # A sun over mountains.
@@ -25,17 +22,17 @@ ICON = (
 
 
 def render(template: str, **values: Any) -> bytes:
-    """Return a page. Whatever its template writes is escaped, except where that says otherwise."""
+    """Return a page. What its template writes is escaped, except values marked with `| n`."""
     html: str = _templates().get_template(template).render_unicode(**values)
     # A lone surrogate cannot be encoded, which must not keep the rest from being shown.
     return html.encode("utf-8", "replace")
 
 
 @cache
-def _templates() -> "TemplateLookup":
+def _templates() -> Any:
     """Return the templates, each compiled when it is first rendered, and kept in memory."""
     # With the compiled templates it takes 3 MB, only in the exporter and from the first page on.
-    from mako.lookup import TemplateLookup  # noqa: PLC0415
+    from mako.lookup import TemplateLookup  # type: ignore[import-untyped]  # noqa: PLC0415
 
     return TemplateLookup(
         directories=[str(FOLDER.joinpath("templates"))],
@@ -47,16 +44,16 @@ def _templates() -> "TemplateLookup":
 
 def security_headers(image_origins: Iterable[str]) -> dict[str, str]:
     """Return headers that allow no script, form or frame, and only images of these origins."""
-    policy = {
-        "default-src": "'none'",
-        "style-src": f"'{STYLE_HASH}'",
-        "img-src": " ".join(["'self'", *image_origins]),
-        "base-uri": "'none'",
-        "form-action": "'none'",
-        "frame-ancestors": "'none'",
-    }
+    policy = [
+        "default-src 'none'",
+        f"style-src '{STYLE_HASH}'",
+        " ".join(["img-src 'self'", *image_origins]),
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    ]
     return {
-        "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in policy.items()),
+        "Content-Security-Policy": "; ".join(policy),
         "X-Content-Type-Options": "nosniff",
         "X-Frame-Options": "DENY",
         "Referrer-Policy": "no-referrer",

@@ -12,16 +12,15 @@ from imagegen.web.database_thread import read_row
 SQL = sql.parse(
     queue_stats.TEXT + files("imagegen.web").joinpath("page.sql").read_text(encoding="utf-8")
 )
-# The browser does not wait much longer. Less than the app's patience with the whole database, so
-# that a slow statement is not taken for a database that is away.
+# Less than app.DATABASE_TIMEOUT_SECONDS: a slow statement must not look like a lost database.
 STATEMENT_TIMEOUT_MILLISECONDS = 1500
 BUCKETS = 36
 BUCKET_SECONDS = 600
 PICTURES = 24
 FAILURES = 20
-# As many tokens are counted in 15 ms; of more, PostgreSQL's estimate is shown if it has one.
+# It takes 15 ms to count them. Of more tokens, PostgreSQL's estimate is shown if it has one.
 COUNTED_UP_TO = 100_000
-# Of the newest images, as many are checked for whether they were fetched.
+# Only as many of the newest images are checked for whether they were fetched.
 UNFETCHED_UP_TO = 1000
 PROMPT_CHARACTERS = 200
 MESSAGE_CHARACTERS = 300
@@ -32,7 +31,7 @@ VALUES = {
     "failures": FAILURES,
     "counted_up_to": COUNTED_UP_TO,
     "unfetched_up_to": UNFETCHED_UP_TO,
-    # One more than is shown, so that the page can tell that a text was shortened.
+    # One more than is shown, so that the page sees that a text was longer.
     "prompt_characters": PROMPT_CHARACTERS + 1,
     "message_characters": MESSAGE_CHARACTERS + 1,
 }
@@ -65,7 +64,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Details:
-    """All that is told of one picture."""
+    """A picture with all that its page shows."""
 
     picture: Picture
     attempt: int
@@ -79,7 +78,7 @@ class Details:
 
 @dataclass(frozen=True)
 class Failure:
-    """A token that failed, and how its newest generation ended, where it has one."""
+    """A token that failed, and how its newest generation ended, if it has one."""
 
     token_id: int
     attempts: int
@@ -93,16 +92,16 @@ class Failure:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Everything at one moment."""
+    """All that the status page shows of the database, at one moment."""
 
     now: float  # Unix time, by the database's clock
     waiting: int
     oldest_waiting_seconds: float | None
-    paused: int  # of those that wait: not before a later time
+    paused: int  # of the waiting: they may not be tried before a later time
     generating: int
     failed: int
     tokens: int
-    unfetched: int  # of the images of the last day: no next stage has taken the token on
+    unfetched: int  # images of the last day whose token no next stage has taken on
     oldest_unfetched_seconds: float | None
     tokens_by_worker: dict[str, int]  # at work; those of no worker by ""
     total: Bucket
@@ -118,7 +117,7 @@ class Snapshot:
 
 def read_snapshot(connection: Connection, tables: Tables) -> Snapshot:
     """Return what the status page shows. Raises one of database.AWAY."""
-    row = _read_row(connection, snapshot_sql(tables))
+    row = read_row(connection, snapshot_sql(tables), STATEMENT_TIMEOUT_MILLISECONDS)
     assert row is not None  # noqa: S101 (a SELECT without FROM has a row)
     times = {of_bucket.pop("start"): of_bucket for of_bucket in row.pop("times")}
     buckets = [Bucket(**ended, **times.get(ended["start"], {})) for ended in row.pop("ended")]
@@ -137,16 +136,14 @@ def read_snapshot(connection: Connection, tables: Tables) -> Snapshot:
 
 
 def read_details(connection: Connection, generation_id: int) -> Details | None:
-    """Return a picture with all that is known of it; None if there is none."""
-    row = _read_row(
-        connection, Template(SQL["details"]).substitute(generation_id=int(generation_id))
-    )
+    """Return what the page of a picture shows; None if there is no such picture."""
+    row = _read_of("details", connection, generation_id)
     return Details(Picture(**row.pop("picture")), **row) if row else None
 
 
 def read_path(connection: Connection, generation_id: int) -> str | None:
-    """Return where the copy of an image was put; None if there is none."""
-    row = _read_row(connection, Template(SQL["path"]).substitute(generation_id=int(generation_id)))
+    """Return the path of the kept copy of an image; None if there is none."""
+    row = _read_of("path", connection, generation_id)
     return row["image_path"] if row else None
 
 
@@ -154,5 +151,6 @@ def snapshot_sql(tables: Tables) -> str:
     return tables.fill(SQL["snapshot"], **VALUES)
 
 
-def _read_row(connection: Connection, statement: str) -> dict[str, Any] | None:
+def _read_of(name: str, connection: Connection, generation_id: int) -> dict[str, Any] | None:
+    statement = Template(SQL[name]).substitute(generation_id=int(generation_id))
     return read_row(connection, statement, STATEMENT_TIMEOUT_MILLISECONDS)

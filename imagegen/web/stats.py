@@ -10,7 +10,7 @@ from imagegen.database import Connection, Tables, queue_stats
 from imagegen.web.database_thread import NO_ANSWER, DatabaseThread, read_row
 
 # Prometheus waits 10 s for a scrape by default, and the other metrics need some of it.
-PATIENCE_SECONDS = 5.0
+DATABASE_TIMEOUT_SECONDS = 5.0
 STATEMENT_TIMEOUT_MILLISECONDS = 5000
 # A statement that reads no row waits for nothing but a lock.
 CHECK_TIMEOUT_MILLISECONDS = 1000
@@ -29,29 +29,26 @@ HELP = {
 
 
 class StatsCollector(Collector):
-    """Collects the queue's figures, and the settings that they are compared with."""
+    """Collects the queue's figures and the settings that alerts compare them with."""
 
     def __init__(self, database: DatabaseThread, settings: Settings) -> None:
         self._database = database
-        settings_shown = {"daily_limit": settings.daily_limit, "price": settings.price}
-        self._settings = {
-            name: value for name, value in settings_shown.items() if value is not None
-        }
+        self._settings = {"daily_limit": settings.daily_limit, "price": settings.price}
 
     def collect(self) -> Iterator[Metric]:
-        """Yield nothing while the database is away: the other metrics are served all the same."""
+        """Yield nothing while the database is away: the other metrics are still served."""
         try:
-            stats = self._database.ask(read_stats, PATIENCE_SECONDS)
+            stats = self._database.ask(read_stats, DATABASE_TIMEOUT_SECONDS)
         except NO_ANSWER:
             return
         tokens = GaugeMetricFamily("imagegen_tokens", "Tokens, by status.", labels=["status"])
         for status, count in stats.tokens.items():
             tokens.add_metric([status], count)
         yield tokens
-        values = vars(stats) | self._settings
+        values = {name: figure or 0 for name, figure in vars(stats).items()} | self._settings
         for name, help_text in HELP.items():
-            if name in values:
-                yield GaugeMetricFamily(f"imagegen_{name}", help_text, values[name] or 0)
+            if values[name] is not None:
+                yield GaugeMetricFamily(f"imagegen_{name}", help_text, values[name])
 
 
 def read_stats(connection: Connection, tables: Tables) -> queue_stats.QueueStats:

@@ -1,18 +1,10 @@
-"""What the status page says, as plain values and texts for its template."""
+"""The values and texts of the status page, for its template."""
 
 from dataclasses import dataclass
 
 from imagegen.metrics.workers import WorkerRow
 from imagegen.text import shorten
-from imagegen.web.formatting import (
-    SPACE,
-    count,
-    duration,
-    estimate,
-    listed,
-    printable,
-    why_closed,
-)
+from imagegen.web.formatting import SPACE, count, duration, estimate, listed, printable, why_closed
 from imagegen.web.image_sources import HOME, source
 from imagegen.web.snapshot import (
     COUNTED_UP_TO,
@@ -30,7 +22,7 @@ UNFETCHED_LONG_SECONDS = 2700.0
 
 @dataclass(frozen=True)
 class DatabaseProblem:
-    """Why there is no snapshot of the database: as a title, and in full."""
+    """Why there is no snapshot of the database, as a title and in full."""
 
     title: str
     message: str
@@ -65,6 +57,10 @@ class StatusPage:
     @property
     def snapshot(self) -> Snapshot | None:
         return self.now if isinstance(self.now, Snapshot) else None
+
+    @property
+    def pictures(self) -> list[Picture]:
+        return self.snapshot.pictures if self.snapshot else []
 
     @property
     def refreshes(self) -> bool:
@@ -103,21 +99,17 @@ class StatusPage:
     @property
     def wall(self) -> list[tuple[Picture, str]]:
         """Pictures that are still there, each with the URL of its image."""
-        found = ((each, source(each, copies=self.copies)) for each in self._pictures)
+        found = ((each, source(each, copies=self.copies)) for each in self.pictures)
         return [(picture, url) for picture, url in found if url]
 
     @property
     def gone(self) -> list[Picture]:
-        return [each for each in self._pictures if not source(each, copies=self.copies)]
-
-    @property
-    def _pictures(self) -> list[Picture]:
-        return self.now.pictures if isinstance(self.now, Snapshot) else []
+        return [each for each in self.pictures if not source(each, copies=self.copies)]
 
     @property
     def wall_title(self) -> str:
-        full = len(self._pictures) == PICTURES
-        return f"The latest {PICTURES} images" if full else "Latest images"
+        is_full = len(self.pictures) == PICTURES
+        return f"The latest {PICTURES} images" if is_full else "Latest images"
 
     @property
     def work_note(self) -> str:

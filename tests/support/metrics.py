@@ -65,11 +65,8 @@ def series(metrics: list[Metric]) -> Iterator[str]:
 
 
 def main() -> None:
-    folder = files.share(workers=1)
-    try:
+    with files.shared(workers=1):
         processes, database = counted(), asked()
-    finally:
-        files.remove(folder)
     print("# metrics of the processes: name, type, labels")
     print(*sorted(definitions()), sep="\n")
     print("\n# series of the processes from the start")

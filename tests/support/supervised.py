@@ -270,18 +270,15 @@ def main() -> int:
     from imagegen import logs  # noqa: PLC0415
     from imagegen.metrics import files  # noqa: PLC0415
 
-    shared = files.share(workers=2)
-    logs.configure("json", "info", [], "supervisor")
-    write_note(folder, "shared", folder=str(shared))
-    if asked["reaps_strangers"]:
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
-    if asked["interrupted_fork"]:
-        interrupt_fork(asked["interrupted_fork"])
-    fail_forks(asked["failing_forks"])
-    try:
+    with files.shared(workers=2) as shared:
+        logs.configure("json", "info", [], "supervisor")
+        write_note(folder, "shared", folder=str(shared))
+        if asked["reaps_strangers"]:
+            ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+        if asked["interrupted_fork"]:
+            interrupt_fork(asked["interrupted_fork"])
+        fail_forks(asked["failing_forks"])
         return supervise(asked, folder)
-    finally:
-        files.remove(shared)
 
 
 def supervise(asked: dict[str, Any], folder: Path) -> int:

@@ -1,6 +1,5 @@
 ## A chart as SVG: across in percent, so that it fits every screen with its text unscaled. The scale
-## is beside the bars, and its lines are behind them. Whoever points above or below a bar sees its
-## numbers.
+## is next to the bars, and its lines are behind them. Pointing above or below a bar shows its numbers.
 <%page args="chart"/>
 <%!
     from imagegen.web.charts import HEIGHT, percent, pixels

@@ -16,7 +16,7 @@
     from imagegen.text import plural
 
     HOURS = BUCKETS * BUCKET_SECONDS // 3600
-    LONG_CHARACTERS = 7  # a longer number is too wide for its place on a phone
+    LONG_CHARACTERS = 7  # a longer number is too wide on a phone
 %>
 
 <%block name="head">

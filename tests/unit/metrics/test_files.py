@@ -17,8 +17,9 @@ from tests.support.processes import files_end_at
 SUPERVISOR = """
 import time
 from imagegen.metrics import files
-print(files.share(workers=2), flush=True)
-time.sleep(60)
+with files.shared(workers=2) as folder:
+    print(folder, flush=True)
+    time.sleep(60)
 """
 
 

@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from imagegen.metrics.workers import WorkerRow, Workers, workers_in
-from imagegen.web.app import busy_elsewhere, with_tokens
+from imagegen.web.app import with_tokens
 from tests.support.page_values import worker
 
 OURS = "host:1-ab"
@@ -34,11 +34,13 @@ def test_workers_are_what_metrics_and_the_ledger_tell_of_them() -> None:
     restarts.labels("worker-1", "SIGKILL").inc(2)
     tokens = {f"{OURS}:worker-1.1": 2, f"{OURS}:worker-1.2": 1, "other:1-cd:worker-0.1": 5, "": 4}
 
-    assert with_tokens(read(registry).rows, tokens, OURS) == [
+    rows, elsewhere = with_tokens(read(registry).rows, tokens, OURS)
+
+    assert rows == [
         WorkerRow("worker-0", 100, closed_by=("no_credit",), busy=0),
         WorkerRow("worker-1", 101, busy=3, restarts={"SIGKILL": 2}),
     ]
-    assert busy_elsewhere(tokens, OURS) == 5
+    assert elsewhere == 5
 
 
 def test_a_worker_that_was_given_up_is_none_however_often_it_was_replaced_before() -> None:

@@ -41,7 +41,7 @@ class AwayDatabase(DatabaseThread):
         super().__init__(settings().database_url, "test")
         self._fail = fail
 
-    def ask(self, question: Callable[[Connection, Tables], T], patience_seconds: float) -> T:
+    def ask(self, question: Callable[[Connection, Tables], T], timeout_seconds: float) -> T:
         raise self._fail()
 
 
@@ -83,8 +83,8 @@ def hanging() -> Iterator[DatabaseThread]:
 def test_a_database_that_hangs_delays_a_page_only_so_long(
     hanging: DatabaseThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert app.PATIENCE_SECONDS <= 2
-    monkeypatch.setattr(app, "PATIENCE_SECONDS", 0.1)
+    assert app.DATABASE_TIMEOUT_SECONDS <= 2
+    monkeypatch.setattr(app, "DATABASE_TIMEOUT_SECONDS", 0.1)
     shown = page(hanging)
 
     for target in ("/", "/?image=1", "/"):
@@ -98,7 +98,7 @@ def test_a_database_that_hangs_delays_a_page_only_so_long(
 def test_a_database_that_hangs_delays_a_scrape_only_so_long(
     hanging: DatabaseThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stats, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(stats, "DATABASE_TIMEOUT_SECONDS", 0.1)
     began = time.monotonic()
 
     assert list(StatsCollector(hanging, settings()).collect()) == []
@@ -140,7 +140,7 @@ def test_a_database_that_counts_for_too_long_is_not_called_away() -> None:
 
 
 def test_a_slow_statement_ends_before_patience_does() -> None:
-    assert STATEMENT_TIMEOUT_MILLISECONDS < 1000 * app.PATIENCE_SECONDS
+    assert STATEMENT_TIMEOUT_MILLISECONDS < 1000 * app.DATABASE_TIMEOUT_SECONDS
 
 
 def test_the_icon_is_there_and_need_not_be_asked_for_again() -> None:

@@ -73,12 +73,14 @@ def test_emoji_and_every_script_stay_whole(whole: str) -> None:
     [
         ("https://replicate.delivery/a/b.png", "https://replicate.delivery"),
         ("https://pbxt.replicate.delivery:8443/a.png", "https://pbxt.replicate.delivery:8443"),
+        ("https://Replicate.Delivery/a.png", "https://replicate.delivery"),
         ("http://127.0.0.1:4000/a.png", "http://127.0.0.1:4000"),
         ("http://replicate.delivery/a.png", None),
         ("javascript:alert(1)", None),
         ("data:image/png;base64,AAAA", None),
         ("https://evil.example;script-src *", None),
         ("https://evil.example' 'unsafe-inline/a.png", None),
+        ("https://replicate.\u017fe/a.png", None),  # no header can hold it
         ("https://[::1/a.png", None),
         ("https://host:port/a.png", None),
         ("https:///a.png", None),

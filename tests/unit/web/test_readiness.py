@@ -29,7 +29,7 @@ class CannedDatabase(DatabaseThread):
         self.asked: list[object] = []
         self._failure = failure
 
-    def ask(self, question: Callable[[Connection, Tables], T], patience_seconds: float) -> T:
+    def ask(self, question: Callable[[Connection, Tables], T], timeout_seconds: float) -> T:
         self.asked.append(question)
         if self._failure:
             raise self._failure
