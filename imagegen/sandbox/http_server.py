@@ -7,9 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from imagegen.sandbox.api import Api, Call, read_call
-from imagegen.sandbox.responses import Answer, phrase
 
-STOP_CHECK_SECONDS = 0.02  # how often the accept loop looks whether it should end
+STOP_CHECK_SECONDS = 0.02  # how often the accept loop checks whether it should end
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -28,16 +27,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def respond(self, call: Call) -> None:
         answer = self.server.api.answer(call)
-        self.wfile.write(self.head_of(answer) + self.body_of(answer))
-
-    def head_of(self, answer: Answer) -> bytes:
-        lines = [f"HTTP/1.1 {answer.status} {phrase(answer.status)}"]
-        lines += [f"{name}: {value}" for name, value in answer.headers.items()]
-        lines += [f"date: {self.date_time_string()}", f"content-length: {len(answer.body)}", "", ""]
-        return "\r\n".join(lines).encode("latin-1")
-
-    def body_of(self, answer: Answer) -> bytes:
-        return b"" if self.command == "HEAD" else answer.body
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        self.send_header("content-length", str(len(answer.body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(answer.body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Log nothing: stderr is the terminal of the demo."""
@@ -49,12 +45,10 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     request_queue_size = 128
-    api: Api  # set by `run`: its URLs need the port
-
-    def __init__(self, address: tuple[str, int], handler: type[Handler] = Handler) -> None:
-        super().__init__(address, handler)
+    api: Api  # set by `run`, because its URLs need the port
 
     def run(self, api: Api) -> None:
+        """Start to answer, in a thread."""
         self.api = api
         threading.Thread(
             target=self.serve_forever, args=(STOP_CHECK_SECONDS,), name="sandbox", daemon=True
@@ -66,11 +60,11 @@ class Server(ThreadingHTTPServer):
         self.server_close()
 
     def server_bind(self) -> None:
-        # Without HTTPServer's look-up of the host's name, which takes seconds on some machines.
+        # Skips HTTPServer's look-up of the host's name, which takes seconds on some machines.
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = "localhost", self.socket.getsockname()[1]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore a client that went away, which is its right; print a traceback of all else."""
+        """Print a traceback, unless the client only closed its connection."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)

@@ -4,7 +4,7 @@ from typing import Self
 
 from imagegen.sandbox.api import Api
 from imagegen.sandbox.faults import Fault, Faults
-from imagegen.sandbox.http_server import Server
+from imagegen.sandbox.http_server import Handler, Server
 from imagegen.sandbox.predictions import PredictionStore
 
 HOST = "127.0.0.1"
@@ -18,7 +18,7 @@ class Sandbox:
         self._store = PredictionStore(latency_seconds)
 
     def __enter__(self) -> Self:
-        self._server = Server((HOST, 0))
+        self._server = Server((HOST, 0), Handler)
         self.url = f"http://{HOST}:{self._server.server_port}"
         self._server.run(Api(self.url, self._store, self._faults.take_script))
         return self
