@@ -100,17 +100,6 @@ class Api:
         self._store = store
         self._take_script = take_script
         self._retention_seconds = retention_seconds
-        self._endpoints: dict[str, Callable[[Call], Answer]] = {
-            "create": self.create,
-            "get": self._get,
-            "list": self._list,
-            "cancel": self._cancel,
-            "account": lambda _: json_answer(api_objects.ACCOUNT, headers=REQUESTS_REMAINING),
-            "model": self._model,
-            "version": self._version,
-            "wrong method": lambda call: responses.method_not_allowed(call.method),
-            "unknown": lambda _: responses.NOT_FOUND,
-        }
 
     def answer(self, call: Call) -> Answer:
         """Carry out a call."""
@@ -118,7 +107,20 @@ class Api:
             return self._file(call)
         if call.headers.get("authorization") != f"Bearer {DEFAULT_TOKEN}":
             return responses.UNAUTHENTICATED
-        return self._endpoints[call.operation](call)
+        match call.operation:
+            case "create":
+                return self.create(call)
+            case "list":
+                return self._list(call)
+            case "get" | "cancel":
+                return self._get_or_cancel(call)
+            case "account":
+                return json_answer(api_objects.ACCOUNT, headers=REQUESTS_REMAINING)
+            case "model" | "version":
+                return self._model_or_version(call)
+            case "wrong method":
+                return responses.method_not_allowed(call.method)
+        return responses.NOT_FOUND
 
     def has_model(self, model: str) -> bool:
         return MODEL_NAME.fullmatch(model) is not None
@@ -144,13 +146,13 @@ class Api:
         created = self._store.create(model, version, inputs, script, cancel_after)
         return json_answer(self._show(created, NOT_YET), status=201, headers=CREATES_REMAINING)
 
-    def _get(self, call: Call) -> Answer:
-        found = self._find(call)
-        return self._answer_with(found) if found else responses.NOT_FOUND
-
-    def _cancel(self, call: Call) -> Answer:
-        found = self._find(call)
-        return self._answer_with(self._store.cancel(found.id)) if found else responses.NOT_FOUND
+    def _get_or_cancel(self, call: Call) -> Answer:
+        stored, now = self._store.get(call.subject), time.monotonic()
+        if stored is None or stored.is_hidden(now):
+            return responses.NOT_FOUND
+        if call.operation == "cancel":
+            stored = self._store.cancel(stored.id)
+        return json_answer(self._show(stored, time.monotonic()), headers=REQUESTS_REMAINING)
 
     def _list(self, call: Call) -> Answer:
         try:
@@ -175,16 +177,15 @@ class Api:
         }
         return json_answer(value, headers=REQUESTS_REMAINING)
 
-    def _model(self, call: Call) -> Answer:
-        if not self.has_model(call.subject):
-            return responses.NOT_FOUND
-        return json_answer(api_objects.model_json(call.subject), headers=REQUESTS_REMAINING)
-
-    def _version(self, call: Call) -> Answer:
+    def _model_or_version(self, call: Call) -> Answer:
         model, _, version = call.subject.partition("/versions/")
         if not self.has_model(model):
             return responses.NOT_FOUND
-        return json_answer(api_objects.version_json(model, version), headers=REQUESTS_REMAINING)
+        if version:
+            value = api_objects.version_json(model, version)
+        else:
+            value = api_objects.model_json(model)
+        return json_answer(value, headers=REQUESTS_REMAINING)
 
     def _file(self, call: Call) -> Answer:
         stored, now = self._store.get(call.subject), time.monotonic()
@@ -196,13 +197,6 @@ class Api:
         image = placeholder_png(stored.prompt, stored.seed, index)
         headers = {"content-type": "image/png", "cache-control": "public, max-age=3600"}
         return Answer(200, image, headers)
-
-    def _find(self, call: Call) -> StoredPrediction | None:
-        stored = self._store.get(call.subject)
-        return None if stored is None or stored.is_hidden(time.monotonic()) else stored
-
-    def _answer_with(self, stored: StoredPrediction) -> Answer:
-        return json_answer(self._show(stored, time.monotonic()), headers=REQUESTS_REMAINING)
 
     def _show(self, stored: StoredPrediction, now: float) -> dict[str, Any]:
         return api_objects.prediction_json(stored, now, self._base_url, self._retention_seconds)

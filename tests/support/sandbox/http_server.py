@@ -10,9 +10,9 @@ import time
 from typing import Any
 
 from imagegen.sandbox.api import Call
-from imagegen.sandbox.http_server import Handler, Server
 from imagegen.sandbox.predictions import PredictionStore
 from imagegen.sandbox.responses import Answer
+from imagegen.sandbox.server import Handler, Server
 from tests.support.sandbox.answers import phrase
 from tests.support.sandbox.api import prompt_and_seed
 from tests.support.sandbox.control import PREFIX, Control
