@@ -51,7 +51,7 @@ def check_certificates(settings: Settings) -> Findings:
     yield ok("certificates", f"TLS trusts those of {given[0] if given else 'Mozilla (certifi)'}")
 
 
-def check_provider(settings: Settings) -> Findings:
+def check_replicate(settings: Settings) -> Findings:
     """Check the connection, then the token."""
     try:
         tls = tls_context()

@@ -30,7 +30,7 @@ MODEL = ("replicate_base_url", "replicate_api_token", "model", "model_input", "m
 CHECKS = (
     Check("certificates", replicate.check_certificates),
     Check("database", check_database, ("database_url",)),
-    Check("replicate", replicate.check_provider, ("replicate_base_url", "replicate_api_token")),
+    Check("replicate", replicate.check_replicate, ("replicate_base_url", "replicate_api_token")),
     Check("model", check_model, MODEL),
     Check("prompts", host.check_prompts, ("fallback_prompt", "default_prompt")),
     Check("metrics", host.check_metrics_port, ("metrics_host", "metrics_port")),
