@@ -1,7 +1,7 @@
-"""Alembic's environment: runs the migrations on the connection that `imagegen.database.migrations` hands over.
+"""Alembic's environment: runs the migrations on the connection of `imagegen.database.migrations`.
 
-imagegen has a version table of its own: in a database that it shares, `alembic_version` is taken.
-"""  # noqa: E501
+The version table has its own name, because `alembic_version` may be the application's.
+"""
 
 from alembic import context
 

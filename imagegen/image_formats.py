@@ -1,5 +1,6 @@
-"""The format of an image by its first bytes; names and headers may be wrong."""
+"""The format of an image by its first bytes: its name and its headers may be wrong."""
 
+import re
 from dataclasses import dataclass
 
 
@@ -9,24 +10,16 @@ class Format:
     media_type: str
 
 
-PNG = Format("png", "image/png")
-JPEG = Format("jpg", "image/jpeg")
-GIF = Format("gif", "image/gif")
-WEBP = Format("webp", "image/webp")
-AVIF = Format("avif", "image/avif")
+FORMATS = {
+    rb"\x89PNG\r\n\x1a\n": Format("png", "image/png"),
+    rb"\xff\xd8\xff": Format("jpg", "image/jpeg"),
+    rb"GIF8[79]a": Format("gif", "image/gif"),
+    rb"RIFF....WEBP": Format("webp", "image/webp"),
+    rb"....ftypavi[fs]": Format("avif", "image/avif"),
+}
 
 
 def format_of(image: bytes) -> Format | None:
-    """Return the format, or None if it is none of these."""
-    match image[:12]:
-        case start if start.startswith(b"\x89PNG\r\n\x1a\n"):
-            return PNG
-        case start if start.startswith(b"\xff\xd8\xff"):
-            return JPEG
-        case start if start.startswith((b"GIF87a", b"GIF89a")):
-            return GIF
-        case start if start[:4] == b"RIFF" and start[8:] == b"WEBP":
-            return WEBP
-        case start if start[4:12] in (b"ftypavif", b"ftypavis"):
-            return AVIF
-    return None
+    """Return the format; None if it is not one of FORMATS."""
+    found = (each for start, each in FORMATS.items() if re.match(start, image, re.DOTALL))
+    return next(found, None)

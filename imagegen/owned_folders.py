@@ -1,6 +1,6 @@
-"""Temporary folders that are known to be stale when their owner has died.
+"""Temporary folders that are stale when the process that owns them has died.
 
-The owner holds a lock on a file in its folder, which the kernel releases when the process ends.
+The owner locks a file in its folder. The kernel releases the lock when the process ends.
 """
 
 import fcntl
@@ -9,17 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-EMBEDDED_POSTGRES = "imagegen-postgres-"  # a prefix of names, here for the doctor's sake as well
+EMBEDDED_POSTGRES = "imagegen-postgres-"  # a prefix of names, for the demo and the doctor
 LOCK = "lock"
 
 
 def make(prefix: str) -> tuple[Path, IO[bytes]]:
     """Make a folder in the system's temporary folder, and return it with its lock.
 
-    It is owned until the lock is closed in this process and in every fork of it.
+    It is owned until the lock is closed in this process and in all its forks.
     """
     folder = Path(tempfile.mkdtemp(prefix=prefix))
-    # Locked before it has the name that others look for.
+    # The lock gets the name that others look for only when it is locked.
     lock = (folder / f".{LOCK}").open("wb")
     fcntl.flock(lock, fcntl.LOCK_EX)
     (folder / f".{LOCK}").rename(folder / LOCK)

@@ -1,7 +1,7 @@
-"""The user's tables where they are missing, what imagegen adds to them, and `generations`.
+"""The user's tables if they are missing, the columns that imagegen adds, and `generations`.
 
-Tables that exist are adopted. Whatever this migration makes carries a comment, and the way down
-drops nothing without it.
+Tables that exist are adopted. What this migration makes in the user's tables has a comment, and
+the downgrade drops nothing there without it.
 """
 
 from typing import Any
@@ -13,8 +13,6 @@ from imagegen.database.migrations import OWNERSHIP_COMMENT
 
 revision = "0001"
 down_revision = None
-branch_labels = None
-depends_on = None
 
 AUTHORS = """
 CREATE TABLE authors (
@@ -41,7 +39,7 @@ TOKEN_COLUMNS = {
     "generate_after": "timestamptz",
 }
 
-# No foreign key: this is the ledger of what was sent and paid, and it outlives a deleted token.
+# No foreign key: this record of what was sent and paid must outlive a deleted token.
 GENERATIONS = """
 CREATE TABLE generations (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -118,10 +116,8 @@ def downgrade() -> None:
         if column in TOKEN_COLUMNS and comment == OWNERSHIP_COMMENT:
             op.execute(f"ALTER TABLE tokens_s0 DROP COLUMN {column}")
     for table in ("tokens_s0", "authors"):
-        if (
-            _query(f"SELECT obj_description('{table}'::regclass, 'pg_class')")[0][0]
-            == OWNERSHIP_COMMENT
-        ):
+        ((comment,),) = _query(f"SELECT obj_description('{table}'::regclass, 'pg_class')")
+        if comment == OWNERSHIP_COMMENT:
             op.execute(f"DROP TABLE {table}")
 
 
@@ -130,7 +126,7 @@ def _exists(table: str) -> bool:
 
 
 def _columns() -> dict[str, str | None]:
-    """The columns of tokens_s0, each with its comment."""
+    """Return the columns of tokens_s0 with their comments."""
     rows = _query(
         """SELECT attname, col_description(attrelid, attnum) FROM pg_attribute
            WHERE attrelid = 'tokens_s0'::regclass AND attnum > 0 AND NOT attisdropped"""

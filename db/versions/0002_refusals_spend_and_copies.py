@@ -1,11 +1,9 @@
-"""What `generations` must tell of refusals in a row, of what was billed, and of kept images."""
+"""Columns of `generations` for refusals in a row, billed images and copies of images."""
 
 from alembic import op
 
 revision = "0002"
 down_revision = "0001"
-branch_labels = None
-depends_on = None
 
 COLUMNS = {
     "refusals": "integer NOT NULL DEFAULT 0",  # in a row, this one included

@@ -1,4 +1,4 @@
-"""An index for the tokens that failed, as those that wait and those at work have theirs."""
+"""An index for failed tokens, as waiting and generating tokens have one."""
 
 from typing import Any
 
@@ -8,8 +8,6 @@ from imagegen.database import read_tables
 
 revision = "0003"
 down_revision = "0002"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

@@ -1,11 +1,9 @@
-"""Room for token ids beyond two billion: an adopted table may have them as bigint."""
+"""Token ids above two billion: they may be bigint in an adopted table."""
 
 from alembic import op
 
 revision = "0004"
 down_revision = "0003"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

@@ -1,13 +1,13 @@
-"""An index for the generations that ended: the latest images are found however many failed since,
-and those of ten minutes are counted in it alone. An open one, renewed every few seconds, is not
-in it."""
+"""An index for generations that have ended, by state and time.
+
+It finds the latest images however many generations failed since, and counts those of ten minutes
+without the table. Open generations, renewed every few seconds, are not in it.
+"""
 
 from alembic import op
 
 revision = "0005"
 down_revision = "0004"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

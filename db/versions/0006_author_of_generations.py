@@ -1,12 +1,12 @@
-"""Whose prompt a generation's is: a token that is deleted and minted anew, for another author, does
-not get the image of the former one. As text, whatever type the users' own column has."""
+"""The author of a generation's prompt, as text whatever the type of the user's column.
+
+A token that is deleted and minted again for another author must not get the first one's image.
+"""
 
 from alembic import op
 
 revision = "0006"
 down_revision = "0005"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

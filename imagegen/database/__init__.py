@@ -1,6 +1,6 @@
-"""How imagegen connects to PostgreSQL, and what it finds there.
+"""Connections to PostgreSQL, and the schema and tables of the database.
 
-Migrations and preflight checks are modules to be imported by name: alembic is slow to import.
+Import the modules `migrations` and `preflight` by name: alembic is slow to import.
 """
 
 from imagegen.database.connection import (

@@ -1,4 +1,4 @@
-"""How imagegen connects to PostgreSQL: connections, pools, time limits."""
+"""Connections to PostgreSQL, pools, and time limits."""
 
 import os
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from imagegen.database import encoding
 from imagegen.text import one_line
 
 NOTIFY_CHANNEL = "imagegen_detected"
-# The database is away, restarts or fails over: all of these pass.
+# The database is away, restarts or fails over: a statement works when it is tried again later.
 AWAY = (
     psycopg.OperationalError,
     psycopg.errors.ReadOnlySqlTransaction,
@@ -21,7 +21,7 @@ AWAY = (
     psycopg.errors.TransactionTimeout,
 )
 
-# A half-open connection is noticed in about 20 s instead of two hours.
+# A half-open connection is detected after about 20 s instead of two hours.
 KEEPALIVE: dict[str, Any] = {
     "connect_timeout": 5,
     "keepalives_idle": 10,
@@ -30,10 +30,10 @@ KEEPALIVE: dict[str, Any] = {
     "tcp_user_timeout": 20_000,
 }
 
-# Statements take milliseconds: a longer wait for a connection means that the database is away.
+# Statements take milliseconds, so a longer wait for a connection means that the database is away.
 POOL_TIMEOUT_SECONDS = 2.0
-# Then the pool gives up, and tries anew when it is next asked: at once when the database is back,
-# not at the end of a backoff that has grown to minutes.
+# The pool stops its attempts to connect after this time, and tries again at the next request for a
+# connection. With longer attempts its backoff grows to minutes, also when the database is back.
 POOL_RECONNECT_SECONDS = 1.0
 
 Connection = psycopg.Connection[TupleRow]
@@ -41,7 +41,7 @@ Pool = ConnectionPool[Connection]
 
 
 def connect(url: str, application_name: str = "imagegen") -> Connection:
-    """Return a connection in autocommit, in UTC. Raises psycopg.OperationalError."""
+    """Return a connection in autocommit and UTC. Raises psycopg.OperationalError."""
     return psycopg.connect(url, **_arguments(application_name))
 
 
@@ -50,7 +50,7 @@ def open_pool(url: str, max_size: int, application_name: str) -> Pool:
     return ConnectionPool(
         url,
         kwargs=_arguments(application_name),
-        configure=encoding.write_any,
+        configure=encoding.replace_missing_characters,
         min_size=1,
         max_size=max_size,
         timeout=POOL_TIMEOUT_SECONDS,
@@ -75,8 +75,8 @@ def why_away(url: str, error: Exception) -> str:
 
 
 def _arguments(application_name: str) -> dict[str, Any]:
-    # libpq sends the session's time zone as a startup parameter when PGTZ is set: the one way
-    # that works behind PgBouncer too, which refuses `options` and forgets `SET`.
+    # libpq sends PGTZ as the startup parameter TimeZone. Other ways fail behind PgBouncer, which
+    # refuses `options` and forgets `SET`.
     os.environ["PGTZ"] = "UTC"
     return KEEPALIVE | {
         "application_name": application_name,
@@ -87,7 +87,7 @@ def _arguments(application_name: str) -> dict[str, Any]:
     }
 
 
-# An operator's query must not load the database for longer than its user waits for the answer.
+# A query of an operator must not load the database after its user has given up waiting.
 QUERY_SECONDS = 10
 
 
@@ -95,7 +95,7 @@ QUERY_SECONDS = 10
 def statement_timeout(connection: Connection, seconds: int = QUERY_SECONDS) -> Iterator[None]:
     """Run a transaction in which each statement takes at most `seconds`.
 
-    The limit is the transaction's: behind PgBouncer a session is shared with other clients.
+    The limit is not the session's, which PgBouncer shares with other clients.
     """
     with connection.transaction():
         connection.execute(f"SET LOCAL statement_timeout = '{seconds}s'")
@@ -105,7 +105,7 @@ def statement_timeout(connection: Connection, seconds: int = QUERY_SECONDS) -> I
 def is_pooled(connection: Connection) -> bool:
     """Return whether the connection goes through a pooler such as PgBouncer.
 
-    A pooler hands out process ids of its own. In transaction mode it loses LISTEN.
+    A pooler reports process ids of its own. In transaction mode it loses LISTEN.
     """
     row = connection.execute("SELECT pg_backend_pid()").fetchone()
     return row is not None and row[0] != connection.info.backend_pid

@@ -1,7 +1,7 @@
-"""Databases that are not in UTF-8, as an old one, or one that was made where LANG is C.
+"""Databases that are not in UTF-8: old ones, and those created where LANG is C.
 
-We speak UTF-8 with PostgreSQL, which converts to and from its own encoding, and refuses what that
-lacks. A database in SQL_ASCII knows of no encoding: it serves as long as others write UTF-8 too.
+PostgreSQL converts between our UTF-8 and the database's encoding, and refuses characters that the
+latter lacks. SQL_ASCII means no encoding, and works if other clients write UTF-8 too.
 """
 
 from typing import Any
@@ -11,19 +11,18 @@ from psycopg._encodings import pg2pyenc
 from psycopg.abc import AdaptContext, Buffer
 from psycopg.types.string import StrDumperUnknown
 
-UTF8, ANY_BYTES = "UTF8", "SQL_ASCII"
+UTF8, NO_ENCODING = "UTF8", "SQL_ASCII"
 FIX = "make another one (createdb --encoding=UTF8 --template=template0), and move there"
 
 
 def encoding_warning(connection: BaseConnection[Any]) -> str | None:
     """Return what the database's encoding does to texts; None if it is UTF-8."""
-    match _encoding(connection):
-        case "UTF8":
-            return None
-        case "SQL_ASCII":
-            return "the database is in SQL_ASCII: one prompt that is not UTF-8 stops all work"
-        case other:
-            return f"the database is in {other}: error messages lose the characters that it lacks"
+    name = _encoding(connection)
+    if name == UTF8:
+        return None
+    if name == NO_ENCODING:
+        return "the database is in SQL_ASCII: one prompt that is not UTF-8 stops all work"
+    return f"the database is in {name}: error messages lose the characters that it lacks"
 
 
 def can_store(connection: BaseConnection[Any], text: str) -> bool:
@@ -35,12 +34,12 @@ def can_store(connection: BaseConnection[Any], text: str) -> bool:
     return True
 
 
-def write_any(connection: BaseConnection[Any]) -> None:
-    """Write a ? for each character that the database lacks.
+def replace_missing_characters(connection: BaseConnection[Any]) -> None:
+    """Make the connection write a ? for each character that the database lacks.
 
-    A token whose error could not be written would never leave the worker.
+    A worker could never finish a token whose error cannot be written.
     """
-    if _encoding(connection) not in {UTF8, ANY_BYTES}:
+    if _encoding(connection) not in {UTF8, NO_ENCODING}:
         connection.adapters.register_dumper(str, _ReplacingDumper)
 
 
@@ -51,7 +50,7 @@ def _encoding(connection: BaseConnection[Any]) -> str:
 def _codec(connection: BaseConnection[Any]) -> str:
     """Return Python's name of the database's encoding."""
     name = _encoding(connection)
-    return "utf-8" if name == ANY_BYTES else pg2pyenc(name.encode())
+    return "utf-8" if name == NO_ENCODING else pg2pyenc(name.encode())
 
 
 class _ReplacingDumper(StrDumperUnknown):

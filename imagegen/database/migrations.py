@@ -1,4 +1,4 @@
-"""The database's schema: alembic, run from the package, with one line for what can go wrong."""
+"""Changes of the database's schema: alembic, run from the package, with errors in one line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,13 +18,13 @@ from imagegen import database
 from imagegen.errors import ImagegenError
 from imagegen.text import plural
 
-# While a migration waits for a lock, every mint waits behind it.
+# Every mint waits behind a migration that waits for a lock.
 LOCK_TIMEOUT_MILLISECONDS = 5000
-# Any number, the same in every version: of two upgrades at once, the second waits.
+# Any number, the same in every version: the second of two concurrent upgrades waits.
 ADVISORY_LOCK = 4_127_340_551
-# The comment on tables of the user that a migration made, and on columns that it added to them.
+# The comment on the user's tables and columns that a migration made.
 OWNERSHIP_COMMENT = "made by imagegen"
-# In the order of their locks. `generations` always belongs to imagegen.
+# In the order in which they are locked. `generations` always belongs to imagegen.
 TABLES = ("tokens_s0", "authors", "generations")
 
 
@@ -33,46 +33,46 @@ class SchemaError(ImagegenError):
 
 
 def upgrade(url: str, revision: str = "head") -> str | None:
-    """Migrate up to `revision`, in one transaction; return the database's revision then."""
+    """Migrate up to `revision` in one transaction; return the revision reached."""
     with _connected(url) as connection:
         _lock(connection)
-        with _revisions_named(connection, revision) as config:
+        with _alembic_config(connection, revision) as config:
             command.upgrade(config, revision)
         return _revision(connection)
 
 
 def downgrade(url: str, revision: str = "base", *, lose_data: bool = False) -> str | None:
-    """Migrate down to `revision`, in one transaction; return the database's revision then.
+    """Migrate down to `revision` in one transaction; return the revision reached.
 
     Raises SchemaError if rows or values in them would be lost, unless `lose_data`.
     """
     with _connected(url) as connection:
         _lock(connection)
         before = {table: _contents(connection, table) for table in TABLES}
-        with _revisions_named(connection, revision) as config:
+        with _alembic_config(connection, revision) as config:
             command.downgrade(config, revision)
         lost = [
             f"{loss} of {table}"
             for table, contents in before.items()
             if (loss := contents.lost_with(_columns(connection, table)))
         ]
-        if lost and not lose_data:  # the error rolls the transaction back
+        if lost and not lose_data:  # rolls the transaction back
             raise SchemaError(f"this drops {', '.join(lost)}", "add --yes to go on")
-        now = _revision(connection)
-        if now is None:
+        reached = _revision(connection)
+        if reached is None:
             connection.exec_driver_sql(f"DROP TABLE IF EXISTS {database.VERSION_TABLE}")
-        return now
+        return reached
 
 
 def _lock(connection: Connection) -> None:
-    """One migration at a time, and none that waits long for a table that is in use."""
+    """Wait for another migration, and let this one wait for a table only for a short time."""
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MILLISECONDS}")
 
 
 @dataclass(frozen=True)
 class TableContents:
-    """The data in a table that nothing but imagegen's record has."""
+    """The data in a table that imagegen wrote and that is stored nowhere else."""
 
     columns: frozenset[str]
     rows: int
@@ -90,7 +90,7 @@ class TableContents:
 
 
 def _contents(connection: Connection, table: str) -> TableContents:
-    """Count the rows of a table, and lock it: nothing is written before it may be dropped."""
+    """Count the rows of a table, and lock it: no row is added before it may be dropped."""
     columns = _columns(connection, table)
     if not columns:
         return TableContents(columns, 0)
@@ -98,11 +98,10 @@ def _contents(connection: Connection, table: str) -> TableContents:
         connection.exec_driver_sql(f"LOCK TABLE {table} IN SHARE MODE")
         unfinished = "state = 'open'" if table == "generations" else "false"
         query = f"SELECT count(*), count(*) FILTER (WHERE {unfinished}) FROM {table}"
-        rows, open_rows = connection.exec_driver_sql(query).one()
-        return TableContents(columns, rows, open_rows)
+        return TableContents(columns, *connection.exec_driver_sql(query).one())
     if table != "tokens_s0" or "image_url" not in columns:
         return TableContents(frozenset(), 0)
-    # An adopted table stays. Of the columns that imagegen added to it, this one has images.
+    # An adopted table is kept. Of the columns that imagegen added to it, this one has images.
     query = f"SELECT count(*) FROM {table} WHERE image_url IS NOT NULL"
     return TableContents(frozenset({"image_url"}), connection.exec_driver_sql(query).scalar_one())
 
@@ -125,9 +124,11 @@ def _revision(connection: Connection) -> str | None:
 
 
 @contextmanager
-def _revisions_named(connection: Connection, revision: str) -> Iterator[Config]:
+def _alembic_config(connection: Connection, revision: str) -> Iterator[Config]:
     """Configure alembic. Raises SchemaError with the known revisions if this is none of them."""
-    config = _config(connection)
+    config = Config()
+    config.set_main_option("script_location", str(files("imagegen.db")))
+    config.attributes["connection"] = connection
     scripts = ScriptDirectory.from_config(config).walk_revisions()
     known = sorted(script.revision for script in scripts)
     now = _revision(connection)
@@ -145,16 +146,9 @@ def _revisions_named(connection: Connection, revision: str) -> Iterator[Config]:
         ) from None
 
 
-def _config(connection: Connection) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(files("imagegen.db")))
-    config.attributes["connection"] = connection
-    return config
-
-
 @contextmanager
 def _connected(url: str) -> Iterator[Connection]:
-    """Run one transaction on SQLAlchemy's connection, which never sees the URL and its password.
+    """Run one transaction. SQLAlchemy gets a connection, and never the URL with its password.
 
     Raises SchemaError, or psycopg's own error if the database is away.
     """

@@ -1,4 +1,4 @@
-"""Everything that can be wrong with the database, for the start, the doctor and the upgrade."""
+"""Checks of the database, for the start, the doctor and the upgrade."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ def problems(connection: Connection, prompts: Mapping[str, str]) -> list[Problem
 
 
 def _missing_privileges(connection: Connection) -> Iterator[Problem]:
-    """On the tables that are there; a privilege on one column is enough."""
+    """Check the tables that are there; a privilege on one column is enough."""
     for table, needed in NEEDED_PRIVILEGES.items():
         row = connection.execute(
             """SELECT quote_ident(current_user), string_agg(p, ', ')
@@ -60,7 +60,7 @@ def _missing_privileges(connection: Connection) -> Iterator[Problem]:
 
 
 def _schema(connection: Connection) -> Iterator[Problem]:
-    """The revision, and the tables only if it is the one needed."""
+    """Check the revision, and the tables if it is the one needed."""
     try:
         check_revision(connection)
     except NotMigratedError as error:

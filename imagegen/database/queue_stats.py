@@ -1,4 +1,4 @@
-"""The figures of the queue that /metrics and `imagegen status` show, asked by one statement."""
+"""The figures of the queue that /metrics and `imagegen status` show, read by one statement."""
 
 from dataclasses import dataclass
 from importlib.resources import files
@@ -13,7 +13,7 @@ SQL = parse(TEXT)
 
 @dataclass(frozen=True)
 class QueueStats:
-    """The queue over all hosts. Seconds are None where there is nothing to measure."""
+    """The queue over all hosts. Seconds are None if there is nothing to measure."""
 
     tokens: dict[str, int]  # by status, in lower case
     oldest_waiting_seconds: float | None
@@ -27,10 +27,10 @@ class QueueStats:
 
 
 def statement(tables: Tables) -> str:
-    """Return the SQL of all figures; its one row is for `from_row`."""
+    """Return the statement for all figures, whose one row `from_row` reads."""
     return tables.fill(SQL["stats"])
 
 
 def from_row(row: dict[str, Any]) -> QueueStats:
-    """Return the figures of a row; a status without a token counts 0."""
+    """Return the figures in a row, with 0 for a status without tokens."""
     return QueueStats(**row | {"tokens": dict.fromkeys(STATUSES, 0) | row["tokens"]})

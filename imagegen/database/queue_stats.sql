@@ -7,11 +7,11 @@
  ORDER BY t.created_at LIMIT 1)
 
 -- fragment: oldest_unfetched_seconds
--- An image is unfetched while no next stage has taken its token on; if the token has another URL, it
--- had new attempts since. As an aggregate this is looked up for each image: a join with all tokens
--- takes a second where there are a million. Only the last day matters, because Replicate deletes
--- images after an hour. At most 10,000 images are looked at, one after the other: 15 ms where all
--- were fetched. If the oldest 10,000 of the day were all fetched, look at the newest 10,000.
+-- An image is unfetched until the next stage changes its token's status. A token with another URL
+-- had new attempts since. The aggregate makes PostgreSQL look up the token of each image: a join
+-- with a million tokens takes a second. Only the last day matters, because Replicate deletes images
+-- after an hour. At most 10,000 images are checked, which takes 15 ms if all were fetched. If the
+-- oldest 10,000 of the day were all fetched, look at the newest 10,000.
 coalesce((
     SELECT extract(epoch FROM now() - closed_at)::float FROM (
         SELECT token_id, image_url, closed_at FROM generations
@@ -29,7 +29,7 @@ coalesce((
         FROM tokens_s0 t WHERE t.token_id = image.token_id) ORDER BY closed_at LIMIT 1))
 
 -- name: stats
--- Labels of a status may differ in case only: they are counted apart, which is quick, then summed.
+-- Labels of a status may differ in case only. Counting each label, then adding up, is fast.
 SELECT
     (SELECT coalesce(jsonb_object_agg(status, counted), '{}') FROM (
         SELECT lower(status::text) AS status, sum(counted)::bigint AS counted FROM (

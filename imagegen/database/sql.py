@@ -1,17 +1,16 @@
-"""SQL by name: statements in `.sql` files beside the code that runs them.
+"""SQL by name: statements in `.sql` files next to the code that runs them.
 
-A file holds statements, each below a line with its name, and fragments that several of them share:
+A file has statements, each below a line with its name, and fragments that several of them share:
 
     -- fragment: fence
     id = %(generation_id)s AND state = 'open'
 
     -- name: renew
-    -- Why it is as it is, in comments.
+    -- Comments say why.
     UPDATE generations SET lease_until = now() WHERE $fence
 
-`$fence` stands for the fragment, at one level: a fragment holds no other one. Other `$name`s are
-filled in later by `Tables.fill`: status labels are literals, because a parameter would lose the
-partial index. `%(name)s` is a parameter of psycopg.
+`$fence` stands for the fragment. A fragment cannot contain another one. Other `$name`s are filled
+in later by `Tables.fill`. `%(name)s` is a parameter of psycopg.
 """
 
 import re
@@ -23,20 +22,16 @@ PLACEHOLDER = re.compile(r"\$(\w+)")
 
 
 class SqlFileError(Exception):
-    """A file of SQL cannot be read; the message names the statement."""
+    """A file of SQL is not well-formed; the message names the statement."""
 
 
 def load(package: str, file: str) -> dict[str, str]:
-    """Return the statements of a file by name, their fragments filled in.
-
-    Comments are left out: they are for the reader of the file. Raises SqlFileError.
-    """
-    text = files(package).joinpath(file).read_text(encoding="utf-8")
-    return parse(text)
+    """Return the statements of a file by name. Raises SqlFileError."""
+    return parse(files(package).joinpath(file).read_text(encoding="utf-8"))
 
 
 def parse(text: str) -> dict[str, str]:
-    """Return the statements of the text of a file by name. Raises SqlFileError."""
+    """Return statements by name, with their fragments, without comments. Raises SqlFileError."""
     found: dict[str, dict[str, str]] = {"name": {}, "fragment": {}}
     _, *parts = HEADER.split(text)
     for kind, name, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
@@ -47,8 +42,8 @@ def parse(text: str) -> dict[str, str]:
     for name, body in fragments.items():
         if nested := fragments.keys() & set(PLACEHOLDER.findall(body)):
             raise SqlFileError(f"fragment {name} holds another one: {', '.join(sorted(nested))}")
-    return {name: _filled(body, fragments) for name, body in statements.items()}
 
+    def fragment(found: re.Match[str]) -> str:
+        return fragments.get(found[1], found[0])
 
-def _filled(statement: str, fragments: dict[str, str]) -> str:
-    return PLACEHOLDER.sub(lambda found: fragments.get(found[1], found[0]), statement)
+    return {name: PLACEHOLDER.sub(fragment, body) for name, body in statements.items()}

@@ -1,4 +1,4 @@
-"""The user's tables as they were found: labels of the status, times with a zone or without."""
+"""The user's tables as they are: labels of the status, times with a zone or without."""
 
 from dataclasses import dataclass
 from string import Template
@@ -13,12 +13,9 @@ ADD_LABELS = "ALTER TYPE … ADD VALUE '…', for each label that it lacks"
 
 @dataclass(frozen=True)
 class Tables:
-    """The user's tables: the status is an enum or text, times have a zone or none.
+    """The user's tables: the status is an enum or text, times have a zone or none."""
 
-    `labels` holds the SQL literal of each status: a parameter would lose the partial index.
-    """
-
-    labels: dict[str, str]
+    labels: dict[str, str]  # SQL literals by status: a parameter would lose the partial index
     created_at_is_naive: bool
 
     @property
@@ -28,8 +25,10 @@ class Tables:
 
     @property
     def waited_seconds(self) -> str:
-        """SQL for the seconds since the mint; 0 if that is at no finite time: one such row of an
-        adopted table must not keep other tokens waiting."""
+        """SQL for the seconds since the mint; 0 if it was at no finite time.
+
+        One such row of an adopted table must not keep other tokens waiting.
+        """
         return f"""CASE WHEN isfinite(t.created_at)
                 THEN extract(epoch FROM now() - {self.minted_at})::float ELSE 0 END"""
 
@@ -39,7 +38,7 @@ class Tables:
 
 
 def read_tables(connection: Connection) -> Tables:
-    """Return how `tokens_s0` is made. Raises NotMigratedError if imagegen cannot work with it."""
+    """Read how `tokens_s0` is defined. Raises NotMigratedError if imagegen cannot use it."""
     columns: dict[str, str] = dict(
         connection.execute(
             """SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
@@ -48,25 +47,17 @@ def read_tables(connection: Connection) -> Tables:
     )
     if "status" not in columns or "created_at" not in columns:
         raise NotMigratedError("the database has no table tokens_s0", UPGRADE)
-    enum_labels = [
-        label
-        for (label,) in connection.execute(
-            """SELECT enumlabel FROM pg_enum JOIN pg_attribute ON atttypid = enumtypid
-               WHERE attrelid = to_regclass('tokens_s0') AND attname = 'status'"""
-        )
-    ]
-    return Tables(
-        labels=_literals(columns["status"], enum_labels),
-        created_at_is_naive=columns["created_at"] == "timestamp without time zone",
-    )
-
-
-def _literals(column_type: str, enum_labels: list[str]) -> dict[str, str]:
-    if not enum_labels:
-        return {status: f"'{status}'::{column_type}" for status in STATUSES}
-    by_name = {label.lower(): label for label in enum_labels}
-    if missing := [status for status in STATUSES if status not in by_name]:
+    enum_labels = connection.execute(
+        """SELECT lower(enumlabel), enumlabel FROM pg_enum JOIN pg_attribute ON atttypid = enumtypid
+           WHERE attrelid = to_regclass('tokens_s0') AND attname = 'status'"""
+    ).fetchall()
+    column_type = columns["status"]
+    labels: dict[str, str] = dict(enum_labels or zip(STATUSES, STATUSES, strict=True))
+    if missing := [status for status in STATUSES if status not in labels]:
         raise NotMigratedError(
             f"tokens_s0.status, of type {column_type}, lacks {', '.join(missing)}", ADD_LABELS
         )
-    return {status: f"'{by_name[status]}'::{column_type}" for status in STATUSES}
+    return Tables(
+        labels={status: f"'{labels[status]}'::{column_type}" for status in STATUSES},
+        created_at_is_naive=columns["created_at"] == "timestamp without time zone",
+    )

@@ -1,4 +1,4 @@
-"""`imagegen demo`: a real PostgreSQL, the real `imagegen supervise`, the sandbox, mints."""
+"""`imagegen demo`: the real program on a real PostgreSQL, with the sandbox as Replicate."""
 
 from imagegen.demo.contact_sheet import contact_sheet, remark
 from imagegen.demo.demo import Demo, DemoError, Progress, Result, fetch_image

@@ -8,17 +8,17 @@
 <style>${style | n}</style>
 <header><h1>Contact sheet</h1><p>${len(cards)} tokens, ${images} images, ${len(cards) - images} without</p></header>
 <main><ul class="wall sheet">
-% for card in cards:
+% for result, image_url, gap in cards:
 <li>\
-% if card.image_url:
-<img class="tile" src="${card.image_url | n}" alt="${card.alt}">
+% if image_url:
+<img class="tile" src="${image_url | n}" alt="${text(result.token.prompt, prompt_characters) | n}">
 % else:
-<span class="tile">${card.gap}</span>
+<span class="tile">${gap}</span>
 % endif
-<p class="who"><span>#${card.token_id} · ${card.author}</span><span>${card.seconds} s</span></p>
-<p class="prompt" dir="auto">${card.prompt}</p>\
-% if card.remark:
-<small class="odd">${card.remark}</small>\
+<p class="who"><span>#${result.token_id} · ${result.token.author}</span><span>${"%.1f" % result.seconds} s</span></p>
+<p class="prompt" dir="auto">${beginning(result.token.prompt)}</p>\
+% if remark(result):
+<small class="odd">${remark(result)}</small>\
 % endif
 </li>
 % endfor

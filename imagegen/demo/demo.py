@@ -1,4 +1,4 @@
-"""The demo: a real PostgreSQL, the real `imagegen supervise`, a provider, and some mints."""
+"""The demo: a real PostgreSQL, the real `imagegen supervise`, an API, and twenty mints."""
 
 import contextlib
 import os
@@ -16,24 +16,24 @@ from imagegen.demo.supervise_process import SuperviseProcess, without_settings
 from imagegen.demo.tokens import DEMO_TOKENS, FAULTS, DemoToken
 from imagegen.sandbox import DEFAULT_TOKEN, Sandbox
 
-# Of a prediction: slow enough to watch, near to what the real models take.
+# Of a prediction: slow enough to watch, and close to real models.
 LATENCY_SECONDS = 1.2
 MINT_EVERY_SECONDS = 0.15
 POLL_SECONDS = 0.1
 TIMEOUT_SECONDS = 300.0
-# An image of the sandbox is some 2 kB; what Replicate sends is far below this.
+# An image of the sandbox has about 2 kB, one of Replicate's at most a few MB.
 IMAGE_BYTES = 20 * 1024 * 1024
 
 
 class DemoError(Exception):
-    """The demo cannot go on; the message says why."""
+    """The demo cannot go on, for the reason in the message."""
 
 
 @dataclass(frozen=True)
 class Progress:
     """How far the demo is."""
 
-    statuses: dict[str, int]  # how many tokens are in each
+    statuses: dict[str, int]  # the number of tokens in each
     refusal: str | None  # why nothing new is requested of Replicate now
 
     @property
@@ -60,10 +60,10 @@ class Result:
 
 
 class Demo:
-    """Everything that runs in a demo; nothing of it when it is closed."""
+    """Starts everything that runs in a demo, and stops it on exit."""
 
     def __init__(self, folder: Path, live_environment: dict[str, str] | None = None) -> None:
-        """`live_environment` holds the settings of the real API; without it, the sandbox."""
+        """`live_environment` holds the settings of the real API; None is for the sandbox."""
         self.folder = folder
         self.log_file = folder / "imagegen.log"
         self._live_environment = live_environment
@@ -73,16 +73,16 @@ class Demo:
         with contextlib.ExitStack() as stack:
             self._make_folder()
             remove_stale()
-            self._postgres = stack.enter_context(EmbeddedPostgres())
-            self.database_url = self._postgres.url
+            self.database_url = stack.enter_context(EmbeddedPostgres()).url
             migrations.upgrade(self.database_url)
-            provider = self._live_environment
-            if provider is None:
-                provider = _sandbox_environment(stack)
-            self.provider_url = provider.get("REPLICATE_BASE_URL", "https://api.replicate.com")
+            api = self._live_environment
+            if api is None:
+                sandbox = stack.enter_context(Sandbox(*FAULTS, latency_seconds=LATENCY_SECONDS))
+                api = {"REPLICATE_API_TOKEN": DEFAULT_TOKEN, "REPLICATE_BASE_URL": sandbox.url}
+            self.provider_url = api.get("REPLICATE_BASE_URL", "https://api.replicate.com")
             own = {"DATABASE_URL": self.database_url, "IMAGEGEN_METRICS_PORT": "0"}
             self._supervise = SuperviseProcess(
-                without_settings(os.environ) | provider | own, self.log_file
+                without_settings(os.environ) | api | own, self.log_file
             )
             stack.callback(self._supervise.stop)
             self._stack = stack.pop_all()
@@ -92,9 +92,9 @@ class Demo:
         self._stack.close()
 
     def run(self) -> Iterator[Progress]:
-        """Mint the tokens one after the other, and wait until each has ended.
+        """Mint the tokens one after the other, wait until each has ended, yield the progress.
 
-        Yields the progress many times. Raises DemoError.
+        Raises DemoError.
         """
         deadline = time.monotonic() + TIMEOUT_SECONDS
         with psycopg.connect(self.database_url, autocommit=True) as connection:
@@ -109,7 +109,7 @@ class Demo:
             yield progress
 
     def results(self) -> list[Result]:
-        """What became of each token."""
+        """Return what became of each token."""
         with psycopg.connect(self.database_url) as connection:
             rows = connection.execute(
                 """SELECT t.token_id, t.status, t.generation_attempts,
@@ -134,7 +134,7 @@ class Demo:
         return self.folder / name
 
     def _make_folder(self) -> None:
-        """Called before anything is started, for it may be out of reach."""
+        """Make the folder before anything is started, because it may not be writable."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.log_file.open("wb").close()
@@ -146,14 +146,14 @@ class Demo:
         return DemoError(f"cannot write to {folder}: {error.strerror}: choose another --folder")
 
     def _progress(self, connection: Connection) -> Progress:
-        return Progress(_statuses(connection), self._supervise.refusal())
+        rows = connection.execute("SELECT status, count(*) FROM tokens_s0 GROUP BY 1")
+        statuses = {str(status): int(count) for status, count in rows}
+        return Progress(statuses, self._supervise.refusal())
 
     def _check(self, progress: Progress, deadline: float) -> None:
         if self._supervise.has_ended:
-            tail = self._supervise.end_of_log()
-            raise DemoError(
-                "\n  ".join(["imagegen supervise has ended; the end of its log:", *tail])
-            )
+            lines = ["imagegen supervise has ended; the end of its log:"]
+            raise DemoError("\n  ".join(lines + self._supervise.end_of_log()))
         if time.monotonic() > deadline:
             why = f", refused: {progress.refusal}" if progress.refusal else ""
             raise DemoError(f"not done after {TIMEOUT_SECONDS:.0f} s{why}; see {self.log_file}")
@@ -168,18 +168,8 @@ def _mint(connection: Connection, token_id: int, token: DemoToken) -> None:
     )
 
 
-def _statuses(connection: Connection) -> dict[str, int]:
-    rows = connection.execute("SELECT status, count(*) FROM tokens_s0 GROUP BY 1")
-    return {str(status): int(count) for status, count in rows}
-
-
-def _sandbox_environment(stack: contextlib.ExitStack) -> dict[str, str]:
-    sandbox = stack.enter_context(Sandbox(*FAULTS, latency_seconds=LATENCY_SECONDS))
-    return {"REPLICATE_API_TOKEN": DEFAULT_TOKEN, "REPLICATE_BASE_URL": sandbox.url}
-
-
 def fetch_image(url: str) -> bytes | None:
-    """Download an image without the API token; None if that fails."""
+    """Return an image, fetched without the API token; None if that fails."""
     try:
         with httpx.stream("GET", url, timeout=15.0, trust_env=False) as response:
             if response.status_code != httpx.codes.OK:

@@ -1,6 +1,5 @@
 """A real PostgreSQL server in a folder of its own, for `imagegen demo` and the tests."""
 
-import contextlib
 import os
 import random
 import secrets
@@ -18,15 +17,16 @@ import psycopg
 
 from imagegen import owned_folders
 from imagegen.demo.postgres_programs import EmbeddedPostgresError, Programs, find_package
+from imagegen.text import one_line
 
 USER = DATABASE = "imagegen"
-# Below the ports that Linux gives to outgoing connections (32768 and up): none of those can take
+# Below 32768, from where Linux takes the ports of outgoing connections: none of those can occupy
 # the server's port while it is down.
 PORTS = range(15_000, 32_000)
 START_SECONDS = 60.0  # 0.1 s is usual; recovery after a crash on a slow disk takes longest
 STOP_SECONDS = 30.0  # a fast shutdown writes one checkpoint; after this it is killed
-POLL_SECONDS = 0.02  # while it starts: short against the start itself
-CONNECT_TIMEOUT_SECONDS = 2  # libpq's least; for a port that accepts and then says nothing
+POLL_SECONDS = 0.02  # a fraction of the usual start
+CONNECT_TIMEOUT_SECONDS = 2  # libpq's least; for a port that accepts and then sends nothing
 LOG_TAIL_LINES = 15  # enough for the reason and its hint
 
 SETTINGS = {
@@ -41,17 +41,16 @@ SETTINGS_OF_A_THROWAWAY = {"fsync": "off", "synchronous_commit": "off", "full_pa
 
 
 class EmbeddedPostgres:
-    """Starts, crashes, restarts and removes one server; it dies with the process that owns it.
+    """Starts, crashes, restarts and removes one server, which dies with the process that owns it.
 
     Without a folder it makes one in the system's temporary folder and removes it when closed; if
-    its owner is killed, `remove_stale` does. A given folder is kept, and a server that is opened
-    there again has its databases back.
+    its owner is killed, `remove_stale` removes it. A given folder is kept with its databases.
 
-    Its owner's environment loses libpq's variables: PGSSLMODE, PGSERVICE and their like would
-    change where the URL leads, here and in every child.
+    It deletes libpq's variables from the environment: PGSSLMODE, PGSERVICE and others would change
+    where the URL leads, in this process and its children.
 
-    On Linux the server stops when the *thread* that called start() ends: call it from one that
-    lives as long as the server is needed, best the main thread.
+    On Linux the server stops when the *thread* that called start() ends, so call it in a thread
+    that lives as long as the server is needed.
     """
 
     def __init__(self, folder: Path | None = None, *, durable: bool = True) -> None:
@@ -59,7 +58,7 @@ class EmbeddedPostgres:
         self.durable = durable
         self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
-        package = find_package()
+        package = find_package()  # before a folder is made
         self._lock: IO[bytes] | None = None  # of a temporary folder
         if folder is None:
             folder, self._lock = owned_folders.make(owned_folders.EMBEDDED_POSTGRES)
@@ -69,10 +68,11 @@ class EmbeddedPostgres:
         self._password_file = self.folder / "password"
 
     def __enter__(self) -> Self:
-        with contextlib.ExitStack() as undo:
-            undo.callback(self.close)
+        try:
             self.start()
-            undo.pop_all()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -80,10 +80,9 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """The same from the first start on, over every crash and restart."""
-        password = self._password_file.read_text()
-        where = f"127.0.0.1:{self.port}/{DATABASE}"
-        return f"postgresql://{USER}:{password}@{where}?sslmode=disable"
+        """The URL of the database, which no crash or restart changes."""
+        address = f"127.0.0.1:{self.port}/{DATABASE}"
+        return f"postgresql://{USER}:{self._password_file.read_text()}@{address}?sslmode=disable"
 
     @property
     def pid(self) -> int | None:
@@ -93,42 +92,39 @@ class EmbeddedPostgres:
         """Start the server, on the same port as before, and wait until it answers."""
         if self._process is not None and self._process.poll() is None:
             return
-        self._make_folder()
-        with contextlib.ExitStack() as undo:
-            self._process = self._programs.start(
-                "postgres", "-D", str(self._data), *self._options()
-            )
-            undo.callback(self.crash)
+        self._prepare_folder()
+        settings = SETTINGS if self.durable else SETTINGS | SETTINGS_OF_A_THROWAWAY
+        options = [f"--{name}={value}" for name, value in settings.items()]
+        self._process = self._programs.start(
+            "postgres", "-D", str(self._data), f"--port={self.port}", *options
+        )
+        try:
             with self._connect_when_ready(self._process) as connection:
-                found = connection.execute(
-                    "SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)
-                ).fetchone()
-                if found is None:
+                query = "SELECT FROM pg_database WHERE datname = %s"
+                if not connection.execute(query, [DATABASE]).rowcount:
                     connection.execute(f"CREATE DATABASE {DATABASE}")
-            undo.pop_all()
+        except BaseException:
+            self.crash()
+            raise
 
     def stop(self) -> None:
-        """Fast shutdown: connections are ended, everything is written."""
+        """Shut down fast: connections are ended, everything is written."""
         self._end(signal.SIGINT)
 
     def crash(self) -> None:
-        """Immediate shutdown: nothing is written; the next start recovers from the log."""
+        """Shut down immediately: nothing is written; the next start recovers from the log."""
         self._end(signal.SIGQUIT)
 
     def close(self) -> None:
-        """Stop for good, and remove a temporary folder."""
+        """Stop the server, and remove a temporary folder."""
         self.stop()
         if self._lock is not None:
             if self.folder.exists():
                 shutil.rmtree(self.folder)
             self._lock.close()
 
-    def _options(self) -> list[str]:
-        settings = SETTINGS if self.durable else SETTINGS | SETTINGS_OF_A_THROWAWAY
-        return [f"--port={self.port}", *(f"--{name}={value}" for name, value in settings.items())]
-
-    def _make_folder(self) -> None:
-        """Everything that a start needs; after the first one nothing is left to do."""
+    def _prepare_folder(self) -> None:
+        """Make the cluster and whatever else a start needs, unless it is there."""
         if self._lock is not None or not self.folder.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
             self._programs.give_away(self.folder)
@@ -138,7 +134,7 @@ class EmbeddedPostgres:
         self._password_file.touch(mode=0o600)
         self._password_file.write_text(secrets.token_hex(16))
         self._programs.give_away(self._password_file)
-        # Renamed when whole, so that a killed initdb leaves nothing that looks like a cluster.
+        # Renamed when complete, so that a killed initdb leaves nothing that looks like a cluster.
         unfinished = self.folder / "data.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
@@ -153,7 +149,7 @@ class EmbeddedPostgres:
             f"--pwfile={self._password_file}",
             "--auth=scram-sha-256",
             "--encoding=UTF8",
-            # PostgreSQL's own C.UTF-8: the same on every system, also where libc has none.
+            # PostgreSQL's own C.UTF-8, which needs none of libc.
             "--locale=C",
             "--locale-provider=builtin",
             "--builtin-locale=C.UTF-8",
@@ -164,7 +160,7 @@ class EmbeddedPostgres:
             try:
                 code = process.wait()
             except BaseException:
-                # Ctrl-C: it and the servers that it runs are in a session of their own.
+                # Ctrl-C does not reach it and the servers that it runs, in a session of their own.
                 os.killpg(process.pid, signal.SIGTERM)
                 process.wait()
                 raise
@@ -183,15 +179,15 @@ class EmbeddedPostgres:
                 )
             except psycopg.OperationalError as error:
                 if time.monotonic() > deadline:
-                    why = " ".join(str(error).split())
-                    raise self._error(f"PostgreSQL runs and cannot be used: {why}") from None
+                    what = f"PostgreSQL runs and cannot be used: {one_line(error)}"
+                    raise self._error(what) from None
             time.sleep(POLL_SECONDS)
         raise self._error("PostgreSQL did not start")
 
-    def _end(self, how: signal.Signals) -> None:
+    def _end(self, number: signal.Signals) -> None:
         if self._process is None:
             return
-        self._process.send_signal(how)
+        self._process.send_signal(number)
         try:
             self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -208,7 +204,7 @@ class EmbeddedPostgres:
 def remove_stale() -> None:
     """Stop the servers of this user's processes that were killed, and remove their folders."""
     for folder in owned_folders.stale(Path(tempfile.gettempdir()), owned_folders.EMBEDDED_POSTGRES):
-        # Not root's, if another user made it: root would run programs and write files in it.
+        # Root skips the folders of other users: it would run programs and write files in them.
         if (folder / owned_folders.LOCK).lstat().st_uid != os.geteuid():
             continue
         programs = Programs(find_package(), folder)
@@ -220,7 +216,7 @@ def remove_stale() -> None:
 
 
 def forget_libpq_variables() -> None:
-    """In this process, and so in its children: a connection is what its URL says, and no more."""
+    """Delete PG… variables: a URL alone decides about connections, here and in children."""
     for name in [name for name in os.environ if name.startswith("PG")]:
         del os.environ[name]
 

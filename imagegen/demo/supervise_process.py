@@ -1,4 +1,4 @@
-"""The real `imagegen supervise` as a process of the demo, and what its log says."""
+"""The real `imagegen supervise` as a process of the demo, and the refusals in its log."""
 
 import json
 import signal
@@ -13,11 +13,11 @@ from imagegen.supervisor import dies_with_this_process
 PROCS = 2
 STOP_SECONDS = 30.0
 LOG_TAIL_LINES = 15
-# Of the shell's settings, all that --live takes over: the account, and the model with its inputs.
+# The shell's settings that --live uses: the account, and the model with its inputs.
 LIVE_SETTINGS = [
     "replicate_api_token", "replicate_base_url", "model", "model_input", "marker_input"
 ]  # fmt: skip
-# What TLS trusts: the sandbox has no TLS, so a mistake in them does not concern the demo.
+# For TLS, which the sandbox does not speak: a mistake in them must not stop the demo.
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
@@ -26,10 +26,9 @@ class SuperviseProcess:
 
     def __init__(self, environment: Mapping[str, str], log_file: Path) -> None:
         self._log_file = log_file
-        command = [sys.executable, "-m", "imagegen", "supervise", "--procs", str(PROCS)]
         with log_file.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 (our own program)
-                command,
+                [sys.executable, "-m", "imagegen", "supervise", "--procs", str(PROCS)],
                 stdin=subprocess.DEVNULL,
                 stderr=log,
                 env=environment,
@@ -52,7 +51,7 @@ class SuperviseProcess:
         return self._log()[-LOG_TAIL_LINES:]
 
     def refusal(self) -> str | None:
-        """Why nothing new is requested of Replicate now; None while requests are sent."""
+        """Return why nothing new is requested of Replicate now; None while requests are sent."""
         return newest_refusal(self._log())
 
     def _log(self) -> list[str]:
@@ -60,8 +59,8 @@ class SuperviseProcess:
 
 
 def newest_refusal(log: list[str]) -> str | None:
-    """Why the gate that closed last, by these lines of a log, is closed; None if all are open."""
-    closed: dict[str, str] = {}  # by worker, in the order of their closing
+    """Return why the gate that closed last is closed, by a log; None if all gates are open."""
+    closed: dict[str, str] = {}  # by worker, the one that closed last at the end
     for line in log:
         if '"gate.' not in line:
             continue
@@ -71,22 +70,22 @@ def newest_refusal(log: list[str]) -> str | None:
             continue
         closed.pop(fields["worker"], None)
         if fields["event"] == "gate.closed":
-            why = [fields["reason"], fields.get("error")]
-            closed[fields["worker"]] = ": ".join(part for part in why if part)
+            reason = [fields["reason"], fields.get("error")]
+            closed[fields["worker"]] = ": ".join(part for part in reason if part)
     return next(reversed(closed.values()), None)
 
 
 def live_settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables that --live takes over, as far as they are set."""
-    variables = [spec.variable for spec in all_settings() if spec.name in LIVE_SETTINGS]
-    names = [*variables, *CERTIFICATES]
-    return {name: environment[name] for name in names if environment.get(name)}
+    """Return the variables that --live uses, of those that are set."""
+    names = {spec.variable for spec in all_settings() if spec.name in LIVE_SETTINGS}
+    names |= set(CERTIFICATES)
+    return {name: value for name, value in environment.items() if value and name in names}
 
 
 def without_settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """The shell's environment without production's settings.
+    """Return the shell's environment without settings, which may be production's.
 
-    Its limits would slow the demo down, and its folder for images would get the demo's.
+    Their limits would slow the demo down, and their folder for images would get the demo's.
     """
     excluded = {*CERTIFICATES, *(spec.variable for spec in all_settings())}
     return {name: value for name, value in environment.items() if name not in excluded}

@@ -1,4 +1,4 @@
-"""The tokens of the demo, and what goes wrong with some of them."""
+"""The tokens of the demo, and the faults of some of them."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ class DemoToken:
 
     author: str
     prompt: str
-    ends: str = "uploading"  # the token's status in the sandbox, when all is well
+    ends: str = "uploading"  # the status that it gets with the sandbox, if all works
 
 
 CENSORED = "A forbidden portrait of the emperor without his new clothes"
@@ -41,10 +41,6 @@ DEMO_TOKENS = (
     DemoToken("turing", "A loom that dreams"),
 )
 
-# Of the real API's own messages.
-FAULTS = (
-    Fault.censors(CENSORED),
-    Fault.fails(
-        UNLUCKY, error="Director: unexpected error handling prediction (E6716)", times=2
-    ),
-)  # fmt: skip
+# The message is one of the real API's.
+DIRECTOR_ERROR = "Director: unexpected error handling prediction (E6716)"
+FAULTS = (Fault.censors(CENSORED), Fault.fails(UNLUCKY, error=DIRECTOR_ERROR, times=2))

@@ -1,4 +1,4 @@
-"""What can be wrong with the surroundings of imagegen, each with its fix."""
+"""Checks of imagegen's surroundings: what is wrong, each with its fix."""
 
 from imagegen.doctor.report import Finding, Level
 from imagegen.doctor.runner import examine

@@ -1,4 +1,4 @@
-"""Checks that the database is there, as imagegen needs it, and lets imagegen work."""
+"""Checks of the database, from the connection to the statements of the queue."""
 
 import time
 from collections import defaultdict
@@ -17,10 +17,10 @@ from imagegen.text import one_line
 OLDEST_VERSION = 13  # the first with gen_random_uuid()
 # Ordinary hosts differ by milliseconds.
 SKEW_SECONDS = 2.0
-# The other half of the slack is for Replicate's clock.
+# The other half is for the difference from Replicate's clock.
 SKEW_WRONG_SECONDS = facts.CLOCK_SLACK_SECONDS / 2
 NAME_CA = "name its CA in DATABASE_URL (sslrootcert=…), or do with sslmode=require"
-# What is in the message of a connection that failed, and the fix. The first that fits is taken.
+# The fix by a part of the message of a failed connection. The first part that is found counts.
 FIXES = {
     "root certificate": NAME_CA,
     "certificate verify failed": NAME_CA,
@@ -31,7 +31,7 @@ FIXES = {
     "password authentication failed": "put the right user and password into DATABASE_URL",
     "does not exist": "create it (createdb, createuser), or name another one in DATABASE_URL",
     "pg_hba.conf": "let this host in: the server's pg_hba.conf; hostssl wants sslmode=require",
-    "resolve": "put the right host into DATABASE_URL, or mend this host's name server",
+    "resolve": "put the right host into DATABASE_URL, or repair this host's name server",
     "refused": "start PostgreSQL, or put the right host and port into DATABASE_URL",
     "timeout": "let this host reach PostgreSQL (firewall, route), or correct DATABASE_URL",
     "too many": "raise max_connections in postgresql.conf, or lower IMAGEGEN_PROCS",
@@ -39,7 +39,7 @@ FIXES = {
 
 
 def check_database(settings: Settings) -> Findings:
-    """Check everything from the connection to the statements of the queue."""
+    """Check the connection, then what needs one."""
     began = time.monotonic()
     try:
         connection = database.connect(settings.database_url, "imagegen doctor")
@@ -89,15 +89,15 @@ def _clock(connection: Connection) -> Findings:
     before = time.time()
     ((there,),) = _ask(connection, "SELECT extract(epoch FROM clock_timestamp())::float")
     after = time.time()
-    skew_seconds = there - (before + after) / 2
-    differ = f"PostgreSQL's clock is {abs(skew_seconds):.1f} s "
-    differ += "ahead of this host's" if skew_seconds > 0 else "behind this host's"
-    if abs(skew_seconds) > SKEW_WRONG_SECONDS:
-        yield wrong("clock", differ, NTP)
-    elif abs(skew_seconds) > SKEW_SECONDS + (after - before):
-        yield warning("clock", differ, NTP)
+    ahead_seconds = there - (before + after) / 2
+    skew_seconds, direction = abs(ahead_seconds), "ahead of" if ahead_seconds > 0 else "behind"
+    message = f"PostgreSQL's clock is {skew_seconds:.1f} s {direction} this host's"
+    if skew_seconds > SKEW_WRONG_SECONDS:
+        yield wrong("clock", message, NTP)
+    elif skew_seconds > SKEW_SECONDS + (after - before):
+        yield warning("clock", message, NTP)
     else:
-        yield ok("clock", differ)
+        yield ok("clock", message)
 
 
 def _pooler(connection: Connection) -> Findings:
@@ -132,10 +132,10 @@ def _preflight(connection: Connection, settings: Settings) -> Findings:
 
 
 def _statements(connection: Connection, *, may_be_denied: bool) -> Findings:
-    """Have PostgreSQL plan each statement of the queue, which changes nothing.
+    """Let PostgreSQL plan each statement of the queue, which changes nothing.
 
-    That finds a column that is missing, and one that may not be touched: those are left out if
-    missing privileges are reported already.
+    This finds missing columns, and columns without privileges unless `may_be_denied`: then missing
+    privileges are reported already.
     """
     errors = set()
     for sql in statements(database.read_tables(connection)).values():

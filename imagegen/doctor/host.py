@@ -1,4 +1,4 @@
-"""This host: ports, folders, limits."""
+"""Checks of this host: prompts, ports, folders, limits."""
 
 import os
 import resource
@@ -18,14 +18,14 @@ from imagegen.web import listen
 
 MEGABYTE = 1024 * 1024
 GIGABYTE = 1024 * MEGABYTE
-# An image is 100 kB to 2 MB: room for some hundred, and for at least a few.
+# An image has 100 kB to 2 MB: room for several hundred, and for at least a few.
 IMAGES_BYTES = GIGABYTE
 IMAGES_LEAST_BYTES = 50 * MEGABYTE
-# Of a slot: a connection to Replicate, one that fetches an image, and the file of the copy.
+# For a slot: a connection to Replicate, one that fetches an image, and the file of the copy.
 FILES_PER_SLOT = 3
-# Of a worker without its slots: the pool, the listener, pipes, metrics, logs.
+# For a worker without its slots: the pool, the listener, pipes, metrics, logs.
 OTHER_FILES = 40
-# One or two words describe no image.
+# One or two words do not describe an image.
 FEWEST_WORDS = 3
 
 
@@ -46,27 +46,27 @@ def check_prompts(settings: Settings) -> Findings:
 
 
 def check_metrics_port(settings: Settings) -> Findings:
-    """Check that a supervisor can listen on the port, or does."""
+    """Check that a supervisor listens on the port, or could."""
     host, port = settings.metrics_host, settings.metrics_port
-    where = f"{host}:{port}"
+    address = f"{host}:{port}"
     try:
         listen(host, port).close()
     except CannotStartError as error:
         try:
             workers = len(read_workers(host, port))
-        except (NoSupervisorError, UnicodeError):  # the latter: no host has such a name
+        except (NoSupervisorError, UnicodeError):  # the latter: the host's name is not valid
             yield wrong("metrics", error.message, error.fix)
         else:
-            counted = plural(workers, "worker")
-            yield ok("metrics", f"a supervisor serves them on {where}, with {counted}")
+            message = f"a supervisor serves them on {address}, with {plural(workers, 'worker')}"
+            yield ok("metrics", message)
     else:
-        yield ok("metrics", f"{where} is free" if port else "a free port is taken at each start")
+        yield ok("metrics", f"{address} is free" if port else "a free port is taken at each start")
 
 
 def check_temporary_folder(settings: Settings) -> Findings:
     """Check the folder where the supervisor keeps its metrics."""
     fix = "export TMPDIR=…, a folder that can be written to"
-    given, folder = os.environ.get("TMPDIR"), temporary_folder()
+    given, folder = os.environ.get("TMPDIR"), _temporary_folder()
     if folder is None:
         yield wrong("tmpdir", "no folder for temporary files can be written to", fix)
         return
@@ -83,7 +83,7 @@ def check_temporary_folder(settings: Settings) -> Findings:
 
 
 def check_images_folder(settings: Settings) -> Findings:
-    """Check the folder of the images' copies."""
+    """Check the folder for copies of the images."""
     folder = settings.keep_images
     if folder is None:
         yield ok("images", "no copies are kept (IMAGEGEN_KEEP_IMAGES is not set)")
@@ -105,7 +105,7 @@ def check_images_folder(settings: Settings) -> Findings:
 
 
 def check_open_files(settings: Settings) -> Findings:
-    """Check the limit of open files: this shell's, as a service has its own."""
+    """Check the limit of open files, which is this shell's: a service has its own."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = OTHER_FILES + FILES_PER_SLOT * settings.slots
     message = f"a process may open {limit} files, a worker of {settings.slots} slots needs {needed}"
@@ -117,8 +117,8 @@ def check_open_files(settings: Settings) -> Findings:
 
 
 def check_leftovers(settings: Settings) -> Findings:
-    """Folders of demos that were killed. The next demo of the same user removes them."""
-    parent = temporary_folder()
+    """Look for folders of killed demos, which the same user's next demo removes."""
+    parent = _temporary_folder()
     stale = list(owned_folders.stale(parent, owned_folders.EMBEDDED_POSTGRES)) if parent else []
     for folder in stale:
         yield warning("leftovers", f"{folder} is of a killed imagegen demo", f"rm -r {folder}")
@@ -127,12 +127,12 @@ def check_leftovers(settings: Settings) -> Findings:
 
 
 def check_time_zone(settings: Settings) -> Findings:
-    """Report the time zone, which changes nothing: operators ask about it."""
+    """Report the time zone, because operators ask about it: it changes nothing."""
     zone = datetime.now().astimezone().tzname()
     yield ok("time zone", f"this host's is {zone}, which changes nothing: imagegen computes in UTC")
 
 
-def temporary_folder() -> Path | None:
+def _temporary_folder() -> Path | None:
     """Return the folder for temporary files; None if none can be written to."""
     try:
         return Path(tempfile.gettempdir())

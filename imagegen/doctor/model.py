@@ -1,5 +1,6 @@
-"""Checks that the model is there, and that it takes the inputs that imagegen sends."""
+"""Checks of the model: that it exists, and takes the inputs that imagegen sends."""
 
+from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ TYPES: dict[str, tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class Input:
-    """One input of a model, as its schema describes it; None is not described."""
+    """One input of a model. What its schema does not describe is None."""
 
     type: str | None = None
     choices: tuple[Any, ...] | None = None
@@ -30,7 +31,7 @@ class Input:
     most: float | None = None
 
     def violation(self, value: object) -> str | None:
-        """Return what this input must be, if the value is not that."""
+        """Return what this input must be, if the value is something else."""
         if self.choices is not None and value not in self.choices:
             return f"one of {', '.join(map(str, self.choices))}"
         allowed = TYPES.get(self.type or "")
@@ -47,7 +48,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Inputs:
-    """All inputs of a model, and the names of those that it needs."""
+    """All inputs of a model, and the names of the required ones."""
 
     by_name: Mapping[str, Input]
     required: frozenset[str]
@@ -63,7 +64,7 @@ def check_model(settings: Settings) -> Findings:
     path = f"/v1/models/{quote(name)}"
     try:
         account = judge_account(ask(settings, ACCOUNT_PATH))
-        if account.level is not Level.OK:  # then what it says of models means nothing
+        if account.level is not Level.OK:  # then its answers about models mean nothing
             yield warning("model", f"not checked: {account.message}")
             return
         model = ask(settings, path)
@@ -108,13 +109,11 @@ def _problems(inputs: Inputs, model_input: Mapping[str, Any], marker: str | None
         yield wrong("inputs", "the model has no input prompt", fix)
     if marker and marker not in known:
         other = next((name for name in known if "seed" in name), "none")
-        fix = f"IMAGEGEN_MARKER_INPUT={other}"
-        yield wrong("inputs", f"the model has no input {marker} to know a prediction by", fix)
+        message = f"the model has no input {marker} to know a prediction by"
+        yield wrong("inputs", message, f"IMAGEGEN_MARKER_INPUT={other}")
     elif marker and (must := known[marker].violation(facts.LARGEST_SEED)):
-        message = (
-            f"{marker} must be {must}, but imagegen puts numbers up to {facts.LARGEST_SEED} there"
-        )
-        yield wrong("inputs", message, "IMAGEGEN_MARKER_INPUT=none")
+        message = f"{marker} must be {must}, but imagegen puts numbers up to {facts.LARGEST_SEED}"
+        yield wrong("inputs", f"{message} there", "IMAGEGEN_MARKER_INPUT=none")
     for name, value in model_input.items():
         if name not in known:
             others = ", ".join(sorted(known.keys() - {"prompt", marker}))
@@ -141,17 +140,15 @@ def parse_inputs(schema: object) -> Inputs | None:
 
 
 def _input(rule: dict[str, Any], schemas: dict[str, Any]) -> Input:
-    """Return an input. Its choices are described elsewhere: `allOf` holds a `$ref` to them."""
+    """Return an input; its choices are in another schema, to which `allOf` has a `$ref`."""
     parts = [rule]
     if isinstance(all_of := rule.get("allOf"), list):
-        parts += [_object(part) for part in all_of]
+        parts += map(_object, all_of)
     parts += [_object(schemas.get(str(part.get("$ref")).rpartition("/")[2])) for part in parts]
-    found: dict[str, Any] = {}
-    for part in reversed(parts):
-        found |= part
-    choices = found.get("enum")
+    found = ChainMap(*parts)
+    kind, choices = found.get("type"), found.get("enum")
     return Input(
-        type=found.get("type") if isinstance(found.get("type"), str) else None,
+        type=kind if isinstance(kind, str) else None,
         choices=tuple(choices) if isinstance(choices, list) else None,
         least=_number(found.get("minimum")),
         most=_number(found.get("maximum")),

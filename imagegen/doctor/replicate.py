@@ -1,4 +1,4 @@
-"""Replicate's API: whether this host gets there, and whether the token opens it."""
+"""Checks of Replicate's API: that this host reaches it, and that it accepts the token."""
 
 import json
 import os
@@ -16,39 +16,32 @@ import httpx
 from imagegen.config import LOOPBACK, Settings
 from imagegen.doctor.report import NTP, Finding, Findings, Level, ok, warning, wrong
 from imagegen.errors import CannotStartError
-from imagegen.replicate import (
-    Deadline,
-    TooLongError,
-    facts,
-    read_capped,
-    sent_at,
-    tls_context,
-)
+from imagegen.replicate import Deadline, TooLongError, facts, read_capped, sent_at, tls_context
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 5.0
-# A model's whole schema is some 20 kB.
+# A model's whole schema has about 20 kB.
 ANSWER_BYTES = 4 * 1024 * 1024
-# Answers tell whole seconds, and take some.
+# The date of an answer is in whole seconds, and the answer may take a few.
 SKEW_SECONDS = 10.0
 ACCOUNT_PATH = "/v1/account"
-# OpenSSL's; httpx takes the first that is set.
+# The variables of OpenSSL; httpx uses the first that is set.
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 @dataclass(frozen=True)
 class Answer:
     status: int
-    body: Mapping[str, Any]  # empty where it is no JSON object
-    ahead_seconds: float = 0.0  # Replicate's clock, of this host's, as far as it tells
+    body: Mapping[str, Any]  # empty if it is not a JSON object
+    ahead_seconds: float  # of Replicate's clock; 0 if it is not known
 
 
 class NoAnswerError(Exception):
-    """There is no answer; the message says why."""
+    """There is no answer, for the reason in the message."""
 
 
 def check_certificates(settings: Settings) -> Findings:
-    """As the supervisor looks at them before it starts."""
+    """Check the certificates as the supervisor does at its start."""
     try:
         tls_context()
     except CannotStartError as error:
@@ -58,8 +51,8 @@ def check_certificates(settings: Settings) -> Findings:
     yield ok("certificates", f"TLS trusts those of {given[0] if given else 'Mozilla (certifi)'}")
 
 
-def check_provider(settings: Settings) -> Findings:
-    """The way there, then the token."""
+def check_replicate(settings: Settings) -> Findings:
+    """Check the connection, then the token."""
     try:
         tls = tls_context()
     except CannotStartError:
@@ -73,36 +66,34 @@ def check_provider(settings: Settings) -> Findings:
             f"{parts.scheme.upper()}_PROXY is set and not used: imagegen connects by itself",
             f"let this host reach {host}:{port}, or name a reverse proxy in REPLICATE_BASE_URL",
         )
-    way = _way(host, port, tls if parts.scheme == "https" else None)
-    yield way
-    if way.level is Level.OK:
+    connection = _connection(host, port, tls if parts.scheme == "https" else None)
+    yield connection
+    if connection.level is Level.OK:
         yield from _credentials(settings)
     else:
         yield warning("credentials", "not checked: Replicate cannot be asked")
 
 
-def _way(host: str, port: int, tls: ssl.SSLContext | None) -> Finding:
+def _connection(host: str, port: int, tls: ssl.SSLContext | None) -> Finding:
     began = time.monotonic()
     try:
-        socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:  # the latter: no host has such a name
-        fix = "put the right host into REPLICATE_BASE_URL, or mend this host's name server"
-        return wrong("replicate", f"no address is known of {host}: {error}", fix)
-    try:
         connection = socket.create_connection((host, port), CONNECT_SECONDS)
+    except (socket.gaierror, UnicodeError) as error:  # the latter: the host's name is not valid
+        fix = "put the right host into REPLICATE_BASE_URL, or repair this host's name server"
+        return wrong("replicate", f"no address is known of {host}: {error}", fix)
     except OSError as error:
         fix = f"let this host reach {host}:{port} (firewall, route), or correct REPLICATE_BASE_URL"
         return wrong("replicate", f"cannot connect to {host}:{port}: {error}", fix)
-    spoken = "HTTP"
+    protocol = "HTTP"
     with connection:
         if tls is not None:
             try:
                 with tls.wrap_socket(connection, server_hostname=host) as encrypted:
-                    spoken = encrypted.version() or "TLS"
+                    protocol = encrypted.version() or "TLS"
             except OSError as error:
                 return wrong("replicate", f"no TLS with {host}:{port}: {error}", _tls_fix(error))
     answer_seconds = time.monotonic() - began
-    return ok("replicate", f"{host}:{port} speaks {spoken}, after {answer_seconds * 1000:.0f} ms")
+    return ok("replicate", f"{host}:{port} speaks {protocol}, after {answer_seconds * 1000:.0f} ms")
 
 
 def _tls_fix(error: OSError) -> str:
@@ -121,13 +112,13 @@ def _credentials(settings: Settings) -> Findings:
         return
     yield judge_account(answer)
     if abs(answer.ahead_seconds) > SKEW_SECONDS:
-        way = "behind" if answer.ahead_seconds > 0 else "ahead of"
-        message = f"this host's clock is {abs(answer.ahead_seconds):.0f} s {way} Replicate's"
+        direction = "behind" if answer.ahead_seconds > 0 else "ahead of"
+        message = f"this host's clock is {abs(answer.ahead_seconds):.0f} s {direction} Replicate's"
         yield warning("clock", message, NTP)
 
 
 def judge_account(answer: Answer) -> Finding:
-    """Whether it is Replicate that answers, and takes the token."""
+    """Check that the answer is Replicate's, and that the token is accepted."""
     match answer.status:
         case 200 if "username" in answer.body:
             return ok("credentials", f"the token is good, of account {answer.body['username']}")
@@ -143,7 +134,7 @@ def judge_account(answer: Answer) -> Finding:
 
 
 def ask(settings: Settings, path: str) -> Answer:
-    """What Replicate says to a GET. Raises NoAnswerError."""
+    """Return the answer to a GET. Raises NoAnswerError."""
     deadline = Deadline()
     deadline.start(ANSWER_SECONDS)
     headers = {"Authorization": f"Bearer {settings.replicate_api_token}"}
@@ -164,9 +155,9 @@ def ask(settings: Settings, path: str) -> Answer:
         body = json.loads(content)
     except (ValueError, RecursionError):
         body = None
-    there = sent_at(response.headers)
+    date = sent_at(response.headers)
     return Answer(
         response.status_code,
         body if isinstance(body, dict) else {},
-        ahead_seconds=there.timestamp() - time.time() if there else 0.0,
+        ahead_seconds=date.timestamp() - time.time() if date else 0.0,
     )

@@ -1,10 +1,10 @@
-"""What a check of the doctor found."""
+"""Findings of the doctor's checks."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-# The fix of every clock.
+# The fix for every clock.
 NTP = "set the clocks by NTP: timedatectl set-ntp true"
 
 

@@ -1,4 +1,4 @@
-"""Runs all checks at once: one that breaks or hangs does not stop the others."""
+"""Runs all checks concurrently: one that breaks or hangs does not stop the others."""
 
 import threading
 import time
@@ -14,8 +14,8 @@ from imagegen.doctor.model import check_model
 from imagegen.doctor.report import Finding, Findings, ok, warning, wrong
 from imagegen.redaction import Redactor
 
-# Connecting gives up after 5 s and a statement after 10 s. This limit is for what has none of its
-# own, such as resolving a name.
+# Connecting ends after 5 s and a statement after 10 s. This limit is for steps without one, such as
+# resolving a name.
 CHECK_SECONDS = 20.0
 
 
@@ -23,14 +23,14 @@ CHECK_SECONDS = 20.0
 class Check:
     name: str
     run: Callable[[Settings], Findings]
-    needs: tuple[str, ...] = ()  # settings without which it cannot run
+    needs: tuple[str, ...] = ()  # the settings that it reads
 
 
 MODEL = ("replicate_base_url", "replicate_api_token", "model", "model_input", "marker_input")
 CHECKS = (
     Check("certificates", replicate.check_certificates),
     Check("database", check_database, ("database_url",)),
-    Check("replicate", replicate.check_provider, ("replicate_base_url", "replicate_api_token")),
+    Check("replicate", replicate.check_replicate, ("replicate_base_url", "replicate_api_token")),
     Check("model", check_model, MODEL),
     Check("prompts", host.check_prompts, ("fallback_prompt", "default_prompt")),
     Check("metrics", host.check_metrics_port, ("metrics_host", "metrics_port")),
@@ -47,14 +47,14 @@ def examine(
     options: Mapping[str, str | None],
     on_wait: Callable[[str], None] = lambda check: None,
 ) -> Findings:
-    """Yield everything that is found, without a secret in it; takes 20 s at most.
+    """Yield all findings, without secrets. Takes at most 20 s.
 
     Calls `on_wait` with the name of each check that has not ended when its findings are due.
     """
     values, problems = read(environment, options)
     redact = Redactor(secrets_in(values))
-    settings_findings = _judge_settings(problems, unknown_variables(environment))
-    for finding in chain(settings_findings, _run_checks(values, problems, on_wait)):
+    of_settings = _judge_settings(problems, unknown_variables(environment))
+    for finding in chain(of_settings, _run_checks(values, problems, on_wait)):
         fix = finding.fix and redact(finding.fix)
         yield replace(finding, message=redact(finding.message), fix=fix)
 
@@ -73,31 +73,31 @@ def _judge_settings(problems: list[Problem], unknown: list[str]) -> Findings:
 def _run_checks(
     values: dict[str, Any], problems: list[Problem], on_wait: Callable[[str], None]
 ) -> Findings:
-    """Run all checks at once that need no unusable setting; yield the findings of each in turn."""
+    """Start all checks that read no unusable setting; yield the findings of one after the other."""
     unusable = {problem.name: problem.source for problem in problems}
-    # No check that runs needs these.
-    unneeded = {spec.name: spec.placeholder for spec in all_settings() if spec.name in unusable}
-    settings = Settings(**values | unneeded)
+    # No check that runs reads these.
+    unread = {spec.name: spec.placeholder for spec in all_settings() if spec.name in unusable}
+    settings = Settings(**values | unread)
     deadline = time.monotonic() + CHECK_SECONDS
     running = [_start(check, settings) for check in CHECKS if not unusable.keys() & check.needs]
     for thread, found in running:
         if thread.is_alive():
             on_wait(thread.name)
         thread.join(max(deadline - time.monotonic(), 0.0))
-        is_hanging = thread.is_alive()
+        hangs = thread.is_alive()
         yield from list(found)
-        if is_hanging:
+        if hangs:
             message = f"no end of the check after {CHECK_SECONDS:.0f} s"
             yield wrong(thread.name, message, "look for what hangs: name server, network, disk")
     for check in CHECKS:
-        if lacks := [unusable[name] for name in check.needs if name in unusable]:
-            yield warning(check.name, f"not checked without {' and '.join(lacks)}")
+        if missing := [unusable[name] for name in check.needs if name in unusable]:
+            yield warning(check.name, f"not checked without {' and '.join(missing)}")
 
 
 def _start(check: Check, settings: Settings) -> tuple[threading.Thread, list[Finding]]:
-    """Run a check in a thread; return the thread, and the list that its findings go into.
+    """Run a check in a thread; return the thread, and the list that gets its findings.
 
-    The thread is a daemon, which an executor's is not: a check that hangs ends with the program.
+    The thread is a daemon, unlike an executor's, so that the program can end while a check hangs.
     """
     found: list[Finding] = []
 
@@ -105,8 +105,7 @@ def _start(check: Check, settings: Settings) -> tuple[threading.Thread, list[Fin
         try:
             for finding in check.run(settings):
                 found.append(finding)
-        except Exception as error:  # noqa: BLE001
-            # The outermost handler of a check: that it breaks is a finding like any other.
+        except Exception as error:  # noqa: BLE001 (the outermost handler of a check)
             message = f"the check broke: {type(error).__name__}: {error}"
             found.append(wrong(check.name, message, "report this as a bug of imagegen"))
 

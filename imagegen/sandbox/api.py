@@ -1,4 +1,4 @@
-"""What Replicate's API answers: from a call to an answer, without a socket."""
+"""Replicate's API without a socket: from a call to its answer."""
 
 import base64
 import json
@@ -18,29 +18,26 @@ from imagegen.sandbox.predictions import PredictionStore, StoredPrediction
 from imagegen.sandbox.responses import Answer, json_answer
 
 DEFAULT_TOKEN = "sandbox-token"  # noqa: S105, it opens nothing but the sandbox
-ROUTES = tuple(
-    (operation, method, re.compile(pattern))
-    for operation, method, pattern in (
-        ("create", "POST", r"/v1/predictions"),
-        ("create", "POST", r"/v1/models/([^/]+/[^/]+)/predictions"),
-        ("list", "GET", r"/v1/predictions"),
-        ("get", "GET", r"/v1/predictions/([^/]+)"),
-        ("cancel", "POST", r"/v1/predictions/([^/]+)/cancel"),
-        ("file", "GET", r"/files/([^/]+)/out-[0-9]\.png"),
-        ("account", "GET", r"/v1/account"),
-        ("model", "GET", r"/v1/models/([^/]+/[^/]+)"),
-        ("version", "GET", r"/v1/models/([^/]+/[^/]+/versions/[0-9a-f]{64})"),
-    )
+ROUTES = (
+    ("create", "POST", r"/v1/predictions"),
+    ("create", "POST", r"/v1/models/([^/]+/[^/]+)/predictions"),
+    ("list", "GET", r"/v1/predictions"),
+    ("get", "GET", r"/v1/predictions/([^/]+)"),
+    ("cancel", "POST", r"/v1/predictions/([^/]+)/cancel"),
+    ("file", "GET", r"/files/([^/]+)/out-[0-9]\.png"),
+    ("account", "GET", r"/v1/account"),
+    ("model", "GET", r"/v1/models/([^/]+/[^/]+)"),
+    ("version", "GET", r"/v1/models/([^/]+/[^/]+/versions/[0-9a-f]{64})"),
 )
 MODEL_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 VERSION = re.compile(r"(?:([^:]+):)?([0-9a-f]{64})")
 DURATION = re.compile(r"(?=\d)(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
 TOP_LEVEL = frozenset({"input", "webhook", "webhook_events_filter", "stream"})
-SOME_MODEL = "sandbox/some-model"  # a bare version does not tell its model
-LONGEST_SECONDS = 30 * 60  # Replicate ends every prediction after 30 minutes
+SOME_MODEL = "sandbox/some-model"  # stands for the model of a bare version
+LONGEST = "30m"  # Replicate ends every prediction then
 RETENTION_SECONDS = 3600.0  # Replicate removes input and output after an hour
 PAGE = 100  # predictions on a page of the list
-NOT_YET = float("-inf")  # before anything has happened to a prediction, however short its latency
+NOT_YET = float("-inf")  # a moment at which every prediction is starting, however fast it is
 
 # The rest of this second's requests, as the real API reports it.
 CREATES_REMAINING = {"ratelimit-remaining": "599", "ratelimit-reset": "1"}
@@ -51,7 +48,7 @@ Numbered = list[tuple[int, StoredPrediction]]
 
 @dataclass(frozen=True)
 class Call:
-    """One request, and which operation on what it asks for."""
+    """One request: an operation, and the subject that it is about."""
 
     method: str
     target: str  # path and query
@@ -77,10 +74,10 @@ class Call:
 def read_call(method: str, target: str, headers: Mapping[str, str], body: bytes) -> Call:
     path = unquote(urlsplit(target).path)
     operation, subject = "unknown", ""
-    for known, its_method, pattern in ROUTES:
-        if match := pattern.fullmatch(path):
-            if its_method == method:
-                operation, subject = known, "".join(match.groups())
+    for route_operation, route_method, pattern in ROUTES:
+        if match := re.fullmatch(pattern, path):
+            if route_method == method:
+                operation, subject = route_operation, "".join(match.groups())
                 break
             operation = "wrong method"
     lower = {name.lower(): value for name, value in headers.items()}
@@ -98,22 +95,11 @@ class Api:
         *,
         retention_seconds: float = RETENTION_SECONDS,
     ) -> None:
-        """`take_script` decides by the prompt what becomes of a new prediction."""
+        """`take_script` returns what becomes of a new prediction, by its prompt."""
         self._base_url = base_url
         self._store = store
         self._take_script = take_script
         self._retention_seconds = retention_seconds
-        self._endpoints: dict[str, Callable[[Call], Answer]] = {
-            "create": self.create,
-            "get": self._get,
-            "list": self._list,
-            "cancel": self._cancel,
-            "account": lambda _: json_answer(api_objects.ACCOUNT, headers=REQUESTS_REMAINING),
-            "model": self._model,
-            "version": self._version,
-            "wrong method": lambda call: responses.method_not_allowed(call.method),
-            "unknown": lambda _: responses.NOT_FOUND,
-        }
 
     def answer(self, call: Call) -> Answer:
         """Carry out a call."""
@@ -121,13 +107,26 @@ class Api:
             return self._file(call)
         if call.headers.get("authorization") != f"Bearer {DEFAULT_TOKEN}":
             return responses.UNAUTHENTICATED
-        return self._endpoints[call.operation](call)
+        match call.operation:
+            case "create":
+                return self.create(call)
+            case "list":
+                return self._list(call)
+            case "get" | "cancel":
+                return self._get_or_cancel(call)
+            case "account":
+                return json_answer(api_objects.ACCOUNT, headers=REQUESTS_REMAINING)
+            case "model" | "version":
+                return self._model_or_version(call)
+            case "wrong method":
+                return responses.method_not_allowed(call.method)
+        return responses.NOT_FOUND
 
-    def knows(self, model: str) -> bool:
+    def has_model(self, model: str) -> bool:
         return MODEL_NAME.fullmatch(model) is not None
 
     def create(self, call: Call) -> Answer:
-        if refusal := refused(call):
+        if refusal := body_refusal(call):
             return refusal
         body = call.json or {}
         if call.subject:
@@ -135,31 +134,30 @@ class Api:
         else:
             model, version = model_and_version(body["version"])
             unknown = responses.UNKNOWN_VERSION
-        if not self.knows(model):
+        if not self.has_model(model):
             return unknown
         inputs = body["input"]
         if problems := api_objects.input_problems(model, inputs):
             return responses.invalid_input(problems)
-        cancel_after = duration_seconds(call.headers.get("cancel-after", str(LONGEST_SECONDS)))
+        cancel_after = duration_seconds(call.headers.get("cancel-after", LONGEST))
         if cancel_after is None:
             return responses.problem(422, "Cancel-After is not a duration")
         script = self._take_script(inputs["prompt"])
         created = self._store.create(model, version, inputs, script, cancel_after)
         return json_answer(self._show(created, NOT_YET), status=201, headers=CREATES_REMAINING)
 
-    def _get(self, call: Call) -> Answer:
-        found = self._find(call)
-        return self._answer_with(found) if found else responses.NOT_FOUND
-
-    def _cancel(self, call: Call) -> Answer:
-        found = self._find(call)
-        return self._answer_with(self._store.cancel(found)) if found else responses.NOT_FOUND
+    def _get_or_cancel(self, call: Call) -> Answer:
+        stored, now = self._store.get(call.subject), time.monotonic()
+        if stored is None or stored.is_hidden(now):
+            return responses.NOT_FOUND
+        if call.operation == "cancel":
+            stored = self._store.cancel(stored.id)
+        return json_answer(self._show(stored, time.monotonic()), headers=REQUESTS_REMAINING)
 
     def _list(self, call: Call) -> Answer:
         try:
-            older, newer = split(
-                narrowed(self._store.visible(), call.query), call.query.get("cursor")
-            )
+            listed = in_period(self._store.visible(), call.query)
+            older, newer = split(listed, call.query.get("cursor"))
         except ValueError:
             return responses.problem(400, "Not a cursor or a time in ISO 8601")
         now, page = time.monotonic(), older[:PAGE]
@@ -168,7 +166,8 @@ class Api:
             del item["logs"]
 
         def link(way: str, edge: int) -> str:
-            query = urlencode({**call.query, "cursor": cursor_to(way, edge)})
+            cursor = base64.urlsafe_b64encode(f"{way}={edge}".encode()).decode()
+            query = urlencode({**call.query, "cursor": cursor})
             return f"{self._base_url}/v1/predictions?{query}"
 
         value = {
@@ -178,45 +177,33 @@ class Api:
         }
         return json_answer(value, headers=REQUESTS_REMAINING)
 
-    def _model(self, call: Call) -> Answer:
-        if not self.knows(call.subject):
-            return responses.NOT_FOUND
-        return json_answer(api_objects.model_json(call.subject), headers=REQUESTS_REMAINING)
-
-    def _version(self, call: Call) -> Answer:
+    def _model_or_version(self, call: Call) -> Answer:
         model, _, version = call.subject.partition("/versions/")
-        if not self.knows(model):
+        if not self.has_model(model):
             return responses.NOT_FOUND
-        return json_answer(api_objects.version_json(model, version), headers=REQUESTS_REMAINING)
+        if version:
+            value = api_objects.version_json(model, version)
+        else:
+            value = api_objects.model_json(model)
+        return json_answer(value, headers=REQUESTS_REMAINING)
 
     def _file(self, call: Call) -> Answer:
-        stored = self._store.get(call.subject)
-        if stored is None:
+        stored, now = self._store.get(call.subject), time.monotonic()
+        if stored is None or (state := stored.at(now)).status != "succeeded":
             return responses.NOT_FOUND
-        now = time.monotonic()
-        prediction = stored.at(now)
-        is_removed = api_objects.is_removed(prediction, now, self._retention_seconds)
-        if prediction.status != "succeeded" or is_removed:
+        if api_objects.is_removed(state, now, self._retention_seconds):
             return responses.NOT_FOUND
         index = int(call.target.rpartition("-")[2][0])
-        image = placeholder_png(prediction.prompt, prediction.seed, index)
-        return Answer(
-            200, image, {"content-type": "image/png", "cache-control": "public, max-age=3600"}
-        )
-
-    def _find(self, call: Call) -> StoredPrediction | None:
-        stored = self._store.get(call.subject)
-        return None if stored is None or stored.is_hidden(time.monotonic()) else stored
-
-    def _answer_with(self, stored: StoredPrediction) -> Answer:
-        return json_answer(self._show(stored, time.monotonic()), headers=REQUESTS_REMAINING)
+        image = placeholder_png(stored.prompt, stored.seed, index)
+        headers = {"content-type": "image/png", "cache-control": "public, max-age=3600"}
+        return Answer(200, image, headers)
 
     def _show(self, stored: StoredPrediction, now: float) -> dict[str, Any]:
         return api_objects.prediction_json(stored, now, self._base_url, self._retention_seconds)
 
 
-def refused(call: Call) -> Answer | None:
-    """Return the refusal of a body that is wrong for a create of any model."""
+def body_refusal(call: Call) -> Answer | None:
+    """Return the refusal of a body that is wrong for every model; None if it is right."""
     body = call.json
     if body is None:
         return responses.problem(400, "JSON parse error")
@@ -239,7 +226,8 @@ def model_and_version(text: object) -> tuple[str, str]:
 
 
 def duration_seconds(text: str) -> int | None:
-    """Seconds in 30, 30s, 5m, 2h or 1m30s. Replicate wants 5 s to 24 h; here 1 s will do too."""
+    """Return the seconds in 30, 30s, 5m, 2h or 1m30s. Replicate wants 5 s to 24 h; here 1 s is
+    enough."""
     match = DURATION.fullmatch(text.strip())
     if match is None:
         return None
@@ -247,29 +235,23 @@ def duration_seconds(text: str) -> int | None:
     return 3600 * hours + 60 * minutes + seconds
 
 
-def narrowed(newest_first: Numbered, query: dict[str, str]) -> Numbered:
-    """Keep the predictions in the span of time that a query asks for. Raises ValueError."""
-    after, before = moment(query.get("created_after")), moment(query.get("created_before"))
-    return [
-        (number, prediction)
-        for number, prediction in newest_first
-        if (after is None or prediction.created_at >= after)
-        and (before is None or prediction.created_at < before)
-    ]
+def in_period(newest_first: Numbered, query: dict[str, str]) -> Numbered:
+    """Return the predictions of the period that a query asks for. Raises ValueError."""
+    after = unix_time(query.get("created_after", "1970-01-01"))
+    before = unix_time(query.get("created_before", "9999-12-31"))
+    return [each for each in newest_first if after <= each[1].created_at < before]
 
 
-def moment(text: str | None) -> float | None:
-    """ISO 8601 as Unix time; UTC if no zone is named."""
-    if text is None:
-        return None
+def unix_time(text: str) -> float:
+    """Return a time in ISO 8601, in UTC if it names no zone."""
     when = datetime.fromisoformat(text)
     return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
 
 
 def split(newest_first: Numbered, cursor: str | None) -> tuple[Numbered, Numbered]:
-    """Return what is on this page and after it, and what is before it. Raises ValueError.
+    """Return what is on this page or older, and what is newer. Raises ValueError.
 
-    A cursor names the prediction at the edge, not a count: new predictions move nothing.
+    A cursor names the prediction at the edge and no count, so new predictions do not move a page.
     """
     if cursor is None:
         return newest_first, []
@@ -280,7 +262,3 @@ def split(newest_first: Numbered, cursor: str | None) -> tuple[Numbered, Numbere
     else:
         first = max(sum(number > edge for number, _ in newest_first) - PAGE, 0)
     return newest_first[first:], newest_first[:first]
-
-
-def cursor_to(way: str, edge: int) -> str:
-    return base64.urlsafe_b64encode(f"{way}={edge}".encode()).decode()

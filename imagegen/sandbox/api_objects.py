@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from imagegen.sandbox.predictions import Prediction, StoredPrediction
+from imagegen.sandbox.predictions import State, StoredPrediction
 
 FLUX_SCHNELL = "black-forest-labs/flux-schnell"
 RATIOS = ["1:1", "16:9", "21:9", "3:2", "2:3", "4:5", "5:4", "3:4", "4:3", "9:16", "9:21"]
@@ -15,14 +15,11 @@ ACCOUNT = {
     "github_url": "https://github.com/sandbox",
 }
 
-# The input of flux-schnell. Of other models only these two are known.
-PROMPT: dict[str, Any] = {
-    "type": "string",
-    "title": "Prompt",
-    "description": "Prompt for the image",
+# The input of flux-schnell. Other models take these two.
+ANY_INPUT: dict[str, Any] = {
+    "prompt": {"type": "string", "title": "Prompt", "description": "Prompt for the image"},
+    "seed": {"type": "integer", "title": "Seed", "description": "Random seed"},
 }
-SEED: dict[str, Any] = {"type": "integer", "title": "Seed", "description": "Random seed"}
-ANY_INPUT: dict[str, Any] = {"prompt": PROMPT, "seed": SEED}
 FLUX_SCHNELL_INPUT: dict[str, Any] = {
     **ANY_INPUT,
     "aspect_ratio": {"type": "string", "enum": RATIOS, "default": "1:1"},
@@ -42,7 +39,7 @@ def input_schema(model: str) -> dict[str, Any]:
 
 
 def input_problems(model: str, inputs: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """List what the model's schema forbids in an input: (type, field, description) of each."""
+    """Return what the model's schema forbids in an input: (type, field, description) of each."""
     problems = []
     if "prompt" not in inputs:
         problems.append(("required", "input", "prompt is required"))
@@ -54,14 +51,11 @@ def input_problems(model: str, inputs: dict[str, Any]) -> list[tuple[str, str, s
             problems.append(("invalid_type", field, f"Invalid type. Expected: {rule['type']}"))
         elif "enum" in rule and value not in rule["enum"]:
             choices = ", ".join(f'"{choice}"' for choice in rule["enum"])
-            text = f"{name} must be one of the following: {choices}"
-            problems.append(("enum", field, text))
-        elif "maximum" in rule and value > rule["maximum"]:
-            text = f"Must be less than or equal to {rule['maximum']}"
-            problems.append(("number_lte", field, text))
-        elif "minimum" in rule and value < rule["minimum"]:
-            text = f"Must be greater than or equal to {rule['minimum']}"
-            problems.append(("number_gte", field, text))
+            problems.append(("enum", field, f"{name} must be one of the following: {choices}"))
+        elif "maximum" in rule and value > (most := rule["maximum"]):
+            problems.append(("number_lte", field, f"Must be less than or equal to {most}"))
+        elif "minimum" in rule and value < (least := rule["minimum"]):
+            problems.append(("number_gte", field, f"Must be greater than or equal to {least}"))
     return problems
 
 
@@ -80,7 +74,7 @@ def model_json(model: str) -> dict[str, Any]:
 
 
 def version_json(model: str, version: str) -> dict[str, Any]:
-    """A version of a model; any will do."""
+    """Return a version of a model, whatever its id."""
     inputs = {
         "type": "object",
         "title": "Input",
@@ -103,10 +97,10 @@ def version_json(model: str, version: str) -> dict[str, Any]:
 def prediction_json(
     stored: StoredPrediction, now: float, base_url: str, retention_seconds: float
 ) -> dict[str, Any]:
-    """A prediction at a moment."""
-    prediction = stored.at(now)
-    started, completed = prediction.started_seconds, prediction.completed_seconds
-    removed = is_removed(prediction, now, retention_seconds)
+    """Return a prediction as it is at a moment."""
+    state = stored.at(now)
+    started, completed = state.started_seconds, state.completed_seconds
+    removed = is_removed(state, now, retention_seconds)
     value: dict[str, Any] = {
         "id": stored.id,
         "model": stored.model,
@@ -115,8 +109,8 @@ def prediction_json(
         "logs": "",
         "output": None,
         "data_removed": removed,
-        "error": prediction.error,
-        "status": prediction.status,
+        "error": state.error,
+        "status": state.status,
         "source": "api",
         "created_at": iso(stored.created_at),
         "urls": {
@@ -124,9 +118,12 @@ def prediction_json(
             "get": f"{base_url}/v1/predictions/{stored.id}",
         },
     }
-    if prediction.status == "succeeded" and not removed:
-        value["output"] = output(stored, base_url)
-        value["logs"] = f"Using seed: {prediction.seed}\nPrompt: {prediction.prompt}\n"
+    if state.status == "succeeded" and not removed:
+        count = stored.input.get("num_outputs")
+        images = range(count if isinstance(count, int) else 1)
+        urls = [f"{base_url}/files/{stored.id}/out-{index}.png" for index in images]
+        value["output"] = stored.script.output_of(urls)
+        value["logs"] = f"Using seed: {stored.seed}\nPrompt: {stored.prompt}\n"
     if started is not None:
         value["started_at"] = iso(stored.unix_time(started))
     if completed is not None:
@@ -138,35 +135,10 @@ def prediction_json(
     return value
 
 
-def is_removed(prediction: Prediction, now: float, retention_seconds: float) -> bool:
-    """Whether its input and output were deleted, `retention_seconds` after its end."""
-    completed = prediction.completed_seconds
+def is_removed(state: State, now: float, retention_seconds: float) -> bool:
+    """Return whether the prediction's input and output are deleted, some time after its end."""
+    completed = state.completed_seconds
     return completed is not None and now > completed + retention_seconds
-
-
-def output(stored: StoredPrediction, base_url: str) -> object:
-    """The URLs of its images, or what its script puts in their place."""
-    count = stored.input.get("num_outputs")
-    urls = [
-        f"{base_url}/files/{stored.id}/out-{index}.png"
-        for index in range(count if isinstance(count, int) else 1)
-    ]
-    if stored.script.output is ...:
-        return urls
-    return filled(stored.script.output, urls[0])
-
-
-def filled(value: object, url: str) -> object:
-    """Return a value with the URL in place of each "{url}" in it."""
-    match value:
-        case str():
-            return value.replace("{url}", url)
-        case list() | tuple():
-            return [filled(each, url) for each in value]
-        case dict():
-            return {key: filled(each, url) for key, each in value.items()}
-        case _:
-            return value
 
 
 def iso(unix_time: float) -> str:

@@ -1,4 +1,4 @@
-"""How predictions go: by themselves, or as a fault for their prompt says."""
+"""What becomes of predictions: an image, or what a fault for their prompt decides."""
 
 import threading
 from dataclasses import dataclass
@@ -11,12 +11,15 @@ NSFW = "All generated images contained NSFW content. Try running it again with a
 class PredictionScript:
     """What becomes of a prediction."""
 
-    latency_seconds: float | None = None  # from created to completed; None: the sandbox's own
-    starts_after_seconds: float | None = None  # until then it is `starting`; None: a warm model's
-    status: str = "succeeded"  # in the end; one that Replicate does not have stays as it is
+    latency_seconds: float | None = None  # from created to completed; None: the sandbox's
+    starts_after_seconds: float | None = None  # None: after the time that a warm model takes
+    status: str = "succeeded"  # the last one; a prediction never ends in one unknown to Replicate
     error: str | None = None
-    output: object = ...  # `...` is its images; "{url}" inside stands for the first one's URL
     hidden_seconds: float = 0.0  # until then neither get nor list show it
+
+    def output_of(self, urls: list[str]) -> object:
+        """Return the output of a prediction that succeeded with these images."""
+        return urls
 
 
 @dataclass(frozen=True, kw_only=True)

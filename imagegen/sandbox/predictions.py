@@ -1,7 +1,7 @@
 """The sandbox's predictions.
 
-Nothing runs while a prediction does: its timeline is decided when it is created, and its status is
-worked out from the time of each look.
+No thread carries a prediction out: its timeline is decided when it is created, and its state is
+read from the timeline at each request.
 """
 
 import base64
@@ -13,27 +13,21 @@ from dataclasses import dataclass, replace
 from imagegen.sandbox.faults import PredictionScript
 
 TERMINAL = frozenset({"succeeded", "failed", "canceled", "aborted"})
-# A warm model starts a prediction at once: after a share of the latency, but no more than this.
+# A warm model starts a prediction after a share of the latency, but no later than this.
 START_SHARE = 0.1
 START_SECONDS = 0.2
 
-Timeline = tuple[tuple[float, str], ...]  # from when on which status, on the monotonic clock
+Timeline = tuple[tuple[float, str], ...]  # each status with the monotonic time of its beginning
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """A prediction at one moment. All times are on the host's monotonic clock."""
+class State:
+    """How far a prediction is at one moment; times are on the host's monotonic clock."""
 
-    id: str
-    model: str
-    version: str
-    prompt: str
-    seed: int | None
     status: str
-    created_seconds: float
+    error: str | None
     started_seconds: float | None
     completed_seconds: float | None
-    error: str | None
 
 
 @dataclass(frozen=True)
@@ -49,33 +43,25 @@ class StoredPrediction:
     created_seconds: float
     timeline: Timeline
 
-    def at(self, now: float) -> Prediction:
-        status = self.timeline[0][1]
-        started = completed = None
-        for seconds, step in self.timeline:
-            if seconds <= now:
-                status = step
-                started = seconds if step == "processing" else started
-                completed = seconds if step in TERMINAL else completed
-        seed = self.input.get("seed")
-        return Prediction(
-            id=self.id,
-            model=self.model,
-            version=self.version,
-            prompt=str(self.input["prompt"]),
-            seed=seed if isinstance(seed, int) else None,
-            status=status,
-            created_seconds=self.created_seconds,
-            started_seconds=started,
-            completed_seconds=completed,
-            error=self.script.error if status == self.script.status else None,
-        )
+    @property
+    def prompt(self) -> str:
+        return str(self.input["prompt"])
 
-    def canceled(self, now: float) -> "StoredPrediction":
-        """Return it canceled by its owner, or as it is if it has ended."""
-        if self.at(now).completed_seconds is not None:
-            return self
-        return replace(self, timeline=cut(self.timeline, now, "canceled"))
+    @property
+    def seed(self) -> int | None:
+        seed = self.input.get("seed")
+        return seed if isinstance(seed, int) else None
+
+    def at(self, now: float) -> State:
+        past = [step for step in self.timeline if step[0] <= now] or [self.timeline[0]]
+        since, status = past[-1]
+        started = (seconds for seconds, each in past if each == "processing")
+        return State(
+            status=status,
+            error=self.script.error if status == self.script.status else None,
+            started_seconds=next(started, None),
+            completed_seconds=since if status in TERMINAL else None,
+        )
 
     def is_hidden(self, now: float) -> bool:
         return now < self.created_seconds + self.script.hidden_seconds
@@ -87,7 +73,7 @@ class StoredPrediction:
 def plan(
     created: float, script: PredictionScript, latency_seconds: float, cancel_after_seconds: float
 ) -> Timeline:
-    """What a prediction will go through if nobody cancels it."""
+    """Return the timeline of a prediction that its owner does not cancel."""
     latency = latency_seconds if script.latency_seconds is None else script.latency_seconds
     start = script.starts_after_seconds
     if start is None:
@@ -106,7 +92,7 @@ def cut(timeline: Timeline, seconds: float, status: str) -> Timeline:
 
 
 class PredictionStore:
-    """Every prediction that was ever created here."""
+    """Every prediction that was created in this sandbox."""
 
     def __init__(self, latency_seconds: float) -> None:
         self.latency_seconds = latency_seconds
@@ -123,12 +109,13 @@ class PredictionStore:
     ) -> StoredPrediction:
         now = time.monotonic()
         created = StoredPrediction(
-            id=new_id(),
+            # 26 lowercase letters and digits, as in Replicate's ids.
+            id=base64.b32encode(secrets.token_bytes(17)).decode().lower()[:26],
             model=model,
             version=version,
             input=inputs,
             script=script,
-            created_at=round(time.time(), 6),  # as exact as what is shown, so that filters meet it
+            created_at=round(time.time(), 6),  # as exact as the JSON, which filters compare with
             created_seconds=now,
             timeline=plan(now, script, self.latency_seconds, cancel_after_seconds),
         )
@@ -140,24 +127,24 @@ class PredictionStore:
         with self._lock:
             return self._predictions.get(prediction_id)
 
-    def cancel(self, prediction: StoredPrediction) -> StoredPrediction:
+    def cancel(self, prediction_id: str) -> StoredPrediction:
+        """Return the prediction, canceled by its owner unless it has ended."""
+        now = time.monotonic()
         with self._lock:
-            canceled = self._predictions[prediction.id].canceled(time.monotonic())
-            self._predictions[prediction.id] = canceled
-            return canceled
+            prediction = self._predictions[prediction_id]
+            if prediction.at(now).completed_seconds is None:
+                timeline = cut(prediction.timeline, now, "canceled")
+                prediction = replace(prediction, timeline=timeline)
+                self._predictions[prediction_id] = prediction
+            return prediction
 
     def all(self) -> list[StoredPrediction]:
-        """Every prediction, oldest first."""
+        """Return every prediction, oldest first."""
         with self._lock:
             return list(self._predictions.values())
 
     def visible(self) -> list[tuple[int, StoredPrediction]]:
-        """What the list shows: each with its number, newest first."""
+        """Return what the list shows: each prediction with its number, newest first."""
         now = time.monotonic()
         numbered = list(enumerate(self.all()))
         return [each for each in reversed(numbered) if not each[1].is_hidden(now)]
-
-
-def new_id() -> str:
-    """26 lowercase letters and digits, as Replicate's."""
-    return base64.b32encode(secrets.token_bytes(17)).decode().lower()[:26]

@@ -1,16 +1,15 @@
-"""The sandbox's answers: the real bodies of Replicate's API, as recorded or seen in public."""
+"""Answers of the sandbox, with bodies of Replicate's API as recorded or published."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http import HTTPStatus
 
 PROBLEM = "application/problem+json"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What goes back for one request."""
+    """The answer to one request."""
 
     status: int
     body: bytes
@@ -25,13 +24,10 @@ def json_answer(
 
 
 def problem(status: int, detail: str, *, title: str | None = None, **more: object) -> Answer:
-    """An error in Replicate's shape."""
-    body = {"title": title} if title else {}
-    return json_answer(
-        {**body, "detail": detail, "status": status, **more},
-        status=status,
-        headers={"content-type": PROBLEM},
-    )
+    """Return an error in Replicate's shape."""
+    titled = {"title": title} if title else {}
+    body = {**titled, "detail": detail, "status": status, **more}
+    return json_answer(body, status=status, headers={"content-type": PROBLEM})
 
 
 UNAUTHENTICATED = problem(
@@ -46,7 +42,7 @@ UNKNOWN_VERSION = problem(
 
 
 def invalid_input(problems: list[tuple[str, str, str]]) -> Answer:
-    """Input that the model's schema refuses: (type, field, description) of each problem."""
+    """Refuse an input: (type, field, description) of each problem."""
     return problem(
         422,
         "".join(f"- {field}: {text}\n" if field else f"- {text}\n" for _, field, text in problems),
@@ -59,10 +55,3 @@ def invalid_input(problems: list[tuple[str, str, str]]) -> Answer:
 
 def method_not_allowed(method: str) -> Answer:
     return problem(405, f'Method "{method}" not allowed.')
-
-
-def phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:  # 520 to 524 are Cloudflare's own
-        return "Unknown"

@@ -130,15 +130,15 @@ def test_live_says_at_once_why_replicate_gives_no_answer(folder_for_all: Path) -
             folder_for_all, "--live", REPLICATE_API_TOKEN="token", REPLICATE_BASE_URL=url
         ) as demo:
             assert demo.stdout is not None
-            told = next(line for line in demo.stdout if "refuses" in line)
+            message = next(line for line in demo.stdout if "refuses" in line)
             demo.send_signal(signal.SIGINT)
             demo.communicate()
 
-    assert told.startswith("Replicate refuses: unreachable: ConnectError")
+    assert message.startswith("Replicate refuses: unreachable: ConnectError")
     assert left_by(folder_for_all) == []
 
 
-def test_a_wrong_setting_of_the_live_account_is_told_before_anything_starts(
+def test_a_wrong_setting_of_the_live_account_is_reported_before_anything_starts(
     folder_for_all: Path,
 ) -> None:
     done = subprocess.run(
@@ -151,7 +151,7 @@ def test_a_wrong_setting_of_the_live_account_is_told_before_anything_starts(
     assert done.stderr.startswith("imagegen: REPLICATE_MODEL_VERSION must be owner/name")
 
 
-def test_certificates_that_live_cannot_read_are_told_before_anything_starts(
+def test_certificates_that_live_cannot_read_are_reported_before_anything_starts(
     folder_for_all: Path,
 ) -> None:
     token = {"REPLICATE_API_TOKEN": "token", "SSL_CERT_FILE": "/etc/passwd"}
@@ -159,11 +159,11 @@ def test_certificates_that_live_cannot_read_are_told_before_anything_starts(
     assert refused(folder_for_all, "--live", **token).startswith("imagegen: SSL_CERT_FILE names")
 
 
-def test_a_folder_that_cannot_be_written_to_is_told_before_anything_starts(
+def test_a_folder_that_cannot_be_written_to_is_reported_before_anything_starts(
     folder_for_all: Path,
 ) -> None:
-    told = refused(folder_for_all, "--folder", "/dev/null/demo")
+    message = refused(folder_for_all, "--folder", "/dev/null/demo")
 
-    assert told == (
+    assert message == (
         "imagegen: cannot write to /dev/null/demo: Not a directory: choose another --folder"
     )

@@ -49,13 +49,13 @@ def test_the_lines_for_a_person_end_with_a_count(site: Site) -> None:
     assert CANARY not in done.stdout + done.stderr
 
 
-def test_what_needs_a_setting_that_is_missing_is_said_not_to_be_checked(site: Site) -> None:
+def test_what_needs_a_setting_that_is_missing_is_reported_as_not_checked(site: Site) -> None:
     site.settings |= {"DATABASE_URL": "", "REPLICATE_API_TOKEN": f"{CANARY} two words"}
 
     found = findings(site, code=1)
 
-    told = {(each["check"], each["said"]) for each in found if each["level"] == "warning"}
-    assert told == {
+    warnings = {(each["check"], each["said"]) for each in found if each["level"] == "warning"}
+    assert warnings == {
         ("database", "not checked without DATABASE_URL"),
         ("replicate", "not checked without REPLICATE_API_TOKEN"),
         ("model", "not checked without REPLICATE_API_TOKEN"),

@@ -1,4 +1,4 @@
-"""`imagegen doctor` names what is wrong, with the mend, whatever else is wrong."""
+"""`imagegen doctor` names what is wrong, with the fix, whatever else is wrong."""
 
 import json
 import socket
@@ -198,17 +198,17 @@ DIRECT = {wrong_password, tls_that_the_server_does_not_speak, a_role_without_upd
 
 
 @pytest.mark.parametrize(
-    ("mistake", "told"),
+    ("mistake", "expected"),
     [
         pytest.param(
-            mistake, told, id=mistake.__name__,
+            mistake, expected, id=mistake.__name__,
             marks=[pytest.mark.direct] if mistake in DIRECT else [],
         )
-        for mistake, *told in MISTAKES
+        for mistake, *expected in MISTAKES
     ],
 )  # fmt: skip
-def test_a_mistake_is_named_with_its_mend_and_nothing_else_is_wrong(
-    site: Site, sandbox: Sandbox, mistake: Mistake, told: list[str]
+def test_a_mistake_is_named_with_its_fix_and_nothing_else_is_wrong(
+    site: Site, sandbox: Sandbox, mistake: Mistake, expected: list[str]
 ) -> None:
     with ExitStack() as stack:
         mistake(site, sandbox, stack)
@@ -216,9 +216,9 @@ def test_a_mistake_is_named_with_its_mend_and_nothing_else_is_wrong(
         found = findings(site, code=1)
 
     (wrong,) = [finding for finding in found if finding["level"] == "wrong"]
-    check, said, mend = told
+    check, said, fix = expected
     assert wrong["check"] == check
     assert said in wrong["said"]
-    assert mend in wrong["mend"]
+    assert fix in wrong["mend"]
     others = {finding["check"] for finding in found}
     assert others >= {"settings", "database", "replicate", "model", "metrics", "tmpdir"}

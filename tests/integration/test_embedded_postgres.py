@@ -172,7 +172,7 @@ def test_a_failed_start_shows_the_end_of_the_log() -> None:
     assert not server.folder.exists()
 
 
-def test_a_server_that_lets_nobody_in_is_told_with_what_it_said(
+def test_a_server_that_lets_nobody_in_is_reported_with_its_output(
     folder_for_all: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with EmbeddedPostgres(folder_for_all / "kept") as server:
@@ -218,7 +218,7 @@ def test_root_uses_binaries_that_only_root_can_reach(
 
 
 @only_root
-def test_root_is_told_when_the_folder_is_out_of_reach(tmp_path: Path) -> None:
+def test_root_gets_an_error_when_the_folder_is_out_of_reach(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     with pytest.raises(EmbeddedPostgresError, match="Permission denied"):
         EmbeddedPostgres(tmp_path / "postgres").start()

@@ -1,4 +1,4 @@
-"""A database that is not in UTF-8 works as far as it can, and is told of."""
+"""A database that is not in UTF-8 works as far as it can, with a warning."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from tests.support.postgres import PostgresServer
 from tests.support.processes import Site
 from tests.support.sandbox import Fault, Sandbox
 
-MEND = "make another one (createdb --encoding=UTF8 --template=template0), and move there"
+FIX = "make another one (createdb --encoding=UTF8 --template=template0), and move there"
 SiteIn = Callable[[str], Site]
 
 
@@ -50,8 +50,8 @@ def test_an_error_that_the_database_cannot_spell_ends_its_token_all_the_same(
         ended = site.wait_until_done()
 
     assert ended == {"failed": 1, "uploading": 1}
-    told = site.query("SELECT generation_error FROM tokens_s0 WHERE token_id = 1")
-    assert told == [("Prompt ?stuck? is très bad ?",)]
+    message = site.query("SELECT generation_error FROM tokens_s0 WHERE token_id = 1")
+    assert message == [("Prompt ?stuck? is très bad ?",)]
     assert "un café à Besançon" in [create.prompt for create in sandbox.ledger.creates()]
 
 
@@ -71,26 +71,26 @@ def test_a_database_that_knows_no_encoding_serves_for_texts_in_utf_8(
 
 
 @pytest.mark.parametrize(
-    ("encoding", "told"),
+    ("encoding", "message"),
     [
         ("SQL_ASCII", "the database is in SQL_ASCII: one prompt that is not UTF-8 stops all work"),
         ("LATIN1", "the database is in LATIN1: error messages lose the characters that it lacks"),
     ],
 )
 def test_the_upgrade_and_the_doctor_tell_of_an_encoding_that_is_not_utf_8(
-    site_in: SiteIn, encoding: str, told: str
+    site_in: SiteIn, encoding: str, message: str
 ) -> None:
     site = site_in(encoding)
     upgrade = site.run("db", "upgrade")
     doctor = site.run("doctor")
 
-    assert (upgrade.returncode, upgrade.stderr) == (0, f"imagegen: {told}: {MEND}\n")
+    assert (upgrade.returncode, upgrade.stderr) == (0, f"imagegen: {message}: {FIX}\n")
     assert (doctor.returncode, doctor.stderr) == (0, "")
-    assert told in doctor.stdout
+    assert message in doctor.stdout
 
 
 @pytest.mark.parametrize("variable", ["FALLBACK_CENSORED_PROMPT", "DEFAULT_PROMPT"])
-def test_a_prompt_of_the_settings_that_the_database_cannot_spell_is_told_at_the_start(
+def test_a_prompt_of_the_settings_that_the_database_cannot_spell_is_reported_at_the_start(
     site_in: SiteIn, variable: str
 ) -> None:
     site = site_in("LATIN1")

@@ -70,7 +70,7 @@ def test_an_upgrade_can_be_repeated(site: Site) -> None:
 
 
 @pytest.mark.parametrize("command", ["upgrade", "current", "check", "downgrade"])
-def test_every_command_tells_the_revision_as_json(site: Site, command: str) -> None:
+def test_every_command_prints_the_revision_as_json(site: Site, command: str) -> None:
     done = site.run("db", command, "--json")
 
     newest = newest_revision()
@@ -79,7 +79,7 @@ def test_every_command_tells_the_revision_as_json(site: Site, command: str) -> N
     assert json.loads(done.stdout) == {"revision": left, "needed": newest}
 
 
-def test_the_revision_is_told_before_and_after_the_upgrade(empty_site: Site) -> None:
+def test_the_revision_is_reported_before_and_after_the_upgrade(empty_site: Site) -> None:
     before = empty_site.run("db", "current")
     empty_site.upgrade()
     after = empty_site.run("db", "current", "--json")
@@ -201,7 +201,7 @@ def test_a_step_down_that_loses_columns_of_the_record_names_them(site: Site) -> 
     "arguments",
     [("upgrade", "nope"), ("downgrade", "nope"), ("upgrade", "+1"), ("downgrade", "--", "-9")],
 )
-def test_a_revision_that_there_is_not_is_told_with_those_that_there_are(
+def test_a_revision_that_there_is_not_is_reported_with_those_that_there_are(
     site: Site, arguments: tuple[str, ...]
 ) -> None:
     refused = site.run("db", *arguments)
@@ -223,7 +223,7 @@ def test_a_database_of_a_newer_imagegen_is_left_alone(site: Site, command: str) 
     assert "is at revision 9999, which this imagegen does not know: install" in refused.stderr
 
 
-def test_check_tells_what_to_run_on_a_database_that_is_not_migrated(empty_site: Site) -> None:
+def test_check_prints_what_to_run_on_a_database_that_is_not_migrated(empty_site: Site) -> None:
     check = empty_site.run("db", "check")
 
     assert check.returncode == 1
@@ -237,8 +237,8 @@ def test_a_migration_does_not_wait_for_ever_behind_a_long_transaction(empty_site
         refused = empty_site.run("db", "upgrade")
 
     assert refused.returncode == 1
-    held = "imagegen: not migrated: a long transaction holds a table: try again later\n"
-    assert refused.stderr == held
+    message = "imagegen: not migrated: a long transaction holds a table: try again later\n"
+    assert refused.stderr == message
 
 
 def test_the_revision_that_the_worker_needs_is_alembics_head() -> None:

@@ -1,4 +1,4 @@
-"""What is wrong at the start is one clear line, before anything is forked, and tells no secret."""
+"""What is wrong at the start is one clear line, before anything is forked, and shows no secret."""
 
 import json
 import socket
@@ -26,7 +26,7 @@ def refused(site: Site, *arguments: str, code: int, command: str = "supervise") 
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "told"),
+    ("variable", "value", "message"),
     [
         ("DATABASE_URL", "", "DATABASE_URL is missing"),
         ("DATABASE_URL", f"mysql://me:{CANARY}@host/db", "DATABASE_URL must be a PostgreSQL URL"),
@@ -41,11 +41,11 @@ def refused(site: Site, *arguments: str, code: int, command: str = "supervise") 
     ],
 )
 def test_a_missing_or_wrong_setting_is_named(
-    site: Site, variable: str, value: str, told: str
+    site: Site, variable: str, value: str, message: str
 ) -> None:
     site.settings[variable] = value
 
-    assert told in refused(site, code=78)
+    assert message in refused(site, code=78)
 
 
 @pytest.mark.parametrize("command", ["supervise", "worker"])
@@ -78,34 +78,34 @@ def test_a_wrong_option_is_named_as_the_user_wrote_it(site: Site) -> None:
     assert "--procs must be a whole number" in refused(site, "--procs", "zero", code=78)
 
 
-def test_a_database_that_is_down_is_told_in_one_line(site: Site) -> None:
+def test_a_database_that_is_down_is_reported_in_one_line(site: Site) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         port = nobody.getsockname()[1]
         site.database_url = f"postgresql://me:{CANARY}@127.0.0.1:{port}/imagegen"
 
-        told = refused(site, code=1)
+        message = refused(site, code=1)
 
-    assert told.startswith("imagegen: cannot use the database of DATABASE_URL: ")
-    assert len(told.splitlines()) == 1
+    assert message.startswith("imagegen: cannot use the database of DATABASE_URL: ")
+    assert len(message.splitlines()) == 1
 
 
 @pytest.mark.direct
-def test_a_wrong_password_is_told_in_one_line(site: Site) -> None:
+def test_a_wrong_password_is_reported_in_one_line(site: Site) -> None:
     site.log_in_as(None, CANARY)
 
     assert "password authentication failed" in refused(site, code=1)
 
 
-def test_a_database_that_is_not_migrated_is_told_with_the_mend(empty_site: Site) -> None:
-    told = refused(empty_site, code=1)
+def test_a_database_that_is_not_migrated_is_reported_with_the_fix(empty_site: Site) -> None:
+    message = refused(empty_site, code=1)
 
-    assert told == "imagegen: the database is not migrated: run `imagegen db upgrade`"
+    assert message == "imagegen: the database is not migrated: run `imagegen db upgrade`"
 
 
 @pytest.mark.parametrize("command", ["supervise", "worker"])
 @pytest.mark.parametrize(
-    ("variable", "path", "told"),
+    ("variable", "path", "message"),
     [
         ("SSL_CERT_FILE", "/nowhere/ca.pem", "cannot be read (No such file or directory)"),
         ("SSL_CERT_FILE", "/etc", "cannot be read (Is a directory)"),
@@ -113,14 +113,16 @@ def test_a_database_that_is_not_migrated_is_told_with_the_mend(empty_site: Site)
         ("SSL_CERT_DIR", "/nowhere", "is no folder that can be read"),
     ],
 )
-def test_certificates_that_cannot_be_used_are_told_in_one_line(
-    site: Site, command: str, variable: str, path: str, told: str
+def test_certificates_that_cannot_be_used_are_reported_in_one_line(
+    site: Site, command: str, variable: str, path: str, message: str
 ) -> None:
     site.settings[variable] = path
 
     line = refused(site, command=command, code=1)
 
-    assert line.startswith(f"imagegen: {variable} names '{path}', which {told}: unset it, or name")
+    assert line.startswith(
+        f"imagegen: {variable} names '{path}', which {message}: unset it, or name"
+    )
     assert len(line.splitlines()) == 1
 
 
@@ -143,7 +145,7 @@ def test_folders_of_certificates_may_be_several(site: Site, tmp_path: Path) -> N
 
 @pytest.mark.direct
 @pytest.mark.parametrize("command", ["supervise", "worker"])
-def test_a_role_that_may_only_read_is_told_with_the_grants_that_it_lacks(
+def test_a_role_that_may_only_read_is_reported_with_the_grants_that_it_lacks(
     site: Site, command: str
 ) -> None:
     role = f"reader_{uuid.uuid4().hex}"
@@ -160,7 +162,7 @@ def test_a_role_that_may_only_read_is_told_with_the_grants_that_it_lacks(
 
 
 @pytest.mark.direct
-def test_a_role_that_may_not_even_read_the_revision_is_told_all_grants(site: Site) -> None:
+def test_a_role_that_may_not_even_read_the_revision_gets_all_grants(site: Site) -> None:
     role = f"nobody_{uuid.uuid4().hex}"
     site.query(f"CREATE ROLE {role} LOGIN PASSWORD '{CANARY}'")
     site.log_in_as(role, CANARY)
@@ -177,7 +179,7 @@ def test_a_role_that_may_not_even_read_the_revision_is_told_all_grants(site: Sit
 
 
 @pytest.mark.parametrize("command", [("supervise",), ("db", "check")])
-def test_a_database_that_is_too_new_is_told_with_the_mend(
+def test_a_database_that_is_too_new_is_reported_with_the_fix(
     site: Site, command: tuple[str, ...]
 ) -> None:
     site.query("UPDATE imagegen_alembic_version SET version_num = '0099'")
@@ -191,32 +193,34 @@ def test_a_database_that_is_too_new_is_told_with_the_mend(
     )
 
 
-def test_a_metrics_host_that_can_be_none_is_told_with_the_mend(site: Site) -> None:
-    told = refused(site, "--metrics-host", "a" * 70, code=1)
+def test_a_metrics_host_that_can_be_none_is_reported_with_the_fix(site: Site) -> None:
+    message = refused(site, "--metrics-host", "a" * 70, code=1)
 
-    assert told.endswith(
+    assert message.endswith(
         "no host has such a name: name an address of this host in --metrics-host"
         " (IMAGEGEN_METRICS_HOST)"
     )
 
 
-def test_a_metrics_port_in_use_is_told_with_the_mend(site: Site) -> None:
+def test_a_metrics_port_in_use_is_reported_with_the_fix(site: Site) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
 
-        told = refused(site, "--metrics-port", str(port), code=1)
+        message = refused(site, "--metrics-port", str(port), code=1)
 
-    assert f"cannot serve metrics on 127.0.0.1:{port}: Address already in use" in told
-    assert "--metrics-port" in told
+    assert f"cannot serve metrics on 127.0.0.1:{port}: Address already in use" in message
+    assert "--metrics-port" in message
 
 
-def test_a_temporary_folder_without_room_for_the_metrics_is_told_with_the_mend(site: Site) -> None:
+def test_a_temporary_folder_without_room_for_the_metrics_is_reported_with_the_fix(
+    site: Site,
+) -> None:
     with files_end_at(64 * 1024):
-        told = refused(site, "--procs", "3", code=1)
+        message = refused(site, "--procs", "3", code=1)
 
-    assert told == (
+    assert message == (
         f"imagegen: cannot keep metrics in {site.folder}: File too large:"
         " make room there for 5 MB, or set TMPDIR to a folder that has it"
     )
@@ -248,6 +252,6 @@ def test_secrets_stay_out_of_the_log_and_the_metrics_while_everything_fails(
         program.stop()
         log = program.log.read_text()
 
-    told = site.run("config").stdout
+    config = site.run("config").stdout
     errors = str(site.query("SELECT generation_error, error_message FROM tokens_s0, generations"))
-    assert CANARY not in log + metrics + told + errors
+    assert CANARY not in log + metrics + config + errors

@@ -1,9 +1,8 @@
 """The sandbox for tests: it keeps a ledger, spoils answers, goes away and comes back."""
 
 from imagegen.sandbox import DEFAULT_TOKEN
-from imagegen.sandbox.faults import PredictionScript
 from tests.support.sandbox.client import SandboxClient
-from tests.support.sandbox.faults import Fault, ReplyScript
+from tests.support.sandbox.faults import Fault, PredictionScript, ReplyScript
 from tests.support.sandbox.ledger import Entry, Ledger
 from tests.support.sandbox.sandbox import Sandbox
 

@@ -1,11 +1,12 @@
 """What Replicate, and the edge before it, answer on a bad day."""
 
+from http import HTTPStatus
+
 from imagegen.sandbox.responses import (
     NOT_FOUND,
     UNAUTHENTICATED,
     Answer,
     invalid_input,
-    phrase,
     problem,
 )
 
@@ -37,6 +38,13 @@ def usual(status: int) -> Answer:
     if status in EDGE_STATUSES:
         return html(status)
     return USUAL.get(status) or problem(status, phrase(status))
+
+
+def phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:  # 520 to 524 are Cloudflare's own
+        return "Unknown"
 
 
 def html(status: int) -> Answer:

@@ -57,10 +57,10 @@ class AccountApi(Api):
             return throttled(wait, self._limit.per_minute, self._limit.burst)
         return super().create(call)
 
-    def knows(self, model: str) -> bool:
+    def has_model(self, model: str) -> bool:
         if self._models is not None and model != SOME_MODEL:
             return model in self._models
-        return super().knows(model)
+        return super().has_model(model)
 
 
 def prompt_and_seed(call: Call, store: PredictionStore) -> tuple[str | None, int | None]:

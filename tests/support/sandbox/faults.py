@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, field, replace
 from types import EllipsisType
 from typing import Literal, Self, TypedDict, Unpack, get_args
 
-from imagegen.sandbox.faults import NSFW, PredictionScript
+from imagegen.sandbox.faults import NSFW
+from imagegen.sandbox.faults import PredictionScript as PlainScript
 from imagegen.sandbox.responses import PROBLEM, Answer
 from tests.support.sandbox.answers import HTML_PAGE, throttled, usual
 
@@ -67,6 +68,29 @@ class ReplyScript:
             return true_answer
         value = {**json.loads(true_answer.body), **self.changes}
         return replace(true_answer, body=json.dumps(value).encode())
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionScript(PlainScript):
+    """What becomes of a prediction, with any output."""
+
+    output: object = ...  # `...` is its images; "{url}" inside stands for the first one's URL
+
+    def output_of(self, urls: list[str]) -> object:
+        return urls if self.output is ... else filled(self.output, urls[0])
+
+
+def filled(value: object, url: str) -> object:
+    """Return a value with the URL in place of each "{url}" in it."""
+    match value:
+        case str():
+            return value.replace("{url}", url)
+        case list() | tuple():
+            return [filled(each, url) for each in value]
+        case dict():
+            return {key: filled(each, url) for key, each in value.items()}
+        case _:
+            return value
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,10 @@ import time
 from typing import Any
 
 from imagegen.sandbox.api import Call
-from imagegen.sandbox.http_server import Handler, Server
 from imagegen.sandbox.predictions import PredictionStore
 from imagegen.sandbox.responses import Answer
+from imagegen.sandbox.server import Handler, Server
+from tests.support.sandbox.answers import phrase
 from tests.support.sandbox.api import prompt_and_seed
 from tests.support.sandbox.control import PREFIX, Control
 from tests.support.sandbox.faults import Faults, ReplyScript, Transport
@@ -112,7 +113,7 @@ class FaultyHandler(Handler):
         self, answer: Answer, transport: Transport = "whole", over_seconds: float = 0.0
     ) -> None:
         """Head and body in one write, unless they are cut or drip."""
-        head, body = self.head_of(answer), self.body_of(answer)
+        head, body = self._head_of(answer), b"" if self.command == "HEAD" else answer.body
         match transport:
             case "drip head":
                 self._drip(head, over_seconds)
@@ -124,6 +125,12 @@ class FaultyHandler(Handler):
                 self.wfile.write(head + body[: len(body) // 2])
             case _:
                 self.wfile.write(head + body)
+
+    def _head_of(self, answer: Answer) -> bytes:
+        lines = [f"HTTP/1.1 {answer.status} {phrase(answer.status)}"]
+        lines += [f"{name}: {value}" for name, value in answer.headers.items()]
+        lines += [f"date: {self.date_time_string()}", f"content-length: {len(answer.body)}", "", ""]
+        return "\r\n".join(lines).encode("latin-1")
 
     def _drip(self, data: bytes, over_seconds: float) -> None:
         for index in range(len(data)):

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from imagegen.sandbox.predictions import Prediction, PredictionStore
+from imagegen.sandbox.predictions import PredictionStore
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,22 @@ def ledger_from_json(rows: Iterable[dict[str, object]]) -> Ledger:
     return Ledger(Entry(**row) for row in rows)  # type: ignore[arg-type]
 
 
+@dataclass(frozen=True)
+class Prediction:
+    """A prediction at one moment. All times are on the host's monotonic clock."""
+
+    id: str
+    model: str
+    version: str
+    prompt: str
+    seed: int | None
+    created_seconds: float
+    status: str
+    error: str | None
+    started_seconds: float | None
+    completed_seconds: float | None
+
+
 class Predictions(tuple[Prediction, ...]):
     """All predictions at one moment, oldest first, with the questions that a judge asks."""
 
@@ -110,7 +126,18 @@ class Predictions(tuple[Prediction, ...]):
 
 def predictions_in(store: PredictionStore) -> Predictions:
     now = time.monotonic()
-    return Predictions(stored.at(now) for stored in store.all())
+    return Predictions(
+        Prediction(
+            id=each.id,
+            model=each.model,
+            version=each.version,
+            prompt=each.prompt,
+            seed=each.seed,
+            created_seconds=each.created_seconds,
+            **vars(each.at(now)),
+        )
+        for each in store.all()
+    )
 
 
 def predictions_from_json(rows: Iterable[dict[str, object]]) -> Predictions:

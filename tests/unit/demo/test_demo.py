@@ -1,4 +1,4 @@
-"""What the demo tells on terminals and in pipes, and what of the shell reaches its main job."""
+"""What the demo prints on terminals and in pipes, and what of the shell reaches its supervise."""
 
 import json
 import signal
@@ -56,7 +56,7 @@ def test_the_table_fits_the_terminal(width: int) -> None:
     assert len(lines(width)) == 1 + len(RESULTS)
 
 
-def test_what_became_of_the_censored_prompt_is_told_whole_at_80_columns() -> None:
+def test_what_became_of_the_censored_prompt_is_reported_whole_at_80_columns() -> None:
     assert lines(80)[2] == (
         "    6  frida     uploading      2.6  censored; the fallback prompt was used"
     )
@@ -69,7 +69,7 @@ def test_the_readme_shows_the_table_as_a_terminal_of_80_columns_does() -> None:
         assert line in readme
 
 
-# What is told meanwhile.
+# What is shown while it runs.
 
 
 def test_in_a_pipe_a_refusal_is_one_plain_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,12 +79,12 @@ def test_in_a_pipe_a_refusal_is_one_plain_line(capsys: pytest.CaptureFixture[str
 
 
 def test_beside_the_bar_stands_the_refusal_and_else_what_becomes_of_the_tokens() -> None:
-    told = [
+    texts = [
         progress_text(UNREACHABLE),
         progress_text(Progress({"uploading": 3, "failed": 1}, None)),
     ]
 
-    assert told == ["unreachable: no route", "1 failed, 3 uploading"]
+    assert texts == ["unreachable: no route", "1 failed, 3 uploading"]
 
 
 def test_an_end_of_patience_names_the_refusal(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_no_server_is_even_imported_before_an_interrupt_can_be_noted() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
-    ("program", "told"),
+    ("program", "printed"),
     [
         ("heard()", ["begun", "interrupted"]),
         ("interrupt(); print('started'); heard()", ["started", "interrupted"]),
@@ -184,11 +184,11 @@ def test_no_server_is_even_imported_before_an_interrupt_can_be_noted() -> None:
     ],
 )
 def test_an_interrupt_is_heard_once_and_never_while_servers_start_or_stop(
-    number: signal.Signals, program: str, told: list[str]
+    number: signal.Signals, program: str, printed: list[str]
 ) -> None:
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPTED.format(name=number.name) + program],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
 
-    assert done.stdout.splitlines() == told
+    assert done.stdout.splitlines() == printed

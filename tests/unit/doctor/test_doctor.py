@@ -18,7 +18,7 @@ import trustme
 from imagegen.config.settings import Settings, load
 from imagegen.doctor import Finding, Level, examine, host, runner
 from imagegen.doctor.model import check_model, judge, parse_inputs
-from imagegen.doctor.replicate import check_provider
+from imagegen.doctor.replicate import check_replicate
 from imagegen.doctor.report import Findings, ok
 from tests.support.canned_server import canned, with_body
 
@@ -71,7 +71,7 @@ def test_inputs_that_fit_are_named(marker: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"colour": "red"}, "the model has no input colour"),
         ({"style": "wood"}, "style must be one of oil, ink, not 'wood'"),
@@ -82,31 +82,31 @@ def test_inputs_that_fit_are_named(marker: str | None) -> None:
         ({"go_fast": 1}, "go_fast must be a value of type boolean, not 1"),
     ],
 )
-def test_an_input_that_does_not_fit_is_told_with_what_it_must_be(
-    change: dict[str, Any], told: str
+def test_an_input_that_does_not_fit_is_reported_with_what_it_must_be(
+    change: dict[str, Any], message: str
 ) -> None:
-    assert problems(FITTING | change) == [told]
+    assert problems(FITTING | change) == [message]
 
 
 @pytest.mark.parametrize(
-    ("marker", "told"),
+    ("marker", "message"),
     [
         ("noise", "the model has no input noise to know a prediction by"),
         ("go_fast", "go_fast must be a value of type boolean, but imagegen puts numbers up to"),
         ("small_seed", "small_seed must be at most 65535, but imagegen puts numbers up to"),
     ],
 )
-def test_a_marker_that_cannot_hold_a_seed_is_told(marker: str, told: str) -> None:
+def test_a_marker_that_cannot_hold_a_seed_is_reported(marker: str, message: str) -> None:
     (problem,) = problems(FITTING, marker)
 
-    assert problem.startswith(told)
+    assert problem.startswith(message)
 
 
-def test_an_input_that_the_model_cannot_do_without_is_told() -> None:
+def test_an_input_that_the_model_cannot_do_without_is_reported() -> None:
     assert problems({}) == ["the model needs style"]
 
 
-def test_a_model_that_takes_no_prompt_is_told() -> None:
+def test_a_model_that_takes_no_prompt_is_reported() -> None:
     inputs = parse_inputs(
         {"components": {"schemas": {"Input": {"properties": {"image": {"type": "string"}}}}}}
     )
@@ -125,11 +125,11 @@ def test_a_schema_without_inputs_is_none(schema: object) -> None:
 # Replicate's clock.
 
 
-def test_a_host_whose_clock_differs_from_replicates_is_told() -> None:
+def test_a_host_whose_clock_differs_from_replicates_is_reported() -> None:
     date = formatdate(time.time() - 600, usegmt=True)
     body = json.dumps({"username": "somebody"}).encode()
     with canned(with_body(body, 200, f"date: {date}")) as server:
-        *_, credentials, clock = check_provider(settings(REPLICATE_BASE_URL=server.url))
+        *_, credentials, clock = check_replicate(settings(REPLICATE_BASE_URL=server.url))
 
     assert credentials.level is Level.OK
     assert clock.level is Level.WARNING
@@ -141,9 +141,9 @@ def test_a_host_whose_clock_differs_from_replicates_is_told() -> None:
 
 
 @pytest.mark.parametrize("name", ["a" * 70, "replicate.invalid"])
-def test_a_host_that_there_is_not_is_told_with_the_mend(name: str) -> None:
+def test_a_host_that_there_is_not_is_reported_with_the_fix(name: str) -> None:
     given = settings(REPLICATE_BASE_URL=f"https://{name}")
-    (way, _), (model,) = check_provider(given), check_model(given)
+    (way, _), (model,) = check_replicate(given), check_model(given)
 
     assert way.message.startswith(f"no address is known of {name}: ")
     assert way.fix is not None
@@ -171,14 +171,14 @@ def speaking_tls(authority: trustme.CA, name: str) -> Iterator[int]:
 
 
 @pytest.mark.parametrize(
-    ("trusted", "name", "mend"),
+    ("trusted", "name", "fix"),
     [
         (False, "127.0.0.1", "name the CA of your proxy in SSL_CERT_FILE, or set this host's"),
         (True, "127.0.0.2", "put the host that its certificate is for into REPLICATE_BASE_URL"),
     ],
 )
-def test_a_certificate_that_does_not_fit_is_told_with_the_mend(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trusted: bool, name: str, mend: str
+def test_a_certificate_that_does_not_fit_is_reported_with_the_fix(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trusted: bool, name: str, fix: str
 ) -> None:
     authority = trustme.CA()
     known = authority if trusted else trustme.CA()
@@ -186,11 +186,11 @@ def test_a_certificate_that_does_not_fit_is_told_with_the_mend(
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
 
     with speaking_tls(authority, name) as port:
-        way, *_ = check_provider(settings(REPLICATE_BASE_URL=f"https://127.0.0.1:{port}"))
+        way, *_ = check_replicate(settings(REPLICATE_BASE_URL=f"https://127.0.0.1:{port}"))
 
     assert "certificate verify failed" in way.message
     assert way.fix is not None
-    assert way.fix.startswith(mend)
+    assert way.fix.startswith(fix)
 
 
 # The model's version.
@@ -205,7 +205,7 @@ def answered(answer: tuple[int, dict[str, object]], model: str) -> list[Finding]
 
 
 @pytest.mark.parametrize(
-    ("answer", "model", "told"),
+    ("answer", "model", "expected"),
     [
         ((404, {}), "a/b", (Level.WARNING, "not checked: what answers there is not Replicate's")),
         ((401, {}), "a/b", (Level.WARNING, "not checked: Replicate refuses the token (HTTP 401)")),
@@ -215,12 +215,16 @@ def answered(answer: tuple[int, dict[str, object]], model: str) -> list[Finding]
         ((200, {}), f"a/b:{'f' * 64}", (Level.OK, "a/b:ffff")),
     ],
 )
-def test_what_replicate_says_of_a_model_is_told(
-    answer: tuple[int, dict[str, object]], model: str, told: tuple[Level, str]
+def test_what_replicate_answers_about_a_model_is_reported(
+    answer: tuple[int, dict[str, object]], model: str, expected: tuple[Level, str]
 ) -> None:
     first = answered(answer, model)[0]
 
-    assert (first.level, first.check, first.message[: len(told[1])]) == (told[0], "model", told[1])
+    assert (first.level, first.check, first.message[: len(expected[1])]) == (
+        expected[0],
+        "model",
+        expected[1],
+    )
 
 
 # Checks that break or hang.
@@ -242,7 +246,7 @@ def breaks(_: Settings) -> Findings:
     raise RuntimeError("of canary and others")
 
 
-def test_a_check_that_breaks_is_a_finding_and_tells_no_secret(
+def test_a_check_that_breaks_is_a_finding_and_shows_no_secret(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     first, broken, last = only(
@@ -289,7 +293,7 @@ def test_a_misspelt_setting_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> Non
     ]
 
 
-def test_a_wrong_option_is_mended_by_the_option() -> None:
+def test_a_wrong_option_is_fixed_by_the_option() -> None:
     found = examine({"IMAGEGEN_LEASE_SECONDS": "20"}, {"lease_seconds": "0"})
 
     assert [each.fix for each in found if "lease" in each.message] == ["give another --lease"]

@@ -16,7 +16,7 @@ from imagegen.doctor import Level, host
 from tests.unit.doctor.test_doctor import levels, settings
 
 
-def test_too_low_a_limit_of_open_files_is_told_with_the_mend(
+def test_too_low_a_limit_of_open_files_is_reported_with_the_fix(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 64))
@@ -31,7 +31,7 @@ def test_too_low_a_limit_of_open_files_is_told_with_the_mend(
 @pytest.mark.parametrize(
     ("free", "level"), [(2**30, Level.OK), (2**29, Level.WARNING), (2**20, Level.WRONG)]
 )
-def test_a_folder_for_images_that_fills_up_is_told(
+def test_a_folder_for_images_that_fills_up_is_reported(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: int, level: Level
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
@@ -41,7 +41,7 @@ def test_a_folder_for_images_that_fills_up_is_told(
     assert found.level is level
 
 
-def test_a_folder_for_images_that_has_gone_is_told(tmp_path: Path) -> None:
+def test_a_folder_for_images_that_has_gone_is_reported(tmp_path: Path) -> None:
     given = settings(IMAGEGEN_KEEP_IMAGES=str(tmp_path))
     tmp_path.rmdir()
 
@@ -50,7 +50,7 @@ def test_a_folder_for_images_that_has_gone_is_told(tmp_path: Path) -> None:
     assert found.message == f"{tmp_path} cannot be written to: No such file or directory"
 
 
-def test_no_room_for_the_metrics_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_room_for_the_metrics_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2**20))
 
     (found,) = host.check_temporary_folder(settings())
@@ -59,7 +59,7 @@ def test_no_room_for_the_metrics_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
     assert found.message.endswith(" has 1 MB left, the metrics need 4 MB")
 
 
-def test_a_host_without_any_temporary_folder_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_without_any_temporary_folder_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def none() -> str:
         raise FileNotFoundError
 
@@ -72,7 +72,7 @@ def test_a_host_without_any_temporary_folder_is_told(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("name", ["a" * 70, "nowhere.invalid", "192.0.2.1"])
-def test_a_metrics_host_that_is_none_of_this_host_is_told_with_the_mend(name: str) -> None:
+def test_a_metrics_host_that_is_none_of_this_host_is_reported_with_the_fix(name: str) -> None:
     (found,) = host.check_metrics_port(settings(IMAGEGEN_METRICS_HOST=name))
 
     assert found.level is Level.WRONG
@@ -80,7 +80,7 @@ def test_a_metrics_host_that_is_none_of_this_host_is_told_with_the_mend(name: st
     assert found.fix == "name an address of this host in --metrics-host (IMAGEGEN_METRICS_HOST)"
 
 
-def test_a_supervisor_of_one_worker_is_told_of_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_supervisor_of_one_worker_is_reported_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host, "read_workers", lambda *_: ["worker-0"])
     with socket.create_server(("127.0.0.1", 0)) as supervisor:
         port = supervisor.getsockname()[1]
@@ -126,7 +126,7 @@ def test_the_folder_of_somebody_else_is_left_alone(
     assert fixes() == [None]
 
 
-def test_a_fallback_prompt_of_a_word_is_told() -> None:
+def test_a_fallback_prompt_of_a_word_is_reported() -> None:
     found = list(host.check_prompts(settings(FALLBACK_CENSORED_PROMPT="art")))
 
     assert found[0].level is Level.WARNING

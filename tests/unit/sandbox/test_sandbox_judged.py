@@ -149,8 +149,8 @@ def test_a_sandbox_in_its_own_process_is_read_and_spoiled_from_outside(
     assert (out, errors) == ("", "")
 
 
-def test_a_port_that_is_taken_or_none_is_told_in_one_line(sandbox: Sandbox) -> None:
-    def told(port: int) -> str:
+def test_a_port_that_is_taken_or_none_is_reported_in_one_line(sandbox: Sandbox) -> None:
+    def error_at(port: int) -> str:
         command = [sys.executable, "-m", "tests.support.sandbox", "--port", str(port)]
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, timeout=30, cwd=CHECKOUT
@@ -158,7 +158,7 @@ def test_a_port_that_is_taken_or_none_is_told_in_one_line(sandbox: Sandbox) -> N
         assert done.returncode != 0
         return done.stderr.splitlines()[-1]
 
-    assert told(sandbox.port) == (
+    assert error_at(sandbox.port) == (
         f"Error: cannot listen on {sandbox.url}: Address already in use: choose another --port"
     )
-    assert "99999 is not in the range 0<=x<=65535" in told(99999)
+    assert "99999 is not in the range 0<=x<=65535" in error_at(99999)
