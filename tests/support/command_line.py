@@ -6,14 +6,8 @@ from imagegen.cli import cli
 from imagegen.config.settings import all_settings
 
 DATABASE_URL = "postgresql://user:pass%2Fword@host:5432/tokens"
-
-
 TOKEN = "r8_0123456789"
-
-
 ENOUGH = {"DATABASE_URL": DATABASE_URL, "REPLICATE_API_TOKEN": TOKEN}
-
-
 USAGE, CONFIGURATION = 2, 78
 
 
