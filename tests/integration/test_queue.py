@@ -11,7 +11,7 @@ from imagegen.queue import (
     statements,
 )
 from tests.support.processes import Site
-from tests.support.queues import MODEL, MakeQueue, accepted_claim, claim, claim_one
+from tests.support.queue_fixtures import MODEL, MakeQueue, accepted_claim, claim, claim_one
 
 
 def test_the_oldest_tokens_are_claimed_first(site: Site, make_queue: MakeQueue) -> None:

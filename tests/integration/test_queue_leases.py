@@ -12,7 +12,7 @@ from imagegen.queue import (
     UseFallback,
 )
 from tests.support.processes import Site, wait_for
-from tests.support.queues import MakeQueue, claim, claim_one, token
+from tests.support.queue_fixtures import MakeQueue, claim, claim_one, token
 
 
 def test_a_generation_whose_lease_ran_out_is_adopted_before_new_tokens(

@@ -6,7 +6,7 @@ from typing import Any
 
 from imagegen.replicate.client import ReplicateClient
 from imagegen.replicate.replies import Answered, Prediction, Reply
-from tests.support.generation import UNLIMITED
+from tests.support.generation_runs import UNLIMITED
 from tests.support.sandbox import DEFAULT_TOKEN
 
 MODEL = "black-forest-labs/flux-schnell"
