@@ -1,4 +1,4 @@
-"""A connection that hears of new tokens."""
+"""The LISTEN connection of a worker."""
 
 import math
 import time
@@ -13,7 +13,7 @@ LISTEN_AGAIN_SECONDS = 5.0
 
 
 class Listener:
-    """A connection that hears of new tokens. Optional: without it the worker polls."""
+    """A connection that is notified of new tokens. Optional: without it the worker polls."""
 
     def __init__(self, database_url: str, application_name: str) -> None:
         self._database_url = database_url
@@ -25,12 +25,12 @@ class Listener:
         return self._connection.fileno() if self._connection else None
 
     def next_try_seconds(self) -> float:
-        """Until there is something to do for it."""
+        """Return the time until it should be connected again; infinite while it is."""
         return self._next_try - time.monotonic() if self._connection is None else math.inf
 
     def keep_listening(self) -> bool:
-        """Connect where there is no connection, now and then. Returns whether it has just begun
-        to listen."""
+        """Connect if there is no connection, at most every few seconds. Returns whether it has
+        just begun to listen."""
         if self._connection is not None or time.monotonic() < self._next_try:
             return False
         self._next_try = time.monotonic() + LISTEN_AGAIN_SECONDS
@@ -48,7 +48,7 @@ class Listener:
         return self._connection is not None
 
     def drain(self) -> None:
-        """Take what has come in: that something came is all there is to know."""
+        """Read all notifications: that one came is all that matters."""
         assert self._connection is not None  # noqa: S101 (its descriptor was ready)
         try:
             for _ in self._connection.notifies(timeout=0):

@@ -17,7 +17,7 @@ class Claim:
     wanted: bool  # the token is still there and waits for an image
     previous_kind: str | None  # why the attempt before this one failed
     adopted: bool
-    postponed: bool  # adopted, and held by no worker in between: it was only put aside
+    postponed: bool  # adopted, after a worker had postponed it
     waited_seconds: float  # since the mint
     opened_seconds_ago: float
     prompt: str | None = None  # as sent

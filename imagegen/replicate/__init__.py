@@ -1,4 +1,4 @@
-"""All HTTP to Replicate: JSON becomes values at this door, and here is told what they mean."""
+"""All HTTP to Replicate: JSON becomes values here, and values are given their meaning."""
 
 from imagegen.replicate.client import ReplicateClient
 from imagegen.replicate.http import Deadline, TooLongError, read_capped

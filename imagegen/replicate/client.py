@@ -37,7 +37,7 @@ from imagegen.replicate.tls import tls_context
 
 # Read is the longest silence on an open connection; a create answers within a second or two.
 TIMEOUT = httpx.Timeout(connect=5.0, read=15.0, write=10.0, pool=5.0)
-# For a whole answer, however it drips.
+# For a whole reply, however slowly its bytes come.
 ANSWER_SECONDS = 30.0
 # A page of 100 predictions with their inputs and logs stays far below.
 ANSWER_BYTES = 8 * 1024 * 1024
@@ -69,7 +69,7 @@ class _Response:
     content: bytes
 
     def json(self) -> object:
-        """Its body as JSON, or None where it is none."""
+        """Return the body as JSON, or None if it is none."""
         try:
             body: object = json.loads(self.content)
         except (ValueError, RecursionError):
@@ -78,8 +78,8 @@ class _Response:
 
 
 class ReplicateClient:
-    """One worker's client of Replicate. To be made after the fork: a used client that is
-    inherited hands one process the answers of another."""
+    """One worker's client of Replicate, to be made after the fork: with a used client that is
+    inherited, one process gets the replies of another."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class ReplicateClient:
         budget: RequestBudget,
         marker: str = "seed",
     ) -> None:
-        """`budget` is for all requests but creates, whose pace is the gate's."""
+        """`budget` is for all requests but creates, whose rate is the gate's."""
         self._redact = Redactor([token])
         self._cancel_after_seconds = cancel_after_seconds
         self._marker = marker
@@ -110,8 +110,8 @@ class ReplicateClient:
         self._http.close()
 
     def create(self, model: str, inputs: dict[str, Any], *, send_by: float = math.inf) -> Reply:
-        """Ask for a prediction: one POST, never repeated, whatever happens to it. After
-        `send_by`, a monotonic time, it is not sent."""
+        """Send one POST for a prediction: never repeated, whatever happens to it, and not sent
+        after `send_by`, a monotonic time."""
         if ":" in model or facts.VERSION_ID.fullmatch(model):
             path, body = "/v1/predictions", {"version": model.partition(":")[2] or model}
         else:
@@ -183,7 +183,7 @@ class ReplicateClient:
         self, operation: str, method: str, path: str
     ) -> _Response | NotSent | NoAnswer:
         """Send a request that is no create, within the budget."""
-        self._budget.wait_for_turn()
+        self._budget.wait()
         with _timed(operation):
             response = self._send(method, path)
         if isinstance(response, _Response) and response.status == 429:

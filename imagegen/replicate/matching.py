@@ -25,7 +25,7 @@ class Absent:
 
 @dataclass(frozen=True)
 class Expired:
-    """The list no longer tells: inputs are deleted after an hour."""
+    """The list no longer shows it: Replicate deletes inputs after an hour."""
 
 
 def match_request(
@@ -33,12 +33,12 @@ def match_request(
 ) -> Found | Absent | Expired:
     """Return which prediction a request made, by its prompt and its own seed, within a period.
 
-    Without a seed (a model that takes none) any other one with this prompt that belongs to no
-    generation yet is as good, and what is left over belongs to another request.
+    For a model without a seed, any prediction with this prompt that belongs to no generation will
+    do, and the others belong to other requests. `known_ids` are predictions that belong to other
+    generations.
 
     The model is not compared: Replicate lists some models under another name than was asked for,
     and a match missed for that would be paid for twice. The seed is one in two billion.
-    `known_ids` are predictions that belong to other generations.
     """
     unknown = [item for item in listed.predictions if item.id not in known_ids]
     ours = [item for item in unknown if item.prompt == prompt and seed in (None, item.seed)]
@@ -57,7 +57,7 @@ def match_late(listed: Listed, seeds: Collection[int], known_ids: set[str]) -> F
 
 
 def _best(newest_first: list[Prediction]) -> Found:
-    """The earliest that succeeded, else the earliest that runs, else the earliest."""
+    """Return the earliest that succeeded, else the earliest that runs, else the earliest."""
     rank = {"succeeded": 0, "starting": 1, "processing": 1}
     earliest_first = newest_first[::-1]
     best, *others = sorted(earliest_first, key=lambda item: rank.get(item.status, 2))
@@ -65,7 +65,7 @@ def _best(newest_first: list[Prediction]) -> Found:
 
 
 def _may_be_it(item: Prediction, prompt: str) -> bool:
-    """Its input was deleted, or is this prompt without the seed: the model dropped it."""
+    """Return whether its input was deleted, or is this prompt without a seed."""
     return item.data_removed or (item.prompt == prompt and item.seed is None)
 
 

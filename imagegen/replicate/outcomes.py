@@ -49,7 +49,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class Ambiguous:
-    """A prediction may have been made or not: only Replicate's list can tell."""
+    """A prediction may have been made or not: only Replicate's list shows which."""
 
     message: str
 
@@ -127,7 +127,7 @@ def _of_rejection(reply: Rejected) -> Refused | Failed | Ambiguous:
             return Ambiguous(str(reply))
         case status if 400 <= status < 500:
             # 404, and 422 for a version: the model is not there, for any token. Or the answer is
-            # no words of Replicate's, but a page of something in between.
+            # not Replicate's, but a page of something in between.
             return Refused(Reason.MISCONFIGURED, str(reply))
         case _:
             return Ambiguous(str(reply))
@@ -186,7 +186,7 @@ def _without_image(prediction: Prediction) -> Failed:
         unreadable = "the prediction succeeded, and its output holds no URL of an image"
         return Failed(Kind.UNREADABLE, unreadable)
     if HELD_BACK.search(prediction.logs):
-        # The model drops unsafe images silently, and tells its log alone.
+        # The model drops unsafe images silently, and says so in its log alone.
         held_back = "the prediction succeeded, and its images were held back as unsafe"
         return Failed(Kind.HELD_BACK, held_back)
     return Failed(Kind.NO_OUTPUT, "the prediction succeeded without an image")

@@ -1,32 +1,32 @@
-"""How many requests a second may leave, creates apart."""
+"""The rate of all requests to Replicate but creates."""
 
 import threading
 import time
 from collections.abc import Callable
 
-# How many seconds' worth of other requests may leave at once.
+# Requests of this time that were not sent may leave at once.
 BUDGET_BURST_SECONDS = 1.0
 
 
 class RequestBudget:
-    """How many requests a second may leave, from any thread; who comes too early waits."""
+    """Limits the requests a second of all threads: one that comes too early waits."""
 
-    def __init__(self, per_second: float, pause: Callable[[float], object]) -> None:
-        """`pause` waits so many seconds, or less when the worker stops."""
+    def __init__(self, per_second: float, sleep: Callable[[float], object]) -> None:
+        """`sleep` waits for the seconds given, or less when the worker stops."""
         self._per_second = per_second
-        self._pause = pause
+        self._sleep = sleep
         self._lock = threading.Lock()
         self._next = 0.0  # monotonic
 
-    def wait_for_turn(self) -> None:
+    def wait(self) -> None:
         with self._lock:
             now = time.monotonic()
-            turn = max(self._next, now - BUDGET_BURST_SECONDS)
-            self._next = turn + 1 / self._per_second
-        if turn > now:
-            self._pause(turn - now)
+            leave_at = max(self._next, now - BUDGET_BURST_SECONDS)
+            self._next = leave_at + 1 / self._per_second
+        if leave_at > now:
+            self._sleep(leave_at - now)
 
     def hold(self, seconds: float) -> None:
-        """Nothing leaves for so long: the account's limit was reached."""
+        """Let nothing leave for `seconds`: the account's limit was reached."""
         with self._lock:
             self._next = max(self._next, time.monotonic() + seconds)

@@ -61,7 +61,7 @@ class Gate:
         self._show()
 
     def allows(self, free: int) -> int:
-        """How many new tokens may be claimed into `free` slots now."""
+        """Return how many new tokens may be claimed into `free` slots now."""
         with self._lock:
             most = int(min(free, self._allowance.for_new_tokens))
             if self._is_open():
@@ -70,7 +70,7 @@ class Gate:
             return 1 if self._offers_probe else 0
 
     def next_seconds(self) -> float:
-        """Until it may allow more; infinite where only an answer or a new day can tell."""
+        """Return when it may allow more; infinity if only a reply or a new day decides."""
         with self._lock:
             if self._allowance.for_new_tokens <= 0:
                 return math.inf
@@ -94,8 +94,8 @@ class Gate:
                 if time.monotonic() >= self._next_try:
                     self._send_probe(generation_id)
                     return Permit(0.0)
-                left_seconds = self._next_try - time.monotonic()
-                wait_seconds = min(max(left_seconds, FIRST_DELAY_SECONDS), MAX_DELAY_SECONDS)
+                wait_seconds = self._next_try - time.monotonic()
+                wait_seconds = min(max(wait_seconds, FIRST_DELAY_SECONDS), MAX_DELAY_SECONDS)
                 throttled = self._reason is Reason.THROTTLED
                 return Permit(wait_seconds, None if throttled else self._reason)
             if wait_seconds := self._rate.next_seconds():
@@ -104,8 +104,8 @@ class Gate:
             return Permit(0.0)
 
     def release_probe(self, generation_id: int) -> None:
-        """Let another token be the probe if this generation was it: it has left its slot, and may
-        not have sent anything."""
+        """Let another token be the probe if this generation was it: it is out of its slot, and
+        may not have sent anything."""
         with self._lock:
             if self._probe == generation_id:
                 self._probe, self._next_try = None, time.monotonic()
@@ -131,8 +131,10 @@ class Gate:
         row. Returns when the token may try again."""
         with self._lock:
             self._overloads += 1
-            accident = refused.reason is Reason.UNAVAILABLE and self._overloads < OVERLOADS_IN_A_ROW
-            if self._reason is None and accident:
+            is_accident = (
+                refused.reason is Reason.UNAVAILABLE and self._overloads < OVERLOADS_IN_A_ROW
+            )
+            if self._reason is None and is_accident:
                 return Delay(FIRST_DELAY_SECONDS * BEHIND_OTHERS, escalates=True)
             self._closed_by_overload = self._closed_by_overload or self._reason is None
             return self._close(refused, generation_id)
@@ -146,7 +148,7 @@ class Gate:
 
     @property
     def offers_probe(self) -> bool:
-        """Whether it has just let one token go ahead, and none has gone yet."""
+        """Whether it has offered to admit a probe, and none was claimed yet."""
         with self._lock:
             return self._offers_probe
 

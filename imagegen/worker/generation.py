@@ -43,7 +43,7 @@ SHORT_WAIT_SECONDS = 1.0
 SEND_WITHIN = 0.5
 # Replicate itself ends a prediction after Cancel-After; this much later it surely has.
 OVERDUE_SECONDS = 60.0
-# So many failed polls in a row are no hiccup: nothing new is asked of such a provider.
+# After this many failed polls in a row, nothing new is sent.
 FAILED_POLLS_IN_A_ROW = 3
 # A prediction may be unknown to GET for a while after its creation.
 MISSING_SECONDS = 60.0

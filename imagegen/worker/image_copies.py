@@ -1,4 +1,4 @@
-"""Copies of the images, for who cannot fetch them within the hour that Replicate keeps them."""
+"""Copies of the images on disk: Replicate deletes its own after an hour."""
 
 import hashlib
 import os
@@ -14,11 +14,11 @@ from imagegen.replicate import Deadline, TooLongError, read_capped, tls_context
 
 # Ten times what the largest model makes.
 LARGEST_BYTES = 50 * 1024 * 1024
-WHOLE_SECONDS = 60.0
+DOWNLOAD_SECONDS = 60.0
 TIMEOUT = httpx.Timeout(connect=5.0, read=15.0, write=10.0, pool=5.0)
-# What is left of a download that was killed.
+# A file of this name is a download under way, or one that was killed.
 PARTIAL = ".imagegen-"
-ABANDONED_SECONDS = 3600.0
+STALE_SECONDS = 3600.0
 NO_IMAGE = "no image: it begins like no PNG, JPEG, WebP, GIF or AVIF"
 
 
@@ -35,9 +35,9 @@ class CopyError(Exception):
 
 
 class ImageCopies:
-    """Copies into one folder, by a client that knows no API token: the host of an image gets none.
+    """Copies images into one folder. A file gets its name only when it is whole and on the disk.
 
-    A file has its name only when it is whole and on the disk.
+    Its client has no API token, so that the host of an image gets none.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -45,7 +45,7 @@ class ImageCopies:
         self._deadline = Deadline()
         transport = self._deadline.transport(tls_context())
         self._http = httpx.Client(timeout=TIMEOUT, transport=transport, follow_redirects=False)
-        self._remove_abandoned()
+        self._remove_stale()
 
     def close(self) -> None:
         self._http.close()
@@ -76,7 +76,7 @@ class ImageCopies:
         return Copy(str(path), hashlib.sha256(image).hexdigest())
 
     def _download(self, url: str) -> bytes:
-        self._deadline.start(WHOLE_SECONDS)
+        self._deadline.start(DOWNLOAD_SECONDS)
         with self._http.stream("GET", url) as response:
             if response.status_code != httpx.codes.OK:
                 raise CopyError(f"HTTP {response.status_code}")
@@ -86,17 +86,17 @@ class ImageCopies:
                 raise CopyError(str(error)) from None
 
     def _sync_folder(self) -> None:
-        """The new name survives a power cut only when the folder is written too."""
+        """Write the folder too: else the new name does not survive a power cut."""
         descriptor = os.open(self._folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
 
-    def _remove_abandoned(self) -> None:
+    def _remove_stale(self) -> None:
         for partial in self._folder.glob(f"{PARTIAL}*"):
             try:
-                if time.time() - partial.stat().st_mtime > ABANDONED_SECONDS:
+                if time.time() - partial.stat().st_mtime > STALE_SECONDS:
                     partial.unlink()
             except OSError:
-                continue  # another worker was faster, or the file is somebody else's
+                continue  # another worker was faster, or the file is another user's

@@ -38,7 +38,7 @@ LOOK_AGAIN_SECONDS = 30.0
 # Replicate's list is asked again after as long as the request is old, within these bounds.
 SHORTEST_LIST_SECONDS = 1.0
 LONGEST_LIST_SECONDS = 60.0
-# A download of an image is tried so often; then its token goes on without a copy.
+# After this many tries of a download, the token is handed on without a copy.
 COPY_TRIES = 3
 COPY_AGAIN_SECONDS = 1.0
 

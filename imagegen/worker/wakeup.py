@@ -8,7 +8,7 @@ from contextlib import suppress
 from imagegen.queue import Listener
 
 
-class Wake:
+class Wakeup:
     """Sleeps until `ring` is called, a signal comes, a token is minted, or the time is up."""
 
     def __init__(self, database_url: str, application_name: str) -> None:
@@ -20,7 +20,7 @@ class Wake:
         signal.set_wakeup_fd(self._ringer.fileno(), warn_on_full_buffer=False)
 
     def ring(self) -> None:
-        """Wake the worker, from any thread."""
+        """Wakeup the worker, from any thread."""
         with suppress(BlockingIOError):  # it rings already
             self._ringer.send(b"\0")
 

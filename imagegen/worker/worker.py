@@ -21,13 +21,13 @@ from imagegen.worker.generation import OVERDUE_SECONDS, GenerationRunner
 from imagegen.worker.image_copies import ImageCopies
 from imagegen.worker.settlement import Settlement, log_fields
 from imagegen.worker.slots import Slots
-from imagegen.worker.wakeup import Wake
+from imagegen.worker.wakeup import Wakeup
 
 # Each statement takes a millisecond or two; ten slots do not need ten connections.
 SLOTS_CONNECTIONS = 3
 # A third of the lease: two renewals may fail before it runs out.
 RENEWALS_PER_LEASE = 3
-# Tokens whose status something outside changed are no emergency.
+# Tokens whose status another program changed can wait.
 REPAIR_SECONDS = 30.0
 # A worker with a longer poll interval still sends this many heartbeats in the watchdog's time.
 BEATS_PER_WATCHDOG = 4
@@ -58,7 +58,7 @@ class Worker:
         self._lease_name = lease_name
         self._predecessor = predecessor
         self._beat = beat
-        self._wake = Wake(settings.database_url, lease_name)
+        self._wakeup = Wakeup(settings.database_url, lease_name)
         # The main loop has a connection of its own: it renews and beats also while all slots wait
         # for rows that somebody else has locked.
         self._pool = open_pool(settings.database_url, 1, lease_name)
@@ -92,13 +92,13 @@ class Worker:
             runner.run(claim)  # which tells the slots when it waits for the database
 
         busy = metrics.SLOTS_BUSY.labels(self._role)
-        slots = Slots(self._settings.slots, run, self._wake.ring, busy)
+        slots = Slots(self._settings.slots, run, self._wakeup.ring, busy)
         retry = DatabaseRetry(self._shutdown, slots.waits)
         runner = self._runner(self._queue(self._slots_pool, tables), retry)
         while not self._stopping:
             self._claim_and_renew(queue, slots)
             self._beat_unless_stuck(slots)
-            self._wake.wait(self._sleep_seconds(slots))
+            self._wakeup.wait(self._sleep_seconds(slots))
         self._drain(queue, slots)
         self._hand_over(queue, slots)
 
@@ -113,7 +113,7 @@ class Worker:
             except AWAY as error:
                 self._report_database_away(error)
                 self._beat()
-                self._wake.wait(self._pause_seconds)
+                self._wakeup.wait(self._pause_seconds)
             else:
                 log.info(
                     "worker.started", extra={"pid": os.getpid(), "lease_name": self._lease_name}
@@ -248,7 +248,7 @@ class Worker:
             except AWAY as error:
                 self._report_database_away(error)
             self._beat()
-            self._wake.wait(min(remaining, self._sleep_seconds(slots)))
+            self._wakeup.wait(min(remaining, self._sleep_seconds(slots)))
 
     def _hand_over(self, queue: Queue, slots: Slots) -> None:
         """Release the leases of what is still at work: the next worker adopts it.
@@ -258,7 +258,7 @@ class Worker:
         self._shutdown.set()
         deadline = time.monotonic() + HAND_OVER_SECONDS
         while slots.tokens and (remaining := deadline - time.monotonic()) > 0:
-            self._wake.wait(remaining)
+            self._wakeup.wait(remaining)
         try:
             handed_over = queue.release()
         except AWAY as error:

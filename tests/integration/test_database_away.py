@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from imagegen.worker.wakeup import Wake
+from imagegen.worker.wakeup import Wakeup
 from tests.support.judge import judge
 from tests.support.processes import Program, Site, wait_for
 from tests.support.proxy import Proxy
@@ -62,7 +62,7 @@ def test_who_has_begun_to_listen_looks_for_what_nobody_heard(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("signal.set_wakeup_fd", lambda *_, **__: -1)
-    with contextlib.closing(Wake(site.database_url, "test")) as wake:
+    with contextlib.closing(Wakeup(site.database_url, "test")) as wake:
         began = time.monotonic()
         wake.wait(60.0)
 

@@ -163,11 +163,16 @@ class LawChecks:
     def _attempts(self) -> Counter[int]:
         """How many have ended, by token and by the book."""
         rows = self.query(
-            """SELECT prediction_id FROM generations
+            """SELECT prediction_id, error_kind FROM generations
                WHERE prediction_id IS NOT NULL AND state <> 'open'"""
         )
-        made = [self.replicate.made[row.prediction_id] for row in rows]
-        return Counter(each.token_id for each in made if self._costs_an_attempt(each))
+        # One that was given up counts, whatever became of it at Replicate.
+        made = [(self.replicate.made[row.prediction_id], row.error_kind) for row in rows]
+        return Counter(
+            each.token_id
+            for each, kind in made
+            if kind == Kind.UNRESOLVED or self._costs_an_attempt(each)
+        )
 
     def _costs_an_attempt(self, made: Made) -> bool:
         if made.canceled:
@@ -221,7 +226,8 @@ class LawChecks:
             case Kind.UNREADABLE:
                 return Fate.UNREADABLE in fates
             case Kind.STUBBORN if not fates.isdisjoint(NEARLY_HOPELESS):
-                return attempts >= MAX_ATTEMPTS - 1
+                # Its own number: a reset in between counts the token's attempts anew.
+                return bool(last.attempt >= MAX_ATTEMPTS - 1)
             case Kind.TRANSIENT | Kind.UNKNOWN | Kind.CANCELED | Kind.NO_OUTPUT:
                 return attempts == MAX_ATTEMPTS
             case Kind.GONE:

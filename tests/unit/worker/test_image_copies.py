@@ -115,7 +115,7 @@ def test_an_image_beyond_the_limit_leaves_no_file(
 def test_an_image_that_drips_for_too_long_leaves_no_file(
     sandbox: Sandbox, folder: Path, copies: ImageCopies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(copies_module, "WHOLE_SECONDS", 0.3)
+    monkeypatch.setattr(copies_module, "DOWNLOAD_SECONDS", 0.3)
     url = image_url(sandbox)
     sandbox.faults.add(Fault.drips(20.0, operation="file"))
 

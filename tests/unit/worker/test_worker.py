@@ -28,7 +28,7 @@ class Busy(Slots):
 @pytest.fixture
 def beats(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the watchdog hears. The worker has neither a database nor anything to wake it."""
-    for part in ("Wake", "open_pool"):
+    for part in ("Wakeup", "open_pool"):
         monkeypatch.setattr(f"imagegen.worker.worker.{part}", lambda *_: None)
     return []
 

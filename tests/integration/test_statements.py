@@ -1,0 +1,39 @@
+"""Every statement of every file of SQL can be explained by its name."""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+import imagegen
+from imagegen.database import connect, read_tables, sql
+from imagegen.web import snapshot
+from tests.support.processes import Site
+
+PACKAGE = Path(imagegen.__file__).parent
+FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.sql"))
+# It is loaded together with the fragments of the queue's figures.
+PAGE = Path("web/page.sql")
+# Conditions that `list` is put together from.
+IS_CONDITION = "with_"
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_each_statement_can_be_explained_by_its_name(file: Path, site: Site) -> None:
+    package = f"imagegen.{file.parent}"
+    found = snapshot.SQL if file == PAGE else sql.load(package, file.name)
+    statements = {name: text for name, text in found.items() if not name.startswith(IS_CONDITION)}
+    filled_in = snapshot.VALUES | {"filters": "true", "generation_id": 1}
+    with connect(site.database_url) as connection:
+        tables = read_tables(connection)
+        filled_in |= {"waited_seconds": tables.waited_seconds}
+        for name, text in statements.items():
+            filled = tables.fill(text, **filled_in)
+            values: Any = defaultdict(lambda: None)
+            if "%(" not in filled:
+                values = [None] * filled.count("%s")
+            plan = psycopg.ClientCursor(connection).execute(f"EXPLAIN {filled}", values).fetchall()
+
+            assert plan, name
