@@ -10,7 +10,7 @@ from imagegen.demo.postgres import forget_libpq_variables
 from tests.support import postgres
 from tests.support.pooler import PgBouncer, through_pooler
 
-pytest_plugins = ["tests.support.sites", "tests.support.queues"]
+pytest_plugins = ["tests.support.site_fixtures", "tests.support.queue_fixtures"]
 
 MARKERS_BY_FOLDER = {"integration": pytest.mark.integration, "drills": pytest.mark.drill}
 TESTS = Path(__file__).parent

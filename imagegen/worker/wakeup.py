@@ -20,7 +20,7 @@ class Wakeup:
         signal.set_wakeup_fd(self._ringer.fileno(), warn_on_full_buffer=False)
 
     def ring(self) -> None:
-        """Wakeup the worker, from any thread."""
+        """Wake the worker, from any thread."""
         with suppress(BlockingIOError):  # it rings already
             self._ringer.send(b"\0")
 

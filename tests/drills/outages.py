@@ -13,7 +13,7 @@ import httpx
 from imagegen.failures import Reason
 from tests.benchmarks import processes
 from tests.benchmarks.figures import Figure
-from tests.drills.front import TlsFront
+from tests.drills.tls_front import TlsFront
 from tests.support.processes import Program, Site, wait_for
 from tests.support.sandbox import Fault, Sandbox
 

@@ -1,121 +1,34 @@
 """What deploy/ tells Prometheus and Grafana, tried on a real Prometheus that watches a bad day."""
 
-import contextlib
 import json
-import math
 import re
-import shutil
-import signal
-import subprocess
-import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-import yaml
 
-from imagegen.supervisor.forking import dies_with_this_process
 from tests.support.pooler import PgBouncer
 from tests.support.postgres import PostgresServer
 from tests.support.processes import Program, Site, wait_for
+from tests.support.prometheus import (
+    DEPLOY,
+    Prometheus,
+    filled_in,
+    needs_prometheus,
+    prometheus,
+    promtool,
+)
 from tests.support.sandbox import Fault, Sandbox
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
 DASHBOARD = json.loads((DEPLOY / "grafana/imagegen.json").read_text(encoding="utf-8"))
 PANELS = {panel["title"]: panel for panel in DASHBOARD["panels"]}
-VARIABLES = {"$__rate_interval": "5s", "$__interval_ms": "1000", "$instance": ".*"}
 METRIC = re.compile(r"\b(?:instance:)?imagegen_[a-z_]+(?::\w+)?")
-# What the package brings in /etc/prometheus, shortened.
-DEBIANS = """\
-global:
-  scrape_interval:     15s
-rule_files:
-  # - "first_rules.yml"
-
-scrape_configs:
-  - job_name: 'prometheus'
-    static_configs:
-      - targets: ['localhost:9090']
-"""
 TRANSIENT = "Director: unexpected error handling prediction (E6716)"
 
 
-pytestmark = pytest.mark.skipif(
-    not (shutil.which("prometheus") and shutil.which("promtool")),
-    reason="Debian's package prometheus is not installed: alerts and dashboard are not tried",
-)
-
-
-@dataclass(frozen=True)
-class Prometheus:
-    """A running one."""
-
-    url: str
-    started: float  # Unix time
-
-    def ask(self, path: str, **parameters: str | float) -> Any:
-        answer = httpx.get(f"{self.url}/api/v1/{path}", params=parameters, trust_env=False)
-        body = answer.json()
-        assert body["status"] == "success", f"{parameters}: {body['error']}"
-        assert not body.get("warnings"), body["warnings"]
-        return body["data"]
-
-    def values(self, expression: str) -> list[float]:
-        """Every number that a panel would show of it."""
-        query, now = filled_in(expression, VARIABLES), time.time()
-        found = self.ask("query_range", query=query, start=self.started, end=now, step=1)
-        numbers = [float(value) for series in found["result"] for _, value in series["values"]]
-        return [number for number in numbers if not math.isnan(number)]
-
-    def rules(self) -> list[dict[str, Any]]:
-        return [rule for group in self.ask("rules")["groups"] for rule in group["rules"]]
-
-    def firing(self, alert: str) -> list[dict[str, Any]]:
-        alerts = self.ask("alerts")["alerts"]
-        firing = [each for each in alerts if each["state"] == "firing"]
-        return [each for each in firing if each["labels"]["alertname"] == alert]
-
-
-def filled_in(expression: str, variables: dict[str, str]) -> str:
-    """A panel's query with what Grafana puts into it."""
-    for variable, value in variables.items():
-        expression = expression.replace(variable, value)
-    return expression
-
-
-@contextlib.contextmanager
-def prometheus(folder: Path, metrics_url: str) -> Iterator[Prometheus]:
-    """Prometheus with the deployed configuration, on another target, and quicker."""
-    target = metrics_url.removeprefix("http://").removesuffix("/metrics")
-    configuration = (DEPLOY / "prometheus/prometheus.yml").read_text().replace("15s", "1s")
-    rules = (DEPLOY / "prometheus/imagegen.rules.yml").read_text()
-    (folder / "prometheus.yml").write_text(configuration.replace("127.0.0.1:9464", target))
-    quicker = re.sub(r"for: \d+m", "for: 1s", rules).replace("[2m]", "[5s]")
-    (folder / "imagegen.rules.yml").write_text(quicker)
-    log = folder / "log"
-    with log.open("w") as stderr, subprocess.Popen(
-        [
-            "prometheus", f"--config.file={folder}/prometheus.yml",
-            f"--storage.tsdb.path={folder}/data", "--web.listen-address=127.0.0.1:0",
-        ],
-        stderr=stderr, preexec_fn=dies_with_this_process(signal.SIGKILL),  # noqa: PLW1509
-    ) as process:  # fmt: skip
-        try:
-            found = wait_for("Prometheus to listen", lambda: listening(process, log))
-            yield Prometheus(f"http://{found}", time.time())
-        finally:
-            process.kill()
-
-
-def listening(process: "subprocess.Popen[bytes]", log: Path) -> str | None:
-    assert process.poll() is None, log.read_text()
-    found = re.search(r'msg="Listening on" address=(\S+)', log.read_text())
-    ready = "Server is ready to receive web requests" in log.read_text()
-    return found[1] if found and ready else None
+pytestmark = needs_prometheus
 
 
 @pytest.fixture(scope="module")
@@ -254,59 +167,3 @@ def test_promtool_finds_nothing_wrong_with_the_metrics(
     text = httpx.get(target["scrapeUrl"], trust_env=False).text
 
     assert promtool("check", "metrics", stdin=text) == ""
-
-
-@pytest.mark.parametrize("name", ["prometheus.yml", "prometheus.compose.yml"])
-def test_promtool_finds_nothing_wrong_with_the_configuration(name: str) -> None:
-    assert "SUCCESS" in promtool("check", "config", "--lint-fatal", name)
-
-
-def test_what_the_readme_does_to_debians_prometheus_makes_it_scrape_imagegen(
-    tmp_path: Path,
-) -> None:
-    (tmp_path / "prometheus.yml").write_text(DEBIANS)
-    readme = (DEPLOY / "README.md").read_text(encoding="utf-8")
-    (steps,) = re.findall(r"```sh\nsudo apt install prometheus\n(.*?)```", readme, re.DOTALL)
-    here = steps.replace("/etc/prometheus", str(tmp_path)).replace(
-        "sudo systemctl", "echo systemctl"
-    )
-
-    done = subprocess.run(
-        ["sh", "-euc", here.replace("sudo ", "")],
-        cwd=DEPLOY.parent, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-
-    assert done.stdout.endswith("systemctl reload prometheus\n")
-    then, ours = (
-        yaml.safe_load((folder / "prometheus.yml").read_text())
-        for folder in (tmp_path, DEPLOY / "prometheus")
-    )
-    assert then["rule_files"] == ours["rule_files"]
-    assert [job["job_name"] for job in then["scrape_configs"]] == ["prometheus", "imagegen"]
-    assert then["scrape_configs"][1:] == ours["scrape_configs"]
-
-
-def test_in_compose_the_target_is_another_and_nothing_else() -> None:
-    here, compose = (
-        (DEPLOY / "prometheus" / name).read_text().partition("global:")[2]
-        for name in ("prometheus.yml", "prometheus.compose.yml")
-    )
-
-    assert here.replace("127.0.0.1:9464", "imagegen:9464") == compose
-
-
-def test_the_rules_pass_their_own_tests() -> None:
-    tests = [path.name for path in (DEPLOY / "prometheus").glob("*.test.yml")]
-
-    assert "SUCCESS" in promtool("test", "rules", *tests)
-
-
-def promtool(*arguments: str, stdin: str = "") -> str:
-    """What it says where it finds nothing wrong."""
-    done = subprocess.run(
-        ["promtool", *arguments],
-        cwd=DEPLOY / "prometheus", input=stdin, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    said = done.stdout + done.stderr
-    assert done.returncode == 0, said
-    return said

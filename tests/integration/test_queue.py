@@ -1,6 +1,4 @@
-"""What the queue promises of claims and leases, asked of a real PostgreSQL."""
-
-from datetime import datetime
+"""What the queue promises of claims, records and resets, asked of a real PostgreSQL."""
 
 import psycopg
 import pytest
@@ -10,13 +8,10 @@ from imagegen.database.tables import Tables, read_tables
 from imagegen.queue import (
     Complete,
     FailAttempt,
-    Postpone,
-    Requeue,
-    UseFallback,
     statements,
 )
-from tests.support.processes import Site, wait_for
-from tests.support.queues import MODEL, MakeQueue, accepted_claim, claim, claim_one, token
+from tests.support.processes import Site
+from tests.support.queue_fixtures import MODEL, MakeQueue, accepted_claim, claim, claim_one
 
 
 def test_the_oldest_tokens_are_claimed_first(site: Site, make_queue: MakeQueue) -> None:
@@ -73,71 +68,6 @@ def test_every_generation_has_a_seed_of_its_own(site: Site, make_queue: MakeQueu
     assert all(0 <= seed < 2**31 for seed in seeds)
 
 
-def test_a_generation_whose_lease_ran_out_is_adopted_before_new_tokens(
-    site: Site, make_queue: MakeQueue
-) -> None:
-    site.mint("left behind", "new")
-    dead = make_queue("dead", lease_seconds=0.05)
-    left = claim(dead, limit=1)[0]
-    assert dead.record_request(left, "left behind")
-
-    heir = make_queue("heir")
-    (adopted,) = wait_for("the lease to run out", lambda: claim(heir, limit=1, new_limit=0))
-
-    assert (adopted.generation_id, adopted.adopted) == (left.generation_id, True)
-    assert adopted.prompt == "left behind"
-    assert adopted.requested_at is not None
-    assert adopted.requested_seconds_ago is not None
-
-
-def test_a_lease_that_is_renewed_is_not_adopted(site: Site, make_queue: MakeQueue) -> None:
-    site.mint("mine")
-    claim_one(make_queue("mine", lease_seconds=0.05))
-
-    make_queue("mine", lease_seconds=60).renew([1])
-    site.query("SELECT pg_sleep(0.1)")
-
-    assert claim(make_queue("yours")) == []
-
-
-def test_whoever_holds_a_row_keeps_no_worker_from_renewing_the_others(
-    site: Site, make_queue: MakeQueue
-) -> None:
-    site.mint("held", "free")
-    queue = make_queue("mine", lease_seconds=60)
-    claims = claim(queue)
-    with psycopg.connect(site.database_url) as operator:
-        operator.execute("SELECT FROM generations WHERE token_id = 1 FOR UPDATE")
-        operator.execute("SELECT FROM tokens_s0 WHERE token_id = 1 FOR UPDATE")
-        before = leases(site)
-
-        queue.renew([item.token_id for item in claims])
-        queue.repair_statuses()
-        renewed = leases(site)
-        released = queue.release()
-
-    assert (renewed[1], renewed[2] > before[2]) == (before[1], True)
-    assert released == 1
-
-
-def leases(site: Site) -> dict[int, datetime]:
-    return dict(site.query("SELECT token_id, lease_until FROM generations ORDER BY 1"))
-
-
-def test_a_replacement_takes_over_from_everyone_who_died_in_its_place(
-    site: Site, make_queue: MakeQueue
-) -> None:
-    site.mint("one", "two", "three")
-    for worker in ("host:1-a:worker-1.1", "host:1-a:worker-1.2", "host:1-a:worker-10.1"):
-        assert claim(make_queue(worker), limit=1)
-
-    third = make_queue("host:1-a:worker-1.3")
-    released = third.release_leases_of("host:1-a:worker-1.2")
-
-    assert released == 2
-    assert {item.token_id for item in claim(third)} == {1, 2}
-
-
 @pytest.mark.direct
 def test_a_request_is_on_the_disk_before_it_leaves_whatever_the_database_is_set_to(
     site: Site, make_queue: MakeQueue
@@ -158,25 +88,6 @@ def test_a_request_is_on_the_disk_before_it_leaves_whatever_the_database_is_set_
 def read_tables_of(site: Site) -> Tables:
     with connect(site.database_url) as connection:
         return read_tables(connection)
-
-
-def test_a_worker_that_lost_its_lease_changes_nothing(site: Site, make_queue: MakeQueue) -> None:
-    site.mint("contested")
-    zombie = make_queue("zombie")
-    lost = claim_one(zombie)
-    zombie.release()
-    heir = make_queue("heir")
-    held = claim_one(heir)
-
-    assert zombie.record_request(lost, "contested") is None
-    assert zombie.record_prediction(lost, "a" * 26) is None
-    assert zombie.apply(lost, Complete("https://example.com/1.png", None, 1)) is None
-    assert zombie.apply(lost, FailAttempt("transient", "no", 3, 0)) is None
-    assert zombie.apply(lost, Requeue("throttled", "no", 0)) is None
-    assert zombie.apply(lost, UseFallback("content_policy", "no", "fallback")) is None
-    assert zombie.apply(lost, Postpone(0)) is None
-    assert heir.record_request(held, "contested") is not None
-    assert token(site) == ("generating", 0, None, None)
 
 
 def test_a_request_is_recorded_once(site: Site, make_queue: MakeQueue) -> None:

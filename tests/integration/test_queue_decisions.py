@@ -15,7 +15,14 @@ from imagegen.queue import (
     Requeue,
 )
 from tests.support.processes import Site
-from tests.support.queues import MakeQueue, accepted_claim, claim, claim_one, token, use_fallback
+from tests.support.queue_fixtures import (
+    MakeQueue,
+    accepted_claim,
+    claim,
+    claim_one,
+    token,
+    use_fallback,
+)
 
 
 def test_an_image_hands_the_token_on(site: Site, make_queue: MakeQueue) -> None:

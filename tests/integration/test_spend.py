@@ -8,7 +8,7 @@ from click import unstyle
 
 from imagegen.replicate.outcomes import Failed, of_prediction
 from imagegen.replicate.replies import Prediction
-from tests.support.ledger import MODEL, record, record_failed
+from tests.support.generation_rows import MODEL, insert_failed_generation, insert_generation
 from tests.support.processes import Site
 from tests.support.sandbox import Sandbox
 from tests.support.terminal import on_a_terminal
@@ -47,9 +47,9 @@ def test_the_real_main_jobs_images_are_told_with_their_price(site: Site, sandbox
 def test_days_are_those_of_the_request_in_utc_and_models_have_lines_of_their_own(
     site: Site,
 ) -> None:
-    record(site, requested_at="2026-11-01T23:59:59Z")
-    record(site, requested_at="2026-11-01T23:00:00-03:00", model="a/b")
-    record(site, requested_at="2026-11-02T12:00:00Z", predict_seconds=1.25, images=4)
+    insert_generation(site, requested_at="2026-11-01T23:59:59Z")
+    insert_generation(site, requested_at="2026-11-01T23:00:00-03:00", model="a/b")
+    insert_generation(site, requested_at="2026-11-02T12:00:00Z", predict_seconds=1.25, images=4)
 
     lines = spend(site, "--since", "2026-11-01")["lines"]
 
@@ -62,10 +62,10 @@ def test_days_are_those_of_the_request_in_utc_and_models_have_lines_of_their_own
 
 
 def test_what_failed_was_refused_or_is_at_work_costs_nothing(site: Site) -> None:
-    record_failed(site, 1, "transient")
-    record_failed(site, 2, "content_policy")
-    record(site, 3, state="refused", error_kind="misconfigured")
-    record(site, 4, state="open")
+    insert_failed_generation(site, 1, "transient")
+    insert_failed_generation(site, 2, "content_policy")
+    insert_generation(site, 3, state="refused", error_kind="misconfigured")
+    insert_generation(site, 4, state="open")
 
     assert billed(site) == {
         "failed: content_policy": (0, 0),
@@ -76,15 +76,15 @@ def test_what_failed_was_refused_or_is_at_work_costs_nothing(site: Site) -> None
 
 
 def test_an_image_that_was_made_and_lost_is_billed(site: Site) -> None:
-    record_failed(site, 1, "no_output")
-    record_failed(site, 2, "data_removed")
+    insert_failed_generation(site, 1, "no_output")
+    insert_failed_generation(site, 2, "data_removed")
 
     assert billed(site) == {"failed: data_removed": (1, 0), "failed: no_output": (1, 0)}
 
 
 def test_a_prediction_whose_end_nobody_knows_is_perhaps_billed(site: Site) -> None:
-    record_failed(site, 1, "gone")
-    record(site, 2, state="failed", error_kind="unresolved", prediction_id=None)
+    insert_failed_generation(site, 1, "gone")
+    insert_generation(site, 2, state="failed", error_kind="unresolved", prediction_id=None)
 
     assert billed(site) == {"failed: gone": (0, 1), "failed: unresolved": (0, 1)}
     assert spend(site)["total"]["predictions"] == 1
@@ -103,14 +103,14 @@ def test_a_canceled_prediction_is_perhaps_billed_and_an_unreadable_output_surely
 ) -> None:
     ended = of_prediction(Prediction(id="p", status=status, output=output), http_allowed=False)
     assert isinstance(ended, Failed)
-    record(site, state="failed", error_kind=ended.kind, error_message=ended.message)
+    insert_generation(site, state="failed", error_kind=ended.kind, error_message=ended.message)
 
     assert billed(site) == {outcome: images}
 
 
 def test_requests_that_replicate_did_not_accept_are_not_counted(site: Site) -> None:
-    record(site, 1, state="refused", error_kind="throttled", prediction_id=None)
-    record(site, 2, state="failed", error_kind="invalid_prompt", prediction_id=None,
+    insert_generation(site, 1, state="refused", error_kind="throttled", prediction_id=None)
+    insert_generation(site, 2, state="failed", error_kind="invalid_prompt", prediction_id=None,
            requested_at=None)  # fmt: skip
 
     done = site.run("spend", "--since", "2026-11-01T12:30+02:00")
@@ -122,7 +122,7 @@ def test_requests_that_replicate_did_not_accept_are_not_counted(site: Site) -> N
 def test_since_is_a_duration_back_from_now(site: Site, since: str, seen: int) -> None:
     for hours in (1, 3, 100):
         (ago,) = site.query("SELECT now() - make_interval(hours => %s)", hours)
-        record_failed(site, 1, "transient", at=ago[0])
+        insert_failed_generation(site, 1, "transient", at=ago[0])
 
     assert spend(site, "--since", since)["total"]["predictions"] == seen
 
@@ -130,7 +130,7 @@ def test_since_is_a_duration_back_from_now(site: Site, since: str, seen: int) ->
 def test_since_is_thirty_days_unless_said_otherwise(site: Site) -> None:
     for days in (29, 31):
         (ago,) = site.query("SELECT now() - make_interval(days => %s)", days)
-        record_failed(site, 1, "transient", at=ago[0])
+        insert_failed_generation(site, 1, "transient", at=ago[0])
 
     assert spend(site)["total"]["predictions"] == 1
 
@@ -150,10 +150,10 @@ def test_a_wrong_since_is_one_line_and_exit_code_2(site: Site, since: str) -> No
 
 def test_the_table_adds_up_and_marks_what_is_perhaps(site: Site) -> None:
     at = "2026-11-24T01:00:00Z"
-    record(site, requested_at=at, images=2, predict_seconds=1.4)
-    record(site, requested_at=at, predict_seconds=0.7)
-    record_failed(site, 2, "transient", at=at)
-    record_failed(site, 3, "gone", at=at)
+    insert_generation(site, requested_at=at, images=2, predict_seconds=1.4)
+    insert_generation(site, requested_at=at, predict_seconds=0.7)
+    insert_failed_generation(site, 2, "transient", at=at)
+    insert_failed_generation(site, 3, "gone", at=at)
 
     done = site.run("spend", "--since", "2026-11-24", *PRICED)
 
@@ -173,7 +173,7 @@ def test_the_table_adds_up_and_marks_what_is_perhaps(site: Site) -> None:
 
 def test_on_a_terminal_kinds_with_the_same_initial_are_told_apart(site: Site) -> None:
     for kind in ("content_policy", "canceled", "no_output", "gone"):
-        record_failed(site, 1, kind, at="2026-11-24T01:00:00Z")
+        insert_failed_generation(site, 1, kind, at="2026-11-24T01:00:00Z")
 
     code, screen = on_a_terminal(site, "spend", "--since", "2026-11-24", *PRICED)
 
@@ -184,8 +184,8 @@ def test_on_a_terminal_kinds_with_the_same_initial_are_told_apart(site: Site) ->
 
 @pytest.mark.parametrize("columns", [40, 80])
 def test_on_a_terminal_no_line_of_the_ledger_is_too_wide(site: Site, columns: int) -> None:
-    record(site, images=2, predict_seconds=1.4)
-    record_failed(site, 3, "gone")
+    insert_generation(site, images=2, predict_seconds=1.4)
+    insert_failed_generation(site, 3, "gone")
 
     _, screen = on_a_terminal(site, "spend", "--price", "0.003", columns=columns)
 
@@ -193,7 +193,7 @@ def test_on_a_terminal_no_line_of_the_ledger_is_too_wide(site: Site, columns: in
 
 
 def test_a_price_is_told_with_its_source_and_without_one_there_is_no_money(site: Site) -> None:
-    record(site)
+    insert_generation(site)
     without = site.run("spend")
     given = site.run("spend", *PRICED)
     site.settings["IMAGEGEN_PRICE"] = "0.025"

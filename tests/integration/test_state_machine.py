@@ -25,10 +25,10 @@ from hypothesis.stateful import (
 from imagegen.database import migrations
 from imagegen.database.connection import Connection, Pool, connect, open_pool
 from imagegen.worker import crash_points, gate, generation
-from tests.support.generation import NoWaits
-from tests.support.laws import Laws
-from tests.support.replicate_model import LIST_LAG_SECONDS, UNKNOWN, Fate, Look, Mood, Post
-from tests.support.stepwise import SETTLE_SECONDS, Worker, make_worker, reach
+from tests.support.fake_replicate import LIST_LAG_SECONDS, UNKNOWN, Fate, Look, Post, Script
+from tests.support.generation_runs import NoWaits
+from tests.support.law_checks import LawChecks
+from tests.support.stepwise_worker import SETTLE_SECONDS, Worker, make_worker, reach
 
 EXAMPLES = os.environ.get("IMAGEGEN_TEST_EXAMPLES")
 PROFILE = settings(
@@ -67,8 +67,8 @@ SPECIAL = (Fate.IMAGE, Fate.CENSORED, Fate.ACCOUNT, Fate.STUCK, Fate.FORGOTTEN)
 workers = st.integers(0, WORKERS - 1)
 points = st.sampled_from((*crash_points.POINTS, "listed"))
 fates = st.sampled_from((*Fate, *SPECIAL, *SPECIAL))
-moods = st.builds(
-    Mood,
+scripts = st.builds(
+    Script,
     posts=st.lists(st.sampled_from((*Post, *UNKNOWN, *UNKNOWN)), max_size=2),
     fates=st.lists(fates, max_size=2),
     looks=st.lists(st.sampled_from(Look), max_size=3),
@@ -82,7 +82,7 @@ class AnySequence(RuleBasedStateMachine):
     def __init__(self, pool: Pool, connection: Connection, patch: pytest.MonkeyPatch) -> None:
         super().__init__()
         self.pool = pool
-        self.laws = Laws(connection, patch)
+        self.laws = LawChecks(connection, patch)
         self.workers: list[Worker] = []
         self.workers_ever = 0
         self.tokens = 0
@@ -125,19 +125,21 @@ class AnySequence(RuleBasedStateMachine):
         self.tokens += 1
         self.laws.query(MINT, prompt, self.tokens)
 
-    @rule(which=workers, mood=moods, claims=st.integers(1, 4), seconds=st.sampled_from(TIMES[:2]))
-    def work(self, which: int, mood: Mood, claims: int, seconds: float) -> None:
+    @rule(
+        which=workers, script=scripts, claims=st.integers(1, 4), seconds=st.sampled_from(TIMES[:2])
+    )
+    def work(self, which: int, script: Script, claims: int, seconds: float) -> None:
         """Go on to the end, or claim and work to the end; and again, after so long."""
-        self.laws.replicate.mood = mood
+        self.laws.replicate.script = script
         self.move(self.workers[which])
         for _ in range(claims - 1):
             self.let_time_pass(seconds)
             self.move(self.workers[which])
 
-    @rule(which=workers, until=points, mood=moods, seconds=st.sampled_from((0.0, *TIMES)))
-    def work_until(self, which: int, until: str, mood: Mood, seconds: float) -> None:
+    @rule(which=workers, until=points, script=scripts, seconds=st.sampled_from((0.0, *TIMES)))
+    def work_until(self, which: int, until: str, script: Script, seconds: float) -> None:
         """Come to stand still at this point, until further notice and at least for so long."""
-        self.laws.replicate.mood = mood
+        self.laws.replicate.script = script
         self.move(self.workers[which], until)
         self.let_time_pass(seconds)
 

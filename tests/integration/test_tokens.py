@@ -7,7 +7,7 @@ from click import unstyle
 
 from imagegen import database
 from tests.integration.test_migrations import GLISK_SCHEMA
-from tests.support.ledger import HOSTILE, put, record_failed
+from tests.support.generation_rows import HOSTILE, insert_failed_generation, insert_tokens
 from tests.support.processes import Site
 from tests.support.terminal import on_a_terminal
 
@@ -22,16 +22,16 @@ def listed(site: Site, *arguments: str) -> list[int]:
 
 
 def test_the_newest_tokens_come_first_and_no_more_than_the_limit(site: Site) -> None:
-    put(site, "failed", 1, hours_ago=1)
-    put(site, "detected", 2, hours_ago=2)
-    put(site, "ready", 3, hours_ago=0)
+    insert_tokens(site, "failed", 1, hours_ago=1)
+    insert_tokens(site, "detected", 2, hours_ago=2)
+    insert_tokens(site, "ready", 3, hours_ago=0)
 
     assert listed(site) == [3, 1, 2]
     assert listed(site, "--limit", "2") == [3, 1]
 
 
 def test_that_more_tokens_are_left_is_said_only_where_there_are_more(site: Site) -> None:
-    put(site, "failed", 1, 2, 3)
+    insert_tokens(site, "failed", 1, 2, 3)
 
     assert site.run("tokens", "list", "--limit", "3").stderr == ""
     assert site.run("tokens", "list", "--limit", "2").stderr == (
@@ -40,10 +40,10 @@ def test_that_more_tokens_are_left_is_said_only_where_there_are_more(site: Site)
 
 
 def test_tokens_are_found_by_status_age_and_author(site: Site) -> None:
-    put(site, "failed", 1, hours_ago=1)
-    put(site, "failed", 2, hours_ago=50)
-    put(site, "detected", 3, hours_ago=1)
-    put(site, "uploading", 4, hours_ago=200)
+    insert_tokens(site, "failed", 1, hours_ago=1)
+    insert_tokens(site, "failed", 2, hours_ago=50)
+    insert_tokens(site, "detected", 3, hours_ago=1)
+    insert_tokens(site, "uploading", 4, hours_ago=200)
     site.query("UPDATE authors SET wallet_address = %s WHERE wallet_address LIKE '%%4'", WALLET)
 
     assert listed(site, "--status", "failed") == [1, 2]
@@ -58,10 +58,10 @@ def test_tokens_are_found_by_status_age_and_author(site: Site) -> None:
 
 
 def test_tokens_are_found_by_how_their_newest_generation_ended(site: Site) -> None:
-    put(site, "failed", 1, 2, 3)
-    record_failed(site, 1, "transient")
-    record_failed(site, 1, "content_policy")
-    record_failed(site, 2, "transient")
+    insert_tokens(site, "failed", 1, 2, 3)
+    insert_failed_generation(site, 1, "transient")
+    insert_failed_generation(site, 1, "content_policy")
+    insert_failed_generation(site, 2, "transient")
 
     assert listed(site, "--error-kind", "transient") == [2]
     assert listed(site, "--error-kind", "content_policy") == [1]
@@ -70,7 +70,7 @@ def test_tokens_are_found_by_how_their_newest_generation_ended(site: Site) -> No
 
 @pytest.mark.parametrize("status", database.STATUSES)
 def test_every_status_of_imagegens_can_be_asked_for(site: Site, status: str) -> None:
-    put(site, status, 7)
+    insert_tokens(site, status, 7)
 
     assert listed(site, "--status", status) == [7]
 
@@ -93,16 +93,16 @@ def test_a_status_of_the_users_own_can_be_asked_for_also_while_no_token_has_it(
 
 
 def test_tokens_are_found_by_several_statuses_of_which_one_is_the_users_own(site: Site) -> None:
-    put(site, "ready", 1)
-    put(site, "failed", 2)
-    put(site, "detected", 3)
+    insert_tokens(site, "ready", 1)
+    insert_tokens(site, "failed", 2)
+    insert_tokens(site, "detected", 3)
 
     assert sorted(listed(site, "--status", "READY", "--status", "failed")) == [1, 2]
 
 
 @pytest.mark.parametrize("mint", ["infinity", "-infinity", None])
 def test_a_token_minted_at_no_known_time_has_no_age(site: Site, mint: str | None) -> None:
-    put(site, "failed", 1)
+    insert_tokens(site, "failed", 1)
     site.query("ALTER TABLE tokens_s0 ALTER COLUMN created_at DROP NOT NULL")
     site.query("UPDATE tokens_s0 SET created_at = %s", mint)
 
@@ -116,7 +116,7 @@ def test_a_token_minted_at_no_known_time_has_no_age(site: Site, mint: str | None
 
 
 def test_a_token_minted_ahead_of_the_databases_clock_has_no_negative_age(site: Site) -> None:
-    put(site, "failed", 1, hours_ago=-2)
+    insert_tokens(site, "failed", 1, hours_ago=-2)
 
     (token,) = json.loads(site.run("tokens", "list", "--json").stdout)
 
@@ -124,7 +124,7 @@ def test_a_token_minted_ahead_of_the_databases_clock_has_no_negative_age(site: S
 
 
 def test_tokens_without_a_time_do_not_hide_the_newest(site: Site) -> None:
-    put(site, "failed", 1, 2)
+    insert_tokens(site, "failed", 1, 2)
     site.query("ALTER TABLE tokens_s0 ALTER COLUMN created_at DROP NOT NULL")
     site.query("UPDATE tokens_s0 SET created_at = NULL WHERE token_id = 2")
 
@@ -150,7 +150,7 @@ def test_a_token_whose_id_is_a_bigint_is_shown_and_gets_new_attempts(empty_site:
 
 
 def test_a_listed_token_is_told_whole_in_json(site: Site) -> None:
-    put(site, "failed", 1, generation_error=HOSTILE, generate_after="infinity")
+    insert_tokens(site, "failed", 1, generation_error=HOSTILE, generate_after="infinity")
 
     (token,) = json.loads(site.run("tokens", "list", "--json").stdout)
 
@@ -164,7 +164,7 @@ def test_a_listed_token_is_told_whole_in_json(site: Site) -> None:
 
 
 def test_a_pipe_gets_whole_lines_without_colours(site: Site) -> None:
-    put(site, "failed", 1, generation_error="it failed " * 50)
+    insert_tokens(site, "failed", 1, generation_error="it failed " * 50)
 
     titles, row = site.run("tokens", "list").stdout.splitlines()
 
@@ -175,7 +175,7 @@ def test_a_pipe_gets_whole_lines_without_colours(site: Site) -> None:
 
 
 def test_a_terminal_gets_a_table_that_fits_and_obeys_no_prompt(site: Site) -> None:
-    put(site, "failed", 1, hours_ago=5, generation_error=HOSTILE)
+    insert_tokens(site, "failed", 1, hours_ago=5, generation_error=HOSTILE)
 
     _, screen = on_a_terminal(site, "tokens", "list", columns=60)
 
@@ -187,7 +187,7 @@ def test_a_terminal_gets_a_table_that_fits_and_obeys_no_prompt(site: Site) -> No
 
 
 def test_on_a_narrow_terminal_each_token_becomes_some_lines(site: Site) -> None:
-    put(site, "failed", 1, hours_ago=5, generation_error="it failed " * 5)
+    insert_tokens(site, "failed", 1, hours_ago=5, generation_error="it failed " * 5)
 
     _, screen = on_a_terminal(site, "tokens", "list", columns=40)
 
@@ -203,7 +203,7 @@ def test_on_a_narrow_terminal_each_token_becomes_some_lines(site: Site) -> None:
 
 
 def test_no_color_takes_the_colours_off_a_terminal(site: Site) -> None:
-    put(site, "failed", 1)
+    insert_tokens(site, "failed", 1)
     site.settings["NO_COLOR"] = "1"
 
     _, screen = on_a_terminal(site, "tokens", "list")
@@ -213,7 +213,7 @@ def test_no_color_takes_the_colours_off_a_terminal(site: Site) -> None:
 
 
 def test_a_dumb_terminal_gets_no_escape_sequences(site: Site) -> None:
-    put(site, "failed", 1)
+    insert_tokens(site, "failed", 1)
 
     _, screen = on_a_terminal(site, "tokens", "list", term="dumb")
 

@@ -10,7 +10,7 @@ import pytest
 from imagegen import database
 from imagegen.cli import progress
 from imagegen.operator import retry as retries
-from tests.support.ledger import put, record, record_failed
+from tests.support.generation_rows import insert_failed_generation, insert_generation, insert_tokens
 from tests.support.processes import Site
 from tests.support.sandbox import Sandbox
 from tests.support.terminal import on_a_terminal
@@ -37,7 +37,7 @@ def waiting(site: Site) -> list[int]:
 
 
 def test_a_failed_token_gets_its_image_with_new_attempts(site: Site, sandbox: Sandbox) -> None:
-    put(site, "failed", 1, 2, generate_after="infinity")
+    insert_tokens(site, "failed", 1, 2, generate_after="infinity")
 
     assert retry(site, "2") == ("1 token gets new attempts", [])
 
@@ -49,9 +49,9 @@ def test_a_failed_token_gets_its_image_with_new_attempts(site: Site, sandbox: Sa
 
 
 def test_tokens_that_need_no_attempts_are_left_alone_and_said(site: Site) -> None:
-    put(site, "failed", 1)
-    put(site, "detected", 2, generation_attempts=1)
-    put(site, "generating", 3)
+    insert_tokens(site, "failed", 1)
+    insert_tokens(site, "detected", 2, generation_attempts=1)
+    insert_tokens(site, "generating", 3)
     before = site.query("SELECT * FROM tokens_s0 WHERE token_id > 1 ORDER BY 1")
 
     result, lines = retry(site, "1", "2", "3")
@@ -66,9 +66,9 @@ def test_tokens_that_need_no_attempts_are_left_alone_and_said(site: Site) -> Non
 
 
 def test_what_cannot_be_tried_again_is_named_and_the_rest_is_done(site: Site) -> None:
-    put(site, "failed", 1)
-    put(site, "uploading", 2)
-    put(site, "ready", 3)
+    insert_tokens(site, "failed", 1)
+    insert_tokens(site, "uploading", 2)
+    insert_tokens(site, "ready", 3)
 
     result, lines = retry(site, "1", "2", "3", "99", code=1)
 
@@ -83,7 +83,7 @@ def test_what_cannot_be_tried_again_is_named_and_the_rest_is_done(site: Site) ->
 
 
 def test_a_lost_image_is_paid_for_again_only_with_lost_and_yes(site: Site) -> None:
-    put(site, "uploading", 1)
+    insert_tokens(site, "uploading", 1)
 
     result, lines = retry(site, "1", "--lost", code=1)
     assert result == ""
@@ -98,7 +98,7 @@ def test_a_lost_image_is_paid_for_again_only_with_lost_and_yes(site: Site) -> No
 
 
 def test_lost_does_not_touch_what_has_left_imagegen(site: Site) -> None:
-    put(site, "revealed", 1)
+    insert_tokens(site, "revealed", 1)
 
     retry(site, "1", "--lost", "--yes", code=1)
 
@@ -106,12 +106,12 @@ def test_lost_does_not_touch_what_has_left_imagegen(site: Site) -> None:
 
 
 def test_all_that_failed_lately_are_tried_again(site: Site) -> None:
-    put(site, "failed", 1, 2, 3, hours_ago=100)
-    put(site, "failed", 4, hours_ago=1)
-    put(site, "uploading", 5, hours_ago=1)
+    insert_tokens(site, "failed", 1, 2, 3, hours_ago=100)
+    insert_tokens(site, "failed", 4, hours_ago=1)
+    insert_tokens(site, "uploading", 5, hours_ago=1)
     for token_id, hours in {1: 2, 2: 50, 5: 2}.items():
         ((at,),) = site.query("SELECT now() - make_interval(hours => %s)", hours)
-        record_failed(site, token_id, "transient", at=at)
+        insert_failed_generation(site, token_id, "transient", at=at)
 
     result, _ = retry(site, "--failed-since", "24h", "--yes")
 
@@ -120,11 +120,11 @@ def test_all_that_failed_lately_are_tried_again(site: Site) -> None:
 
 
 def test_all_that_failed_lately_of_one_kind_are_tried_again(site: Site) -> None:
-    put(site, "failed", 1, 2, 3)
-    record_failed(site, 1, "content_policy")
-    record_failed(site, 2, "transient")
-    record_failed(site, 3, "transient")
-    record_failed(site, 3, "content_policy")
+    insert_tokens(site, "failed", 1, 2, 3)
+    insert_failed_generation(site, 1, "content_policy")
+    insert_failed_generation(site, 2, "transient")
+    insert_failed_generation(site, 3, "transient")
+    insert_failed_generation(site, 3, "content_policy")
 
     retry(site, "--failed-since", "1h", "--error-kind", "transient", "--yes")
 
@@ -132,7 +132,7 @@ def test_all_that_failed_lately_of_one_kind_are_tried_again(site: Site) -> None:
 
 
 def test_where_nobody_can_be_asked_nothing_is_done_without_yes(site: Site) -> None:
-    put(site, "failed", 1, 2)
+    insert_tokens(site, "failed", 1, 2)
 
     assert retry(site, "--failed-since", "24h", code=1) == (
         "",
@@ -145,7 +145,7 @@ def test_where_nobody_can_be_asked_nothing_is_done_without_yes(site: Site) -> No
 
 
 def test_on_a_terminal_the_operator_is_asked_with_the_count(site: Site) -> None:
-    put(site, "failed", 1, 2)
+    insert_tokens(site, "failed", 1, 2)
 
     code, screen = on_a_terminal(site, "tokens", "retry", "--failed-since", "24h", typed="n\n")
     assert (code, site.statuses()) == (1, {"failed": 2})
@@ -156,7 +156,7 @@ def test_on_a_terminal_the_operator_is_asked_with_the_count(site: Site) -> None:
 
 
 def test_the_question_does_not_go_into_the_file_with_the_output(site: Site, tmp_path: Path) -> None:
-    put(site, "failed", 1)
+    insert_tokens(site, "failed", 1)
     file = tmp_path / "out.json"
 
     with file.open("w") as output:
@@ -170,8 +170,8 @@ def test_the_question_does_not_go_into_the_file_with_the_output(site: Site, tmp_
 
 
 def test_a_failed_token_that_was_perhaps_paid_for_is_said(site: Site) -> None:
-    put(site, "failed", 1)
-    record_failed(site, 1, "gone")
+    insert_tokens(site, "failed", 1)
+    insert_failed_generation(site, 1, "gone")
 
     _, lines = retry(site, "1", "--yes")
 
@@ -182,8 +182,8 @@ def test_a_failed_token_that_was_perhaps_paid_for_is_said(site: Site) -> None:
 
 
 def test_a_token_that_changes_after_the_look_is_left_to_whoever_changed_it(site: Site) -> None:
-    put(site, "failed", 1, 2)
-    put(site, "uploading", 3, 4)
+    insert_tokens(site, "failed", 1, 2)
+    insert_tokens(site, "uploading", 3, 4)
     with database.connect(site.database_url) as connection:
         tables = database.read_tables(connection)
         plan = retries.plan_named(connection, [1, 2, 3, 4], lost=True)
@@ -201,8 +201,8 @@ def test_a_token_that_changes_after_the_look_is_left_to_whoever_changed_it(site:
 
 
 def test_what_became_of_a_retry_is_told_as_json(site: Site) -> None:
-    put(site, "failed", 1)
-    put(site, "detected", 2)
+    insert_tokens(site, "failed", 1)
+    insert_tokens(site, "detected", 2)
 
     done = site.run("tokens", "retry", "1", "2", "99", "--json")
 
@@ -218,7 +218,7 @@ def test_what_became_of_a_retry_is_told_as_json(site: Site) -> None:
 def test_thousands_of_tokens_get_new_attempts_with_a_bar_where_it_takes_long(
     site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    put(site, "failed", 1)
+    insert_tokens(site, "failed", 1)
     site.query(
         """INSERT INTO tokens_s0 (token_id, author_id, status)
            SELECT n, author_id, status FROM tokens_s0, generate_series(2, 2501) n"""
@@ -237,8 +237,10 @@ def test_thousands_of_tokens_get_new_attempts_with_a_bar_where_it_takes_long(
 def test_an_open_generation_in_the_way_goes_on_and_nothing_is_paid_twice(
     site: Site, sandbox: Sandbox
 ) -> None:
-    put(site, "failed", 1)
-    record(site, 1, state="open", prediction_id=None, requested_at=None, worker="another")
+    insert_tokens(site, "failed", 1)
+    insert_generation(
+        site, 1, state="open", prediction_id=None, requested_at=None, worker="another"
+    )
     before = site.query("SELECT * FROM generations")
 
     retry(site, "1")
@@ -274,7 +276,7 @@ def test_the_users_own_tables_are_read_and_mended(empty_site: Site) -> None:
 def test_a_question_that_takes_too_long_is_given_up(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(site, "failed", 1)
+    insert_tokens(site, "failed", 1)
     monkeypatch.setattr(retries, "STEP_SECONDS", 1)
     with (
         psycopg.connect(site.database_url) as other,

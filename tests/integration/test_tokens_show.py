@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from tests.support.ledger import HOSTILE, put, record
+from tests.support.generation_rows import HOSTILE, insert_generation, insert_tokens
 from tests.support.processes import Site
 from tests.support.sandbox import Fault, Sandbox
 from tests.support.terminal import on_a_terminal
@@ -43,8 +43,8 @@ def test_the_whole_story_of_a_token_is_told(site: Site, sandbox: Sandbox) -> Non
 
 
 def test_a_story_obeys_no_prompt_either(site: Site) -> None:
-    put(site, "failed", 1, generation_error=HOSTILE, generate_after="infinity")
-    record(site, 1, state="open", prompt=HOSTILE, error_message=HOSTILE)
+    insert_tokens(site, "failed", 1, generation_error=HOSTILE, generate_after="infinity")
+    insert_generation(site, 1, state="open", prompt=HOSTILE, error_message=HOSTILE)
 
     code, screen = on_a_terminal(site, "tokens", "show", "1")
 
@@ -56,7 +56,7 @@ def test_a_story_obeys_no_prompt_either(site: Site) -> None:
 
 
 def test_a_story_of_a_thousand_refusals_ends_with_the_newest(site: Site) -> None:
-    put(site, "detected", 1)
+    insert_tokens(site, "detected", 1)
     site.query(
         """INSERT INTO generations (token_id, attempt, model, seed, state, lease_until, closed_at)
            SELECT 1, n, 'a/b', 1, 'refused', now(), now() FROM generate_series(1, 1000) n"""
@@ -70,7 +70,7 @@ def test_a_story_of_a_thousand_refusals_ends_with_the_newest(site: Site) -> None
 
 
 def test_what_was_paid_for_a_deleted_token_is_still_told(site: Site) -> None:
-    record(site, 5)
+    insert_generation(site, 5)
 
     told = site.run("tokens", "show", "5")
 

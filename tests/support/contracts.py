@@ -22,7 +22,7 @@ from click.testing import CliRunner
 
 from imagegen.cli import cli
 from imagegen.database import Tables
-from tests.support import sql
+from tests.support import sql_statements
 from tests.support.json_outputs import ENOUGH, json_outputs, keys
 
 REPOSITORY = Path(__file__).parents[2]
@@ -66,7 +66,7 @@ def metrics() -> str:
     """Return the metrics by name, type and labels, and the series that are there from the start."""
     with tempfile.TemporaryDirectory() as folder:
         return subprocess.run(
-            [sys.executable, "-m", "tests.support.metrics"],
+            [sys.executable, "-m", "tests.support.metric_definitions"],
             cwd=REPOSITORY,
             env={"TMPDIR": folder},
             check=True,
@@ -117,8 +117,10 @@ def json_keys() -> str:
 
 def statements(tables: Tables) -> str:
     """Return each SQL statement under its name, for these tables."""
-    found = sql.statements(tables)
-    return "\n".join(f"-- {name}\n{sql.normalised(found[name])}\n" for name in sorted(found))
+    found = sql_statements.statements(tables)
+    return "\n".join(
+        f"-- {name}\n{sql_statements.normalised(found[name])}\n" for name in sorted(found)
+    )
 
 
 def _lines(found: set[str]) -> str:
@@ -133,7 +135,7 @@ CONTRACTS: dict[str, Callable[[], str]] = {
     "json-keys.txt": json_keys,
     **{
         f"statements-{kind}.txt": partial(statements, tables)
-        for kind, tables in sql.KINDS_OF_TABLES.items()
+        for kind, tables in sql_statements.KINDS_OF_TABLES.items()
     },
 }
 

@@ -152,6 +152,14 @@ class Site:
         rows = self.query("SELECT lower(status::text), count(*) FROM tokens_s0 GROUP BY 1")
         return {str(status): int(count) for status, count in rows}
 
+    def token(self, token_id: int = 1) -> tuple[Any, ...]:
+        """Return a token's status, its attempts and its error."""
+        return self.query(
+            """SELECT status, generation_attempts, generation_error FROM tokens_s0
+               WHERE token_id = %s""",
+            token_id,
+        )[0]
+
     def wait_until_done(self, seconds: float = PATIENCE_SECONDS) -> dict[str, int]:
         """Wait until no token waits or is at work."""
 
@@ -249,6 +257,12 @@ class Program:
         text = httpx.get(self.metrics_url(), trust_env=False).raise_for_status().text
         lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
         return {name: float(value) for name, _, value in lines}
+
+    def readiness(self) -> tuple[int, str]:
+        """Return what /readyz answers: its status and its text."""
+        url = self.metrics_url().replace("/metrics", "/readyz")
+        answer = httpx.get(url, trust_env=False)
+        return answer.status_code, answer.text
 
     def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = 30.0) -> int:
         """Ask it to end; its exit code."""

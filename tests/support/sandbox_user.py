@@ -11,7 +11,7 @@ CREATE = "/v1/models/black-forest-labs/flux-schnell/predictions"
 PATIENCE_SECONDS = 10.0
 
 
-class Customer:
+class SandboxUser:
     """Somebody with an account at Replicate."""
 
     def __init__(self, url: str, token: str = DEFAULT_TOKEN, timeout: float = 5.0) -> None:

@@ -1,4 +1,4 @@
-"""A sandbox and its customer, a clock for the gate, a recipe that waits for nothing."""
+"""A sandbox and its user, a clock for the gate, a recipe that waits for nothing."""
 
 from collections.abc import Iterator
 
@@ -7,10 +7,10 @@ import pytest
 from imagegen.replicate import request_budget
 from imagegen.worker import create_rate, database_retry, generation
 from imagegen.worker import gate as gates
-from tests.support.gates import Clock
-from tests.support.generation import NoWaits
+from tests.support.fake_clock import FakeClock
+from tests.support.generation_runs import NoWaits
 from tests.support.sandbox import Sandbox
-from tests.support.sandbox_user import Customer
+from tests.support.sandbox_user import SandboxUser
 
 
 @pytest.fixture
@@ -20,15 +20,15 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def customer(sandbox: Sandbox) -> Iterator[Customer]:
-    customer = Customer(sandbox.url)
-    with customer.http:
-        yield customer
+def user(sandbox: Sandbox) -> Iterator[SandboxUser]:
+    user = SandboxUser(sandbox.url)
+    with user.http:
+        yield user
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    clock = FakeClock()
     monkeypatch.setattr(gates, "time", clock)
     monkeypatch.setattr(create_rate, "time", clock)
     monkeypatch.setattr(request_budget, "time", clock)

@@ -5,7 +5,7 @@ import ast
 import pytest
 
 from tests.support.contracts import CONTRACTS, FOLDER, REWRITE, difference, events_in
-from tests.support.sql import normalised
+from tests.support.sql_statements import normalised
 
 
 @pytest.mark.parametrize("name", CONTRACTS)

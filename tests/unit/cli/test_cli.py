@@ -1,30 +1,17 @@
 """The command line: help, bad usage, and settings that are missing or wrong."""
 
-import json
 import subprocess
 import sys
 
 import click
 import pytest
-from click.testing import CliRunner, Result
 
 from imagegen import app
 from imagegen.cli import cli
 from imagegen.cli.db import db
 from imagegen.cli.tokens import tokens
 from imagegen.config.settings import Settings, all_settings
-
-DATABASE_URL = "postgresql://user:pass%2Fword@host:5432/tokens"
-TOKEN = "r8_0123456789"
-ENOUGH = {"DATABASE_URL": DATABASE_URL, "REPLICATE_API_TOKEN": TOKEN}
-USAGE, CONFIGURATION = 2, 78
-
-
-def imagegen(*arguments: str, **environment: str) -> Result:
-    """Run a command in an environment without any other setting."""
-    unset: dict[str, str | None] = {spec.variable: None for spec in all_settings()}
-    return CliRunner().invoke(cli, arguments, prog_name="imagegen", env=unset | environment)
-
+from tests.support.command_line import CONFIGURATION, DATABASE_URL, ENOUGH, TOKEN, USAGE, imagegen
 
 COMMANDS = [
     (),
@@ -209,92 +196,6 @@ def test_no_part_of_a_password_with_an_at_sign_is_shown_as_a_host(command: tuple
     assert "t!pass" not in result.output
 
 
-# imagegen config
-
-
-def test_config_shows_every_setting_and_where_it_comes_from() -> None:
-    result = imagegen("config", "--slots", "4", **ENOUGH, POLL_INTERVAL_SECONDS="2")
-    lines = {line.split()[0]: line for line in result.stdout.splitlines()}
-
-    assert result.exit_code == 0
-    assert lines.keys() == {spec.variable for spec in all_settings()}
-    assert lines["WORKER_BATCH_SIZE"].split()[1:] == ["4", "(option)"]
-    assert lines["POLL_INTERVAL_SECONDS"].split()[1:] == ["2", "(environment)"]
-    assert lines["IMAGEGEN_PROCS"].split()[1:] == ["2", "(default)"]
-    assert lines["DEFAULT_PROMPT"].split()[1:] == ["(not", "set)", "(default)"]
-
-
-def configured(**environment: str) -> dict[str, str]:
-    """What `config` shows of each setting."""
-    lines = imagegen("config", **environment).stdout.splitlines()
-    return {line[:33].strip(): line[33:].rpartition("  (")[0] for line in lines}
-
-
-def test_config_shows_values_that_can_be_given_back() -> None:
-    shown = configured(**ENOUGH, IMAGEGEN_MARKER_INPUT="none", POLL_INTERVAL_SECONDS="0.5")
-    given = {name: text for name, text in shown.items() if text != "(not set)"}
-
-    assert given["IMAGEGEN_REPLACE_LOST"] == "no"
-    assert given["IMAGEGEN_GIVE_UP_AFTER_SECONDS"] == "86400"
-    assert configured(**given | ENOUGH) == shown
-
-
-@pytest.mark.parametrize("form", [(), ("--json",)])
-def test_config_shows_no_secret(form: tuple[str, ...]) -> None:
-    result = imagegen("config", *form, **ENOUGH)
-
-    assert "word=[hidden]" in result.stdout
-    assert TOKEN not in result.output
-    assert "pass/word" not in result.output
-    assert "pass%2Fword" not in result.output
-
-
-@pytest.mark.parametrize(
-    ("url", "words"),
-    [
-        (DATABASE_URL, "user=user password=[hidden] host=host port=5432 dbname=tokens"),
-        ("postgresql://user:pa#ss@host/db", "user=user password=[hidden] host=host dbname=db"),
-        ("postgresql://one:1,two:2/db", "host=one,two port=1,2 dbname=db"),
-        ("postgresql://host/db?sslpassword=key", "host=host dbname=db sslpassword=[hidden]"),
-    ],
-)
-def test_config_shows_the_database_as_libpq_reads_it_without_its_passwords(
-    url: str, words: str
-) -> None:
-    environment = ENOUGH | {"DATABASE_URL": url}
-    shown = json.loads(imagegen("config", "--json", **environment).stdout)
-
-    assert set(shown["DATABASE_URL"]["value"].split()) == set(words.split())
-
-
-def test_config_shows_the_models_inputs_as_they_are_given() -> None:
-    given = '{"aspect_ratio": "1:1", "go_fast": true}'
-    result = imagegen("config", **ENOUGH, IMAGEGEN_MODEL_INPUT=given)
-
-    assert f"{given}  (environment)" in result.stdout
-
-
-def test_config_as_json_is_one_object() -> None:
-    given = {"IMAGEGEN_REPLACE_LOST": "yes"}
-    shown = json.loads(imagegen("config", "--json", "--slots", "4", **ENOUGH, **given).stdout)
-
-    assert shown.keys() == {spec.variable for spec in all_settings()}
-    assert shown["WORKER_BATCH_SIZE"] == {"value": 4, "source": "option"}
-    assert shown["IMAGEGEN_REPLACE_LOST"] == {"value": True, "source": "environment"}
-    assert shown["IMAGEGEN_MODEL_INPUT"] == {"value": {}, "source": "default"}
-    assert shown["DEFAULT_PROMPT"] == {"value": None, "source": "default"}
-
-
-@pytest.mark.parametrize("form", [(), ("--json",)])
-def test_config_warns_of_a_misspelt_setting(form: tuple[str, ...]) -> None:
-    result = imagegen("config", *form, **ENOUGH, IMAGEGEN_DAILY_LIMT="5")
-
-    assert result.exit_code == 0
-    assert result.stderr == (
-        "imagegen: IMAGEGEN_DAILY_LIMT is no setting: did you mean IMAGEGEN_DAILY_LIMIT?\n"
-    )
-
-
 def test_a_start_without_a_setting_says_under_which_name_it_was_given() -> None:
     result = imagegen("worker", REPLICATE_API_TOKEN=TOKEN, IMAGEGEN_DATABASE_URL=DATABASE_URL)
 
@@ -302,13 +203,3 @@ def test_a_start_without_a_setting_says_under_which_name_it_was_given() -> None:
     assert [line.partition(": ")[2] for line in result.stderr.splitlines()[1:]] == [
         "IMAGEGEN_DATABASE_URL is no setting: did you mean DATABASE_URL?"
     ]
-
-
-def test_config_tells_what_is_wrong_and_still_shows_the_rest() -> None:
-    result = imagegen("config", **ENOUGH, IMAGEGEN_PROCS="many")
-
-    assert result.exit_code == CONFIGURATION
-    assert result.stderr == (
-        "imagegen: IMAGEGEN_PROCS must be a whole number from 1 to 64, not 'many'\n"
-    )
-    assert "(wrong)  (environment)" in result.stdout

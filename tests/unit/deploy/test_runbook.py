@@ -5,13 +5,22 @@ from pathlib import Path
 
 import yaml
 
-from imagegen.failures import Kind, Reason
+from imagegen.failures import FAILURES, OVERLOADED_SECONDS, Billed, Kind, Reason, Retry
 
 TOP = Path(__file__).parents[3]
 RUNBOOK = "deploy/RUNBOOK.md"
 TEXT = (TOP / RUNBOOK).read_text(encoding="utf-8")
 RULES = yaml.safe_load((TOP / "deploy/prometheus/imagegen.rules.yml").read_text(encoding="utf-8"))
 PARTS = ["Means", "Look", "Do", "Ends by itself"]
+# How the table of kinds begins to say what imagegen does, and whether the prediction is paid for.
+DOES = {
+    Retry.NEVER: "`failed`",
+    Retry.ATTEMPT: "retried",
+    Retry.ONCE_MORE: "retried; after two of these in a row the token is `failed`",
+    Retry.FALLBACK: "sends the fallback prompt once",
+    Retry.IF_REPLACED: "`failed` at once; retried with `IMAGEGEN_REPLACE_LOST=yes`",
+}
+PAID = {Billed.NO: "no", Billed.YES: "yes", Billed.PERHAPS: "perhaps"}
 
 
 def alerts() -> dict[str, str]:
@@ -51,3 +60,20 @@ def test_each_section_says_what_it_means_where_to_look_what_to_do_and_when_it_en
 def test_each_kind_of_failure_and_each_reason_of_a_refusal_is_explained() -> None:
     assert sorted(first_cells("Why a generation failed")) == sorted(Kind)
     assert sorted(first_cells("Why Replicate refused")) == sorted(Reason)
+
+
+def test_each_kind_is_retried_and_paid_for_as_the_runbook_says() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` \| .+ \| (.+) \| (\w+) \|$",
+        sections("##")["Why a generation failed"],
+        re.MULTILINE,
+    )
+
+    assert {kind: paid for kind, _, paid in rows} == {
+        kind: PAID[failure.billed] for kind, failure in FAILURES.items()
+    }
+    for kind, does, _ in rows:
+        assert does.startswith(DOES[FAILURES[Kind(kind)].retry]), kind
+        assert ("after 20 s and 10 min" in does) == (
+            FAILURES[Kind(kind)].retry_seconds == OVERLOADED_SECONDS == (20.0, 600.0)
+        )

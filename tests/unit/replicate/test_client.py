@@ -1,62 +1,19 @@
-"""The client over real HTTP: one POST whatever happens, and a plain value whatever comes back."""
+"""The client over real HTTP: paths and headers, rejections, polls and cancels as plain values."""
 
-import contextlib
-import socket
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import httpx
 import pytest
 
-from imagegen.replicate import client as provider_module
+from imagegen.replicate import client as client_module
 from imagegen.replicate.client import ReplicateClient
-from imagegen.replicate.replies import Answered, NoAnswer, NotSent, Prediction, Rejected, Reply
+from imagegen.replicate.replies import Answered, NoAnswer, Rejected
 from tests.support.canned_server import canned, with_body
-from tests.support.generation import UNLIMITED
+from tests.support.replicate_client import AN_ID, ask, client_of, made
 from tests.support.sandbox import DEFAULT_TOKEN, Entry, Fault, Sandbox
 
-MODEL = "black-forest-labs/flux-schnell"
 VERSION = "0123456789abcdef" * 4
-AN_ID = "heat2o3bzn3ahtr6bjfftvbaci"
-MEGABYTE = 1024 * 1024
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(latency_seconds=0.0) as running:
-        yield running
-
-
-@pytest.fixture
-def client(sandbox: Sandbox) -> Iterator[ReplicateClient]:
-    with provider_of(sandbox.url) as client:
-        yield client
-
-
-@pytest.fixture
-def hasty(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReplicateClient]:
-    """One that waits only shortly for answers."""
-    monkeypatch.setattr(provider_module, "TIMEOUT", httpx.Timeout(5.0, read=0.2))
-    monkeypatch.setattr(provider_module, "ANSWER_SECONDS", 0.4)
-    with provider_of(sandbox.url) as client:
-        yield client
-
-
-@contextlib.contextmanager
-def provider_of(url: str, token: str = DEFAULT_TOKEN) -> Iterator[ReplicateClient]:
-    with contextlib.closing(ReplicateClient(token, url, 300, UNLIMITED)) as client:
-        yield client
-
-
-def ask(client: ReplicateClient, prompt: str = "a cat", model: str = MODEL, **inputs: Any) -> Reply:
-    return client.create(model, {"prompt": prompt, "seed": 7, **inputs})
-
-
-def made(reply: object) -> Prediction:
-    assert isinstance(reply, Answered), reply
-    return reply.prediction
 
 
 def only_request(sandbox: Sandbox) -> Entry:
@@ -95,7 +52,7 @@ def test_each_way_to_name_a_model_has_its_path(
 
 
 def test_a_create_is_ended_by_replicate_when_it_runs_too_long() -> None:
-    with canned(with_body(b"{}")) as server, provider_of(server.url) as client:
+    with canned(with_body(b"{}")) as server, client_of(server.url) as client:
         ask(client)
 
     [request] = server.requests
@@ -107,129 +64,10 @@ def test_a_create_is_ended_by_replicate_when_it_runs_too_long() -> None:
 
 
 def test_a_path_in_the_base_url_is_kept() -> None:
-    with canned(with_body(b"{}")) as server, provider_of(f"{server.url}/replicate") as client:
+    with canned(with_body(b"{}")) as server, client_of(f"{server.url}/replicate") as client:
         ask(client, model=VERSION)
 
     assert server.requests[0].startswith("POST /replicate/v1/predictions HTTP/1.1")
-
-
-# One POST, whatever happens.
-
-FAULTS = {
-    "500 and nothing made": Fault.answers(500),
-    "500 after the creation": Fault.answers(500, creates=True),
-    "502 as a page": Fault.answers(502, creates=True),
-    "504 after the creation": Fault.answers(504, creates=True),
-    "429": Fault.throttles(retry_after=0),
-    "a reset before": Fault.resets(),
-    "a reset after": Fault.resets(creates=True),
-    "a page with 200": Fault.answers_html(200),
-    "a body cut short": Fault.cuts_short(),
-    "an answer too late": Fault.late(0.5),
-    "no answer": Fault.black_hole(0.5, creates=True),
-    "an answer that drips": Fault.drips(2.0),
-    "a redirect": Fault.answers(307, "", headers={"location": "/v1/predictions"}),
-    "50 MB": Fault.answers(201, "x" * 50 * MEGABYTE, creates=True),
-    "nesting without an end": Fault.answers(201, "[" * 200_000, creates=True),
-    "nothing": Fault.answers(201, "", creates=True),
-    "null": Fault.answers(201, "null", creates=True),
-    "no id": Fault.answers(201, {"status": "starting"}, creates=True),
-    "an id with a slash": Fault.answers(201, {"id": "../account", "status": "starting"}),
-}
-SENT_AND_REFUSED = {"500 and nothing made", "500 after the creation", "502 as a page"} | {
-    "504 after the creation", "429", "a redirect",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", FAULTS)
-def test_a_create_is_sent_once_and_never_again(
-    sandbox: Sandbox, hasty: ReplicateClient, name: str
-) -> None:
-    sandbox.faults.add(FAULTS[name])
-    reply = ask(hasty)
-
-    assert isinstance(reply, Rejected if name in SENT_AND_REFUSED else NoAnswer), reply
-    assert len(sandbox.ledger.creates()) == 1
-    assert DEFAULT_TOKEN not in repr(reply)
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        with_body(b'{"id": "' + AN_ID.encode() + b'", "status": "\xff\xfe"}', 201),
-        with_body(b"no gzip", 201, "content-encoding: gzip"),
-        b"SSH-2.0-OpenSSH_9.6\r\n\r\n",
-        b"HTTP/1.1 201 Created\r\ncontent-length: 20\r\n\r\n{",
-        b"HTTP/1.1 201 Created\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
-        b"",
-        with_body(b"", 302, "location: https:login"),
-        with_body(b"", 302, "location: https://xn--/"),
-    ],
-    ids=[
-        "invalid UTF-8",
-        "broken gzip",
-        "not HTTP",
-        "body cut short",
-        "broken chunks",
-        "nothing",
-        "a redirect without a host",
-        "a redirect to no name",
-    ],
-)
-def test_an_answer_that_no_proper_server_gives_is_unclear(answer: bytes) -> None:
-    with canned(answer) as server, provider_of(server.url) as client:
-        assert isinstance(ask(client), NoAnswer)
-
-    assert len(server.requests) == 1
-
-
-def test_a_status_that_nobody_knows_still_has_its_prediction(
-    sandbox: Sandbox, client: ReplicateClient
-) -> None:
-    sandbox.faults.add(Fault.answers(201, {"id": AN_ID, "status": "brand-new"}))
-
-    assert made(ask(client)) == Prediction(AN_ID, "brand-new")
-
-
-def test_a_port_that_only_accepts_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provider_module, "TIMEOUT", httpx.Timeout(5.0, read=0.2))
-    with socket.create_server(("127.0.0.1", 0)) as silent, provider_of(url_of(silent)) as client:
-        assert ask(client) == NoAnswer("ReadTimeout: timed out")
-
-
-def url_of(listening: socket.socket) -> str:
-    return f"http://127.0.0.1:{listening.getsockname()[1]}"
-
-
-# Nothing was sent.
-
-
-def test_where_nobody_listens_nothing_was_sent(sandbox: Sandbox, client: ReplicateClient) -> None:
-    sandbox.stop()
-
-    assert isinstance(ask(client), NotSent)
-    assert len(sandbox.ledger) == 0
-
-
-def test_a_prompt_that_cannot_be_encoded_is_not_sent(
-    sandbox: Sandbox, client: ReplicateClient
-) -> None:
-    assert isinstance(ask(client, "a cat \udcff"), NotSent)
-    assert len(sandbox.ledger) == 0
-
-
-@pytest.mark.parametrize("no_json", [float("nan"), float("inf"), b"bytes", {"a", "set"}, object()])
-def test_an_input_that_cannot_be_json_is_not_sent(
-    sandbox: Sandbox, client: ReplicateClient, no_json: object
-) -> None:
-    assert isinstance(ask(client, guidance=no_json), NotSent)
-    assert len(sandbox.ledger) == 0
-
-
-def test_a_token_that_is_no_header_is_not_sent(sandbox: Sandbox) -> None:
-    with provider_of(sandbox.url, token="r8_very\r\nsecret") as client:
-        assert isinstance(ask(client), NotSent)
-    assert len(sandbox.ledger) == 0
 
 
 # Rejections.
@@ -248,7 +86,7 @@ def test_a_rejection_says_its_status_its_words_and_when_to_come_back(
 
 def test_a_wrong_token_is_rejected_and_shown_nowhere(sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault.answers(401, {"title": "No r8_wrong", "detail": "not r8_wrong"}))
-    with provider_of(sandbox.url, token="r8_wrong") as client:
+    with client_of(sandbox.url, token="r8_wrong") as client:
         reply = ask(client)
 
     assert reply == Rejected(401, "No [hidden]", "not [hidden]")
@@ -323,9 +161,9 @@ def test_no_request_waits_without_an_end(client: ReplicateClient) -> None:
 def test_as_many_requests_as_there_are_slots_are_on_their_way_at_once(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(provider_module, "TIMEOUT", httpx.Timeout(10.0, pool=0.1))
+    monkeypatch.setattr(client_module, "TIMEOUT", httpx.Timeout(10.0, pool=0.1))
     sandbox.faults.add(Fault.late(1.0))
-    with provider_of(sandbox.url) as client, ThreadPoolExecutor(25) as slots:
+    with client_of(sandbox.url) as client, ThreadPoolExecutor(25) as slots:
         replies = slots.map(lambda _: ask(client), range(25))
 
         assert {type(reply) for reply in replies} == {Answered}

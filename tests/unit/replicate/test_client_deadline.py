@@ -11,14 +11,13 @@ from typing import Literal
 import httpx
 import pytest
 
-from imagegen.replicate import client as provider_module
+from imagegen.replicate import client as client_module
 from imagegen.replicate.client import ReplicateClient
 from imagegen.replicate.replies import Answered, NoAnswer, NotSent
 from tests.support.canned_server import whole_request
-from tests.support.generation import UNLIMITED
-from tests.support.sandbox import DEFAULT_TOKEN, Fault, Sandbox
+from tests.support.replicate_client import MODEL, client_of
+from tests.support.sandbox import Fault, Sandbox
 
-MODEL = "black-forest-labs/flux-schnell"
 ANSWER_SECONDS = 0.4
 # Far more than the deadline; a byte comes often enough for the read timeout.
 DRIP_SECONDS = 4.0
@@ -37,19 +36,9 @@ REQUESTS: dict[str, Request] = {
 
 
 @pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(latency_seconds=0.0) as running:
-        yield running
-
-
-@pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provider_module, "TIMEOUT", httpx.Timeout(5.0, read=0.2))
-    monkeypatch.setattr(provider_module, "ANSWER_SECONDS", ANSWER_SECONDS)
-
-
-def provider_of(url: str) -> "contextlib.closing[ReplicateClient]":
-    return contextlib.closing(ReplicateClient(DEFAULT_TOKEN, url, 300, UNLIMITED))
+    monkeypatch.setattr(client_module, "TIMEOUT", httpx.Timeout(5.0, read=0.2))
+    monkeypatch.setattr(client_module, "ANSWER_SECONDS", ANSWER_SECONDS)
 
 
 @pytest.mark.usefixtures("hasty")
@@ -60,7 +49,7 @@ def test_an_answer_that_drips_is_given_up_at_its_deadline(
 ) -> None:
     sandbox.faults.add(Fault.drips(DRIP_SECONDS, part, operation=None, times=1))
 
-    with provider_of(sandbox.url) as client:
+    with client_of(sandbox.url) as client:
         began = time.monotonic()
         assert isinstance(REQUESTS[operation](client), NoAnswer)
         assert time.monotonic() - began < SURELY_SECONDS
@@ -71,7 +60,7 @@ def test_an_answer_that_drips_is_given_up_at_its_deadline(
 
 
 def test_what_was_held_up_for_too_long_is_not_sent_any_more(sandbox: Sandbox) -> None:
-    with provider_of(sandbox.url) as client:
+    with client_of(sandbox.url) as client:
         held_up = client.create(MODEL, {"prompt": "a cat"}, send_by=time.monotonic() - 0.001)
 
         assert isinstance(held_up, NotSent), held_up
@@ -84,7 +73,7 @@ def test_what_was_held_up_for_too_long_is_not_sent_any_more(sandbox: Sandbox) ->
 
 @pytest.mark.usefixtures("hasty")
 def test_hints_without_an_end_are_given_up_at_the_deadline() -> None:
-    with hints_without_an_end() as url, provider_of(url) as client:
+    with hints_without_an_end() as url, client_of(url) as client:
         began = time.monotonic()
 
         assert isinstance(REQUESTS["create"](client), NoAnswer)

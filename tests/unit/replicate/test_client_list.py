@@ -1,46 +1,23 @@
 """Replicate's list over real HTTP: all of its pages, or a plain value that says why not."""
 
-import contextlib
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 import pytest
 
-from imagegen.replicate import client as provider_module
+from imagegen.replicate import client as client_module
 from imagegen.replicate.client import ReplicateClient
-from imagegen.replicate.replies import Answered, Listed, NoAnswer, NotSent, Rejected
+from imagegen.replicate.replies import Listed, NoAnswer, NotSent, Rejected
 from tests.support.canned_server import canned, with_body
-from tests.support.generation import UNLIMITED
-from tests.support.sandbox import DEFAULT_TOKEN, Fault, ReplyScript, Sandbox
+from tests.support.replicate_client import AN_ID, ask, client_of, made
+from tests.support.sandbox import Fault, ReplyScript, Sandbox
 
-AN_ID = "heat2o3bzn3ahtr6bjfftvbaci"
 SINCE = datetime(2020, 1, 1, tzinfo=UTC)
 
 
-@contextlib.contextmanager
-def provider_of(url: str) -> Iterator[ReplicateClient]:
-    with contextlib.closing(ReplicateClient(DEFAULT_TOKEN, url, 300, UNLIMITED)) as client:
-        yield client
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(latency_seconds=0.0) as running:
-        yield running
-
-
-@pytest.fixture
-def client(sandbox: Sandbox) -> Iterator[ReplicateClient]:
-    with provider_of(sandbox.url) as client:
-        yield client
-
-
 def create(client: ReplicateClient, prompt: str) -> str:
-    reply = client.create("black-forest-labs/flux-schnell", {"prompt": prompt, "seed": 7})
-    assert isinstance(reply, Answered), reply
-    return reply.prediction.id
+    return made(ask(client, prompt)).id
 
 
 def a_page(next_url: str | None, *ids: str) -> bytes:
@@ -94,7 +71,7 @@ def test_a_clock_that_is_ahead_of_replicates_hides_no_prediction(
 )
 def test_a_list_says_what_it_holds_whether_or_not_it_tells_the_time(date: str) -> None:
     page = with_body(b'{"next": null, "results": []}', 200, *filter(None, [date]))
-    with canned(page) as server, provider_of(server.url) as client:
+    with canned(page) as server, client_of(server.url) as client:
         assert client.list(SINCE, last_seconds=60.0) == Listed(())
 
 
@@ -111,8 +88,8 @@ def test_a_list_says_what_it_holds_whether_or_not_it_tells_the_time(date: str) -
 def test_the_next_page_is_asked_for_where_the_first_was_and_the_token_goes_nowhere_else(
     next_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(provider_module, "LIST_PAGES", 2)
-    with canned(a_page(next_url, AN_ID)) as server, provider_of(server.url) as client:
+    monkeypatch.setattr(client_module, "LIST_PAGES", 2)
+    with canned(a_page(next_url, AN_ID)) as server, client_of(server.url) as client:
         client.list(SINCE, last_seconds=60.0)
 
     _, second = server.requests
@@ -127,7 +104,7 @@ def test_the_next_page_is_asked_for_where_the_first_was_and_the_token_goes_nowhe
     ],
 )
 def test_a_next_page_that_is_no_list_is_not_asked_for(elsewhere: str) -> None:
-    with canned(a_page(elsewhere, AN_ID)) as server, provider_of(server.url) as client:
+    with canned(a_page(elsewhere, AN_ID)) as server, client_of(server.url) as client:
         assert client.list(SINCE, last_seconds=60.0) == NoAnswer(
             "a list of predictions that goes on elsewhere"
         )
@@ -137,16 +114,16 @@ def test_a_next_page_that_is_no_list_is_not_asked_for(elsewhere: str) -> None:
 
 def test_a_next_page_is_asked_for_below_the_base_url() -> None:
     below = a_page("/replicate/v1/predictions?cursor=2", AN_ID)
-    with canned(below) as server, provider_of(f"{server.url}/replicate") as client:
+    with canned(below) as server, client_of(f"{server.url}/replicate") as client:
         client.list(SINCE, last_seconds=60.0)
 
     assert server.requests[1].startswith("GET /replicate/v1/predictions?cursor=2 HTTP/1.1")
 
 
 def test_a_list_without_an_end_is_unclear(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provider_module, "LIST_PAGES", 3)
+    monkeypatch.setattr(client_module, "LIST_PAGES", 3)
     endless = a_page("/v1/predictions?cursor=again", AN_ID)
-    with canned(endless) as server, provider_of(server.url) as client:
+    with canned(endless) as server, client_of(server.url) as client:
         assert client.list(SINCE, last_seconds=60.0) == NoAnswer(
             "a list of predictions without an end"
         )

@@ -9,19 +9,19 @@ import pytest
 
 from imagegen.sandbox import Fault, Sandbox
 from imagegen.sandbox.placeholder_png import SIZE, placeholder_png
-from tests.support.sandbox_user import Customer
+from tests.support.sandbox_user import SandboxUser
 
 
 def test_predictions_succeed_but_for_the_prompts_that_have_a_fault() -> None:
     faults = (Fault.censors("nude"), Fault.fails("kitten", error="CUDA out of memory.", times=2))
     with Sandbox(*faults, latency_seconds=0.0) as sandbox:
-        customer = Customer(sandbox.url)
-        with customer.http:
+        user = SandboxUser(sandbox.url)
+        with user.http:
             errors = [
-                customer.look_at(customer.create(prompt))["error"]
+                user.look_at(user.create(prompt))["error"]
                 for prompt in ("a cat", "a nude", "a kitten", "a kitten", "a kitten", "a nude")
             ]
-            image = customer.http.get(customer.gets_from("a cat")["output"][0])
+            image = user.http.get(user.gets_from("a cat")["output"][0])
 
     censored, failed = errors[1], "CUDA out of memory."
     assert "NSFW" in censored
@@ -35,9 +35,9 @@ def test_a_client_that_goes_away_is_no_traceback(capfd: pytest.CaptureFixture[st
         with socket.create_connection((address.hostname, address.port)) as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             client.sendall(b"POST /v1/predictions HTTP/1.1\r\ncontent-length: 100\r\n\r\n{")
-        customer = Customer(sandbox.url)
-        with customer.http:
-            assert customer.post().status_code == 201
+        user = SandboxUser(sandbox.url)
+        with user.http:
+            assert user.post().status_code == 201
 
     assert capfd.readouterr().err == ""
 

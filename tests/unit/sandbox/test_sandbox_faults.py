@@ -10,18 +10,16 @@ import pytest
 
 from tests.support.processes import wait_for
 from tests.support.sandbox import Fault, PredictionScript, ReplyScript, Sandbox
-from tests.support.sandbox_user import Customer
+from tests.support.sandbox_user import SandboxUser
 
 # Faults of the answer.
 
 
-def test_an_answer_of_500_may_hide_a_prediction_or_not(
-    sandbox: Sandbox, customer: Customer
-) -> None:
+def test_an_answer_of_500_may_hide_a_prediction_or_not(sandbox: Sandbox, user: SandboxUser) -> None:
     sandbox.faults.add(Fault.answers(500, prompt="bought", creates=True))
     sandbox.faults.add(Fault.answers(500, prompt="refused"))
 
-    bought, refused = customer.post("bought"), customer.post("refused")
+    bought, refused = user.post("bought"), user.post("refused")
 
     assert bought.status_code == refused.status_code == 500
     assert bought.json() == {"detail": "Internal server error", "status": 500}
@@ -29,74 +27,74 @@ def test_an_answer_of_500_may_hide_a_prediction_or_not(
     assert [entry.prompt for entry in sandbox.ledger.created()] == ["bought"]
 
 
-def test_a_fault_hits_as_often_as_it_should(sandbox: Sandbox, customer: Customer) -> None:
+def test_a_fault_hits_as_often_as_it_should(sandbox: Sandbox, user: SandboxUser) -> None:
     sandbox.faults.add(Fault.answers(502, times=2))
 
     with ThreadPoolExecutor(8) as pool:
-        statuses = list(pool.map(lambda _: customer.post().status_code, range(8)))
+        statuses = list(pool.map(lambda _: user.post().status_code, range(8)))
 
     assert sorted(statuses) == [201] * 6 + [502] * 2
 
 
-def test_a_fault_hits_only_its_operation_and_prompt(sandbox: Sandbox, customer: Customer) -> None:
+def test_a_fault_hits_only_its_operation_and_prompt(sandbox: Sandbox, user: SandboxUser) -> None:
     sandbox.faults.add(Fault.answers(503, operation="get", prompt="cat"))
-    cat, dog = customer.create("a cat"), customer.create("a dog")
+    cat, dog = user.create("a cat"), user.create("a dog")
 
-    assert customer.http.get(cat["urls"]["get"]).status_code == 503
-    assert customer.http.get(dog["urls"]["get"]).status_code == 200
-    assert customer.http.get("/v1/predictions").status_code == 200
+    assert user.http.get(cat["urls"]["get"]).status_code == 503
+    assert user.http.get(dog["urls"]["get"]).status_code == 200
+    assert user.http.get("/v1/predictions").status_code == 200
 
 
-def test_a_removed_fault_is_over(sandbox: Sandbox, customer: Customer) -> None:
+def test_a_removed_fault_is_over(sandbox: Sandbox, user: SandboxUser) -> None:
     unwell, away = Fault.answers(503, operation=None), Fault.resets(operation="list")
     sandbox.faults.add(unwell, away)
-    assert customer.http.get("/v1/account").status_code == 503
+    assert user.http.get("/v1/account").status_code == 503
 
     sandbox.faults.remove(unwell)
-    assert customer.http.get("/v1/account").status_code == 200
+    assert user.http.get("/v1/account").status_code == 200
 
     sandbox.faults.clear()
-    assert customer.http.get("/v1/predictions").status_code == 200
+    assert user.http.get("/v1/predictions").status_code == 200
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 422, 429, 500, 502, 504, 524])
 def test_every_status_can_be_had_and_makes_nothing(
-    sandbox: Sandbox, customer: Customer, status: int
+    sandbox: Sandbox, user: SandboxUser, status: int
 ) -> None:
     sandbox.faults.add(Fault.answers(status))
 
-    assert customer.post().status_code == status
+    assert user.post().status_code == status
     assert not sandbox.predictions
 
 
-def test_an_answer_can_be_made_up(sandbox: Sandbox, customer: Customer) -> None:
+def test_an_answer_can_be_made_up(sandbox: Sandbox, user: SandboxUser) -> None:
     sandbox.faults.add(Fault.answers(418, {"detail": "no tea"}, headers={"retry-after": "7"}))
 
-    response = customer.post()
+    response = user.post()
 
     assert (response.status_code, response.json()) == (418, {"detail": "no tea"})
     assert response.headers["retry-after"] == "7"
 
 
-def test_an_answer_can_be_bytes_that_are_no_text(sandbox: Sandbox, customer: Customer) -> None:
+def test_an_answer_can_be_bytes_that_are_no_text(sandbox: Sandbox, user: SandboxUser) -> None:
     sandbox.faults.add(Fault.answers(200, "no \udcff"))
 
-    assert customer.post().content == b"no \xff"
+    assert user.post().content == b"no \xff"
 
 
-def test_a_true_answer_can_have_other_values_in_it(sandbox: Sandbox, customer: Customer) -> None:
+def test_a_true_answer_can_have_other_values_in_it(sandbox: Sandbox, user: SandboxUser) -> None:
     queued = Fault.changes({"status": "queued"}, operation="get", times=1)
     sandbox.faults.add(queued, Fault.never_starts())
-    prediction = customer.create("a cat")
+    prediction = user.create("a cat")
 
-    assert customer.look_at(prediction) == {**prediction, "status": "queued"}
-    assert customer.look_at(prediction) == prediction
+    assert user.look_at(prediction) == {**prediction, "status": "queued"}
+    assert user.look_at(prediction) == prediction
 
 
-def test_a_throttled_request_says_when_to_come_back(sandbox: Sandbox, customer: Customer) -> None:
+def test_a_throttled_request_says_when_to_come_back(sandbox: Sandbox, user: SandboxUser) -> None:
     sandbox.faults.add(Fault.throttles(retry_after=30))
 
-    response = customer.post()
+    response = user.post()
 
     assert (response.status_code, response.json()["retry_after"]) == (429, 30)
     assert response.json()["detail"].endswith("Your rate limit resets in ~30s.")
@@ -104,23 +102,23 @@ def test_a_throttled_request_says_when_to_come_back(sandbox: Sandbox, customer: 
 
 @pytest.mark.parametrize(("creates", "made"), [(False, 0), (True, 1)])
 def test_a_reset_connection_may_have_made_a_prediction(
-    sandbox: Sandbox, customer: Customer, creates: bool, made: int
+    sandbox: Sandbox, user: SandboxUser, creates: bool, made: int
 ) -> None:
     sandbox.faults.add(Fault.resets(creates=creates, times=1))
 
     with pytest.raises(httpx.ReadError, match="reset"):
-        customer.post()
+        user.post()
 
     assert len(sandbox.predictions) == made
     assert sandbox.ledger[0].status is None
-    assert customer.post().status_code == 201
+    assert user.post().status_code == 201
 
 
-def test_a_late_answer_comes_late(sandbox: Sandbox, customer: Customer) -> None:
+def test_a_late_answer_comes_late(sandbox: Sandbox, user: SandboxUser) -> None:
     sandbox.faults.add(Fault.late(0.2))
     began = time.monotonic()
 
-    assert customer.post().status_code == 201
+    assert user.post().status_code == 201
     assert time.monotonic() - began >= 0.2
 
 
@@ -134,7 +132,7 @@ def test_a_late_answer_is_lost_without_a_word_when_nobody_waits_for_it(
     sandbox: Sandbox, capfd: pytest.CaptureFixture[str]
 ) -> None:
     sandbox.faults.add(Fault.late(0.4, times=1))
-    hasty = Customer(sandbox.url, timeout=0.1)
+    hasty = SandboxUser(sandbox.url, timeout=0.1)
 
     with hasty.http, pytest.raises(httpx.ReadTimeout):
         hasty.post()
@@ -147,21 +145,21 @@ def test_a_late_answer_is_lost_without_a_word_when_nobody_waits_for_it(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_page_of_html_can_come_with_status_200(sandbox: Sandbox, customer: Customer) -> None:
+def test_a_page_of_html_can_come_with_status_200(sandbox: Sandbox, user: SandboxUser) -> None:
     sandbox.faults.add(Fault.answers_html())
 
-    response = customer.post()
+    response = user.post()
 
     assert response.status_code == 200
     assert response.text.startswith("<!DOCTYPE html>")
     assert len(sandbox.predictions) == 1
 
 
-def test_a_body_can_be_cut_short(sandbox: Sandbox, customer: Customer) -> None:
+def test_a_body_can_be_cut_short(sandbox: Sandbox, user: SandboxUser) -> None:
     sandbox.faults.add(Fault.cuts_short())
 
     with pytest.raises(httpx.RemoteProtocolError, match="complete message body"):
-        customer.post()
+        user.post()
 
     assert len(sandbox.predictions) == 1
     assert sandbox.ledger[0].status is None
@@ -172,62 +170,62 @@ def test_a_dripping_answer_outlasts_a_read_timeout(
     sandbox: Sandbox, part: Literal["head", "body"]
 ) -> None:
     sandbox.faults.add(Fault.drips(0.6, part))
-    customer = Customer(sandbox.url, timeout=0.3)
+    user = SandboxUser(sandbox.url, timeout=0.3)
     began = time.monotonic()
 
-    with customer.http:
-        assert customer.create()["status"] == "starting"
+    with user.http:
+        assert user.create()["status"] == "starting"
     assert time.monotonic() - began >= 0.6
 
 
 @pytest.mark.parametrize(("creates", "made"), [(False, 0), (True, 1)])
 def test_a_black_hole_never_answers(sandbox: Sandbox, creates: bool, made: int) -> None:
     sandbox.faults.add(Fault.black_hole(creates=creates))
-    customer = Customer(sandbox.url, timeout=0.2)
+    user = SandboxUser(sandbox.url, timeout=0.2)
 
-    with customer.http, pytest.raises(httpx.ReadTimeout):
-        customer.post()
+    with user.http, pytest.raises(httpx.ReadTimeout):
+        user.post()
 
     assert len(sandbox.predictions) == made
 
 
-def test_a_black_hole_can_end(sandbox: Sandbox, customer: Customer) -> None:
+def test_a_black_hole_can_end(sandbox: Sandbox, user: SandboxUser) -> None:
     sandbox.faults.add(Fault.black_hole(0.1))
 
     with pytest.raises(httpx.RemoteProtocolError, match="disconnected"):
-        customer.post()
+        user.post()
 
 
 # Faults of the prediction.
 
 
 def test_a_censored_prompt_fails_in_flux_schnells_words(
-    sandbox: Sandbox, customer: Customer
+    sandbox: Sandbox, user: SandboxUser
 ) -> None:
     sandbox.faults.add(Fault.censors("nude"))
 
-    censored = customer.gets_from("a nude cat", "failed")
+    censored = user.gets_from("a nude cat", "failed")
 
     assert censored["output"] is None
     assert censored["error"] == (
         "All generated images contained NSFW content. Try running it again with a different prompt."
     )
-    assert customer.gets_from("a cat")["error"] is None
+    assert user.gets_from("a cat")["error"] is None
 
 
-def test_a_prompt_can_fail_twice_and_then_succeed(sandbox: Sandbox, customer: Customer) -> None:
+def test_a_prompt_can_fail_twice_and_then_succeed(sandbox: Sandbox, user: SandboxUser) -> None:
     sandbox.faults.add(Fault.fails("kitten", error="CUDA out of memory.", times=2))
 
     for _ in range(2):
-        assert customer.gets_from("a kitten", "failed")["error"] == "CUDA out of memory."
-    assert customer.gets_from("a kitten")["output"]
+        assert user.gets_from("a kitten", "failed")["error"] == "CUDA out of memory."
+    assert user.gets_from("a kitten")["output"]
 
 
 @pytest.mark.parametrize("status", ["canceled", "aborted", "failed", "queued"])
-def test_a_prediction_can_end_in_any_way(sandbox: Sandbox, customer: Customer, status: str) -> None:
+def test_a_prediction_can_end_in_any_way(sandbox: Sandbox, user: SandboxUser, status: str) -> None:
     sandbox.faults.add(Fault.ends(status))
 
-    ended = customer.gets_from("a cat", status)
+    ended = user.gets_from("a cat", status)
 
     assert ended["output"] is None
     assert ("completed_at" in ended) == (status != "queued")
@@ -235,41 +233,41 @@ def test_a_prediction_can_end_in_any_way(sandbox: Sandbox, customer: Customer, s
 
 @pytest.mark.parametrize("output", [None, "", [], "https://x.test/a.png", {"url": "u"}, [None]])
 def test_a_prediction_can_have_any_output(
-    sandbox: Sandbox, customer: Customer, output: object
+    sandbox: Sandbox, user: SandboxUser, output: object
 ) -> None:
     sandbox.faults.add(Fault.outputs(output))
 
-    assert customer.gets_from("a cat")["output"] == output
+    assert user.gets_from("a cat")["output"] == output
 
 
 def test_an_output_can_be_one_string_that_is_the_pictures_url(
-    sandbox: Sandbox, customer: Customer
+    sandbox: Sandbox, user: SandboxUser
 ) -> None:
     sandbox.faults.add(Fault.outputs("{url}"))
 
-    assert customer.http.get(customer.gets_from("a cat")["output"]).status_code == 200
+    assert user.http.get(user.gets_from("a cat")["output"]).status_code == 200
 
 
-def test_a_prediction_can_take_its_own_time(sandbox: Sandbox, customer: Customer) -> None:
+def test_a_prediction_can_take_its_own_time(sandbox: Sandbox, user: SandboxUser) -> None:
     sandbox.faults.add(Fault.takes(60.0, "slow"), Fault.never_finishes("endless"))
-    slow, endless = customer.create("slow"), customer.create("endless")
-    customer.gets_from("a cat")
+    slow, endless = user.create("slow"), user.create("endless")
+    user.gets_from("a cat")
 
-    customer.waits_for(slow, "processing")
-    customer.waits_for(endless, "processing")
+    user.waits_for(slow, "processing")
+    user.waits_for(endless, "processing")
 
 
-def test_a_new_prediction_can_be_unknown_for_a_while(sandbox: Sandbox, customer: Customer) -> None:
+def test_a_new_prediction_can_be_unknown_for_a_while(sandbox: Sandbox, user: SandboxUser) -> None:
     sandbox.faults.add(Fault.hides(0.3))
-    prediction = customer.create()
+    prediction = user.create()
 
-    assert customer.http.get(prediction["urls"]["get"]).status_code == 404
-    assert customer.http.get("/v1/predictions").json()["results"] == []
+    assert user.http.get(prediction["urls"]["get"]).status_code == 404
+    assert user.http.get("/v1/predictions").json()["results"] == []
     wait_for(
         "the prediction to be known",
-        lambda: customer.http.get(prediction["urls"]["get"]).status_code == 200,
+        lambda: user.http.get(prediction["urls"]["get"]).status_code == 200,
     )
-    assert len(customer.http.get("/v1/predictions").json()["results"]) == 1
+    assert len(user.http.get("/v1/predictions").json()["results"]) == 1
 
 
 def test_a_fault_that_says_nothing_or_two_things_is_a_mistake() -> None:

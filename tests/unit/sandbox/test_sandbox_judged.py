@@ -13,20 +13,20 @@ import pytest
 
 from tests.support.processes import wait_for
 from tests.support.sandbox import Fault, Sandbox, SandboxClient
-from tests.support.sandbox_user import PATIENCE_SECONDS, Customer
+from tests.support.sandbox_user import PATIENCE_SECONDS, SandboxUser
 
 CHECKOUT = Path(__file__).parents[3]
 
 # What the judge reads.
 
 
-def test_the_ledger_holds_every_request_in_order(sandbox: Sandbox, customer: Customer) -> None:
+def test_the_ledger_holds_every_request_in_order(sandbox: Sandbox, user: SandboxUser) -> None:
     sandbox.faults.add(Fault.never_finishes())
-    prediction = customer.create("a cat", seed=7)
-    customer.look_at(prediction)
-    customer.http.get("/v1/predictions?created_after=2026-01-01T00:00:00Z")
-    customer.http.post(prediction["urls"]["cancel"])
-    customer.http.put("/v1/account")
+    prediction = user.create("a cat", seed=7)
+    user.look_at(prediction)
+    user.http.get("/v1/predictions?created_after=2026-01-01T00:00:00Z")
+    user.http.post(prediction["urls"]["cancel"])
+    user.http.put("/v1/account")
 
     asked = [(each.operation, each.status, each.prompt, each.seed) for each in sandbox.ledger]
     assert asked == [
@@ -41,13 +41,13 @@ def test_the_ledger_holds_every_request_in_order(sandbox: Sandbox, customer: Cus
 
 
 def test_the_judge_sees_what_was_paid_and_how_much_ran_at_once(
-    sandbox: Sandbox, customer: Customer
+    sandbox: Sandbox, user: SandboxUser
 ) -> None:
     sandbox.faults.add(Fault.censors("nude"), Fault.takes(0.5, "slow"))
-    customer.create("slow", seed=1)
-    customer.create("slow", seed=2)
-    customer.gets_from("nude", "failed")
-    customer.gets_from("a cat")
+    user.create("slow", seed=1)
+    user.create("slow", seed=2)
+    user.gets_from("nude", "failed")
+    user.gets_from("a cat")
     wait_for("three images", lambda: len(sandbox.predictions.paid()) == 3)
 
     assert sandbox.predictions.paid_by_prompt() == {"slow": 2, "a cat": 1}
@@ -60,25 +60,25 @@ def test_the_judge_sees_what_was_paid_and_how_much_ran_at_once(
 
 
 def test_a_stopped_sandbox_refuses_and_a_started_one_remembers(
-    sandbox: Sandbox, customer: Customer
+    sandbox: Sandbox, user: SandboxUser
 ) -> None:
-    prediction = customer.create()
+    prediction = user.create()
     sandbox.stop()
     with pytest.raises(httpx.TransportError):
-        customer.look_at(prediction)
+        user.look_at(prediction)
     with pytest.raises(httpx.ConnectError):
-        customer.look_at(prediction)
+        user.look_at(prediction)
 
     sandbox.start()
 
-    customer.waits_for(prediction, "succeeded")
+    user.waits_for(prediction, "succeeded")
     assert len(sandbox.ledger.creates()) == 1
 
 
-def test_a_stop_breaks_off_what_hangs_at_once(sandbox: Sandbox, customer: Customer) -> None:
+def test_a_stop_breaks_off_what_hangs_at_once(sandbox: Sandbox, user: SandboxUser) -> None:
     sandbox.faults.add(Fault.black_hole())
     with ThreadPoolExecutor(1) as pool:
-        hanging = pool.submit(customer.post)
+        hanging = pool.submit(user.post)
         wait_for("the request to arrive", lambda: len(sandbox.ledger) == 1)
         began = time.monotonic()
         sandbox.stop()
@@ -99,10 +99,10 @@ def test_a_fixed_port_is_taken_and_a_taken_one_is_an_error(sandbox: Sandbox) -> 
 
 def test_many_customers_on_open_connections_are_all_served(sandbox: Sandbox) -> None:
     def buys(number: int) -> None:
-        customer = Customer(sandbox.url)
-        with customer.http:
+        user = SandboxUser(sandbox.url)
+        with user.http:
             for turn in range(10):
-                customer.create(f"cat {number} {turn}")
+                user.create(f"cat {number} {turn}")
 
     with ThreadPoolExecutor(20) as pool:
         list(pool.map(buys, range(20)))
@@ -124,22 +124,22 @@ def test_a_sandbox_in_its_own_process_is_read_and_spoiled_from_outside(
     try:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
-        customer = Customer(url)
-        with customer.http, SandboxClient(url) as sandbox:
+        user = SandboxUser(url)
+        with user.http, SandboxClient(url) as sandbox:
             sandbox.set_latency(0.0)
             sandbox.faults.add(Fault.answers(500, creates=True, times=1), Fault.censors("nude"))
             sandbox.faults.add(Fault.outputs(None, "empty"), Fault.never_finishes("endless"))
 
-            assert customer.post("first").status_code == 500
-            assert customer.gets_from("empty")["output"] is None
-            customer.gets_from("endless", "processing")
-            customer.gets_from("nude", "failed")
+            assert user.post("first").status_code == 500
+            assert user.gets_from("empty")["output"] is None
+            user.gets_from("endless", "processing")
+            user.gets_from("nude", "failed")
             sandbox.faults.clear()
-            customer.gets_from("nude")
+            user.gets_from("nude")
 
             assert sandbox.predictions.paid_by_prompt() == {"first": 1, "empty": 1, "nude": 1}
             assert [entry.status for entry in sandbox.ledger.creates()] == [500, *[201] * 4]
-            nonsense = customer.http.post("/sandbox/faults", json={"prompt": "x", "hits": 1})
+            nonsense = user.http.post("/sandbox/faults", json={"prompt": "x", "hits": 1})
             assert nonsense.status_code == 400
         process.send_signal(stop_signal)
         assert process.wait(PATIENCE_SECONDS) == 0

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.support.sandbox import Sandbox
-from tests.support.sandbox_user import CREATE, Customer
+from tests.support.sandbox_user import CREATE, SandboxUser
 
 NO_SUCH_THING = {"detail": "The requested resource could not be found.", "status": 404}
 
@@ -26,8 +26,8 @@ def test_without_the_right_token_the_recorded_refusal_comes_back(
     }
 
 
-def test_input_without_a_prompt_is_refused_in_replicates_words(customer: Customer) -> None:
-    response = customer.http.post(CREATE, json={"input": {"num_inference_steps": 5}})
+def test_input_without_a_prompt_is_refused_in_replicates_words(user: SandboxUser) -> None:
+    response = user.http.post(CREATE, json={"input": {"num_inference_steps": 5}})
 
     assert response.status_code == 422
     assert response.json() == {
@@ -50,8 +50,8 @@ def test_input_without_a_prompt_is_refused_in_replicates_words(customer: Custome
     "inputs",
     [{"seed": "7"}, {"seed": True}, {"num_outputs": 0}, {"output_format": "gif"}],
 )
-def test_input_against_the_schema_is_refused(customer: Customer, inputs: dict[str, Any]) -> None:
-    assert customer.post(**inputs).status_code == 422
+def test_input_against_the_schema_is_refused(user: SandboxUser, inputs: dict[str, Any]) -> None:
+    assert user.post(**inputs).status_code == 422
 
 
 @pytest.mark.parametrize(
@@ -62,33 +62,33 @@ def test_input_against_the_schema_is_refused(customer: Customer, inputs: dict[st
         ({"input": []}, "Invalid type"),
     ],
 )
-def test_a_wrong_body_is_refused(customer: Customer, body: Any, words: str) -> None:
-    response = customer.http.post(CREATE, json=body)
+def test_a_wrong_body_is_refused(user: SandboxUser, body: Any, words: str) -> None:
+    response = user.http.post(CREATE, json=body)
 
     assert response.status_code == 422
     assert words in response.json()["detail"]
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "null", ""])
-def test_a_body_that_is_no_json_object_is_refused(customer: Customer, content: str) -> None:
-    assert customer.http.post(CREATE, content=content).status_code == 400
+def test_a_body_that_is_no_json_object_is_refused(user: SandboxUser, content: str) -> None:
+    assert user.http.post(CREATE, content=content).status_code == 400
 
 
-def test_what_is_not_there_is_not_found(customer: Customer) -> None:
+def test_what_is_not_there_is_not_found(user: SandboxUser) -> None:
     for path in ("/v1/predictions/nosuchprediction", "/v2", "/files/nosuch/out-0.png"):
-        response = customer.http.get(path)
+        response = user.http.get(path)
         assert (response.status_code, response.json()) == (404, NO_SUCH_THING)
 
 
-def test_a_wrong_method_is_not_allowed(customer: Customer) -> None:
-    response = customer.http.put("/v1/predictions")
+def test_a_wrong_method_is_not_allowed(user: SandboxUser) -> None:
+    response = user.http.put("/v1/predictions")
 
     assert response.status_code == 405
     assert response.json() == {"detail": 'Method "PUT" not allowed.', "status": 405}
 
 
 def test_only_the_models_that_there_are_can_be_used() -> None:
-    with Sandbox(models={"a/b"}) as sandbox, Customer(sandbox.url).http as http:
+    with Sandbox(models={"a/b"}) as sandbox, SandboxUser(sandbox.url).http as http:
         body = {"input": {"prompt": "a cat"}}
 
         assert http.post("/v1/models/a/b/predictions", json=body).status_code == 201
@@ -101,9 +101,9 @@ def test_only_the_models_that_there_are_can_be_used() -> None:
 
 def test_the_rate_limit_lets_the_burst_pass_and_then_says_when_to_come_back() -> None:
     with Sandbox(creates_per_minute=6, burst=2) as sandbox:
-        customer = Customer(sandbox.url)
-        with customer.http:
-            answers = [customer.post() for _ in range(3)]
+        user = SandboxUser(sandbox.url)
+        with user.http:
+            answers = [user.post() for _ in range(3)]
 
     assert [answer.status_code for answer in answers] == [201, 201, 429]
     assert answers[2].json() == {

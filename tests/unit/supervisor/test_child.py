@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from imagegen.supervisor.child import restart_delay_seconds
-from tests.support.supervising import supervising
+from tests.support.supervisor_runs import running_supervisor
 
 MANY = 1000
 
@@ -34,7 +34,7 @@ def test_the_first_death_costs_no_time() -> None:
 
 def test_a_worker_never_waits_for_a_supervisor_that_does_not_listen(tmp_path: Path) -> None:
     children = {"worker-0": "beats_faster_than_anybody_reads"}
-    with supervising(tmp_path, children) as running:
+    with running_supervisor(tmp_path, children) as running:
         running.wait_for_starts(1)
         running.tell(signal.SIGSTOP)
         running.let_begin("worker-0")

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.support.processes import wait_for
-from tests.support.supervising import PATIENCE_SECONDS, at_least, is_gone, linux_only, supervising
+from tests.support.supervisor_runs import (
+    PATIENCE_SECONDS,
+    at_least,
+    is_gone,
+    linux_only,
+    running_supervisor,
+)
 
 ALL = {"exporter": "sleeps", "worker-0": "sleeps", "worker-1": "sleeps"}
 
@@ -18,7 +24,7 @@ ALL = {"exporter": "sleeps", "worker-0": "sleeps", "worker-1": "sleeps"}
 
 @pytest.mark.parametrize("role", ["worker-0", "exporter"])
 def test_a_killed_child_is_replaced_at_once(tmp_path: Path, role: str) -> None:
-    with supervising(tmp_path, ALL) as running:
+    with running_supervisor(tmp_path, ALL) as running:
         running.wait_for_starts(3)
         killed = running.pid_of(role)
         os.kill(killed, signal.SIGKILL)
@@ -31,7 +37,7 @@ def test_a_killed_child_is_replaced_at_once(tmp_path: Path, role: str) -> None:
 
 
 def test_a_replacement_knows_whom_it_takes_over_from(tmp_path: Path) -> None:
-    with supervising(tmp_path, {"worker-0": "sleeps"}) as running:
+    with running_supervisor(tmp_path, {"worker-0": "sleeps"}) as running:
         running.wait_for_starts(1)
         os.kill(running.pid_of("worker-0"), signal.SIGKILL)
         first, second = running.wait_for_starts(2)
@@ -44,7 +50,7 @@ def test_a_child_that_dies_again_and_again_is_replaced_with_growing_delay(
     tmp_path: Path,
 ) -> None:
     began = time.monotonic()
-    with supervising(tmp_path, {"worker-0": "dies"}) as running:
+    with running_supervisor(tmp_path, {"worker-0": "dies"}) as running:
         died = running.wait_for_events("process.died", 3)
         took_seconds = time.monotonic() - began
         crashed = running.events("process.crashed")
@@ -56,7 +62,7 @@ def test_a_child_that_dies_again_and_again_is_replaced_with_growing_delay(
 
 
 def test_one_that_dies_again_and_again_does_not_disturb_the_others(tmp_path: Path) -> None:
-    with supervising(tmp_path, ALL | {"worker-1": "dies"}) as running:
+    with running_supervisor(tmp_path, ALL | {"worker-1": "dies"}) as running:
         running.wait_for_events("process.died", 3)
 
         assert {line["role"] for line in running.events("process.died")} == {"worker-1"}
@@ -64,7 +70,7 @@ def test_one_that_dies_again_and_again_does_not_disturb_the_others(tmp_path: Pat
 
 
 def test_a_slot_that_goes_on_dying_delays_no_other_one(tmp_path: Path) -> None:
-    with supervising(tmp_path, ALL | {"worker-1": "dies"}) as running:
+    with running_supervisor(tmp_path, ALL | {"worker-1": "dies"}) as running:
         running.wait_for_events("process.died", 3)
         healthy = running.pid_of("worker-0")
         os.kill(healthy, signal.SIGKILL)
@@ -77,7 +83,7 @@ def test_a_slot_that_goes_on_dying_delays_no_other_one(tmp_path: Path) -> None:
 def test_one_that_dies_after_a_healthy_life_is_replaced_at_once_each_time(tmp_path: Path) -> None:
     healthy = {"RESET_BACKOFF_SECONDS": 0.1}
     children = {"worker-0": "dies_after_a_healthy_life"}
-    with supervising(tmp_path, children, constants=healthy) as running:
+    with running_supervisor(tmp_path, children, constants=healthy) as running:
         died = running.wait_for_events("process.died", 3)
 
     assert [line["again_seconds"] for line in died] == [0.0, 0.0, 0.0]
@@ -86,7 +92,9 @@ def test_one_that_dies_after_a_healthy_life_is_replaced_at_once_each_time(tmp_pa
 @linux_only
 def test_fifty_restarts_leave_no_open_file_behind(tmp_path: Path) -> None:
     at_once = {"MAX_RESTART_DELAY_SECONDS": 0.0}
-    with supervising(tmp_path, {"worker-0": "dies_many_times"}, constants=at_once) as running:
+    with running_supervisor(
+        tmp_path, {"worker-0": "dies_many_times"}, constants=at_once
+    ) as running:
         open_files = Path(f"/proc/{running.process.pid}/fd")
         running.wait_for_notes("began")
         before = len(list(open_files.iterdir()))
@@ -101,7 +109,7 @@ def test_fifty_restarts_leave_no_open_file_behind(tmp_path: Path) -> None:
 
 
 def test_where_no_process_can_be_started_it_is_tried_again_later(tmp_path: Path) -> None:
-    with supervising(tmp_path, {"worker-0": "sleeps"}, failing_forks=2) as running:
+    with running_supervisor(tmp_path, {"worker-0": "sleeps"}, failing_forks=2) as running:
         running.wait_for_starts(1)
         failed = running.events("process.fork.failed")
         running.tell(signal.SIGTERM)
@@ -113,7 +121,7 @@ def test_where_no_process_can_be_started_it_is_tried_again_later(tmp_path: Path)
 
 
 def test_a_stop_is_heard_though_no_process_can_be_started(tmp_path: Path) -> None:
-    with supervising(tmp_path, {"worker-0": "sleeps"}, failing_forks=1000) as running:
+    with running_supervisor(tmp_path, {"worker-0": "sleeps"}, failing_forks=1000) as running:
         running.wait_for_events("process.fork.failed", 2)
         running.tell(signal.SIGTERM)
 
@@ -121,7 +129,7 @@ def test_a_stop_is_heard_though_no_process_can_be_started(tmp_path: Path) -> Non
 
 
 def test_a_replacement_goes_on_counting_where_the_dead_one_stopped(tmp_path: Path) -> None:
-    with supervising(tmp_path, {"worker-0": "counts_and_dies"}) as running:
+    with running_supervisor(tmp_path, {"worker-0": "counts_and_dies"}) as running:
         running.wait_for_starts(3)
         wait_for(
             "its end",
@@ -142,7 +150,7 @@ def test_a_replacement_goes_on_counting_where_the_dead_one_stopped(tmp_path: Pat
 def test_a_stop_ends_every_child_gently_and_the_exporter_last(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    with supervising(tmp_path, ALL) as running:
+    with running_supervisor(tmp_path, ALL) as running:
         running.wait_for_starts(3)
         running.tell(number)
 
@@ -156,7 +164,7 @@ def test_a_stop_ends_every_child_gently_and_the_exporter_last(
 
 
 def test_a_sigquit_stops_at_once(tmp_path: Path) -> None:
-    with supervising(tmp_path, {"worker-0": "is_stubborn"}) as running:
+    with running_supervisor(tmp_path, {"worker-0": "is_stubborn"}) as running:
         running.wait_for_starts(1)
         running.tell(signal.SIGQUIT)
 
@@ -164,7 +172,7 @@ def test_a_sigquit_stops_at_once(tmp_path: Path) -> None:
 
 
 def test_a_stop_asked_twice_is_at_once(tmp_path: Path) -> None:
-    with supervising(tmp_path, ALL | {"worker-1": "is_stubborn"}) as running:
+    with running_supervisor(tmp_path, ALL | {"worker-1": "is_stubborn"}) as running:
         running.wait_for_starts(3)
         running.tell(signal.SIGTERM)
         running.wait_for_events("supervisor.stopping")
@@ -177,7 +185,7 @@ def test_a_stop_asked_twice_is_at_once(tmp_path: Path) -> None:
 
 def test_a_child_that_hears_nothing_is_killed_when_its_time_is_over(tmp_path: Path) -> None:
     children, soon = ALL | {"worker-1": "is_deaf"}, {"STOP_MARGIN_SECONDS": 0.2}
-    with supervising(tmp_path, children, grace_seconds=0.2, constants=soon) as running:
+    with running_supervisor(tmp_path, children, grace_seconds=0.2, constants=soon) as running:
         running.wait_for_starts(3)
         deaf = running.pid_of("worker-1")
         running.tell(signal.SIGTERM)
@@ -189,7 +197,7 @@ def test_a_child_that_hears_nothing_is_killed_when_its_time_is_over(tmp_path: Pa
 
 
 def test_nothing_is_started_again_during_a_stop(tmp_path: Path) -> None:
-    with supervising(tmp_path, {"worker-0": "is_stubborn", "worker-1": "dies"}) as running:
+    with running_supervisor(tmp_path, {"worker-0": "is_stubborn", "worker-1": "dies"}) as running:
         running.wait_for_events("process.died")
         running.tell(signal.SIGTERM)
         running.wait_for_events("supervisor.stopping")
@@ -204,7 +212,7 @@ def test_nothing_is_started_again_during_a_stop(tmp_path: Path) -> None:
 def test_a_stop_that_arrives_right_at_a_fork_is_not_lost(
     tmp_path: Path, number_of_fork: int
 ) -> None:
-    with supervising(tmp_path, ALL, interrupted_fork=number_of_fork) as running:
+    with running_supervisor(tmp_path, ALL, interrupted_fork=number_of_fork) as running:
         assert running.ends() == 0
     assert len(running.events("supervisor.stopped")) == 1
 
@@ -214,7 +222,7 @@ def test_a_stop_that_arrives_right_at_a_fork_is_not_lost(
 
 @linux_only
 def test_the_children_of_a_killed_supervisor_die_with_it(tmp_path: Path) -> None:
-    with supervising(tmp_path, ALL | {"worker-1": "is_deaf"}) as running:
+    with running_supervisor(tmp_path, ALL | {"worker-1": "is_deaf"}) as running:
         pids = [note["pid"] for note in running.wait_for_starts(3)]
         running.tell(signal.SIGKILL)
         running.process.wait()
@@ -224,7 +232,9 @@ def test_the_children_of_a_killed_supervisor_die_with_it(tmp_path: Path) -> None
 
 @linux_only
 def test_as_process_1_it_takes_in_the_orphans_too(tmp_path: Path) -> None:
-    with supervising(tmp_path, {"worker-0": "leaves_an_orphan"}, reaps_strangers=True) as running:
+    with running_supervisor(
+        tmp_path, {"worker-0": "leaves_an_orphan"}, reaps_strangers=True
+    ) as running:
         running.wait_for_starts(1)
         worker = running.pid_of("worker-0")
         [orphan] = children_of(worker)

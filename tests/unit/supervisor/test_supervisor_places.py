@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from imagegen.supervisor import systemd
-from tests.support.supervising import supervising
+from tests.support.supervisor_runs import running_supervisor
 from tests.unit.supervisor.test_systemd import listening, wait_for_message
 
 TWO = {"exporter": "sleeps", "worker-0": "sleeps", "worker-1": "sleeps"}
 
 
 def test_no_two_workers_ever_share_a_name(tmp_path: Path) -> None:
-    with supervising(tmp_path, TWO, constants={"MAX_RESTART_DELAY_SECONDS": 0.0}) as running:
+    with running_supervisor(tmp_path, TWO, constants={"MAX_RESTART_DELAY_SECONDS": 0.0}) as running:
         running.wait_for_starts(3)
         running.tell(signal.SIGTTOU)
         running.wait_for_notes("ended")
@@ -30,7 +30,7 @@ def test_no_two_workers_ever_share_a_name(tmp_path: Path) -> None:
 
 
 def test_a_place_is_not_filled_while_its_retired_worker_still_drains(tmp_path: Path) -> None:
-    with supervising(tmp_path, {**TWO, "worker-1": "is_stubborn"}) as running:
+    with running_supervisor(tmp_path, {**TWO, "worker-1": "is_stubborn"}) as running:
         running.wait_for_starts(3)
         old = running.pid_of("worker-1")
         running.tell(signal.SIGTTOU)
@@ -47,7 +47,7 @@ def test_a_place_is_not_filled_while_its_retired_worker_still_drains(tmp_path: P
 
 def test_a_stop_does_not_hurry_a_worker_that_is_being_replaced(tmp_path: Path) -> None:
     children = {"exporter": "sleeps", "worker-0": "counts_terms"}
-    with supervising(
+    with running_supervisor(
         tmp_path, children, grace_seconds=0.5, constants={"STOP_MARGIN_SECONDS": 0.1}
     ) as running:
         running.wait_for_starts(2)
@@ -63,12 +63,14 @@ def test_workers_that_all_hang_at_boot_are_given_up(tmp_path: Path) -> None:
     quick = {"BOOT_SECONDS": 0.3, "RESET_BACKOFF_SECONDS": 0.3, "GIVE_UP_SECONDS": 0.3}
     children = {"exporter": "sleeps", "worker-0": "never_ever_begins"}
     constants = {**quick, "STACKS_SECONDS": 0.1}
-    with supervising(tmp_path, children, watchdog_seconds=0.2, constants=constants) as running:
+    with running_supervisor(
+        tmp_path, children, watchdog_seconds=0.2, constants=constants
+    ) as running:
         assert running.ends() == 1
 
 
 def test_where_no_file_can_be_opened_a_start_is_tried_again_later(tmp_path: Path) -> None:
-    with supervising(tmp_path, {"exporter": "sleeps", "worker-0": "sleeps"}) as running:
+    with running_supervisor(tmp_path, {"exporter": "sleeps", "worker-0": "sleeps"}) as running:
         running.wait_for_notes("began", 2)
         resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE, (3, 3))
         os.kill(running.pid_of("worker-0"), signal.SIGKILL)
@@ -81,7 +83,7 @@ def test_systemd_hears_that_it_is_ready_with_the_first_beat(tmp_path: Path) -> N
     children = {"exporter": "sleeps", "worker-0": "boots_when_told"}
     with (
         listening(address) as inbox,
-        supervising(tmp_path, children, environment={"NOTIFY_SOCKET": address}) as running,
+        running_supervisor(tmp_path, children, environment={"NOTIFY_SOCKET": address}) as running,
     ):
         wait_for_message(inbox, "STATUS=0 of 1 workers")
         running.let_begin("worker-0")

@@ -6,7 +6,12 @@ from pathlib import Path
 from signal import SIGHUP, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1
 
 from tests.support.processes import wait_for
-from tests.support.supervising import PATIENCE_SECONDS, Supervised, is_gone, supervising
+from tests.support.supervisor_runs import (
+    PATIENCE_SECONDS,
+    RunningSupervisor,
+    is_gone,
+    running_supervisor,
+)
 
 ALL = {"exporter": "sleeps", "worker-0": "sleeps", "worker-1": "sleeps", "worker-2": "sleeps"}
 TWO = {"exporter": "sleeps", "worker-0": "reboots_when_told", "worker-1": "reboots_when_told"}
@@ -14,7 +19,7 @@ TWO = {"exporter": "sleeps", "worker-0": "reboots_when_told", "worker-1": "reboo
 WATCHDOG_SECONDS = 8.0  # the supervisor looks after its workers at least every 2 s
 
 
-def workers_with(running: Supervised, *did: str) -> list[str]:
+def workers_with(running: RunningSupervisor, *did: str) -> list[str]:
     """Which workers did one of these, in order."""
     return [note["name"] for note in running.notes(*did) if note["role"] != "exporter"]
 
@@ -23,7 +28,7 @@ def workers_with(running: Supervised, *did: str) -> list[str]:
 
 
 def test_a_sighup_replaces_the_workers_one_after_the_other(tmp_path: Path) -> None:
-    with supervising(tmp_path, ALL, watchdog_seconds=WATCHDOG_SECONDS) as running:
+    with running_supervisor(tmp_path, ALL, watchdog_seconds=WATCHDOG_SECONDS) as running:
         running.wait_for_notes("began", 4)
         running.tell(SIGHUP)
         running.wait_for_notes("began", 7)
@@ -37,7 +42,7 @@ def test_a_sighup_replaces_the_workers_one_after_the_other(tmp_path: Path) -> No
 
 
 def test_a_sighup_leaves_the_exporter_where_it_is(tmp_path: Path) -> None:
-    with supervising(tmp_path, ALL, watchdog_seconds=WATCHDOG_SECONDS) as running:
+    with running_supervisor(tmp_path, ALL, watchdog_seconds=WATCHDOG_SECONDS) as running:
         running.wait_for_notes("began", 4)
         running.tell(SIGHUP)
         running.wait_for_notes("began", 7)
@@ -48,7 +53,7 @@ def test_a_sighup_leaves_the_exporter_where_it_is(tmp_path: Path) -> None:
 def test_a_worker_replaced_by_a_sighup_hands_over_and_is_not_counted_as_restarted(
     tmp_path: Path,
 ) -> None:
-    with supervising(
+    with running_supervisor(
         tmp_path, {"worker-0": "sleeps"}, watchdog_seconds=WATCHDOG_SECONDS
     ) as running:
         running.wait_for_notes("began")
@@ -63,7 +68,7 @@ def test_a_worker_replaced_by_a_sighup_hands_over_and_is_not_counted_as_restarte
 def test_after_a_sighup_the_next_worker_works_until_the_one_before_it_is_back(
     tmp_path: Path,
 ) -> None:
-    with supervising(tmp_path, TWO, watchdog_seconds=WATCHDOG_SECONDS) as running:
+    with running_supervisor(tmp_path, TWO, watchdog_seconds=WATCHDOG_SECONDS) as running:
         running.wait_for_notes("began", 3)
         running.tell(SIGHUP)
         running.wait_for_start_of("test:worker-0.2")
@@ -76,7 +81,7 @@ def test_after_a_sighup_the_next_worker_works_until_the_one_before_it_is_back(
 
 
 def test_a_second_sighup_meanwhile_begins_again_and_forgets_nobody(tmp_path: Path) -> None:
-    with supervising(tmp_path, TWO, watchdog_seconds=WATCHDOG_SECONDS) as running:
+    with running_supervisor(tmp_path, TWO, watchdog_seconds=WATCHDOG_SECONDS) as running:
         running.wait_for_notes("began", 3)
         running.tell(SIGHUP)
         running.wait_for_start_of("test:worker-0.2")
@@ -98,7 +103,7 @@ def test_a_second_sighup_meanwhile_begins_again_and_forgets_nobody(tmp_path: Pat
 def test_a_worker_that_dies_while_the_others_are_replaced_is_not_replaced_twice(
     tmp_path: Path,
 ) -> None:
-    with supervising(tmp_path, TWO, watchdog_seconds=WATCHDOG_SECONDS) as running:
+    with running_supervisor(tmp_path, TWO, watchdog_seconds=WATCHDOG_SECONDS) as running:
         running.wait_for_notes("began", 3)
         running.tell(SIGHUP)
         running.wait_for_start_of("test:worker-0.2")
@@ -122,7 +127,7 @@ def test_after_a_sighup_a_worker_that_does_not_end_is_killed_when_its_time_is_ov
 ) -> None:
     children = {"worker-0": "is_stubborn", "worker-1": "sleeps"}
     soon = {"STOP_MARGIN_SECONDS": 0.2}
-    with supervising(
+    with running_supervisor(
         tmp_path, children, grace_seconds=0.3, watchdog_seconds=WATCHDOG_SECONDS, constants=soon
     ) as running:
         running.wait_for_notes("began", 2)
@@ -138,7 +143,7 @@ def test_after_a_sighup_a_worker_that_does_not_end_is_killed_when_its_time_is_ov
 
 
 def test_a_stop_ends_the_replacing(tmp_path: Path) -> None:
-    with supervising(tmp_path, TWO, watchdog_seconds=WATCHDOG_SECONDS) as running:
+    with running_supervisor(tmp_path, TWO, watchdog_seconds=WATCHDOG_SECONDS) as running:
         running.wait_for_notes("began", 3)
         running.tell(SIGHUP)
         running.wait_for_start_of("test:worker-0.2")
@@ -152,7 +157,7 @@ def test_a_stop_ends_the_replacing(tmp_path: Path) -> None:
 
 
 def test_a_sigttin_starts_one_worker_more(tmp_path: Path) -> None:
-    with supervising(tmp_path, {"worker-0": "sleeps"}) as running:
+    with running_supervisor(tmp_path, {"worker-0": "sleeps"}) as running:
         running.wait_for_starts(1)
         running.tell(SIGTTIN)
         running.wait_for_start_of("test:worker-1.1")
@@ -166,7 +171,7 @@ def test_a_sigttin_starts_one_worker_more(tmp_path: Path) -> None:
 
 
 def test_a_sigttou_ends_the_last_worker_gently_and_for_good(tmp_path: Path) -> None:
-    with supervising(tmp_path, ALL) as running:
+    with running_supervisor(tmp_path, ALL) as running:
         running.wait_for_starts(4)
         running.tell(SIGTTOU)
         [ended] = running.wait_for_notes("ended")
@@ -179,7 +184,7 @@ def test_a_sigttou_ends_the_last_worker_gently_and_for_good(tmp_path: Path) -> N
 
 def test_the_last_worker_stays_however_often_sigttou_comes(tmp_path: Path) -> None:
     at_once = {"MAX_RESTART_DELAY_SECONDS": 0.0}  # for the exporters that tell of a turn
-    with supervising(tmp_path, ALL, constants=at_once) as running:
+    with running_supervisor(tmp_path, ALL, constants=at_once) as running:
         running.wait_for_starts(4)
         for _ in range(5):
             running.tell(SIGTTOU)
@@ -190,7 +195,7 @@ def test_the_last_worker_stays_however_often_sigttou_comes(tmp_path: Path) -> No
 
 
 def test_one_worker_less_and_one_more_fill_the_same_slot(tmp_path: Path) -> None:
-    with supervising(tmp_path, ALL) as running:
+    with running_supervisor(tmp_path, ALL) as running:
         running.wait_for_starts(4)
         running.tell(SIGTTOU)
         running.wait_for_notes("ended")
@@ -207,7 +212,7 @@ def test_the_metrics_tell_how_many_workers_are_wanted_by_now(tmp_path: Path) -> 
         wait_for(f"{number} to be wanted", lambda: running.metric(name) == number, PATIENCE_SECONDS)
 
     children = {**ALL, "worker-2": "is_stubborn"}
-    with supervising(tmp_path, children) as running:
+    with running_supervisor(tmp_path, children) as running:
         running.wait_for_starts(4)
         wanted(3)
         running.tell(SIGTTOU)
@@ -222,7 +227,7 @@ def test_the_metrics_tell_how_many_workers_are_wanted_by_now(tmp_path: Path) -> 
 
 
 def test_a_sigusr1_writes_down_where_the_supervisor_is_and_it_goes_on(tmp_path: Path) -> None:
-    with supervising(tmp_path, ALL) as running:
+    with running_supervisor(tmp_path, ALL) as running:
         running.wait_for_starts(4)
         running.tell(SIGUSR1)
         wait_for("its stack", lambda: "supervisor.py" in running.log(), PATIENCE_SECONDS)
@@ -232,7 +237,7 @@ def test_a_sigusr1_writes_down_where_the_supervisor_is_and_it_goes_on(tmp_path: 
 
 
 def test_a_sigusr1_writes_down_where_a_worker_is_and_it_goes_on(tmp_path: Path) -> None:
-    with supervising(tmp_path, ALL) as running:
+    with running_supervisor(tmp_path, ALL) as running:
         running.wait_for_starts(4)
         os.kill(running.pid_of("worker-0"), SIGUSR1)
         wait_for("its stack", lambda: "in send_heartbeats" in running.log(), PATIENCE_SECONDS)

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.support.processes import wait_for
-from tests.support.supervising import PATIENCE_SECONDS, Supervised, supervising
+from tests.support.supervisor_runs import PATIENCE_SECONDS, RunningSupervisor, running_supervisor
 
 SOON = {"STACKS_SECONDS": 0.2}
 WATCHDOG_SECONDS = 0.4
 
 
-def wait_until_counted(running: Supervised, cause: str) -> None:
+def wait_until_counted(running: RunningSupervisor, cause: str) -> None:
     wait_for(
         f"a restart because of {cause}",
         lambda: running.restarts("worker-0", cause) == 1,
@@ -29,7 +29,7 @@ def test_a_worker_whose_main_loop_stands_still_is_replaced_and_counted_as_hung(
     tmp_path: Path,
 ) -> None:
     children = {"worker-0": "gets_stuck"}
-    with supervising(tmp_path, children, watchdog_seconds=WATCHDOG_SECONDS) as running:
+    with running_supervisor(tmp_path, children, watchdog_seconds=WATCHDOG_SECONDS) as running:
         replacement = running.wait_for_start_of("test:worker-0.2")
         wait_until_counted(running, "hung")
         stuck = running.notes("started")[0]
@@ -43,7 +43,7 @@ def test_a_worker_whose_main_loop_stands_still_is_replaced_and_counted_as_hung(
 
 def test_a_hung_worker_writes_down_where_each_of_its_threads_is(tmp_path: Path) -> None:
     children = {"worker-0": "gets_stuck"}
-    with supervising(tmp_path, children, watchdog_seconds=WATCHDOG_SECONDS) as running:
+    with running_supervisor(tmp_path, children, watchdog_seconds=WATCHDOG_SECONDS) as running:
         running.wait_for_events("process.died")
         log = running.log()
 
@@ -53,7 +53,7 @@ def test_a_hung_worker_writes_down_where_each_of_its_threads_is(tmp_path: Path) 
 
 
 def test_a_worker_that_cannot_even_write_its_stacks_is_killed_as_hung(tmp_path: Path) -> None:
-    with supervising(
+    with running_supervisor(
         tmp_path, {"worker-0": "sleeps"}, watchdog_seconds=WATCHDOG_SECONDS, constants=SOON
     ) as running:
         running.wait_for_notes("began")
@@ -67,7 +67,7 @@ def test_a_worker_that_cannot_even_write_its_stacks_is_killed_as_hung(tmp_path: 
 
 def test_a_hung_worker_does_not_disturb_the_others(tmp_path: Path) -> None:
     children = {"worker-0": "gets_stuck", "worker-1": "sleeps"}
-    with supervising(tmp_path, children, watchdog_seconds=WATCHDOG_SECONDS) as running:
+    with running_supervisor(tmp_path, children, watchdog_seconds=WATCHDOG_SECONDS) as running:
         running.wait_for_start_of("test:worker-0.2")
 
         assert {line["role"] for line in running.events("process.died")} == {"worker-0"}
@@ -79,7 +79,7 @@ def test_a_worker_that_never_gets_to_its_main_loop_is_hung_after_the_time_to_boo
 ) -> None:
     boot_seconds = 0.8
     children = {"worker-0": "never_begins"}
-    with supervising(
+    with running_supervisor(
         tmp_path, children, watchdog_seconds=0.2, constants={"BOOT_SECONDS": boot_seconds}
     ) as running:
         replacement = running.wait_for_start_of("test:worker-0.2")
@@ -98,7 +98,7 @@ def test_a_worker_that_never_gets_to_its_main_loop_is_hung_after_the_time_to_boo
 def test_a_worker_that_beats_is_left_alone(tmp_path: Path) -> None:
     soon = {"BOOT_SECONDS": WATCHDOG_SECONDS}
     children = {"worker-0": "beats_for_long"}
-    with supervising(
+    with running_supervisor(
         tmp_path, children, watchdog_seconds=WATCHDOG_SECONDS, constants=soon
     ) as running:
         running.wait_for_notes("beaten for long")
@@ -109,7 +109,7 @@ def test_a_worker_that_beats_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_supervisor_that_stood_still_itself_blames_no_worker(tmp_path: Path) -> None:
     children = {"exporter": "sleeps", "worker-0": "beats_for_long"}
-    with supervising(tmp_path, children, watchdog_seconds=WATCHDOG_SECONDS) as running:
+    with running_supervisor(tmp_path, children, watchdog_seconds=WATCHDOG_SECONDS) as running:
         running.wait_for_starts(2)
         running.tell(signal.SIGSTOP)
         running.wait_for_notes("beaten for long")
@@ -124,7 +124,7 @@ def test_a_supervisor_that_stood_still_itself_blames_no_worker(tmp_path: Path) -
 
 def test_when_no_worker_stays_alive_it_gives_up_with_exit_code_1(tmp_path: Path) -> None:
     children = {"exporter": "sleeps", "worker-0": "dies", "worker-1": "dies"}
-    with supervising(
+    with running_supervisor(
         tmp_path, children, watchdog_seconds=0.2, constants={"GIVE_UP_SECONDS": 0.5}
     ) as running:
         assert running.ends() == 1
@@ -136,7 +136,7 @@ def test_when_no_worker_stays_alive_it_gives_up_with_exit_code_1(tmp_path: Path)
 def test_while_one_worker_is_healthy_it_never_gives_up(tmp_path: Path) -> None:
     children = {"worker-0": "sleeps", "worker-1": "dies"}
     soon = {"GIVE_UP_SECONDS": 0.3, "HEALTHY_SECONDS": 0.1}
-    with supervising(tmp_path, children, watchdog_seconds=0.2, constants=soon) as running:
+    with running_supervisor(tmp_path, children, watchdog_seconds=0.2, constants=soon) as running:
         died = running.wait_for_events("process.died", 4)
 
         assert died[-1]["again_seconds"] > 3
@@ -151,7 +151,7 @@ def test_a_worker_that_finds_a_mistake_in_the_configuration_stops_all_with_its_e
     tmp_path: Path, finder: str
 ) -> None:
     children = {"exporter": "sleeps", "worker-0": "sleeps", "worker-1": "sleeps"}
-    with supervising(tmp_path, children | {finder: "finds_a_mistake"}) as running:
+    with running_supervisor(tmp_path, children | {finder: "finds_a_mistake"}) as running:
         running.wait_for_starts(3)
         running.let_begin(finder)
 
@@ -163,7 +163,7 @@ def test_a_worker_that_finds_a_mistake_in_the_configuration_stops_all_with_its_e
 
 def test_a_stop_at_a_bad_moment_ends_one_that_hangs_as_well(tmp_path: Path) -> None:
     began = time.monotonic()
-    with supervising(
+    with running_supervisor(
         tmp_path, {"worker-0": "sleeps"}, watchdog_seconds=WATCHDOG_SECONDS, constants=SOON
     ) as running:
         running.wait_for_notes("began")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from imagegen.supervisor import systemd
-from tests.support.supervising import linux_only, supervising
+from tests.support.supervisor_runs import linux_only, running_supervisor
 
 ONE = {"worker-0": "sleeps"}
 TOO_LONG = "/" + 200 * "x"
@@ -116,7 +116,7 @@ def test_systemd_hears_ready_only_when_a_worker_is_at_work(tmp_path: Path) -> No
     address = str(tmp_path / "notify")
     with (
         listening(address) as inbox,
-        supervising(
+        running_supervisor(
             tmp_path, {"worker-0": "boots_when_told"}, watchdog_seconds=0.4,
             environment={"NOTIFY_SOCKET": address},
         ) as running,
@@ -135,7 +135,7 @@ def test_systemd_hears_how_many_workers_there_are_and_of_the_stop(tmp_path: Path
     address = f"@imagegen-{uuid.uuid4()}"
     with (
         listening(address) as inbox,
-        supervising(
+        running_supervisor(
             tmp_path, {"worker-0": "sleeps", "worker-1": "boots_when_told"}, watchdog_seconds=0.4,
             environment={"NOTIFY_SOCKET": address},
         ) as running,
@@ -153,7 +153,7 @@ def test_a_supervisor_that_stops_slowly_is_never_called_ready_again(tmp_path: Pa
     address = str(tmp_path / "notify")
     with (
         listening(address) as inbox,
-        supervising(
+        running_supervisor(
             tmp_path, {"worker-0": "is_stubborn"}, watchdog_seconds=0.2,
             environment={"NOTIFY_SOCKET": address},
         ) as running,
@@ -171,7 +171,7 @@ def test_systemds_watchdog_hears_of_it_in_time_however_patient_its_own_is(tmp_pa
     watched = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": str(int(allowed_seconds * 1e6))}
     with (
         listening(address) as inbox,
-        supervising(tmp_path, ONE, watchdog_seconds=600.0, environment=watched),
+        running_supervisor(tmp_path, ONE, watchdog_seconds=600.0, environment=watched),
     ):
         wait_for_message(inbox, "WATCHDOG=1")
         for _ in range(3):
@@ -185,7 +185,7 @@ def test_the_supervisor_works_and_stops_as_ever_when_systemd_cannot_be_reached(
     tmp_path: Path, address: str
 ) -> None:
     broken = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "soon"}
-    with supervising(tmp_path, ONE, environment=broken) as running:
+    with running_supervisor(tmp_path, ONE, environment=broken) as running:
         running.wait_for_notes("began")
         running.tell(signal.SIGTERM)
 

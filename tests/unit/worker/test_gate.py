@@ -11,24 +11,24 @@ from imagegen.replicate.outcomes import Refused
 from imagegen.worker.create_rate import CreateRate
 from imagegen.worker.endings import Delay
 from imagegen.worker.gate import Gate
-from tests.support.gates import (
+from tests.support.fake_clock import FakeClock
+from tests.support.gate_steps import (
     ANOTHER,
     FREE,
     PROBE,
-    Clock,
     closes,
     probe_is_refused,
     probe_leaves,
     refused,
 )
-from tests.support.generation import open_gate
+from tests.support.generation_runs import open_gate
 
 
-def test_an_open_gate_lets_as_many_go_as_there_are_free_slots(clock: Clock) -> None:
+def test_an_open_gate_lets_as_many_go_as_there_are_free_slots(clock: FakeClock) -> None:
     assert open_gate().allows(FREE) == FREE
 
 
-def test_a_refusal_holds_back_every_new_token_for_a_second(clock: Clock) -> None:
+def test_a_refusal_holds_back_every_new_token_for_a_second(clock: FakeClock) -> None:
     gate = open_gate()
 
     assert closes(gate, refused()) == 1.0
@@ -37,7 +37,7 @@ def test_a_refusal_holds_back_every_new_token_for_a_second(clock: Clock) -> None
     assert gate.allows(FREE) == 0
 
 
-def test_then_one_token_goes_ahead_alone(clock: Clock) -> None:
+def test_then_one_token_goes_ahead_alone(clock: FakeClock) -> None:
     gate = open_gate()
     gate.record_refusal(refused(), ANOTHER)
     clock.passes(1.0)
@@ -48,7 +48,7 @@ def test_then_one_token_goes_ahead_alone(clock: Clock) -> None:
     assert gate.allows(FREE) == 0  # however long the probe takes
 
 
-def test_nothing_goes_ahead_where_no_slot_is_free(clock: Clock) -> None:
+def test_nothing_goes_ahead_where_no_slot_is_free(clock: FakeClock) -> None:
     gate = open_gate()
     gate.record_refusal(refused(), ANOTHER)
     clock.passes(1.0)
@@ -56,7 +56,7 @@ def test_nothing_goes_ahead_where_no_slot_is_free(clock: Clock) -> None:
     assert gate.allows(0) == 0
 
 
-def test_success_opens_the_gate_for_all(clock: Clock) -> None:
+def test_success_opens_the_gate_for_all(clock: FakeClock) -> None:
     gate = open_gate()
     gate.record_refusal(refused(), ANOTHER)
     assert probe_is_refused(gate, clock) == 2.0
@@ -66,7 +66,7 @@ def test_success_opens_the_gate_for_all(clock: Clock) -> None:
     assert closes(gate, refused()) == 1.0  # what was before is forgotten
 
 
-def test_while_refusals_go_on_the_delay_doubles_to_half_a_minute(clock: Clock) -> None:
+def test_while_refusals_go_on_the_delay_doubles_to_half_a_minute(clock: FakeClock) -> None:
     gate = open_gate()
     delays = [closes(gate, refused())]
     delays += [probe_is_refused(gate, clock) for _ in range(7)]
@@ -74,7 +74,7 @@ def test_while_refusals_go_on_the_delay_doubles_to_half_a_minute(clock: Clock) -
     assert delays == [1, 2, 4, 8, 16, 30, 30, 30]
 
 
-def test_ten_slots_refused_at_the_same_moment_count_as_one_refusal(clock: Clock) -> None:
+def test_ten_slots_refused_at_the_same_moment_count_as_one_refusal(clock: FakeClock) -> None:
     gate = open_gate()
 
     assert [closes(gate, refused()) for _ in range(FREE)] == [1.0] * FREE
@@ -84,7 +84,7 @@ def test_ten_slots_refused_at_the_same_moment_count_as_one_refusal(clock: Clock)
 
 @pytest.mark.parametrize(("hint", "waited"), [(5.0, 5.0), (0.0, 1.0), (86_400.0, 120.0)])
 def test_the_gate_reopens_when_the_answer_says_within_reason(
-    clock: Clock, hint: float, waited: float
+    clock: FakeClock, hint: float, waited: float
 ) -> None:
     gate = open_gate()
 
@@ -95,14 +95,14 @@ def test_the_gate_reopens_when_the_answer_says_within_reason(
     assert gate.allows(FREE) == 1
 
 
-def test_a_hint_counts_for_a_probe_as_well(clock: Clock) -> None:
+def test_a_hint_counts_for_a_probe_as_well(clock: FakeClock) -> None:
     gate = open_gate()
     gate.record_refusal(refused(), ANOTHER)
 
     assert probe_is_refused(gate, clock, wait_seconds=5.0) == 5.0
 
 
-def test_a_refusal_of_what_left_before_makes_nobody_wait_longer(clock: Clock) -> None:
+def test_a_refusal_of_what_left_before_makes_nobody_wait_longer(clock: FakeClock) -> None:
     gate = open_gate()
     gate.record_refusal(refused(), ANOTHER)
     clock.passes(0.5)
@@ -112,7 +112,7 @@ def test_a_refusal_of_what_left_before_makes_nobody_wait_longer(clock: Clock) ->
     assert gate.allows(FREE) == 1
 
 
-def test_a_probe_that_never_asked_replicate_gives_its_place_back_at_once(clock: Clock) -> None:
+def test_a_probe_that_never_asked_replicate_gives_its_place_back_at_once(clock: FakeClock) -> None:
     gate = open_gate()
     gate.record_refusal(refused(), ANOTHER)
     clock.passes(1.0)
@@ -122,7 +122,7 @@ def test_a_probe_that_never_asked_replicate_gives_its_place_back_at_once(clock: 
     assert gate.allows(FREE) == 1
 
 
-def test_only_the_probe_gives_its_place_back(clock: Clock) -> None:
+def test_only_the_probe_gives_its_place_back(clock: FakeClock) -> None:
     gate = open_gate()
     gate.record_refusal(refused(), ANOTHER)
     clock.passes(1.0)
@@ -132,7 +132,7 @@ def test_only_the_probe_gives_its_place_back(clock: Clock) -> None:
     assert gate.allows(FREE) == 0
 
 
-def test_a_probe_that_was_refused_and_comes_back_shortens_no_wait(clock: Clock) -> None:
+def test_a_probe_that_was_refused_and_comes_back_shortens_no_wait(clock: FakeClock) -> None:
     gate = open_gate()
     gate.record_refusal(refused(), ANOTHER)
     assert probe_is_refused(gate, clock) == 2.0
@@ -141,7 +141,7 @@ def test_a_probe_that_was_refused_and_comes_back_shortens_no_wait(clock: Clock) 
     assert gate.allows(FREE) == 0
 
 
-def test_a_probe_that_opened_the_gate_and_comes_back_leaves_it_open(clock: Clock) -> None:
+def test_a_probe_that_opened_the_gate_and_comes_back_leaves_it_open(clock: FakeClock) -> None:
     gate = open_gate()
     gate.record_refusal(refused(), ANOTHER)
     clock.passes(1.0)
@@ -152,7 +152,7 @@ def test_a_probe_that_opened_the_gate_and_comes_back_leaves_it_open(clock: Clock
     assert gate.allows(FREE) == FREE
 
 
-def test_a_claim_through_an_open_gate_closes_nothing(clock: Clock) -> None:
+def test_a_claim_through_an_open_gate_closes_nothing(clock: FakeClock) -> None:
     gate = open_gate()
     assert gate.allows(FREE) == FREE
     gate.admit_new(PROBE)
@@ -160,7 +160,7 @@ def test_a_claim_through_an_open_gate_closes_nothing(clock: Clock) -> None:
     assert gate.allows(FREE) == FREE
 
 
-def test_a_claim_made_while_the_gate_was_open_is_no_probe_once_it_closes(clock: Clock) -> None:
+def test_a_claim_made_while_the_gate_was_open_is_no_probe_once_it_closes(clock: FakeClock) -> None:
     gate = open_gate()
     gate.allows(FREE)
     gate.record_refusal(refused(), ANOTHER)
@@ -171,7 +171,7 @@ def test_a_claim_made_while_the_gate_was_open_is_no_probe_once_it_closes(clock: 
     assert gate.allows(FREE) == 1
 
 
-def test_the_gauge_shows_whether_the_gate_is_open(clock: Clock) -> None:
+def test_the_gauge_shows_whether_the_gate_is_open(clock: FakeClock) -> None:
     gate = Gate("worker-7", CreateRate(1e9))
     gauge = metrics.GATE_OPEN.labels("worker-7")
     shown = [gauge._value.get()]
@@ -183,7 +183,7 @@ def test_the_gauge_shows_whether_the_gate_is_open(clock: Clock) -> None:
     assert shown == [1, 0, 1]
 
 
-def test_a_late_refusal_of_another_does_not_pass_for_the_probes(clock: Clock) -> None:
+def test_a_late_refusal_of_another_does_not_pass_for_the_probes(clock: FakeClock) -> None:
     gate = open_gate()
     gate.record_refusal(refused(), ANOTHER)
     clock.passes(1.0)
@@ -195,7 +195,7 @@ def test_a_late_refusal_of_another_does_not_pass_for_the_probes(clock: Clock) ->
     assert closes(gate, refused(), PROBE) == 2.0
 
 
-def test_a_gate_whose_probe_nobody_is_there_for_opens(clock: Clock) -> None:
+def test_a_gate_whose_probe_nobody_is_there_for_opens(clock: FakeClock) -> None:
     gate = open_gate()
     gate.record_refusal(refused(), ANOTHER)
     clock.passes(1.0)
@@ -206,7 +206,7 @@ def test_a_gate_whose_probe_nobody_is_there_for_opens(clock: Clock) -> None:
     assert gate.allows(FREE) == FREE
 
 
-def test_a_refusal_for_another_reason_meanwhile_changes_no_reason(clock: Clock) -> None:
+def test_a_refusal_for_another_reason_meanwhile_changes_no_reason(clock: FakeClock) -> None:
     gate = Gate("worker-9", CreateRate(1e9))
     gate.record_refusal(refused(), ANOTHER)
     gate.record_refusal(Refused(Reason.NO_CREDIT, "no"), ANOTHER)
@@ -219,7 +219,7 @@ def test_a_refusal_for_another_reason_meanwhile_changes_no_reason(clock: Clock) 
 
 
 def test_the_refused_token_waits_longer_than_the_gate_so_that_another_one_tries(
-    clock: Clock,
+    clock: FakeClock,
 ) -> None:
     gate = open_gate()
     first = gate.record_refusal(refused(), ANOTHER)
@@ -235,7 +235,7 @@ def test_the_refused_token_waits_longer_than_the_gate_so_that_another_one_tries(
 # The daily limit.
 
 
-def test_a_used_up_daily_limit_closes_the_gate_and_a_new_day_opens_it(clock: Clock) -> None:
+def test_a_used_up_daily_limit_closes_the_gate_and_a_new_day_opens_it(clock: FakeClock) -> None:
     gate = open_gate()
     gate.set_allowance(DailyAllowance(3, 3))
     assert gate.allows(FREE) == 3
@@ -246,7 +246,7 @@ def test_a_used_up_daily_limit_closes_the_gate_and_a_new_day_opens_it(clock: Clo
     assert gate.allows(FREE) == 1
 
 
-def test_what_was_claimed_before_has_its_part_in_the_daily_limit(clock: Clock) -> None:
+def test_what_was_claimed_before_has_its_part_in_the_daily_limit(clock: FakeClock) -> None:
     gate = open_gate()
     gate.set_allowance(DailyAllowance(total=3, for_new_tokens=1))
     assert gate.allows(FREE) == 1
@@ -257,7 +257,7 @@ def test_what_was_claimed_before_has_its_part_in_the_daily_limit(clock: Clock) -
     assert metrics.GATE_OPEN.labels("worker-0")._value.get() == 1
 
 
-def test_success_does_not_open_what_the_daily_limit_closed(clock: Clock) -> None:
+def test_success_does_not_open_what_the_daily_limit_closed(clock: FakeClock) -> None:
     gate = open_gate()
     gate.set_allowance(DailyAllowance(0, 0))
     gate.record_accepted()
@@ -266,7 +266,7 @@ def test_success_does_not_open_what_the_daily_limit_closed(clock: Clock) -> None
 
 
 def test_each_reason_is_told_once_when_it_closes_and_once_when_it_opens(
-    clock: Clock, caplog: pytest.LogCaptureFixture
+    clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     gate = open_gate()
     with caplog.at_level("INFO", "imagegen"):
@@ -286,7 +286,7 @@ def test_each_reason_is_told_once_when_it_closes_and_once_when_it_opens(
     ]
 
 
-def test_the_gauge_tells_for_what_reason_it_is_closed(clock: Clock) -> None:
+def test_the_gauge_tells_for_what_reason_it_is_closed(clock: FakeClock) -> None:
     gate = Gate("worker-8", CreateRate(1e9))
     gauge = metrics.GATE_CLOSED.labels("worker-8", Reason.UNREACHABLE)
     gate.record_refusal(refused(), ANOTHER)

@@ -3,8 +3,9 @@
 from imagegen.failures import Reason
 from imagegen.replicate.outcomes import Refused
 from imagegen.worker.gate import OVERLOADS_IN_A_ROW, Gate
-from tests.support.gates import ANOTHER, FREE, PROBE, Clock, probe_leaves, refused
-from tests.support.generation import open_gate
+from tests.support.fake_clock import FakeClock
+from tests.support.gate_steps import ANOTHER, FREE, PROBE, probe_leaves, refused
+from tests.support.generation_runs import open_gate
 
 
 def ends_badly(gate: Gate, times: int = OVERLOADS_IN_A_ROW, generation_id: int = ANOTHER) -> None:
@@ -12,7 +13,7 @@ def ends_badly(gate: Gate, times: int = OVERLOADS_IN_A_ROW, generation_id: int =
         gate.record_overload(Refused(Reason.UNAVAILABLE, "E003"), generation_id)
 
 
-def test_predictions_that_end_badly_time_and_again_close_the_gate(clock: Clock) -> None:
+def test_predictions_that_end_badly_time_and_again_close_the_gate(clock: FakeClock) -> None:
     gate = open_gate()
     ends_badly(gate, OVERLOADS_IN_A_ROW - 1)
     assert gate.allows(FREE) == FREE
@@ -22,7 +23,7 @@ def test_predictions_that_end_badly_time_and_again_close_the_gate(clock: Clock) 
     assert gate.allows(FREE) == 0
 
 
-def test_one_that_ends_well_in_between_keeps_it_open(clock: Clock) -> None:
+def test_one_that_ends_well_in_between_keeps_it_open(clock: FakeClock) -> None:
     gate = open_gate()
     for _ in range(OVERLOADS_IN_A_ROW):
         ends_badly(gate, OVERLOADS_IN_A_ROW - 1)
@@ -32,7 +33,7 @@ def test_one_that_ends_well_in_between_keeps_it_open(clock: Clock) -> None:
 
 
 def test_being_accepted_does_not_open_what_bad_ends_closed_but_a_good_end_does(
-    clock: Clock,
+    clock: FakeClock,
 ) -> None:
     gate = open_gate()
     ends_badly(gate)
@@ -45,7 +46,7 @@ def test_being_accepted_does_not_open_what_bad_ends_closed_but_a_good_end_does(
     assert gate.allows(FREE) == FREE
 
 
-def test_a_probe_that_ends_badly_keeps_it_closed_for_longer(clock: Clock) -> None:
+def test_a_probe_that_ends_badly_keeps_it_closed_for_longer(clock: FakeClock) -> None:
     gate = open_gate()
     ends_badly(gate)
     clock.passes(1.0)
@@ -56,7 +57,7 @@ def test_a_probe_that_ends_badly_keeps_it_closed_for_longer(clock: Clock) -> Non
     assert gate.next_seconds() == 2.0
 
 
-def test_a_good_end_does_not_open_what_a_refusal_closed(clock: Clock) -> None:
+def test_a_good_end_does_not_open_what_a_refusal_closed(clock: FakeClock) -> None:
     gate = open_gate()
     gate.record_refusal(refused(), ANOTHER)
     gate.record_completed()

@@ -9,15 +9,16 @@ from imagegen.worker import gate as gates
 from imagegen.worker.create_rate import CreateRate
 from imagegen.worker.endings import Delay
 from imagegen.worker.gate import Gate, Permit
-from tests.support.gates import ANOTHER, FREE, PROBE, Clock, refused
-from tests.support.generation import open_gate
+from tests.support.fake_clock import FakeClock
+from tests.support.gate_steps import ANOTHER, FREE, PROBE, refused
+from tests.support.generation_runs import open_gate
 
 
 def throttled(wait_seconds: float | None = None) -> Refused:
     return Refused(Reason.THROTTLED, "slow down", wait_seconds)
 
 
-def test_throttling_opens_by_itself_at_half_the_pace(clock: Clock) -> None:
+def test_throttling_opens_by_itself_at_half_the_pace(clock: FakeClock) -> None:
     pace = CreateRate(10.0)
     gate = Gate("worker-0", pace)
     before = pace.per_second
@@ -30,7 +31,7 @@ def test_throttling_opens_by_itself_at_half_the_pace(clock: Clock) -> None:
     assert pace.per_second <= before / 2
 
 
-def test_ten_slots_throttled_at_the_same_moment_halve_the_pace_once(clock: Clock) -> None:
+def test_ten_slots_throttled_at_the_same_moment_halve_the_pace_once(clock: FakeClock) -> None:
     pace = CreateRate(10.0)
     gate = Gate("worker-0", pace)
     before = pace.per_second
@@ -50,7 +51,7 @@ def test_workers_that_were_throttled_together_do_not_come_back_together(
     assert all(5.0 <= delay <= 6.0 for delay in delays)
 
 
-def test_an_open_gate_lets_go_at_the_pace_and_tells_when_the_next_may(clock: Clock) -> None:
+def test_an_open_gate_lets_go_at_the_pace_and_tells_when_the_next_may(clock: FakeClock) -> None:
     gate = Gate("worker-0", CreateRate(2.0 / create_rate.SHARE))
     assert gate.allows(FREE) == 1
     gate.admit_new(ANOTHER)
@@ -61,7 +62,7 @@ def test_an_open_gate_lets_go_at_the_pace_and_tells_when_the_next_may(clock: Clo
     assert gate.allows(FREE) == 1
 
 
-def test_a_fallback_takes_its_turn_from_the_next_token(clock: Clock) -> None:
+def test_a_fallback_takes_its_turn_from_the_next_token(clock: FakeClock) -> None:
     gate = Gate("worker-0", CreateRate(2.0 / create_rate.SHARE))
     assert gate.admit_waiting(ANOTHER) == Permit(0.0)
     clock.passes(0.3)
@@ -69,7 +70,7 @@ def test_a_fallback_takes_its_turn_from_the_next_token(clock: Clock) -> None:
     assert gate.allows(FREE) == 0
 
 
-def test_a_fallback_waits_for_the_pace_like_a_new_token(clock: Clock) -> None:
+def test_a_fallback_waits_for_the_pace_like_a_new_token(clock: FakeClock) -> None:
     gate = Gate("worker-0", CreateRate(2.0 / create_rate.SHARE))
     gate.admit_new(ANOTHER)
 
@@ -82,7 +83,7 @@ def test_a_fallback_waits_for_the_pace_like_a_new_token(clock: Clock) -> None:
 
 
 def test_a_fallback_is_the_probe_where_its_time_has_come_and_no_other_one_is_out(
-    clock: Clock,
+    clock: FakeClock,
 ) -> None:
     gate = open_gate()
     gate.record_refusal(refused(), PROBE)
@@ -95,7 +96,7 @@ def test_a_fallback_is_the_probe_where_its_time_has_come_and_no_other_one_is_out
     assert gate.allows(FREE) == FREE
 
 
-def test_a_fallback_does_not_ask_while_the_gate_is_closed(clock: Clock) -> None:
+def test_a_fallback_does_not_ask_while_the_gate_is_closed(clock: FakeClock) -> None:
     gate = open_gate()
     gate.record_refusal(Refused(Reason.NO_CREDIT, "no"), ANOTHER)
     assert gate.admit_waiting(ANOTHER) == Permit(1.0, Reason.NO_CREDIT)

@@ -11,7 +11,7 @@ from imagegen.replicate.replies import Answered, Listed, NotSent, Rejected, Repl
 from imagegen.worker import gate as gates
 from imagegen.worker.create_rate import SHARE, CreateRate
 from imagegen.worker.gate import Gate
-from tests.support.generation import (
+from tests.support.generation_runs import (
     AN_ID,
     AN_IMAGE,
     DONE,
@@ -37,41 +37,41 @@ pytestmark = pytest.mark.usefixtures("without_waiting")
 
 
 def test_it_writes_before_it_pays_and_commits_the_id_before_it_looks() -> None:
-    noted = generate(creates=[STARTED], looks=[STARTED, DONE])
+    calls = generate(creates=[STARTED], looks=[STARTED, DONE])
 
-    assert noted.verbs() == [
+    assert calls.verbs() == [
         "record_request", "POST", "record_prediction", "GET", "GET", "complete",
     ]  # fmt: skip
-    assert noted.about("complete") == [(AN_IMAGE,)]
+    assert calls.about("complete") == [(AN_IMAGE,)]
 
 
 def test_the_prompt_goes_with_its_seed_and_the_inputs_of_the_settings() -> None:
-    noted = generate(replace(NEW, author_prompt="a\ncat"), creates=[STARTED], looks=[DONE])
+    calls = generate(replace(NEW, author_prompt="a\ncat"), creates=[STARTED], looks=[DONE])
 
     inputs = {"aspect_ratio": "1:1", "prompt": "a cat", "seed": 42}
-    assert noted.about("POST") == [("owner/name", inputs)]
-    assert noted.about("record_request") == [("a cat",)]
+    assert calls.about("POST") == [("owner/name", inputs)]
+    assert calls.about("record_request") == [("a cat",)]
 
 
 def test_a_prompt_that_can_never_be_sent_costs_nothing() -> None:
-    noted = generate(replace(NEW, author_prompt=None))
+    calls = generate(replace(NEW, author_prompt=None))
 
-    assert noted.happened == [("fail_attempt", "invalid_prompt", 0)]
+    assert calls.happened == [("fail_attempt", "invalid_prompt", 0)]
 
 
 def test_a_token_that_no_longer_waits_is_not_paid_for() -> None:
-    noted = generate(replace(NEW, wanted=False))
+    calls = generate(replace(NEW, wanted=False))
 
-    assert noted.happened == [("requeue", "withdrawn", 0.0)]
+    assert calls.happened == [("requeue", "withdrawn", 0.0)]
 
 
 # Failures.
 
 
 def test_a_failed_prediction_is_one_of_three_attempts() -> None:
-    noted = generate(creates=[STARTED], looks=[Answered(prediction("failed", error="E6716"))])
+    calls = generate(creates=[STARTED], looks=[Answered(prediction("failed", error="E6716"))])
 
-    assert noted.about("fail_attempt") == [("transient", 3)]
+    assert calls.about("fail_attempt") == [("transient", 3)]
 
 
 @pytest.mark.parametrize(
@@ -82,24 +82,24 @@ def test_what_mostly_comes_back_is_tried_twice_at_most(
 ) -> None:
     out_of_memory = Answered(prediction("failed", error="CUDA out of memory."))
     claim = replace(NEW, attempt=2, previous_kind=previous_kind)
-    noted = generate(claim, creates=[STARTED], looks=[out_of_memory])
+    calls = generate(claim, creates=[STARTED], looks=[out_of_memory])
 
-    assert noted.about("fail_attempt") == [("stubborn", max_attempts)]
+    assert calls.about("fail_attempt") == [("stubborn", max_attempts)]
 
 
 def test_a_censored_prompt_is_followed_by_the_fallback_with_a_seed_of_its_own() -> None:
-    noted = generate(creates=[STARTED, STARTED_FALLBACK], looks=[CENSORED, DONE])
+    calls = generate(creates=[STARTED, STARTED_FALLBACK], looks=[CENSORED, DONE])
 
-    assert noted.about("use_fallback") == [(FALLBACK,)]
-    assert [inputs["prompt"] for _, inputs in noted.about("POST")] == ["a cat", FALLBACK]
-    assert [inputs["seed"] for _, inputs in noted.about("POST")] == [42, 43]
-    assert noted.verbs()[-1] == "complete"
+    assert calls.about("use_fallback") == [(FALLBACK,)]
+    assert [inputs["prompt"] for _, inputs in calls.about("POST")] == ["a cat", FALLBACK]
+    assert [inputs["seed"] for _, inputs in calls.about("POST")] == [42, 43]
+    assert calls.verbs()[-1] == "complete"
 
 
 def test_a_fallback_that_is_censored_too_ends_it() -> None:
-    noted = generate(creates=[STARTED, STARTED_FALLBACK], looks=[CENSORED, CENSORED])
+    calls = generate(creates=[STARTED, STARTED_FALLBACK], looks=[CENSORED, CENSORED])
 
-    assert noted.happened[-1] == ("fail_attempt", "content_policy", 0)
+    assert calls.happened[-1] == ("fail_attempt", "content_policy", 0)
 
 
 @pytest.mark.parametrize(
@@ -114,9 +114,9 @@ def test_a_fallback_that_is_censored_too_ends_it() -> None:
 )
 def test_a_refusal_costs_no_attempt_and_closes_the_gate(reply: Reply, reason: str) -> None:
     gate = open_gate()
-    noted = generate(creates=[reply], gate=gate)
+    calls = generate(creates=[reply], gate=gate)
 
-    assert noted.happened[-1] == (
+    assert calls.happened[-1] == (
         "requeue",
         reason,
         pytest.approx(2.0, rel=0.2),
@@ -136,9 +136,9 @@ def test_an_input_that_can_never_pass_fails_its_token_and_opens_the_gate() -> No
     gate = open_gate()
     generate(creates=[Rejected(401)], gate=gate)
     refused = Rejected(422, "", "- input.prompt: Invalid type. Expected: string")
-    noted = generate(creates=[refused], gate=gate)
+    calls = generate(creates=[refused], gate=gate)
 
-    assert noted.happened[-1] == ("fail_attempt", "permanent", 0)
+    assert calls.happened[-1] == ("fail_attempt", "permanent", 0)
     assert gate.allows(10) == 10
 
 
@@ -174,9 +174,9 @@ def test_an_adopted_prediction_is_watched_and_not_paid_for() -> None:
 
 
 def test_an_adopted_request_is_looked_up_and_not_paid_for() -> None:
-    noted = generate(sent(5.0), listed=Listed((prediction("starting"),)), looks=[DONE])
+    calls = generate(sent(5.0), listed=Listed((prediction("starting"),)), looks=[DONE])
 
-    assert noted.verbs() == ["list", "record_prediction", "GET", "complete"]
+    assert calls.verbs() == ["list", "record_prediction", "GET", "complete"]
 
 
 @pytest.mark.parametrize(
@@ -188,24 +188,24 @@ def test_an_adopted_request_is_looked_up_and_not_paid_for() -> None:
     ],
 )
 def test_whose_lease_is_lost_drops_the_work_and_touches_nothing(lost_at: str, last: str) -> None:
-    noted = generate(creates=[STARTED], looks=[DONE], lost_at=lost_at)
+    calls = generate(creates=[STARTED], looks=[DONE], lost_at=lost_at)
 
-    assert noted.verbs()[-1] == last
-    assert len(noted.about("POST")) == (lost_at != "record_request")
+    assert calls.verbs()[-1] == last
+    assert len(calls.about("POST")) == (lost_at != "record_request")
 
 
 def test_a_stop_leaves_the_prediction_to_the_next_worker() -> None:
-    noted = generate(creates=[STARTED], stops=True)
+    calls = generate(creates=[STARTED], stops=True)
 
-    assert noted.verbs() == ["record_request", "POST", "record_prediction"]
+    assert calls.verbs() == ["record_request", "POST", "record_prediction"]
 
 
 def test_a_database_that_goes_away_is_waited_for() -> None:
     away: list[Exception] = [psycopg.OperationalError("gone"), psycopg.OperationalError("gone")]
-    noted = generate(creates=[STARTED], looks=[DONE], away=away)
+    calls = generate(creates=[STARTED], looks=[DONE], away=away)
 
-    assert noted.verbs()[:4] == ["record_request"] * 3 + ["POST"]
-    assert noted.verbs()[-1] == "complete"
+    assert calls.verbs()[:4] == ["record_request"] * 3 + ["POST"]
+    assert calls.verbs()[-1] == "complete"
 
 
 # A fallback or an adopted generation asks in its turn.
@@ -219,15 +219,15 @@ def busy_gate(per_second: float) -> Gate:
 
 
 def test_what_was_left_before_its_request_waits_for_its_turn_and_is_sent() -> None:
-    noted = generate(adopted(), creates=[STARTED], looks=[DONE], gate=busy_gate(5.0))
+    calls = generate(adopted(), creates=[STARTED], looks=[DONE], gate=busy_gate(5.0))
 
-    assert noted.verbs()[:2] == ["record_request", "POST"]
+    assert calls.verbs()[:2] == ["record_request", "POST"]
 
 
 def test_a_turn_that_is_far_off_holds_no_slot() -> None:
-    noted = generate(adopted(), gate=busy_gate(0.1))
+    calls = generate(adopted(), gate=busy_gate(0.1))
 
-    assert noted.verbs() == ["postpone"]
+    assert calls.verbs() == ["postpone"]
 
 
 def test_nothing_is_sent_through_a_closed_gate_and_a_day_before_it_is_given_up() -> None:

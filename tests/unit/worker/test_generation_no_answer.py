@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from imagegen.replicate.replies import Listed, NoAnswer, NotSent, Prediction, Rejected, Reply
-from tests.support.generation import (
+from tests.support.generation_runs import (
     AN_ID,
     DONE,
     NEW,
@@ -22,17 +22,17 @@ pytestmark = pytest.mark.usefixtures("without_waiting")
 
 @pytest.mark.parametrize("reply", [UNCLEAR, Rejected(500), Rejected(504), Rejected(408)])
 def test_an_unknown_outcome_is_looked_up_and_never_sent_again(reply: Reply) -> None:
-    noted = generate(creates=[reply], listed=Listed((prediction("succeeded"),)), looks=[DONE])
+    calls = generate(creates=[reply], listed=Listed((prediction("succeeded"),)), looks=[DONE])
 
-    assert noted.verbs() == [
+    assert calls.verbs() == [
         "record_request", "POST", "list", "record_prediction", "GET", "complete",
     ]  # fmt: skip
 
 
 def test_a_prediction_that_is_not_listed_yet_is_looked_for_again_later() -> None:
-    noted = generate(creates=[UNCLEAR])
+    calls = generate(creates=[UNCLEAR])
 
-    assert noted.verbs() == ["record_request", "POST", "list", "postpone"]
+    assert calls.verbs() == ["record_request", "POST", "list", "postpone"]
 
 
 def test_the_list_is_asked_since_well_before_the_request() -> None:
@@ -52,10 +52,10 @@ def test_it_looks_more_seldom_with_time_and_at_the_end_of_the_settle_time(
 
 
 def test_what_never_showed_up_was_not_made_and_costs_no_attempt() -> None:
-    noted = generate(sent(61.0))
+    calls = generate(sent(61.0))
 
-    assert noted.verbs() == ["list", "requeue"]
-    assert noted.about("requeue") == [("unavailable", 0.0)]
+    assert calls.verbs() == ["list", "requeue"]
+    assert calls.about("requeue") == [("unavailable", 0.0)]
 
 
 @pytest.mark.parametrize("listed", [Rejected(500), Rejected(401), NotSent("no"), UNCLEAR])
@@ -68,23 +68,23 @@ def test_a_list_that_cannot_be_read_proves_nothing_however_late(
 
 def test_what_nobody_can_tell_any_more_is_not_paid_for_again() -> None:
     purged = Prediction("purged000", "succeeded", data_removed=True)
-    noted = generate(sent(4000.0), listed=Listed((purged,)))
+    calls = generate(sent(4000.0), listed=Listed((purged,)))
 
-    assert noted.happened[-1] == ("fail_attempt", "unresolved", 0)
+    assert calls.happened[-1] == ("fail_attempt", "unresolved", 0)
 
 
 def test_of_two_predictions_by_mishap_the_other_is_canceled() -> None:
     two = Listed((replace(prediction("starting"), id="theother0"), prediction("succeeded")))
-    noted = generate(sent(5.0), listed=two, looks=[DONE])
+    calls = generate(sent(5.0), listed=two, looks=[DONE])
 
-    assert noted.about("cancel") == [("theother0",)]
-    assert noted.about("record_prediction") == [(AN_ID,)]
+    assert calls.about("cancel") == [("theother0",)]
+    assert calls.about("record_prediction") == [(AN_ID,)]
 
 
 def test_a_prediction_of_another_generation_is_left_alone() -> None:
-    noted = generate(sent(5.0), listed=Listed((prediction("starting"),)), known={AN_ID})
+    calls = generate(sent(5.0), listed=Listed((prediction("starting"),)), known={AN_ID})
 
-    assert noted.verbs() == ["list", "postpone"]
+    assert calls.verbs() == ["list", "postpone"]
 
 
 # An earlier request of the token that was not in the list when it had settled.
@@ -96,9 +96,9 @@ WITH_UNRESOLVED = replace(
 
 def test_what_shows_up_late_is_taken_instead_of_paying_again() -> None:
     late = Listed((prediction("processing", seed=41),))
-    noted = generate(WITH_UNRESOLVED, listed=late, looks=[DONE])
+    calls = generate(WITH_UNRESOLVED, listed=late, looks=[DONE])
 
-    assert noted.verbs() == [
+    assert calls.verbs() == [
         "list",
         "record_request",
         "record_prediction",
@@ -108,9 +108,9 @@ def test_what_shows_up_late_is_taken_instead_of_paying_again() -> None:
 
 
 def test_what_did_not_show_up_is_sent_again() -> None:
-    noted = generate(WITH_UNRESOLVED, creates=[STARTED], looks=[DONE])
+    calls = generate(WITH_UNRESOLVED, creates=[STARTED], looks=[DONE])
 
-    assert noted.verbs()[:3] == ["list", "record_request", "POST"]
+    assert calls.verbs()[:3] == ["list", "record_request", "POST"]
 
 
 def test_nothing_is_sent_again_while_the_list_cannot_be_read() -> None:

@@ -14,7 +14,7 @@ from imagegen.replicate.replies import (
     Reply,
 )
 from imagegen.worker import generation
-from tests.support.generation import (
+from tests.support.generation_runs import (
     AN_ID,
     AN_IMAGE,
     DONE,
@@ -64,10 +64,10 @@ def adopted_after(seconds: float) -> Claim:
 
 @pytest.mark.parametrize("look", [Rejected(503), GONE, NotSent("no"), NoAnswer("ReadTimeout")])
 def test_a_look_that_fails_is_followed_by_another(look: Reply) -> None:
-    noted = generate(creates=[STARTED], looks=[look, look, DONE])
+    calls = generate(creates=[STARTED], looks=[look, look, DONE])
 
-    assert noted.verbs()[-1] == "complete"
-    assert len(noted.about("POST")) == 1
+    assert calls.verbs()[-1] == "complete"
+    assert len(calls.about("POST")) == 1
 
 
 @pytest.mark.parametrize(
@@ -75,9 +75,9 @@ def test_a_look_that_fails_is_followed_by_another(look: Reply) -> None:
 )
 def test_looks_that_fail_again_and_again_close_the_gate(look: Reply) -> None:
     gate = open_gate()
-    noted = generate(creates=[STARTED], looks=[look] * 3 + [DONE], gate=gate)
+    calls = generate(creates=[STARTED], looks=[look] * 3 + [DONE], gate=gate)
 
-    assert noted.verbs()[-1] == "complete"
+    assert calls.verbs()[-1] == "complete"
     assert gate.allows(10) == 0
 
 
@@ -102,17 +102,17 @@ def test_a_look_that_fails_now_and_then_closes_no_gate() -> None:
 
 @pytest.mark.parametrize("age_seconds", [5.0, 300.0, 3_600.0])
 def test_one_404_does_not_fail_an_adopted_prediction_however_old(age_seconds: float) -> None:
-    noted = generate(adopted_after(age_seconds), looks=[GONE, DONE])
+    calls = generate(adopted_after(age_seconds), looks=[GONE, DONE])
 
-    assert noted.verbs() == ["GET", "GET", "complete"]
+    assert calls.verbs() == ["GET", "GET", "complete"]
 
 
 @pytest.mark.usefixtures("slow_looks")
 def test_after_a_minute_of_nothing_but_404_nobody_pays_for_it_again() -> None:
-    noted = generate(adopted_after(5.0), looks=[GONE] * 9)
+    calls = generate(adopted_after(5.0), looks=[GONE] * 9)
 
-    assert noted.verbs() == ["GET", "GET", "GET", "list", "fail_attempt"]
-    assert noted.about("fail_attempt") == [("gone", 0)]
+    assert calls.verbs() == ["GET", "GET", "GET", "list", "fail_attempt"]
+    assert calls.about("fail_attempt") == [("gone", 0)]
 
 
 @pytest.mark.usefixtures("slow_looks")
@@ -120,16 +120,16 @@ def test_after_a_minute_of_nothing_but_404_nobody_pays_for_it_again() -> None:
 def test_what_the_list_holds_or_cannot_tell_of_is_looked_at_later(
     listed: Listed | Rejected,
 ) -> None:
-    noted = generate(adopted_after(5.0), looks=[GONE] * 9, listed=listed)
+    calls = generate(adopted_after(5.0), looks=[GONE] * 9, listed=listed)
 
-    assert noted.happened[-1] == ("postpone", 30.0)
+    assert calls.happened[-1] == ("postpone", 30.0)
 
 
 def test_a_prediction_that_neither_ends_nor_can_be_cancelled_for_a_day_is_given_up() -> None:
     long_ago = adopted_after(GIVE_UP_AFTER_SECONDS + 1)
-    noted = generate(long_ago, looks=[STARTED], canceled=Rejected(409, "", "no"))
+    calls = generate(long_ago, looks=[STARTED], canceled=Rejected(409, "", "no"))
 
-    assert noted.about("fail_attempt") == [("unresolved", 0)]
+    assert calls.about("fail_attempt") == [("unresolved", 0)]
 
 
 @pytest.mark.usefixtures("slow_looks")
@@ -137,24 +137,24 @@ def test_an_image_that_was_lost_is_paid_for_again_only_where_that_was_wished() -
     paid_again = metrics.PAID_TWICE.labels("gone")
     before = paid_again._value.get()
 
-    noted = generate(adopted_after(5.0), looks=[GONE] * 9, replace_lost=True)
+    calls = generate(adopted_after(5.0), looks=[GONE] * 9, replace_lost=True)
 
-    assert noted.about("fail_attempt") == [("gone", 3)]
+    assert calls.about("fail_attempt") == [("gone", 3)]
     assert paid_again._value.get() == before + 1
 
 
 @pytest.mark.usefixtures("slow_looks")
 @pytest.mark.parametrize("known", [STARTED, Rejected(503)])
 def test_the_minute_begins_anew_with_every_other_answer(known: Reply) -> None:
-    noted = generate(adopted_after(5.0), looks=[GONE, GONE, known, GONE, GONE, DONE])
+    calls = generate(adopted_after(5.0), looks=[GONE, GONE, known, GONE, GONE, DONE])
 
-    assert noted.about("complete") == [(AN_IMAGE,)]
+    assert calls.about("complete") == [(AN_IMAGE,)]
 
 
 def test_an_image_that_has_expired_is_not_handed_on() -> None:
-    noted = generate(adopted_after(3600.0 + 361.0), looks=[DONE])
+    calls = generate(adopted_after(3600.0 + 361.0), looks=[DONE])
 
-    assert noted.about("fail_attempt") == [("data_removed", 0)]
+    assert calls.about("fail_attempt") == [("data_removed", 0)]
 
 
 # Predictions that do not end.
@@ -165,10 +165,10 @@ def test_a_prediction_that_never_ends_is_canceled() -> None:
 
 
 def test_an_image_that_came_just_before_its_cancel_is_kept() -> None:
-    noted = generate(OVERDUE, looks=[STARTED], canceled=DONE)
+    calls = generate(OVERDUE, looks=[STARTED], canceled=DONE)
 
-    assert noted.verbs() == ["GET", "cancel", "complete"]
-    assert noted.about("complete") == [(AN_IMAGE,)]
+    assert calls.verbs() == ["GET", "cancel", "complete"]
+    assert calls.about("complete") == [(AN_IMAGE,)]
 
 
 @pytest.mark.parametrize(
@@ -182,9 +182,9 @@ def test_an_image_that_came_just_before_its_cancel_is_kept() -> None:
 def test_a_canceled_prediction_that_has_ended_is_a_failed_attempt(
     ended: Prediction, kind: tuple[str, int]
 ) -> None:
-    noted = generate(OVERDUE, looks=[STARTED], canceled=Answered(ended))
+    calls = generate(OVERDUE, looks=[STARTED], canceled=Answered(ended))
 
-    assert noted.about("fail_attempt") == [kind]
+    assert calls.about("fail_attempt") == [kind]
 
 
 @pytest.mark.parametrize(
@@ -193,16 +193,16 @@ def test_a_canceled_prediction_that_has_ended_is_a_failed_attempt(
 def test_unless_it_surely_ended_it_is_looked_at_later_and_never_paid_for_twice(
     answer: Reply,
 ) -> None:
-    noted = generate(OVERDUE, looks=[STARTED], canceled=answer)
+    calls = generate(OVERDUE, looks=[STARTED], canceled=answer)
 
-    assert noted.verbs() == ["GET", "cancel", "postpone"]
-    assert noted.happened[-1] == ("postpone", 30.0)
+    assert calls.verbs() == ["GET", "cancel", "postpone"]
+    assert calls.happened[-1] == ("postpone", 30.0)
 
 
 def test_a_prediction_that_cannot_be_read_for_a_day_is_given_up_and_not_paid_for_again() -> None:
-    noted = generate(adopted_after(GIVE_UP_AFTER_SECONDS + 1), looks=[NoAnswer("not JSON")])
+    calls = generate(adopted_after(GIVE_UP_AFTER_SECONDS + 1), looks=[NoAnswer("not JSON")])
 
-    assert noted.about("fail_attempt") == [("unresolved", 0)]
+    assert calls.about("fail_attempt") == [("unresolved", 0)]
 
 
 def test_a_prediction_that_cannot_be_seen_for_long_holds_no_slot() -> None:

@@ -13,7 +13,7 @@ from imagegen.replicate.client import ReplicateClient
 from imagegen.replicate.replies import Answered
 from imagegen.worker import image_copies as copies_module
 from imagegen.worker.image_copies import CopyError, ImageCopies
-from tests.support.generation import UNLIMITED
+from tests.support.generation_runs import UNLIMITED
 from tests.support.sandbox import DEFAULT_TOKEN, Fault, Sandbox
 
 MODEL = "black-forest-labs/flux-schnell"

@@ -10,7 +10,7 @@ from imagegen.queue import Claim, Complete, FailAttempt, Postpone, Requeue, UseF
 from imagegen.replicate import Failed, Refused, Succeeded
 from imagegen.worker.endings import Delay, Ending, Postponed, TurnedAway, Until
 from imagegen.worker.settlement import decide
-from tests.support.generation import NEW
+from tests.support.generation_runs import NEW
 from tests.support.settings import settings
 
 A_DAY = 86_400.0

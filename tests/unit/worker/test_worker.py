@@ -8,8 +8,8 @@ from prometheus_client import Gauge
 from imagegen.queue import Claim
 from imagegen.worker.slots import Slots
 from imagegen.worker.worker import Worker
-from tests.support.gates import Clock
-from tests.support.generation import NEW
+from tests.support.fake_clock import FakeClock
+from tests.support.generation_runs import NEW
 from tests.support.settings import settings
 
 FIVE_MINUTES = 300.0  # Replicate's time for one prediction, by default
@@ -52,7 +52,7 @@ def test_a_worker_whose_slot_is_past_every_deadline_no_longer_beats(beats: list[
 
 
 def test_a_slot_that_waits_for_the_database_is_not_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock()
+    clock = FakeClock()
     monkeypatch.setattr("imagegen.worker.slots.time", clock)
     steps: dict[str, Event] = {step: Event() for step in ("began", "waits", "waited", "ends")}
 

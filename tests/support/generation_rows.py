@@ -1,4 +1,4 @@
-"""Tokens and generations as they were left, for tests of what operators read and mend."""
+"""Rows of tokens and generations that have ended, for tests of what operators read and repair."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ MODEL = "black-forest-labs/flux-schnell"
 HOSTILE = "\x1b]0;owned\x07\x1b[31mthe prediction\r\nfailed \u202eleftwards, for a reason"
 
 
-def record(site: Site, token_id: int = 1, **columns: object) -> None:
+def insert_generation(site: Site, token_id: int = 1, **columns: object) -> None:
     """A generation that succeeded a moment ago, but for the columns that are named."""
     row: dict[str, object] = {
         "token_id": token_id, "attempt": 1, "model": MODEL, "seed": 1, "lease_until": "now",
@@ -29,13 +29,19 @@ def record(site: Site, token_id: int = 1, **columns: object) -> None:
     site.query(statement.as_string(), *row.values())
 
 
-def record_failed(site: Site, token_id: int, kind: str, at: str | datetime = "now") -> None:
+def insert_failed_generation(
+    site: Site, token_id: int, kind: str, at: str | datetime = "now"
+) -> None:
     """A prediction that failed at that time."""
-    record(site, token_id, state="failed", error_kind=kind, error_message=f"it was {kind}",
-           opened_at=at, requested_at=at, closed_at=at)  # fmt: skip
+    insert_generation(
+        site, token_id, state="failed", error_kind=kind, error_message=f"it was {kind}",
+        opened_at=at, requested_at=at, closed_at=at,
+    )  # fmt: skip
 
 
-def put(site: Site, status: str, *token_ids: int, hours_ago: int = 0, **columns: object) -> None:
+def insert_tokens(
+    site: Site, status: str, *token_ids: int, hours_ago: int = 0, **columns: object
+) -> None:
     """Tokens as they are when they have this status."""
     columns = {
         "failed": {"generation_attempts": 3, "generation_error": "it failed"},

@@ -22,7 +22,7 @@ PATIENCE_SECONDS = 20.0
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="asks the Linux kernel")
 
 
-class Supervised:
+class RunningSupervisor:
     """A running supervisor, and what its children and its log say."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", folder: Path) -> None:
@@ -114,7 +114,7 @@ def is_gone(pid: int) -> bool:
 
 
 @contextlib.contextmanager
-def supervising(
+def running_supervisor(
     folder: Path,
     children: dict[str, str],
     *,
@@ -125,7 +125,7 @@ def supervising(
     reaps_strangers: bool = False,
     interrupted_fork: int = 0,
     failing_forks: int = 0,
-) -> Iterator[Supervised]:
+) -> Iterator[RunningSupervisor]:
     """Start a supervisor over these children; whatever is left of it is killed.
 
     An exporter that is not named is there, and writes no notes. `constants` are those of
@@ -145,11 +145,11 @@ def supervising(
     inherited = {k: v for k, v in os.environ.items() if k not in {"NOTIFY_SOCKET", "WATCHDOG_USEC"}}
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.supervised", json.dumps(asked)],
+            [sys.executable, "-m", "tests.support.supervisor_program", json.dumps(asked)],
             cwd=ROOT, stderr=log, env={**inherited, "TMPDIR": str(folder), **(environment or {})},
         )  # fmt: skip
     with process:
         try:
-            yield Supervised(process, folder)
+            yield RunningSupervisor(process, folder)
         finally:
             process.kill()

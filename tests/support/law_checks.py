@@ -1,4 +1,4 @@
-"""What design.md promises, asked of the tables and of Replicate's own book."""
+"""The laws of imagegen/ARCHITECTURE.md, asked of the tables and of the fake Replicate."""
 
 import threading
 from collections import Counter
@@ -11,9 +11,9 @@ from psycopg.rows import namedtuple_row
 
 from imagegen.database.connection import Connection
 from imagegen.failures import Kind, Reason
+from tests.support.fake_replicate import FakeReplicate, Fate, Made, Post
 from tests.support.judge import INCONSISTENT
-from tests.support.replicate_model import Fate, Made, Post, Replicate
-from tests.support.stepwise import FALLBACK, Work, Worker
+from tests.support.stepwise_worker import FALLBACK, Work, Worker
 
 MAX_ATTEMPTS = 3
 GIVE_UP_AFTER_SECONDS = 86_400.0
@@ -26,12 +26,12 @@ HOPELESS = """
 NEARLY_HOPELESS = {Fate.OUT_OF_MEMORY, Fate.DIRECTOR}
 
 
-class Laws:
+class LawChecks:
     """Each method raises AssertionError where a law is broken, or says how things stand."""
 
     def __init__(self, connection: Connection, patch: pytest.MonkeyPatch) -> None:
         self._connection = connection
-        self.replicate = Replicate(self._accepts, self._is_committed, patch)
+        self.replicate = FakeReplicate(self._accepts, self._is_committed, patch)
         self.replace_lost = False
         self.passed_seconds = 0.0
         self._sent: set[int] = set()

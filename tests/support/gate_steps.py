@@ -1,24 +1,12 @@
-"""Gates of the tests, a clock for them, and what happens to them."""
+"""What happens to a gate in a test: a probe leaves, is refused, and the gate closes."""
 
 from imagegen.failures import Reason
 from imagegen.replicate.outcomes import Refused
 from imagegen.worker.gate import Gate
+from tests.support.fake_clock import FakeClock
 
 FREE = 10
 PROBE, ANOTHER = 7, 8  # generations
-
-
-class Clock:
-    """Stands in for the module's `time`."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def passes(self, seconds: float) -> None:
-        self.now += seconds
 
 
 def refused(wait_seconds: float | None = None) -> Refused:
@@ -31,7 +19,7 @@ def probe_leaves(gate: Gate) -> None:
     gate.admit_new(PROBE)
 
 
-def probe_is_refused(gate: Gate, clock: Clock, wait_seconds: float | None = None) -> float:
+def probe_is_refused(gate: Gate, clock: FakeClock, wait_seconds: float | None = None) -> float:
     """The gate's time is up, one token goes ahead, and is refused too. For how long it closes."""
     clock.passes(1000.0)
     probe_leaves(gate)

@@ -11,7 +11,7 @@ from imagegen.worker.database_retry import DatabaseRetry
 from imagegen.worker.gate import Gate
 from imagegen.worker.generation import GenerationRunner
 from imagegen.worker.settlement import Settlement
-from tests.support.replicate_model import Replicate
+from tests.support.fake_replicate import FakeReplicate
 from tests.support.settings import settings
 
 MODEL = "owner/name"
@@ -113,7 +113,7 @@ class Worker:
             self.work = None
 
 
-def make_worker(pool: Pool, name: str, replicate: Replicate, *, replace_lost: bool) -> Worker:
+def make_worker(pool: Pool, name: str, replicate: FakeReplicate, *, replace_lost: bool) -> Worker:
     with pool.connection() as connection:
         queue = Queue(
             pool,

@@ -1,6 +1,7 @@
 """Replicate in memory, for a test that decides what becomes of every request and prediction.
 
-It stands in for `imagegen.replicate.Provider`. Time passes when the test says so, as in its rows.
+It stands in for `imagegen.replicate.ReplicateClient`. Time passes when the test says so, as in
+its rows.
 """
 
 import math
@@ -91,7 +92,7 @@ class Look(Enum):
 
 
 @dataclass
-class Mood:
+class Script:
     """What the next requests get, in this order; then each is accepted, ends as usual, and sees the
     truth."""
 
@@ -164,7 +165,7 @@ class Made:
         return Prediction(self.id, status, outputs, error, prompt=self.prompt, seed=self.seed)
 
 
-class Replicate(ReplicateClient):
+class FakeReplicate(ReplicateClient):
     """The account: what it made, and what it will answer."""
 
     def __init__(
@@ -178,7 +179,7 @@ class Replicate(ReplicateClient):
         self._accepts = accepts
         self._knows = knows
         self._monkeypatch = monkeypatch
-        self.mood, self.usual = Mood(), Fate.IMAGE
+        self.script, self.usual = Script(), Fate.IMAGE
         self.posts: list[tuple[int, Post]] = []
         self.made: dict[str, Made] = {}
 
@@ -192,14 +193,14 @@ class Replicate(ReplicateClient):
 
     def faults_end(self) -> None:
         """What is stuck is ended, and nothing goes wrong from here on."""
-        self.mood, self.usual = Mood(), Fate.IMAGE
+        self.script, self.usual = Script(), Fate.IMAGE
         for made in self.made.values():
             if made.fate is Fate.STUCK:
                 made.cancel()
 
     def create(self, model: str, inputs: dict[str, Any], *, send_by: float = math.inf) -> Reply:
-        mood = self.mood
-        post = mood.posts.pop(0) if mood.posts else Post.ACCEPTED
+        script = self.script
+        post = script.posts.pop(0) if script.posts else Post.ACCEPTED
         token_id = self._accepts(inputs["prompt"], inputs["seed"])
         self.posts.append((token_id, post))
         if not post.value.makes:
@@ -207,8 +208,8 @@ class Replicate(ReplicateClient):
             return post.value.reply
         made = Made(
             f"prediction{len(self.made):04}", token_id, inputs["prompt"], inputs["seed"],
-            fate=mood.fates.pop(0) if mood.fates else self.usual,
-            listed_after_seconds=LIST_LAG_SECONDS if mood.lists_late else 0.0,
+            fate=script.fates.pop(0) if script.fates else self.usual,
+            listed_after_seconds=LIST_LAG_SECONDS if script.lists_late else 0.0,
             made_at=datetime.now(UTC),
         )  # fmt: skip
         self.made[made.id] = made
@@ -245,4 +246,4 @@ class Replicate(ReplicateClient):
         return listed
 
     def _look(self) -> Look:
-        return self.mood.looks.pop(0) if self.mood.looks else Look.TRUTH
+        return self.script.looks.pop(0) if self.script.looks else Look.TRUTH

@@ -83,7 +83,7 @@ UNLIMITED = RequestBudget(1e9, lambda seconds: None)
 
 
 @dataclass
-class Noted:
+class Calls:
     """What happened, in order: a verb with what it was about."""
 
     happened: list[tuple[Any, ...]] = field(default_factory=list)
@@ -95,11 +95,11 @@ class Noted:
         return [each[1:] for each in self.happened if each[0] == verb]
 
 
-class NotedQueue(Queue):
+class RecordingQueue(Queue):
     """Holds every lease but those that are lost at a verb."""
 
-    def __init__(self, noted: Noted, lost_at: str = "", away: list[Exception] | None = None):
-        self._noted = noted
+    def __init__(self, calls: Calls, lost_at: str = "", away: list[Exception] | None = None):
+        self._noted = calls
         self._lost_at = lost_at
         self._away = away or []
         self.known: set[str] = set()
@@ -138,18 +138,18 @@ class NotedQueue(Queue):
         return self.known
 
 
-class NotedClient(ReplicateClient):
+class ScriptedClient(ReplicateClient):
     """Gives prepared answers, one after the other."""
 
     def __init__(
         self,
-        noted: Noted,
+        calls: Calls,
         creates: list[Reply],
         looks: list[Reply],
         listed: Listed | Rejected | NotSent | NoAnswer,
         canceled: Reply,
     ) -> None:
-        self._noted = noted
+        self._noted = calls
         self._creates = creates
         self._looks = looks
         self._listed = listed
@@ -198,13 +198,13 @@ def generate(
     replace_lost: bool = False,
     stops: bool = False,
     gate: Gate | None = None,
-) -> Noted:
+) -> Calls:
     """Run the generation of one claim; what happened."""
-    noted, shutdown = Noted(), threading.Event()
+    calls, shutdown = Calls(), threading.Event()
     if stops:
         shutdown.set()
     retry = DatabaseRetry(shutdown)
-    queue = NotedQueue(noted, lost_at, away)
+    queue = RecordingQueue(calls, lost_at, away)
     queue.known = known or set()
     chosen = settings(
         model_input={"aspect_ratio": "1:1"},
@@ -217,10 +217,10 @@ def generate(
     runner = GenerationRunner(
         chosen,
         queue=queue,
-        client=NotedClient(noted, creates or [], looks or [], listed, canceled),
+        client=ScriptedClient(calls, creates or [], looks or [], listed, canceled),
         gate=gate or open_gate(),
         settlement=Settlement(chosen, queue, retry, None),
         retry=retry,
     )
     runner.run(claim)
-    return noted
+    return calls

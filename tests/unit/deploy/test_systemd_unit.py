@@ -1,0 +1,58 @@
+"""deploy/systemd/imagegen.service waits as long as imagegen may need, and restarts it."""
+
+import configparser
+
+import pytest
+
+from imagegen.errors import CONFIGURATION
+from imagegen.supervisor import supervisor
+from tests.support.deploy_files import (
+    DEFAULTS,
+    DEPLOY,
+    LONGEST_STOP_SECONDS,
+    README,
+    seconds,
+)
+
+
+@pytest.fixture(scope="module")
+def service() -> configparser.SectionProxy:
+    unit = configparser.ConfigParser(interpolation=None, strict=False)
+    unit.optionxform = str  # type: ignore[assignment, method-assign]
+    unit.read(DEPLOY / "systemd" / "imagegen.service")
+    return unit["Service"]
+
+
+def test_systemd_waits_for_a_stop_longer_than_it_lasts(
+    service: configparser.SectionProxy,
+) -> None:
+    assert service["KillMode"] == "mixed"
+    assert seconds(service["TimeoutStopSec"]) > LONGEST_STOP_SECONDS
+
+
+def test_systemd_starts_imagegen_again_unless_a_setting_is_wrong(
+    service: configparser.SectionProxy,
+) -> None:
+    assert service["Restart"] == "always"
+    assert service["RestartPreventExitStatus"] == str(CONFIGURATION)
+
+
+def test_systemd_loses_patience_only_after_several_signs_of_life_were_missed(
+    service: configparser.SectionProxy,
+) -> None:
+    assert (service["Type"], service["NotifyAccess"]) == ("notify", "main")
+    assert seconds(service["WatchdogSec"]) > DEFAULTS.watchdog_seconds
+
+
+def test_systemd_gives_a_worker_the_time_to_begin_that_the_supervisor_gives(
+    service: configparser.SectionProxy,
+) -> None:
+    assert seconds(service["TimeoutStartSec"]) > supervisor.BOOT_SECONDS
+
+
+def test_doctor_finds_the_folder_for_copies_before_systemd_has_made_it(
+    service: configparser.SectionProxy,
+) -> None:
+    made = README.index(f"sudo mkdir -p /var/lib/{service['StateDirectory']}\n")
+
+    assert made < README.index("/opt/imagegen/bin/imagegen doctor")
