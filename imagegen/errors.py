@@ -1,6 +1,5 @@
-"""Errors and exit codes that several packages share."""
+"""Errors, and an exit code, that several packages share."""
 
-OK, FAILED, USAGE = 0, 1, 2
 CONFIGURATION = 78  # EX_CONFIG of sysexits.h: starting again fails until a setting is changed
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from imagegen.cli.options import MisconfiguredError, json_option, settings_options
+from imagegen.cli.errors import MisconfiguredError
+from imagegen.cli.options import json_option, settings_options
 from imagegen.cli.output import emit
 from imagegen.config import Spec, all_settings, read, redacted_url, unknown_variables
 from imagegen.redaction import HIDDEN

@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 import click
 
+from imagegen.cli.errors import CommandError, MisconfiguredError
 from imagegen.cli.interrupts import Interrupts
-from imagegen.cli.options import CommandError, MisconfiguredError
 from imagegen.cli.output import Column, cut, table, terminal_width
 from imagegen.config import read
 from imagegen.demo import (
@@ -29,21 +29,19 @@ from imagegen.replicate import tls_context
 from imagegen.text import printable
 
 COLOURS = {"uploading": "green", "failed": "red"}
-BAR_PART = 5  # the bar takes a fifth of the width, and leaves the rest to the text beside it
-# A narrower terminal has no room for the seconds.
-ROOMY_WIDTH = 60
+BAR_PART = 5  # the bar takes a fifth of the width; the rest is for the text after it
+WIDTH_WITH_SECONDS = 60  # columns: a narrower terminal has no room for the seconds
 
 
 def run(folder: Path, *, live: bool, interrupts: Interrupts) -> None:
-    live_environment = _live_environment() if live else None
     try:
-        with Demo(folder, live_environment) as running, interrupts.delivered():
+        with Demo(folder, _live_environment() if live else None) as running, interrupts.delivered():
             results = _watch(running)
             sheet = _write_contact_sheet(running, results)
     except KeyboardInterrupt:
         raise CommandError("interrupted; nothing is left running") from None
-    except (DemoError, EmbeddedPostgresError) as error:
-        raise CommandError(str(error)) from None
+    except (DemoError, EmbeddedPostgresError, CannotStartError) as error:
+        raise CommandError(error) from None
     for line in results_table(results, terminal_width()):
         click.echo(line)
     click.echo(f"\nThe images: {sheet.absolute()}")
@@ -55,10 +53,7 @@ def _live_environment() -> dict[str, str]:
     _, problems = read(os.environ, {}, LIVE_SETTINGS)
     if problems:
         raise MisconfiguredError(*problems)
-    try:
-        tls_context()
-    except CannotStartError as error:
-        raise CommandError(str(error)) from None
+    tls_context()
     return live_settings(os.environ)
 
 
@@ -77,16 +72,16 @@ def _watch(running: Demo) -> list[Result]:
 
 
 def _show_bar(steps: Iterable[Progress], width: int) -> None:
-    """Show it in one line, a column short of the edge: one that wraps cannot be replaced."""
+    """Show the steps in one line, a column short of the edge: a line that wraps stays."""
     bar_width = width // BAR_PART
-    room = width - 1 - len("Tokens  []  ") - bar_width
+    text_columns = width - 1 - len("Tokens  []  ") - bar_width
 
-    def beside_bar(step: Progress | None) -> str:
-        return cut(printable(progress_text(step)), room) if step else ""
+    def text_after_bar(step: Progress | None) -> str:
+        return cut(printable(progress_text(step)), text_columns) if step else ""
 
     with click.progressbar(
         length=len(DEMO_TOKENS), label="Tokens", width=bar_width,
-        show_eta=False, show_percent=False, item_show_func=beside_bar,
+        show_eta=False, show_percent=False, item_show_func=text_after_bar,
     ) as bar:  # fmt: skip
         for step in steps:
             bar.update(step.ended - bar.pos, step)
@@ -100,7 +95,7 @@ def progress_text(step: Progress) -> str:
 
 
 def print_refusals(steps: Iterable[Progress]) -> None:
-    """Print a line for each, if there is no terminal for a bar."""
+    """Print a line for each new refusal, where there is no terminal for a bar."""
     last = None
     for step in steps:
         if step.refusal and step.refusal != last:
@@ -115,12 +110,12 @@ def _write_contact_sheet(running: Demo, results: list[Result]) -> Path:
 
 
 def results_table(results: list[Result], width: int | None) -> Iterator[str]:
-    roomy = width is None or width >= ROOMY_WIDTH
+    shows_seconds = width is None or width >= WIDTH_WITH_SECONDS
     columns = [
         Column("token", right=True),
         Column("author"),
         Column("status", colours=COLOURS),
-        *([Column("seconds", right=True)] if roomy else []),
+        *([Column("seconds", right=True)] if shows_seconds else []),
         Column("what happened", gives_way=True),
     ]
     rows = [
@@ -128,7 +123,7 @@ def results_table(results: list[Result], width: int | None) -> Iterator[str]:
             str(each.token_id),
             each.token.author,
             each.status,
-            *([f"{each.seconds:.1f}"] if roomy else []),
+            *([f"{each.seconds:.1f}"] if shows_seconds else []),
             each.error or remark(each) or each.token.prompt,
         ]
         for each in results

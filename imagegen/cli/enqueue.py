@@ -6,15 +6,9 @@ from typing import BinaryIO
 import click
 
 from imagegen import database
-from imagegen.cli.options import (
-    CommandError,
-    MisusedError,
-    connected,
-    json_option,
-    load_database_url,
-    one_line_errors,
-    settings_options,
-)
+from imagegen.cli.connection import connected, one_line_errors, read_database_url
+from imagegen.cli.errors import CommandError, MisusedError
+from imagegen.cli.options import json_option, settings_options
 from imagegen.cli.output import emit
 from imagegen.cli.progress import with_bar
 from imagegen.operator import enqueue as minting
@@ -55,7 +49,7 @@ def enqueue(
     """
     if bool(prompts or author is not None) == (csv_file is not None):
         raise MisusedError("name a PROMPT, an --author or both, or a --csv file")
-    url = load_database_url(options)
+    url = read_database_url(options)
     with one_line_errors(url):
         try:
             content = csv_file.read() if csv_file else None

@@ -2,7 +2,8 @@
 
 import click
 
-from imagegen.cli.options import load_settings, one_line_errors, settings_options
+from imagegen.cli.connection import one_line_errors
+from imagegen.cli.options import load_settings, settings_options
 from imagegen.metrics import files
 
 # What a worker without a supervisor has no use for.

@@ -7,13 +7,8 @@ from typing import Any
 
 import click
 
-from imagegen.cli.options import (
-    connected,
-    json_option,
-    moment_option,
-    read_settings,
-    settings_options,
-)
+from imagegen.cli.connection import connected
+from imagegen.cli.options import json_option, moment_option, read_settings, settings_options
 from imagegen.cli.output import Column, emit, table, terminal_width
 from imagegen.cli.progress import waiting
 from imagegen.operator import spend as ledger
@@ -105,7 +100,7 @@ def _as_json(
 
 
 def _object(line: ledger.SpendRow, price: Decimal | None) -> dict[str, Any]:
-    shown = vars(line) | {"day": line.day and line.day.isoformat()}
+    shown = dict(vars(line))
     if price is not None:
         shown["usd"] = float(line.images_billed * price)
         shown["usd_perhaps"] = float(line.images_perhaps_billed * price)

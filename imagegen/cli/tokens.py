@@ -9,16 +9,9 @@ from datetime import datetime
 import click
 
 from imagegen import database
-from imagegen.cli.options import (
-    CommandError,
-    MisusedError,
-    complete_choices,
-    connected,
-    json_option,
-    load_database_url,
-    moment_option,
-    settings_options,
-)
+from imagegen.cli.connection import connected, read_database_url
+from imagegen.cli.errors import CommandError, MisusedError
+from imagegen.cli.options import complete_choices, json_option, moment_option, settings_options
 from imagegen.cli.output import Column, duration, emit, table, terminal_width
 from imagegen.cli.progress import waiting, with_bar
 from imagegen.failures import Kind, Reason
@@ -85,7 +78,7 @@ def list_(
 
     Example: imagegen tokens list --status failed --newer 7d
     """
-    with connected(load_database_url(options), APPLICATION_NAME) as connection, waiting():
+    with connected(read_database_url(options), APPLICATION_NAME) as connection, waiting():
         try:
             found = queries.list_tokens(
                 connection, database.read_tables(connection),
@@ -129,7 +122,7 @@ def show(*, token_id: int, as_json: bool, **options: str | None) -> None:
 
     Example: imagegen tokens show 42
     """
-    with connected(load_database_url(options), APPLICATION_NAME) as connection, waiting():
+    with connected(read_database_url(options), APPLICATION_NAME) as connection, waiting():
         history = queries.read_history(connection, database.read_tables(connection), token_id)
     if not history.token and not history.generations:
         raise CommandError(f"there is no token {token_id}")
@@ -246,7 +239,7 @@ def retry(
         raise MisusedError("--error-kind goes with --failed-since")
     if lost and not token_ids:
         raise MisusedError("--lost goes with the IDs of tokens")
-    with connected(load_database_url(options), APPLICATION_NAME) as connection:
+    with connected(read_database_url(options), APPLICATION_NAME) as connection:
         with waiting():
             tables = database.read_tables(connection)
             if failed_since is None:

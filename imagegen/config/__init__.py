@@ -1,7 +1,7 @@
 """Settings: every one once, from options and environment variables to values."""
 
 from imagegen.config.database_url import redacted_url, url_secrets
-from imagegen.config.parsers import LOOPBACK, VERSION, WrongValueError, past_moment, quoted
+from imagegen.config.parsers import LOOPBACK, WrongValueError, past_moment, quoted
 from imagegen.config.settings import (
     ConfigurationError,
     Problem,
@@ -16,7 +16,6 @@ from imagegen.config.settings import (
 
 __all__ = [
     "LOOPBACK",
-    "VERSION",
     "ConfigurationError",
     "Problem",
     "Settings",

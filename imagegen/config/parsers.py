@@ -174,14 +174,6 @@ def model_input(value: str) -> dict[str, Any]:
     )
 
 
-def check_unreserved(inputs: dict[str, Any], marker: str | None) -> None:
-    """Raise WrongValueError if one of the inputs is one that imagegen sends by itself."""
-    if taken := sorted(name for name in inputs if name in {"prompt", marker}):
-        raise WrongValueError(
-            f"a JSON object without {' and '.join(taken)}: imagegen sets these itself"
-        )
-
-
 def api_url(value: str) -> str:
     """An https URL, as the API token is sent to it; http on this machine only (the sandbox)."""
     url = value.strip()

@@ -30,14 +30,6 @@ Options = Mapping[str, str | None]  # texts by field name
 T = TypeVar("T")
 
 
-class ConfigurationError(Exception):
-    """Settings are missing or wrong; each line names one of them and what it must be."""
-
-    def __init__(self, lines: list[str]) -> None:
-        super().__init__("\n".join(lines))
-        self.lines = lines
-
-
 @dataclass(frozen=True)
 class Spec(Generic[T]):
     """What a setting is called, what it is for, and how its text becomes a value."""
@@ -83,6 +75,14 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.source} {self.message}"
+
+
+class ConfigurationError(Exception):
+    """Settings are missing or wrong."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = problems
 
 
 def setting(spec: Spec[T]) -> T:
@@ -219,7 +219,7 @@ def load(environment: Environment, options: Options) -> Settings:
     """
     values, problems = read(environment, options)
     if problems:
-        raise ConfigurationError([str(problem) for problem in problems])
+        raise ConfigurationError(problems)
     return Settings(**values)
 
 
@@ -237,15 +237,16 @@ def read(
         text, _ = spec.lookup(environment, options)
         try:
             values[spec.name] = None if text is None else spec.parse(text)
-        except parsers.WrongValueError as must:
-            messages[spec.name] = f"must be {must}"
+        except parsers.WrongValueError as error:
+            messages[spec.name] = f"must be {error}"
         if text is None and not spec.optional:
             messages[spec.name] = f"is missing: {spec.help}"
-    try:
-        parsers.check_unreserved(values.get("model_input", {}), values.get("marker_input"))
-    except parsers.WrongValueError as must:
+    if taken := values.get("model_input", {}).keys() & {"prompt", values.get("marker_input")}:
         del values["model_input"]
-        messages["model_input"] = f"must be {must}"
+        names_taken = " and ".join(sorted(taken))
+        messages["model_input"] = (
+            f"must be a JSON object without {names_taken}: imagegen sets these itself"
+        )
     return values, [
         Problem(
             spec.name,

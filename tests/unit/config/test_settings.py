@@ -23,7 +23,7 @@ def complaints(environment: Mapping[str, str], **options: str) -> list[str]:
     """The lines that the user sees."""
     with pytest.raises(ConfigurationError) as caught:
         settings.load(environment, options)
-    return caught.value.lines
+    return [str(problem) for problem in caught.value.problems]
 
 
 def test_a_database_and_a_token_are_all_that_must_be_given() -> None:
