@@ -1,4 +1,4 @@
-"""`imagegen config`: the settings as they are in force."""
+"""`imagegen config`: the settings in force."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def config(*, as_json: bool, **options: str | None) -> None:
 
 
 def _text(spec: Spec[Any], values: dict[str, Any]) -> str:
-    """A value as its setting takes it."""
+    """Return the value as text that its setting accepts."""
     if spec.name not in values:
         return "(wrong)"
     match values[spec.name]:

@@ -116,7 +116,7 @@ def results_table(results: list[Result], width: int | None) -> Iterator[str]:
         Column("author"),
         Column("status", colours=COLOURS),
         *([Column("seconds", right=True)] if shows_seconds else []),
-        Column("what happened", gives_way=True),
+        Column("what happened", shrinks=True),
     ]
     rows = [
         [

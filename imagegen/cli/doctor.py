@@ -26,7 +26,7 @@ def doctor(*, as_json: bool, **options: str | None) -> None:
 
     Example: imagegen doctor
     """
-    # It takes as long to import as all else together, and the help does without it.
+    # Its imports take as long as all others together, and the help does not need them.
     from imagegen.doctor import examine  # noqa: PLC0415
 
     levels: Counter[str] = Counter(dict.fromkeys(COLOURS, 0))

@@ -69,7 +69,7 @@ def enqueue(
 
 
 def _spans(token_ids: list[int]) -> str:
-    """Return ids in short: 4-6, 9."""
+    """Return the ids with runs shortened: 4-6, 9."""
     spans = []
     for _, group in groupby(enumerate(token_ids), key=lambda each: each[1] - each[0]):
         span = [token_id for _, token_id in group]

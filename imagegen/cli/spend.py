@@ -1,4 +1,4 @@
-"""`imagegen spend`: what was generated, and what Replicate bills for it."""
+"""`imagegen spend`: what Replicate accepted, and what it bills."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -15,8 +15,8 @@ from imagegen.operator import spend as ledger
 
 COLUMNS = [
     Column("day"),
-    Column("model", gives_way=True),
-    Column("outcome", gives_way=True, prefix="failed: "),
+    Column("model", shrinks=True),
+    Column("outcome", shrinks=True, prefix="failed: "),
     Column("predictions", right=True),
     Column("images", right=True),
     Column("seconds", right=True),
@@ -79,7 +79,7 @@ def _row(line: ledger.SpendRow, price: Decimal | None, width: int | None) -> lis
 
 
 def _perhaps(sure: Decimal, perhaps: Decimal) -> str:
-    """Return 5, or 1? if it is perhaps billed, or 5 + 1? for both."""
+    """Return 5, or 1? if that is only perhaps billed, or 5 + 1? for both."""
     if not perhaps:
         return f"{sure:f}"
     return f"{sure:f} + {perhaps:f}?" if sure else f"{perhaps:f}?"

@@ -1,4 +1,4 @@
-"""`imagegen status`: the queue and the workers, now or all the time."""
+"""`imagegen status`: the queue and the workers, once or until Ctrl-C."""
 
 import json
 import signal
@@ -24,20 +24,20 @@ from imagegen.operator import status as figures
 
 SETTINGS = ("database_url", "metrics_host", "metrics_port")
 REFRESH_SECONDS = 2.0
-CLEAR = "\x1b[2J\x1b[1;1H"  # the screen, and to its top
+CLEAR = "\x1b[2J\x1b[1;1H"  # clear the screen, go to its top
 COLUMNS = [
     Column("worker"),
     Column("pid", right=True),
     Column("up", right=True),
     Column("restarts", right=True),
     Column("busy", right=True),
-    Column("gate", gives_way=True, colours={"open": "green"}),
+    Column("gate", shrinks=True, colours={"open": "green"}),
 ]
 
 
 @dataclass(frozen=True)
 class StatusSnapshot:
-    """What could be read at a time, and a line in place of what could not."""
+    """The queue and the workers at a time. For what could not be read, a line says why."""
 
     at: datetime
     queue: queue_stats.QueueStats | None
@@ -61,7 +61,7 @@ def status(*, watch: bool, as_json: bool, **options: str | None) -> None:
     """
     values = read_settings(options, *SETTINGS)
     if watch:
-        # Set, because a shell starts background jobs with Ctrl-C ignored.
+        # A shell starts background jobs with SIGINT ignored.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             while True:

@@ -1,4 +1,4 @@
-"""`imagegen tokens`: what became of the tokens, and new attempts for those that failed."""
+"""`imagegen tokens`: list tokens, show the history of one, retry those that failed."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ from imagegen.operator import tokens as queries
 from imagegen.text import printable
 
 APPLICATION_NAME = "imagegen tokens"
-TOKEN_ID = click.IntRange(0, 2**63 - 1)  # a bigint, as the column of an adopted table may be
+TOKEN_ID = click.IntRange(0, 2**63 - 1)  # a bigint, which the column of an adopted table may be
 ERROR_KIND = click.Choice([each.value for each in (*Kind, *Reason)])
 COLOURS = {"uploading": "green", "failed": "red", "generating": "yellow"}
 COLUMNS = [
@@ -29,7 +29,7 @@ COLUMNS = [
     Column("status", colours=COLOURS),
     Column("attempts", right=True),
     Column("age", right=True),
-    Column("error", gives_way=True),
+    Column("error", shrinks=True),
 ]
 LABEL_WIDTH = 11
 SHORT_WALLET = 11  # 0x1234…abcd
@@ -267,12 +267,12 @@ def retry(
 
 
 def _ask(question: str) -> None:
-    """End the command if the answer is no, or if nobody can be asked."""
+    """Ask on the terminal. Ends the command if the answer is no, or without a terminal."""
     if not sys.stdin.isatty():
         raise CommandError(
             f"{question} only with --yes, as nobody can be asked here: nothing was changed"
         )
-    with redirect_stdout(sys.stderr):  # the output may go into a file
+    with redirect_stdout(sys.stderr):  # standard output may be a file
         click.confirm(f"{question}. Go on?", abort=True)
 
 

@@ -1,4 +1,4 @@
-"""Settings: every one once, from options and environment variables to values."""
+"""Settings: read from options and environment variables, checked, and turned into values."""
 
 from imagegen.config.database_url import redacted_url, url_secrets
 from imagegen.config.parsers import LOOPBACK, WrongValueError, past_moment, quoted
