@@ -7,23 +7,11 @@ from urllib.parse import urlsplit
 
 import click
 
-from imagegen.cli.errors import CommandError, MisconfiguredError
+from imagegen import demo
+from imagegen.cli.errors import CommandError
 from imagegen.cli.interrupts import Interrupts
+from imagegen.cli.options import read_settings
 from imagegen.cli.output import Column, cut, table, terminal_width
-from imagegen.config import read
-from imagegen.demo import (
-    DEMO_TOKENS,
-    LIVE_SETTINGS,
-    Demo,
-    DemoError,
-    EmbeddedPostgresError,
-    Progress,
-    Result,
-    contact_sheet,
-    fetch_image,
-    live_settings,
-    remark,
-)
 from imagegen.errors import CannotStartError
 from imagegen.replicate import tls_context
 from imagegen.text import printable
@@ -35,12 +23,13 @@ WIDTH_WITH_SECONDS = 60  # columns: a narrower terminal has no room for the seco
 
 def run(folder: Path, *, live: bool, interrupts: Interrupts) -> None:
     try:
-        with Demo(folder, _live_environment() if live else None) as running, interrupts.delivered():
+        environment = _live_environment() if live else None
+        with demo.Demo(folder, environment) as running, interrupts.delivered():
             results = _watch(running)
             sheet = _write_contact_sheet(running, results)
     except KeyboardInterrupt:
         raise CommandError("interrupted; nothing is left running") from None
-    except (DemoError, EmbeddedPostgresError, CannotStartError) as error:
+    except (demo.DemoError, demo.EmbeddedPostgresError, CannotStartError) as error:
         raise CommandError(error) from None
     for line in results_table(results, terminal_width()):
         click.echo(line)
@@ -50,14 +39,12 @@ def run(folder: Path, *, live: bool, interrupts: Interrupts) -> None:
 
 
 def _live_environment() -> dict[str, str]:
-    _, problems = read(os.environ, {}, LIVE_SETTINGS)
-    if problems:
-        raise MisconfiguredError(*problems)
+    read_settings({}, *demo.LIVE_SETTINGS)
     tls_context()
-    return live_settings(os.environ)
+    return demo.live_settings(os.environ)
 
 
-def _watch(running: Demo) -> list[Result]:
+def _watch(running: demo.Demo) -> list[demo.Result]:
     address = urlsplit(running.database_url)
     click.echo(f"PostgreSQL        {address.hostname}:{address.port}{address.path}")
     click.echo(f"Replicate's API   {running.provider_url}")
@@ -71,16 +58,16 @@ def _watch(running: Demo) -> list[Result]:
     return running.results()
 
 
-def _show_bar(steps: Iterable[Progress], width: int) -> None:
+def _show_bar(steps: Iterable[demo.Progress], width: int) -> None:
     """Show the steps in one line, a column short of the edge: a line that wraps stays."""
     bar_width = width // BAR_PART
     text_columns = width - 1 - len("Tokens  []  ") - bar_width
 
-    def text_after_bar(step: Progress | None) -> str:
+    def text_after_bar(step: demo.Progress | None) -> str:
         return cut(printable(progress_text(step)), text_columns) if step else ""
 
     with click.progressbar(
-        length=len(DEMO_TOKENS), label="Tokens", width=bar_width,
+        length=len(demo.DEMO_TOKENS), label="Tokens", width=bar_width,
         show_eta=False, show_percent=False, item_show_func=text_after_bar,
     ) as bar:  # fmt: skip
         for step in steps:
@@ -88,13 +75,13 @@ def _show_bar(steps: Iterable[Progress], width: int) -> None:
             bar.render_progress()
 
 
-def progress_text(step: Progress) -> str:
+def progress_text(step: demo.Progress) -> str:
     if step.refusal:
         return step.refusal
     return ", ".join(f"{count} {status}" for status, count in sorted(step.statuses.items()))
 
 
-def print_refusals(steps: Iterable[Progress]) -> None:
+def print_refusals(steps: Iterable[demo.Progress]) -> None:
     """Print a line for each new refusal, where there is no terminal for a bar."""
     last = None
     for step in steps:
@@ -103,13 +90,13 @@ def print_refusals(steps: Iterable[Progress]) -> None:
             last = step.refusal
 
 
-def _write_contact_sheet(running: Demo, results: list[Result]) -> Path:
-    images = [fetch_image(result.image_url) if result.image_url else None for result in results]
-    page = contact_sheet(zip(results, images, strict=True))
+def _write_contact_sheet(running: demo.Demo, results: list[demo.Result]) -> Path:
+    images = [demo.fetch_image(each.image_url) if each.image_url else None for each in results]
+    page = demo.contact_sheet(zip(results, images, strict=True))
     return running.write("contact-sheet.html", page)
 
 
-def results_table(results: list[Result], width: int | None) -> Iterator[str]:
+def results_table(results: list[demo.Result], width: int | None) -> Iterator[str]:
     shows_seconds = width is None or width >= WIDTH_WITH_SECONDS
     columns = [
         Column("token", right=True),
@@ -124,7 +111,7 @@ def results_table(results: list[Result], width: int | None) -> Iterator[str]:
             each.token.author,
             each.status,
             *([f"{each.seconds:.1f}"] if shows_seconds else []),
-            each.error or remark(each) or each.token.prompt,
+            each.error or demo.remark(each) or each.token.prompt,
         ]
         for each in results
     ]

@@ -6,7 +6,7 @@ from typing import BinaryIO
 import click
 
 from imagegen import database
-from imagegen.cli.connection import connected, one_line_errors, read_database_url
+from imagegen.cli.connection import connected, read_database_url
 from imagegen.cli.errors import CommandError, MisusedError
 from imagegen.cli.options import json_option, settings_options
 from imagegen.cli.output import emit
@@ -50,19 +50,18 @@ def enqueue(
     if bool(prompts or author is not None) == (csv_file is not None):
         raise MisusedError("name a PROMPT, an --author or both, or a --csv file")
     url = read_database_url(options)
-    with one_line_errors(url):
-        try:
-            content = csv_file.read() if csv_file else None
-            wanted = enqueue_input.from_arguments(prompts, author, count)
-            with connected(url, "imagegen enqueue") as connection:
-                tables = database.read_tables(connection)
-                if content is not None:
-                    largest = minting.largest_token_id(connection)
-                    wanted = enqueue_input.from_csv(content, count, largest)
-                steps = minting.enqueue(connection, tables, wanted)
-                made = [each for step in with_bar(steps, len(wanted), len) for each in step]
-        except enqueue_input.EnqueueError as error:
-            raise CommandError(*f"nothing was inserted: {error}".split("\n")) from None
+    try:
+        content = csv_file.read() if csv_file else None
+        wanted = enqueue_input.from_arguments(prompts, author, count)
+        with connected(url, "imagegen enqueue") as connection:
+            tables = database.read_tables(connection)
+            if content is not None:
+                largest = minting.largest_token_id(connection)
+                wanted = enqueue_input.from_csv(content, count, largest)
+            steps = minting.enqueue(connection, tables, wanted)
+            made = [each for step in with_bar(steps, len(wanted), len) for each in step]
+    except enqueue_input.EnqueueError as error:
+        raise CommandError(*f"nothing was inserted: {error}".split("\n")) from None
     tokens = "token" if len(made) == 1 else "tokens"
     line = f"made {len(made)} {tokens}: {_spans([each.token_id for each in made])}"
     emit({"tokens": [vars(each) for each in made]}, [line], as_json=as_json)
