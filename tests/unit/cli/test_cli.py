@@ -91,7 +91,7 @@ def test_the_help_names_every_setting_its_variable_and_its_default() -> None:
 @pytest.mark.parametrize(
     "arguments", [("no-such-command",), ("supervise", "--no-such-option"), ("config", "extra")]
 )
-def test_bad_usage_is_told_with_exit_code_2(arguments: tuple[str, ...]) -> None:
+def test_bad_usage_has_exit_code_2(arguments: tuple[str, ...]) -> None:
     result = imagegen(*arguments, **ENOUGH)
 
     assert result.exit_code == USAGE
@@ -129,7 +129,7 @@ def test_a_number_alone_is_no_duration_as_it_may_be_a_year(option: tuple[str, ..
 
 
 @pytest.mark.parametrize("command", ["list", "retry"])
-def test_a_mistyped_kind_of_error_is_told_with_those_that_there_are(command: str) -> None:
+def test_a_mistyped_kind_of_error_is_answered_with_the_known_ones(command: str) -> None:
     result = imagegen("tokens", command, "--error-kind", "transeint", **ENOUGH)
 
     assert result.exit_code == USAGE
@@ -137,7 +137,7 @@ def test_a_mistyped_kind_of_error_is_told_with_those_that_there_are(command: str
     assert "'throttled'" in result.stderr
 
 
-def test_the_version_is_told() -> None:
+def test_the_version_is_shown() -> None:
     assert imagegen("--version").stdout.startswith("imagegen, version ")
 
 
@@ -188,7 +188,7 @@ def test_the_database_commands_need_the_database_alone() -> None:
     assert [line.split()[1] for line in result.stderr.splitlines()] == ["DATABASE_URL"]
 
 
-def test_a_database_that_is_away_is_told_in_one_line_without_its_password() -> None:
+def test_a_database_that_is_away_is_reported_in_one_line_without_its_password() -> None:
     url = "postgresql://user:pass%2Fword@127.0.0.1:1/tokens"
     result = imagegen("db", "current", DATABASE_URL=url)
 
@@ -250,7 +250,7 @@ def test_config_shows_no_secret(form: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "words"),
+    ("url", "parts"),
     [
         (DATABASE_URL, "user=user password=[hidden] host=host port=5432 dbname=tokens"),
         ("postgresql://user:pa#ss@host/db", "user=user password=[hidden] host=host dbname=db"),
@@ -259,12 +259,12 @@ def test_config_shows_no_secret(form: tuple[str, ...]) -> None:
     ],
 )
 def test_config_shows_the_database_as_libpq_reads_it_without_its_passwords(
-    url: str, words: str
+    url: str, parts: str
 ) -> None:
     environment = ENOUGH | {"DATABASE_URL": url}
     shown = json.loads(imagegen("config", "--json", **environment).stdout)
 
-    assert set(shown["DATABASE_URL"]["value"].split()) == set(words.split())
+    assert set(shown["DATABASE_URL"]["value"].split()) == set(parts.split())
 
 
 def test_config_shows_the_models_inputs_as_they_are_given() -> None:
@@ -295,7 +295,7 @@ def test_config_warns_of_a_misspelt_setting(form: tuple[str, ...]) -> None:
     )
 
 
-def test_a_start_without_a_setting_says_under_which_name_it_was_given() -> None:
+def test_a_start_without_a_setting_names_a_similar_variable() -> None:
     result = imagegen("worker", REPLICATE_API_TOKEN=TOKEN, IMAGEGEN_DATABASE_URL=DATABASE_URL)
 
     assert result.exit_code == CONFIGURATION
@@ -304,7 +304,7 @@ def test_a_start_without_a_setting_says_under_which_name_it_was_given() -> None:
     ]
 
 
-def test_config_tells_what_is_wrong_and_still_shows_the_rest() -> None:
+def test_config_reports_what_is_wrong_and_still_shows_the_rest() -> None:
     result = imagegen("config", **ENOUGH, IMAGEGEN_PROCS="many")
 
     assert result.exit_code == CONFIGURATION

@@ -51,7 +51,7 @@ def test_where_no_table_fits_each_row_becomes_some_lines() -> None:
     ]
 
 
-def test_where_a_title_leaves_no_room_it_stands_above_its_value() -> None:
+def test_a_title_too_wide_for_its_line_is_above_its_value() -> None:
     columns = [Column("outcome", prefix="failed: "), Column("predictions", right=True)]
     rows = [["failed: content_policy", "3"], ["failed: transient", "12"]]
 
@@ -147,8 +147,8 @@ def test_every_row_is_one_printable_line(rows: list[list[str]]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "shown"),
     [(None, "-"), (0, "0 s"), (59, "59 s"), (60, "1 min"), (5400, "2 h"), (86_400 * 12, "12 d")],
 )
-def test_a_duration_is_told_in_its_greatest_unit(seconds: float | None, told: str) -> None:
-    assert duration(seconds) == told
+def test_a_duration_is_shown_in_its_largest_unit(seconds: float | None, shown: str) -> None:
+    assert duration(seconds) == shown

@@ -1,4 +1,4 @@
-"""Settings: what is missing or wrong is told in one line each, before anything starts."""
+"""Settings: each that is missing or wrong is reported in one line, before anything starts."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,14 +36,14 @@ def test_a_database_and_a_token_are_all_that_must_be_given() -> None:
     assert loaded.default_prompt is None
 
 
-def test_each_missing_setting_is_told_in_a_line_of_its_own() -> None:
+def test_each_missing_setting_has_a_line_of_its_own() -> None:
     database, token = complaints({})
 
     assert database.startswith("DATABASE_URL is missing: PostgreSQL")
     assert token.startswith("REPLICATE_API_TOKEN is missing: Replicate's API token")
 
 
-def test_every_wrong_setting_is_told_at_once() -> None:
+def test_all_wrong_settings_are_reported_at_once() -> None:
     lines = complaints(ENOUGH | {"WORKER_BATCH_SIZE": "0", "IMAGEGEN_LOG_LEVEL": "loud"})
 
     assert lines == [
@@ -69,7 +69,7 @@ def test_a_duration_may_have_a_unit(given: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(("given", "seconds"), [("10m", 600), ("0.5m", 30), ("90", 90)])
-def test_replicate_is_told_whole_seconds_whatever_the_unit(given: str, seconds: int) -> None:
+def test_replicate_gets_whole_seconds_whatever_the_unit(given: str, seconds: int) -> None:
     loaded = with_environment(IMAGEGEN_CANCEL_AFTER_SECONDS=given)
 
     assert repr(loaded.cancel_after_seconds) == repr(seconds)
@@ -102,7 +102,7 @@ def test_an_empty_variable_is_one_that_was_not_set() -> None:
 
 
 @pytest.mark.parametrize(
-    ("variable", "wrong", "said"),
+    ("variable", "wrong", "message"),
     [
         ("POLL_INTERVAL_SECONDS", "0", "a duration from 0.05s to 1m, not '0'"),
         ("POLL_INTERVAL_SECONDS", "61", "a duration from 0.05s to 1m, not '61'"),
@@ -139,11 +139,13 @@ def test_an_empty_variable_is_one_that_was_not_set() -> None:
         ("REPLICATE_BASE_URL", "https://host:65536", "an https URL (http only on localhost)"),
     ],
 )
-def test_a_wrong_value_is_told_with_what_it_must_be(variable: str, wrong: str, said: str) -> None:
+def test_a_wrong_value_is_reported_with_what_it_must_be(
+    variable: str, wrong: str, message: str
+) -> None:
     [line] = complaints(ENOUGH | {variable: wrong})
 
     assert line.startswith(f"{variable} must be ")
-    assert said in line
+    assert message in line
 
 
 @pytest.mark.parametrize(
@@ -156,7 +158,7 @@ def test_a_wrong_value_is_told_with_what_it_must_be(variable: str, wrong: str, s
         f"postgresql://u:pass-word@h:{'9' * 5000}/d",
     ],
 )
-def test_a_wrong_database_url_is_told_without_its_password(url: str) -> None:
+def test_a_wrong_database_url_is_reported_without_its_password(url: str) -> None:
     [line] = complaints(ENOUGH | {"DATABASE_URL": url})
 
     assert line.startswith("DATABASE_URL must be a PostgreSQL URL such as postgresql://")
@@ -164,7 +166,7 @@ def test_a_wrong_database_url_is_told_without_its_password(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("password", "mend"),
+    ("password", "escapes"),
     [
         ("s3cr@t!pass", "@ as %40"),
         ("s3cr/t!pass", "/ as %2F"),
@@ -178,13 +180,13 @@ def test_a_wrong_database_url_is_told_without_its_password(url: str) -> None:
 )
 @pytest.mark.parametrize("place", ["127.0.0.1/x", "one:1,two:2/x?sslmode=require"])
 def test_the_character_that_cuts_a_password_short_is_named_with_its_escape(
-    password: str, mend: str, place: str
+    password: str, escapes: str, place: str
 ) -> None:
     [line] = complaints(ENOUGH | {"DATABASE_URL": f"postgresql://user:{password}@{place}"})
 
     assert line == (
         "DATABASE_URL must be a PostgreSQL URL such as postgresql://user:password@host:5432/database"
-        f"; inside its user, password or database write {mend}"
+        f"; inside its user, password or database write {escapes}"
     )
 
 
@@ -219,7 +221,7 @@ def test_every_url_that_libpq_reads_is_accepted(url: str) -> None:
 
 
 @pytest.mark.parametrize("token", ["r8_two words", "r8_one\nr8_two", "r8_schlüssel"])
-def test_a_wrong_api_token_is_told_without_repeating_it(token: str) -> None:
+def test_a_wrong_api_token_is_reported_without_repeating_it(token: str) -> None:
     [line] = complaints(ENOUGH | {"REPLICATE_API_TOKEN": token})
 
     assert line.startswith("REPLICATE_API_TOKEN must be a Replicate API token")
@@ -273,7 +275,7 @@ def test_an_input_that_would_be_overwritten_is_refused(marker: str, taken: str) 
     ['{"a": NaN}', '{"a": [-Infinity]}', r'{"a": "\ud800"}', '{"a": ' + "[" * 100_000, "{a: 1}"],
     ids=["NaN", "Infinity", "a lone surrogate", "nesting without an end", "no JSON"],
 )
-def test_model_inputs_that_could_never_be_sent_are_told_before_anything_starts(
+def test_model_inputs_that_could_never_be_sent_are_reported_before_anything_starts(
     never_json: str,
 ) -> None:
     [line] = complaints(ENOUGH | {"IMAGEGEN_MODEL_INPUT": never_json})
@@ -334,7 +336,7 @@ def test_the_secrets_are_the_token_the_url_and_the_password_in_each_form(
         ("IMAGEGEN_UNHEARD_OF", "see `imagegen config`"),
     ],
 )
-def test_a_misspelt_setting_is_told_with_the_one_that_was_meant(variable: str, meant: str) -> None:
+def test_a_misspelt_setting_is_reported_with_a_similar_one(variable: str, meant: str) -> None:
     lines = settings.unknown_variables(
         {variable: "secret", "IMAGEGEN_PROCS": "2", "DAILY_LIMT": "5"}
     )
@@ -382,5 +384,5 @@ def test_the_names_of_the_plan_are_kept() -> None:
     }
 
 
-def test_every_setting_says_what_it_is_for() -> None:
+def test_every_setting_has_a_help() -> None:
     assert all(spec.help.endswith(".") for spec in settings.all_settings())
