@@ -66,11 +66,11 @@ def load_settings(options: dict[str, Any], *, without: Collection[str] = ()) -> 
     """
     ignored = {spec.variable for spec in config.all_settings() if spec.name in without}
     environment = {name: text for name, text in os.environ.items() if name not in ignored}
-    try:
-        return config.load(environment, options)
-    except config.ConfigurationError as error:
+    values, problems = config.read(environment, options)
+    if problems:
         unknown = map(printable, config.unknown_variables(os.environ))
-        raise MisconfiguredError(*error.problems, *unknown) from None
+        raise MisconfiguredError(*problems, *unknown)
+    return config.Settings(**values)
 
 
 def read_settings(options: dict[str, Any], *names: str) -> dict[str, Any]:

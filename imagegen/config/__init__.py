@@ -3,12 +3,10 @@
 from imagegen.config.database_url import redacted_url, url_secrets
 from imagegen.config.parsers import LOOPBACK, WrongValueError, past_moment, quoted
 from imagegen.config.settings import (
-    ConfigurationError,
     Problem,
     Settings,
     Spec,
     all_settings,
-    load,
     read,
     secrets_in,
     unknown_variables,
@@ -16,13 +14,11 @@ from imagegen.config.settings import (
 
 __all__ = [
     "LOOPBACK",
-    "ConfigurationError",
     "Problem",
     "Settings",
     "Spec",
     "WrongValueError",
     "all_settings",
-    "load",
     "past_moment",
     "quoted",
     "read",

@@ -77,14 +77,6 @@ class Problem:
         return f"{self.source} {self.message}"
 
 
-class ConfigurationError(Exception):
-    """Settings are missing or wrong."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__("\n".join(map(str, problems)))
-        self.problems = problems
-
-
 def setting(spec: Spec[T]) -> T:
     """Return a field of `Settings` that carries its spec."""
     return cast(T, field(metadata={"spec": spec}))
@@ -207,17 +199,6 @@ def secrets_in(values: Mapping[str, Any]) -> list[str]:
 def all_settings() -> tuple[Spec[Any], ...]:
     """Return the specs of all settings, in the order in which they are shown."""
     return tuple(replace(item.metadata["spec"], name=item.name) for item in fields(Settings))
-
-
-def load(environment: Environment, options: Options) -> Settings:
-    """Return all settings, from options and environment variables.
-
-    Raises ConfigurationError with a problem for each that is missing or wrong.
-    """
-    values, problems = read(environment, options)
-    if problems:
-        raise ConfigurationError(problems)
-    return Settings(**values)
 
 
 def read(

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
-from imagegen.config.settings import Settings, Spec, all_settings, load
+from imagegen.config.settings import Settings, Spec, all_settings
 from imagegen.errors import CONFIGURATION
 from imagegen.supervisor import child, supervisor
+from tests.support.settings import load
 
 TOP = Path(__file__).parents[3]
 DEPLOY = TOP / "deploy"
