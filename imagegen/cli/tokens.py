@@ -85,8 +85,8 @@ def list_(
                 statuses=[status.lower() for status in statuses], author=author,
                 older=older, newer=newer, error_kind=error_kind, limit=limit + 1,
             )  # fmt: skip
-        except queries.UnknownStatusError as must:
-            raise MisusedError(f"--status must be {must}") from None
+        except queries.UnknownStatusError as error:
+            raise MisusedError(f"--status must be {error}") from None
     shown = found[:limit]
     emit([asdict(token) for token in shown], _list_lines(shown), as_json=as_json)
     if len(found) > limit:
