@@ -23,15 +23,15 @@ from imagegen.worker import Worker
 
 
 def supervise(settings: Settings) -> int:
-    """Run the exporter and the workers until told to stop, and return the exit code.
+    """Run the exporter and the workers until a signal stops them; return the exit code.
 
-    Everything that can be wrong is found before the first fork. Raises CannotStartError or one of
-    database.AWAY.
+    Settings, database, TLS and port are checked before the first fork. Raises CannotStartError or
+    one of database.AWAY.
     """
     _configure_logs(settings, "supervisor")
     _warn_of_unknown_variables()
     _check_database(settings)
-    tls_context()  # made once: the workers inherit it
+    tls_context()  # made before the fork: the workers inherit it
     listening = listen(settings.metrics_host, settings.metrics_port)
     host, port = listening.getsockname()[:2]
     log.info("exporter.listening", extra={"url": f"http://{host}:{port}/metrics"})
@@ -52,7 +52,7 @@ def supervise(settings: Settings) -> int:
 
 def work(settings: Settings) -> None:
     """Run one worker in the foreground, without a supervisor or an exporter."""
-    settings = replace(settings, procs=1)  # it has the account's rates to itself
+    settings = replace(settings, procs=1)  # it alone may use the account's rates
     _configure_logs(settings, "worker")
     _warn_of_unknown_variables()
     tls_context()
@@ -80,19 +80,19 @@ def _work_as_child(settings: Settings, listening: socket.socket, context: ChildC
     _run_until_stopped(worker, [signal.SIGTERM])
 
 
-def _run_until_stopped(worker: Worker, stops: list[signal.Signals]) -> None:
+def _run_until_stopped(worker: Worker, stop_signals: list[signal.Signals]) -> None:
     def stop(number: int, frame: FrameType | None) -> None:
-        again = worker.stopping or number == signal.SIGQUIT
-        worker.stop(grace_seconds=0.0 if again else None)
+        at_once = worker.stopping or number == signal.SIGQUIT
+        worker.stop(grace_seconds=0.0 if at_once else None)
 
-    for number in [*stops, signal.SIGQUIT]:
+    for number in [*stop_signals, signal.SIGQUIT]:
         signal.signal(number, stop)
     try:
         worker.run()
     except database.NotMigratedError as error:
         log.critical("worker.misconfigured", extra={"error": str(error)})
         raise SystemExit(CONFIGURATION) from None
-    # Python's own exit would wait for slots that are still in a request. Their leases are released.
+    # Python's own exit would wait for slots that are in a request. Their leases are released.
     logs.flush()
     os._exit(0)
 
@@ -107,21 +107,21 @@ def _warn_of_unknown_variables() -> None:
 
 
 def _check_database(settings: Settings) -> None:
-    """Log what is wrong with the database. Raises CannotStartError, or one of database.AWAY."""
+    """Log warnings about the database. Raises CannotStartError or one of database.AWAY."""
     with database.connect(settings.database_url) as connection:
-        found = preflight.problems(connection, settings.configured_prompts)
-    for problem in found:
+        problems = preflight.problems(connection, settings.configured_prompts)
+    for problem in problems:
         if not problem.prevents_start:
             log.warning(
                 "database.encoding", extra={"drawback": problem.message, "mend": problem.fix}
             )
-    wrong = [problem for problem in found if problem.prevents_start]
-    # Later ones often come from the first: no revision can be read without privileges.
-    if first := [problem for problem in wrong if problem.check == wrong[0].check]:
+    fatal = [problem for problem in problems if problem.prevents_start]
+    # Only those of the first check: without privileges, for instance, no revision can be read.
+    if first := [problem for problem in fatal if problem.check == fatal[0].check]:
         message = "; ".join(problem.message for problem in first)
         raise CannotStartError(message, " ".join(dict.fromkeys(each.fix for each in first)))
 
 
 def _unique_name() -> str:
-    """Return a name that no other worker ever has: every write is fenced by it."""
+    """Return a name that no other process ever has: it fences every write."""
     return f"{socket.gethostname()}:{os.getpid()}-{secrets.token_hex(4)}"

@@ -1,11 +1,10 @@
-"""Errors and exit codes that several packages share."""
+"""Errors, and an exit code, that several packages share."""
 
-OK, FAILED, USAGE = 0, 1, 2
-CONFIGURATION = 78  # EX_CONFIG of sysexits.h: starting again fails until a setting is changed
+CONFIGURATION = 78  # EX_CONFIG of sysexits.h: a restart fails too until a setting is changed
 
 
 class ImagegenError(Exception):
-    """An error that a command prints in one line: what is wrong, and the fix if one is known."""
+    """An error that a command prints in one line: the problem, and its fix if one is known."""
 
     def __init__(self, message: str, fix: str = "") -> None:
         super().__init__(f"{message}: {fix}" if fix else message)
@@ -14,4 +13,4 @@ class ImagegenError(Exception):
 
 
 class CannotStartError(ImagegenError):
-    """Something that the program needs is missing or cannot be used."""
+    """Something that the program needs is missing or unusable."""

@@ -1,4 +1,4 @@
-"""Log lines: JSON objects for machines, text on a terminal, and no secret in either."""
+"""Log lines: JSON objects for machines, text for a terminal, neither with a secret."""
 
 import copy
 import logging
@@ -16,9 +16,9 @@ from imagegen.redaction import Redactor
 
 log = logging.getLogger("imagegen")
 
-# The attributes of every log record: the others are fields given with `extra`.
-STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-# thing.action.outcome: an event of imagegen, whose name is no secret.
+# The attributes of every log record. Others are fields given with `extra`.
+STANDARD_ATTRIBUTES = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+# An event of imagegen, such as generation.failed. It holds no secret.
 EVENT = re.compile(r"[a-z_]+(\.[a-z_]+)+")
 
 
@@ -42,7 +42,7 @@ class _Redacting(logging.Formatter):
         return super().format(shown)
 
     def _redacted(self, value: object) -> object:
-        """Return the text of a value without secrets; numbers stay numbers."""
+        """Return a value as text without secrets. Numbers stay numbers."""
         match value:
             case None | bool() | int() | float():
                 return value
@@ -70,7 +70,7 @@ class JsonLines(_Redacting, JsonFormatter):
 
 
 class TextLines(_Redacting):
-    """The same for a person: time (UTC), worker, event, then `field=value`."""
+    """Text for a person: time (UTC), worker, event, then `field=value`."""
 
     converter = staticmethod(time.gmtime)
 
@@ -87,7 +87,7 @@ class TextLines(_Redacting):
 
 
 def _fields_of(record: logging.LogRecord) -> dict[str, object]:
-    return {name: value for name, value in vars(record).items() if name not in STANDARD}
+    return {name: value for name, value in vars(record).items() if name not in STANDARD_ATTRIBUTES}
 
 
 def _in_one_line(value: object) -> str:
@@ -97,22 +97,21 @@ def _in_one_line(value: object) -> str:
 
 
 def _printable(text: str) -> str:
-    """Escape what a terminal would obey: escape sequences, and text that runs backwards."""
+    """Escape characters that control a terminal or reverse the direction of text."""
     return "".join(
         c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
     )
 
 
-def configure(form: str, level: str, secrets: Iterable[str], worker: str) -> None:
-    """Log to standard error as `worker`, in `form` (auto, json or text)."""
-    if form == "auto":
-        form = "text" if sys.stderr.isatty() else "json"
-    lines = JsonLines if form == "json" else TextLines
+def configure(log_format: str, level: str, secrets: Iterable[str], worker: str) -> None:
+    """Log to standard error as `worker`. The format is auto, json or text."""
+    is_text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
+    formatter = TextLines if is_text else JsonLines
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(lines(Redactor(secrets), worker))
+    handler.setFormatter(formatter(Redactor(secrets), worker))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     log.setLevel(level.upper())
-    # The pool logs each failed attempt to connect; imagegen logs `database.unavailable` once.
+    # The pool logs every failed attempt to connect. imagegen logs `database.unavailable` once.
     logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
     sys.excepthook = lambda kind, error, trace: _log_crash(error)
     threading.excepthook = lambda crash: _log_crash(crash.exc_value)
@@ -126,5 +125,5 @@ def _log_crash(error: BaseException | None) -> None:
 def flush() -> None:
     """Write out all log lines, before a process ends by os._exit()."""
     for handler in logging.getLogger().handlers:
-        with suppress(OSError, ValueError):  # nothing reads them any more
+        with suppress(OSError, ValueError):  # the reader may have closed the pipe
             handler.flush()

@@ -1,4 +1,4 @@
-"""The check of a prompt before it costs anything."""
+"""The check of a prompt before anything is sent."""
 
 import unicodedata
 
@@ -6,15 +6,15 @@ MAX_CHARACTERS = 1000
 
 
 class InvalidPromptError(Exception):
-    """The prompt can never be sent; the message tells the author why."""
+    """The prompt can never be sent. The message tells its author why."""
 
 
 def clean(prompt: str | None, default: str | None) -> str:
     """Return the prompt as it is sent: one line of 1 to 1000 characters, none of them control.
 
     Line breaks become spaces: flux-schnell was seen to fail on prompts of several lines (E9828).
-    Joiners and variation selectors stay, or emoji would fall apart. `default` replaces no prompt
-    or a blank one. Raises InvalidPromptError.
+    Joiners and variation selectors stay: emoji are made with them. `default` replaces a missing or
+    blank prompt. Raises InvalidPromptError.
     """
     text = _sendable(prompt or "") or _sendable(default or "")
     if not text:
@@ -30,5 +30,5 @@ def _sendable(text: str) -> str:
     unsendable = {"Cc", "Cs"}  # control characters and lone surrogates
     line = " ".join(text.split())
     line = "".join(c for c in line if unicodedata.category(c) not in unsendable).strip()
-    # Joiners and spaces alone count as nothing: letters, numbers, punctuation or symbols do not.
+    # A prompt without a letter, number, punctuation mark or symbol counts as blank.
     return line if any(unicodedata.category(c)[0] in "LNPS" for c in line) else ""

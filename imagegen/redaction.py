@@ -1,7 +1,7 @@
-"""Takes secrets out of text, so that what is missing does not reveal them.
+"""Takes secrets out of text, without revealing them by the gaps.
 
 Replacing a common word everywhere would reveal the password: `[hidden].claimed` shows that it is
-`token`. Such a word is replaced only in a context, which is where a password can stand.
+`token`. Such a word is replaced only in the contexts in which a password can occur.
 """
 
 import json
@@ -9,20 +9,20 @@ import re
 from collections.abc import Iterable
 
 HIDDEN = "[hidden]"
-# Letters or digits of less than this length stand in other words and numbers by chance.
+# Letters or digits of less than this length occur in other words and numbers by chance.
 SHORT_CHARACTERS = 6
 # A word of this length is a passphrase rather than a word of a message.
 LONG_CHARACTERS = 12
 # What may be a word of a message, such as `token`: letters of one case, among them a vowel.
 WORD = re.compile(r"(?=.*[aeiouy])[A-Z]?[a-z]+|(?=.*[AEIOUY])[A-Z]+")
-# What stands before and after a secret. Names of variables and parameters end in `password`.
+# The text before and after a secret. Names of variables and parameters end in `password`.
 CONTEXTS = (
     (":", "@"),  # a URL
     ("Bearer ", ""),  # a header
     ("val=b'", "'"),  # psycopg's ConninfoOption
     ("password=", ""),  # libpq, a URL's query
     ("PASSWORD=", ""),  # an environment
-    # What Python shows of arguments, dicts, bytes and pairs; JSON; SQL.
+    # As Python shows arguments, dicts, bytes and pairs; JSON; SQL.
     *(
         (name + between + quote, quote[-1])
         for name in ("password", "PASSWORD")
@@ -35,9 +35,9 @@ CONTEXTS = (
 def patterns(
     secret: str, shown_parts: Iterable[str] = (), *, may_be_a_word: bool = True
 ) -> list[str]:
-    """Return the texts to replace: a secret, or in each context one that other text may contain.
+    """Return the texts to replace: the secret, or if other text may contain it, its contexts.
 
-    `shown_parts` stay readable, such as the user and the host beside a password.
+    `shown_parts`, such as the user and the host in a URL, must stay readable.
     """
     is_short = len(secret) < SHORT_CHARACTERS and (secret.isalpha() or secret.isdigit())
     is_word = may_be_a_word and len(secret) < LONG_CHARACTERS and WORD.fullmatch(secret)
@@ -50,10 +50,10 @@ class Redactor:
     """Replaces secrets in any text: messages, errors, tracebacks."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        # In a traceback or in JSON, quotes and backslashes are escaped.
+        # Tracebacks and JSON escape quotes and backslashes.
         given = [secret for secret in secrets if secret]
         escaped = [text[1:-1] for secret in given for text in (repr(secret), json.dumps(secret))]
-        # The longest first, so that a URL goes before the password within it.
+        # The longest first, so that a URL is replaced before the password in it.
         self._secrets = sorted({*given, *escaped}, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:

@@ -7,7 +7,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def shorten(text: str, characters: int) -> str:
-    """Return the text, or what fits into `characters` with an ellipsis at its end."""
+    """Return the text, cut with an ellipsis if it has more than `characters`."""
     return text if len(text) <= characters else f"{text[: characters - 1].rstrip()}…"
 
 
@@ -17,8 +17,8 @@ def one_line(error: BaseException) -> str:
 
 
 def printable(text: str) -> str:
-    """Return the text in one line, without what a terminal obeys.
+    """Return the text in one line, without characters that control a terminal.
 
-    Those are escape sequences and characters that reverse the direction of text.
+    Those of escape sequences, and those that reverse the direction of text, are removed.
     """
     return "".join(character for character in " ".join(text.split()) if character.isprintable())

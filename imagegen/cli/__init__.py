@@ -1,4 +1,4 @@
-"""The `imagegen` command: one module for each group of commands, and no logic in them."""
+"""The `imagegen` command: one module for each command or group, and no logic in them."""
 
 import os
 from importlib import import_module
@@ -7,7 +7,7 @@ import click
 
 from imagegen.cli import streams
 
-# What `imagegen --help` shows. A summary without a `short_help` is shortened on narrow terminals.
+# What `imagegen --help` shows. On narrow terminals, click shortens a `help`, not a `short_help`.
 SUMMARIES = [
     click.Command("config", help="Show every setting, its value and where it comes from."),
     click.Command("db", help="Bring the database's schema up or down, or look at it."),
@@ -22,12 +22,12 @@ SUMMARIES = [
     click.Command("tokens", help="Look at tokens and their stories, or give them new attempts."),
     click.Command("worker", short_help="Run one worker in the foreground, without a supervisor."),
 ]
-# Each other command is in the module of its name.
+# Every other command is in the module of its name.
 MODULES = {"supervise": "run", "worker": "run"}
 
 
 class LazyGroup(click.Group):
-    """Imports the module of a command when the command runs, so that `--help` is quick."""
+    """Imports a command when it runs: the list of commands needs none of them."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -54,14 +54,14 @@ def cli(context: click.Context) -> None:
 
     Example: imagegen supervise --procs 2
     """
-    # As https://no-color.org asks, whatever it is set to; click looks into the context.
+    # https://no-color.org: set to any value. click reads the colour setting from the context.
     if os.environ.get("NO_COLOR") or streams.is_dumb():
         context.color = False
 
 
 def main() -> None:
-    # Replicate's SDK reads it when it is imported, and fails if it is no number. It configures
-    # calls of the SDK that imagegen does not use.
+    # Replicate's SDK reads it on import, and fails if it is no number. It is for calls of the SDK
+    # that imagegen does not make.
     os.environ.pop("REPLICATE_POLL_INTERVAL", None)
     with streams.guarded_stdio():
         cli(prog_name="imagegen")

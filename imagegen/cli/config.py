@@ -1,4 +1,4 @@
-"""`imagegen config`: the settings as they are in force."""
+"""`imagegen config`: the settings in force."""
 
 import json
 import os
@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from imagegen.cli.options import MisconfiguredError, json_option, settings_options
+from imagegen.cli.errors import MisconfiguredError
+from imagegen.cli.options import json_option, settings_options
 from imagegen.cli.output import emit
 from imagegen.config import Spec, all_settings, read, redacted_url, unknown_variables
 from imagegen.redaction import HIDDEN
@@ -39,7 +40,7 @@ def config(*, as_json: bool, **options: str | None) -> None:
 
 
 def _text(spec: Spec[Any], values: dict[str, Any]) -> str:
-    """A value as its setting takes it."""
+    """Return the value as text that its setting accepts."""
     if spec.name not in values:
         return "(wrong)"
     match values[spec.name]:

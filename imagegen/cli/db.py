@@ -1,19 +1,16 @@
 """`imagegen db`: the database's schema."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
 
 import click
 
 from imagegen import database
-from imagegen.cli.options import (
-    CommandError,
-    MisusedError,
-    connected,
-    json_option,
-    load_database_url,
-    one_line_errors,
-    settings_options,
-)
+from imagegen.cli.connection import connected, one_line_errors, read_database_url
+from imagegen.cli.errors import CommandError, MisusedError
+from imagegen.cli.options import json_option, settings_options
 from imagegen.cli.output import emit
 from imagegen.cli.progress import waiting
 from imagegen.database import preflight
@@ -28,10 +25,23 @@ def db() -> None:
 
 
 def _revision(_: click.Context, __: click.Parameter, value: str) -> str:
-    """Refuse what cannot be a revision at all: Alembic has no message of one line for it."""
+    """Return the text if it may be a revision: for others, Alembic has no message of one line."""
     if not re.fullmatch(r"[\w+-]+", value):
         raise MisusedError(f"REVISION must be head, base, or one such as 0003, not {value!r}")
     return value
+
+
+@contextmanager
+def _migrations(url: str) -> Iterator[ModuleType]:
+    """Import the migrations. Their errors, and those of the database, are one line."""
+    # Alembic takes half a second to import, and other commands do without it.
+    from imagegen.database import migrations  # noqa: PLC0415
+
+    with one_line_errors(url), waiting():
+        try:
+            yield migrations
+        except migrations.SchemaError as error:
+            raise CommandError(f"not migrated: {error}") from None
 
 
 @db.command()
@@ -43,15 +53,9 @@ def upgrade(revision: str, *, as_json: bool, **options: str | None) -> None:
 
     Example: imagegen db upgrade
     """
-    url = load_database_url(options)
-    with one_line_errors(url), waiting():
-        # Alembic takes half a second to import, and other commands do without it.
-        from imagegen.database import migrations  # noqa: PLC0415
-
-        try:
-            now = migrations.upgrade(url, revision)
-        except migrations.SchemaError as error:
-            raise CommandError(f"not migrated: {error}") from None
+    url = read_database_url(options)
+    with _migrations(url) as migrations:
+        now = migrations.upgrade(url, revision)
         with database.connect(url) as connection:
             found = preflight.problems(connection, {})
     for problem in found:
@@ -79,14 +83,9 @@ def downgrade(revision: str, *, yes: bool, as_json: bool, **options: str | None)
     Example: imagegen db downgrade 0003
              imagegen db downgrade --yes
     """
-    url = load_database_url(options)
-    with one_line_errors(url), waiting():
-        from imagegen.database import migrations  # noqa: PLC0415 (as above)
-
-        try:
-            now = migrations.downgrade(url, revision, lose_data=yes)
-        except migrations.SchemaError as error:
-            raise CommandError(f"not migrated: {error}") from None
+    url = read_database_url(options)
+    with _migrations(url) as migrations:
+        now = migrations.downgrade(url, revision, lose_data=yes)
     _show(now, f"the database is at revision {now or 'none'}", as_json=as_json)
 
 
@@ -98,7 +97,7 @@ def current(*, as_json: bool, **options: str | None) -> None:
 
     Example: imagegen db current
     """
-    url = load_database_url(options)
+    url = read_database_url(options)
     with one_line_errors(url), waiting(), database.connect(url) as connection:
         revision = database.current_revision(connection)
     _show(revision, revision or "none", as_json=as_json)
@@ -114,7 +113,7 @@ def check(*, as_json: bool, **options: str | None) -> None:
 
     Example: imagegen db check
     """
-    with connected(load_database_url(options), "imagegen") as connection, waiting():
+    with connected(read_database_url(options), "imagegen") as connection, waiting():
         database.read_tables(connection)
         revision = database.current_revision(connection)
     _show(revision, f"the database is at revision {revision}, as needed", as_json=as_json)

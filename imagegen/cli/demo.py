@@ -23,7 +23,7 @@ def demo(*, folder: Path, live: bool) -> None:
     Example: imagegen demo
     """
     interrupts = Interrupts()
-    # Only now: no key that is pressed may interrupt the imports, or what they start.
+    # Imported only now: no signal may interrupt the imports, or what they start.
     from imagegen.cli import demo_run  # noqa: PLC0415
 
     demo_run.run(folder, live=live, interrupts=interrupts)

@@ -7,43 +7,30 @@ from urllib.parse import urlsplit
 
 import click
 
+from imagegen import demo
+from imagegen.cli.errors import CommandError
 from imagegen.cli.interrupts import Interrupts
-from imagegen.cli.options import CommandError, MisconfiguredError
+from imagegen.cli.options import read_settings
 from imagegen.cli.output import Column, cut, table, terminal_width
-from imagegen.config import read
-from imagegen.demo import (
-    DEMO_TOKENS,
-    LIVE_SETTINGS,
-    Demo,
-    DemoError,
-    EmbeddedPostgresError,
-    Progress,
-    Result,
-    contact_sheet,
-    fetch_image,
-    live_settings,
-    remark,
-)
 from imagegen.errors import CannotStartError
 from imagegen.replicate import tls_context
 from imagegen.text import printable
 
 COLOURS = {"uploading": "green", "failed": "red"}
-BAR_PART = 5  # the bar takes a fifth of the width, and leaves the rest to the text beside it
-# A narrower terminal has no room for the seconds.
-ROOMY_WIDTH = 60
+BAR_PART = 5  # the bar takes a fifth of the width; the rest is for the text after it
+WIDTH_WITH_SECONDS = 60  # columns: a narrower terminal has no room for the seconds
 
 
 def run(folder: Path, *, live: bool, interrupts: Interrupts) -> None:
-    live_environment = _live_environment() if live else None
     try:
-        with Demo(folder, live_environment) as running, interrupts.delivered():
+        environment = _live_environment() if live else None
+        with demo.Demo(folder, environment) as running, interrupts.delivered():
             results = _watch(running)
             sheet = _write_contact_sheet(running, results)
     except KeyboardInterrupt:
         raise CommandError("interrupted; nothing is left running") from None
-    except (DemoError, EmbeddedPostgresError) as error:
-        raise CommandError(str(error)) from None
+    except (demo.DemoError, demo.EmbeddedPostgresError, CannotStartError) as error:
+        raise CommandError(error) from None
     for line in results_table(results, terminal_width()):
         click.echo(line)
     click.echo(f"\nThe images: {sheet.absolute()}")
@@ -52,17 +39,12 @@ def run(folder: Path, *, live: bool, interrupts: Interrupts) -> None:
 
 
 def _live_environment() -> dict[str, str]:
-    _, problems = read(os.environ, {}, LIVE_SETTINGS)
-    if problems:
-        raise MisconfiguredError(*problems)
-    try:
-        tls_context()
-    except CannotStartError as error:
-        raise CommandError(str(error)) from None
-    return live_settings(os.environ)
+    read_settings({}, *demo.LIVE_SETTINGS)
+    tls_context()
+    return demo.live_settings(os.environ)
 
 
-def _watch(running: Demo) -> list[Result]:
+def _watch(running: demo.Demo) -> list[demo.Result]:
     address = urlsplit(running.database_url)
     click.echo(f"PostgreSQL        {address.hostname}:{address.port}{address.path}")
     click.echo(f"Replicate's API   {running.provider_url}")
@@ -76,31 +58,31 @@ def _watch(running: Demo) -> list[Result]:
     return running.results()
 
 
-def _show_bar(steps: Iterable[Progress], width: int) -> None:
-    """Show it in one line, a column short of the edge: one that wraps cannot be replaced."""
+def _show_bar(steps: Iterable[demo.Progress], width: int) -> None:
+    """Show the steps in one line, a column short of the edge: a line that wraps stays."""
     bar_width = width // BAR_PART
-    room = width - 1 - len("Tokens  []  ") - bar_width
+    text_columns = width - 1 - len("Tokens  []  ") - bar_width
 
-    def beside_bar(step: Progress | None) -> str:
-        return cut(printable(progress_text(step)), room) if step else ""
+    def text_after_bar(step: demo.Progress | None) -> str:
+        return cut(printable(progress_text(step)), text_columns) if step else ""
 
     with click.progressbar(
-        length=len(DEMO_TOKENS), label="Tokens", width=bar_width,
-        show_eta=False, show_percent=False, item_show_func=beside_bar,
+        length=len(demo.DEMO_TOKENS), label="Tokens", width=bar_width,
+        show_eta=False, show_percent=False, item_show_func=text_after_bar,
     ) as bar:  # fmt: skip
         for step in steps:
             bar.update(step.ended - bar.pos, step)
             bar.render_progress()
 
 
-def progress_text(step: Progress) -> str:
+def progress_text(step: demo.Progress) -> str:
     if step.refusal:
         return step.refusal
     return ", ".join(f"{count} {status}" for status, count in sorted(step.statuses.items()))
 
 
-def print_refusals(steps: Iterable[Progress]) -> None:
-    """Print a line for each, if there is no terminal for a bar."""
+def print_refusals(steps: Iterable[demo.Progress]) -> None:
+    """Print a line for each new refusal, where there is no terminal for a bar."""
     last = None
     for step in steps:
         if step.refusal and step.refusal != last:
@@ -108,28 +90,28 @@ def print_refusals(steps: Iterable[Progress]) -> None:
             last = step.refusal
 
 
-def _write_contact_sheet(running: Demo, results: list[Result]) -> Path:
-    images = [fetch_image(result.image_url) if result.image_url else None for result in results]
-    page = contact_sheet(zip(results, images, strict=True))
+def _write_contact_sheet(running: demo.Demo, results: list[demo.Result]) -> Path:
+    images = [demo.fetch_image(each.image_url) if each.image_url else None for each in results]
+    page = demo.contact_sheet(zip(results, images, strict=True))
     return running.write("contact-sheet.html", page)
 
 
-def results_table(results: list[Result], width: int | None) -> Iterator[str]:
-    roomy = width is None or width >= ROOMY_WIDTH
+def results_table(results: list[demo.Result], width: int | None) -> Iterator[str]:
+    shows_seconds = width is None or width >= WIDTH_WITH_SECONDS
     columns = [
         Column("token", right=True),
         Column("author"),
         Column("status", colours=COLOURS),
-        *([Column("seconds", right=True)] if roomy else []),
-        Column("what happened", gives_way=True),
+        *([Column("seconds", right=True)] if shows_seconds else []),
+        Column("what happened", shrinks=True),
     ]
     rows = [
         [
             str(each.token_id),
             each.token.author,
             each.status,
-            *([f"{each.seconds:.1f}"] if roomy else []),
-            each.error or remark(each) or each.token.prompt,
+            *([f"{each.seconds:.1f}"] if shows_seconds else []),
+            each.error or demo.remark(each) or each.token.prompt,
         ]
         for each in results
     ]

@@ -8,7 +8,6 @@ import click
 from imagegen.cli.options import json_option, settings_options
 from imagegen.cli.output import emit
 from imagegen.cli.progress import TransientLine
-from imagegen.doctor import examine
 from imagegen.text import plural, printable
 
 COLOURS = {"ok": "green", "warning": "yellow", "wrong": "red"}
@@ -27,14 +26,19 @@ def doctor(*, as_json: bool, **options: str | None) -> None:
 
     Example: imagegen doctor
     """
+    # Its imports take as long as all others together, and the help does not need them.
+    from imagegen.doctor import examine  # noqa: PLC0415
+
     levels: Counter[str] = Counter(dict.fromkeys(COLOURS, 0))
     findings = []
     line = TransientLine()
     for finding in examine(os.environ, options, lambda check: line.show(f"waiting for {check}")):
         line.clear()
         levels[finding.level] += 1
-        said = {"said": finding.message, "mend": finding.fix}
-        findings.append({"level": finding.level, "check": finding.check, **said})
+        findings.append({
+            "level": finding.level, "check": finding.check,
+            "said": finding.message, "mend": finding.fix,
+        })  # fmt: skip
         if not as_json:
             level = click.style(f"{finding.level:<8}", fg=COLOURS[finding.level])
             click.echo(f"{level} {finding.check:<{CHECK_WIDTH}} {printable(finding.message)}")

@@ -6,15 +6,9 @@ from typing import BinaryIO
 import click
 
 from imagegen import database
-from imagegen.cli.options import (
-    CommandError,
-    MisusedError,
-    connected,
-    json_option,
-    load_database_url,
-    one_line_errors,
-    settings_options,
-)
+from imagegen.cli.connection import connected, read_database_url
+from imagegen.cli.errors import CommandError, MisusedError
+from imagegen.cli.options import json_option, settings_options
 from imagegen.cli.output import emit
 from imagegen.cli.progress import with_bar
 from imagegen.operator import enqueue as minting
@@ -55,27 +49,26 @@ def enqueue(
     """
     if bool(prompts or author is not None) == (csv_file is not None):
         raise MisusedError("name a PROMPT, an --author or both, or a --csv file")
-    url = load_database_url(options)
-    with one_line_errors(url):
-        try:
-            content = csv_file.read() if csv_file else None
-            wanted = enqueue_input.from_arguments(prompts, author, count)
-            with connected(url, "imagegen enqueue") as connection:
-                tables = database.read_tables(connection)
-                if content is not None:
-                    largest = minting.largest_token_id(connection)
-                    wanted = enqueue_input.from_csv(content, count, largest)
-                steps = minting.enqueue(connection, tables, wanted)
-                made = [each for step in with_bar(steps, len(wanted), len) for each in step]
-        except enqueue_input.EnqueueError as error:
-            raise CommandError(*f"nothing was inserted: {error}".split("\n")) from None
+    url = read_database_url(options)
+    try:
+        content = csv_file.read() if csv_file else None
+        wanted = enqueue_input.from_arguments(prompts, author, count)
+        with connected(url, "imagegen enqueue") as connection:
+            tables = database.read_tables(connection)
+            if content is not None:
+                largest = minting.largest_token_id(connection)
+                wanted = enqueue_input.from_csv(content, count, largest)
+            steps = minting.enqueue(connection, tables, wanted)
+            made = [each for step in with_bar(steps, len(wanted), len) for each in step]
+    except enqueue_input.EnqueueError as error:
+        raise CommandError(*f"nothing was inserted: {error}".split("\n")) from None
     tokens = "token" if len(made) == 1 else "tokens"
     line = f"made {len(made)} {tokens}: {_spans([each.token_id for each in made])}"
     emit({"tokens": [vars(each) for each in made]}, [line], as_json=as_json)
 
 
 def _spans(token_ids: list[int]) -> str:
-    """Return ids in short: 4-6, 9."""
+    """Return the ids with runs shortened: 4-6, 9."""
     spans = []
     for _, group in groupby(enumerate(token_ids), key=lambda each: each[1] - each[0]):
         span = [token_id for _, token_id in group]

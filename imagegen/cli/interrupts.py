@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM for a program that starts servers: they must leave nothing behind."""
+"""Ctrl-C and SIGTERM for a command that starts servers, so that none is left running."""
 
 import signal
 from collections.abc import Iterator
@@ -9,37 +9,37 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """Notes them at once, and raises KeyboardInterrupt, once, only within `delivered()`.
+    """Records signals, and raises KeyboardInterrupt, once, only within `delivered()`.
 
-    An exception between a fork and the line that remembers its child, or in the middle of a
-    clean-up, would leave the child or a folder behind, however often a key is pressed.
+    An exception between a fork and the line that stores its child, or in the middle of a clean-up,
+    would leave the child running or a folder on disk.
     """
 
     def __init__(self) -> None:
-        self._came = False
+        self._pending = False
         self._may_raise = False
         for number in SIGNALS:
-            # Set, because a shell starts background jobs with Ctrl-C ignored.
-            signal.signal(number, self._note)
+            # Also SIGINT: a shell starts background jobs with it ignored.
+            signal.signal(number, self._record)
 
     @contextmanager
     def delivered(self) -> Iterator[None]:
-        """Raise KeyboardInterrupt for a signal that came before, or for the first that comes."""
+        """Raise KeyboardInterrupt for a signal received earlier, or for the first one now."""
         self._may_raise = True
         try:
-            if self._came:
+            if self._pending:
                 self._interrupt()
             yield
         finally:
             self._may_raise = False
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self._came = True
+    def _record(self, number: int, frame: FrameType | None) -> None:
+        self._pending = True
         if self._may_raise:
             self._interrupt()
 
     def _interrupt(self) -> None:
-        # The program ends now. Later signals are ignored, also while Python itself ends.
+        # The program ends now. Later signals are ignored, also while the interpreter exits.
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt

@@ -1,68 +1,32 @@
-"""Options of several commands, the database they connect to, and errors of one line."""
+"""Options that several commands have, and the settings read from them."""
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from typing import Any
 
 import click
-import psycopg
 
-from imagegen import database
-from imagegen.cli.progress import waiting
-from imagegen.config import (
-    ConfigurationError,
-    Settings,
-    WrongValueError,
-    all_settings,
-    load,
-    past_moment,
-    read,
-    unknown_variables,
-    url_secrets,
-)
-from imagegen.errors import CONFIGURATION, CannotStartError
-from imagegen.redaction import Redactor
-from imagegen.text import one_line, printable
+from imagegen import config
+from imagegen.cli.errors import MisconfiguredError, MisusedError
+from imagegen.text import printable
 
 Command = Callable[..., None]
 
 
-class CommandError(click.ClickException):
-    """Ends a command with its messages on standard error, one a line."""
-
-    def __init__(self, *messages: object) -> None:
-        super().__init__("\n".join(f"imagegen: {message}" for message in messages))
-        self.messages = messages
-
-    def show(self, file: Any = None) -> None:
-        click.echo(self.message, err=True)
-
-
-class MisusedError(CommandError):
-    exit_code = 2
-
-
-class MisconfiguredError(CommandError):
-    exit_code = CONFIGURATION
-
-
 def settings_options(*names: str, without: Collection[str] = ()) -> Callable[[Command], Command]:
-    """Add an option for each of these settings (for all but some, if none is named)."""
+    """Add an option for each of these settings; without names, for all but `without`."""
 
     def add(command: Command) -> Command:
-        for spec in reversed(all_settings()):
+        for spec in reversed(config.all_settings()):
             if spec.name in without or (names and spec.name not in names):
                 continue
             default = "" if spec.default is None else f"; default: {spec.default}"
             command = click.option(
-                spec.option,
-                spec.name,
-                metavar="TEXT",
+                spec.option, spec.name, metavar="TEXT",
                 shell_complete=complete_choices(spec.choices),
                 help=f"{spec.help}  [{spec.variable}{default}]",
-            )(command)
+            )(command)  # fmt: skip
         return command
 
     return add
@@ -77,9 +41,9 @@ def moment_option(name: str, text: str, default: str | None = None) -> Callable[
 
     def parse(_: click.Context, __: click.Parameter, value: str | None) -> datetime | None:
         try:
-            return None if value is None else past_moment(value)
-        except WrongValueError as must:
-            raise MisusedError(f"{name} must be {must}") from None
+            return None if value is None else config.past_moment(value)
+        except config.WrongValueError as error:
+            raise MisusedError(f"{name} must be {error}") from None
 
     return click.option(
         name, callback=parse, default=default, show_default=True, metavar="DURATION|DATE", help=text
@@ -95,51 +59,23 @@ def complete_choices(choices: Iterable[str]) -> Callable[..., list[str]]:
     return complete
 
 
-def load_settings(options: dict[str, Any], *, without: Collection[str] = ()) -> Settings:
-    """Return all settings, those of `without` at their defaults, whatever is set.
+def load_settings(options: dict[str, Any], *, without: Collection[str] = ()) -> config.Settings:
+    """Return all settings, those of `without` at their defaults even if their variable is set.
 
-    What is missing or wrong is a line each, and exit code 78.
+    Raises MisconfiguredError with a line for each that is missing or wrong.
     """
-    ignored = {spec.variable for spec in all_settings() if spec.name in without}
+    ignored = {spec.variable for spec in config.all_settings() if spec.name in without}
     environment = {name: text for name, text in os.environ.items() if name not in ignored}
-    try:
-        return load(environment, options)
-    except ConfigurationError as error:
-        unknown = map(printable, unknown_variables(os.environ))
-        raise MisconfiguredError(*error.lines, *unknown) from None
+    values, problems = config.read(environment, options)
+    if problems:
+        unknown = map(printable, config.unknown_variables(os.environ))
+        raise MisconfiguredError(*problems, *unknown)
+    return config.Settings(**values)
 
 
 def read_settings(options: dict[str, Any], *names: str) -> dict[str, Any]:
-    """Return the values of these settings, for commands that need no more."""
-    values, problems = read(os.environ, options, names)
+    """Return the values of these settings. Raises MisconfiguredError."""
+    values, problems = config.read(os.environ, options, names)
     if problems:
         raise MisconfiguredError(*problems)
     return values
-
-
-def load_database_url(options: dict[str, Any]) -> str:
-    return str(read_settings(options, "database_url")["database_url"])
-
-
-@contextmanager
-def one_line_errors(database_url: str) -> Iterator[None]:
-    """Make what the user can fix one line, without the password in it, and exit code 1."""
-    try:
-        yield
-    except (database.NotMigratedError, CannotStartError) as error:
-        raise CommandError(str(error)) from None
-    except UnicodeEncodeError:
-        raise CommandError("an argument holds bytes that are no text") from None
-    except psycopg.Error as error:
-        reason = Redactor(url_secrets(database_url))(one_line(error))
-        raise CommandError(f"cannot use the database of DATABASE_URL: {reason}") from None
-
-
-@contextmanager
-def connected(database_url: str, application_name: str) -> Iterator[database.Connection]:
-    """Connect to a database that has the revision needed; errors are one line."""
-    with one_line_errors(database_url), ExitStack() as stack:
-        with waiting():
-            connection = stack.enter_context(database.connect(database_url, application_name))
-            database.check_revision(connection)
-        yield connection

@@ -12,13 +12,13 @@ import click
 from imagegen.text import printable
 
 GAP = "  "
-NARROWEST = 8  # columns: a cell that is cut further says nothing
-MOST_LINES = 5  # of one cell: a long error leaves the other rows on the screen
+MIN_WIDTH = 8  # columns: a cell that is cut further says nothing
+MAX_LINES = 5  # of one cell: a long error leaves the other rows on the screen
 UNITS = {"d": 86_400, "h": 3600, "min": 60}
 
 
 def emit(value: object, lines: Iterable[str], *, as_json: bool) -> None:
-    """Print a value as JSON, or the lines that say the same to a person."""
+    """Print a value as JSON, or the lines that show it to a person."""
     for line in [json.dumps(value, indent=2, default=str)] if as_json else lines:
         click.echo(line)
 
@@ -27,13 +27,13 @@ def emit(value: object, lines: Iterable[str], *, as_json: bool) -> None:
 class Column:
     title: str
     right: bool = False
-    gives_way: bool = False  # is cut where the terminal is too narrow
-    prefix: str = ""  # is left out before anything is cut
+    shrinks: bool = False  # its cells are cut if the terminal is too narrow
+    prefix: str = ""  # of its cells: dropped before anything is cut
     colours: Mapping[str, str] = field(default_factory=dict)  # by the text of the cell
 
 
 def terminal_width() -> int | None:
-    """Return how many columns fit; None if the output is no terminal: then nothing is cut."""
+    """Return how many columns fit, or None if the output is no terminal: nothing is cut then."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
@@ -46,16 +46,16 @@ def table(
     """
     cells = [[printable(cell) for cell in row] for row in rows]
     widths = _widths(columns, cells)
-    if width is not None and _total(widths) > width:
+    if width is not None and _line_width(widths) > width:
         shorter = [
             [cell.removeprefix(column.prefix) for column, cell in zip(columns, row, strict=True)]
             for row in cells
         ]
-        narrower = _narrowed(columns, _widths(columns, shorter), width)
-        if _total(narrower) > width:
+        widths = _narrowed(columns, _widths(columns, shorter), width)
+        if _line_width(widths) > width:
             yield from _blocks(columns, cells, width)
             return
-        cells, widths = shorter, narrower
+        cells = shorter
     titles = map(_padded, columns, (column.title for column in columns), widths)
     yield click.style(GAP.join(titles).rstrip(), bold=True)
     for row in cells:
@@ -69,43 +69,46 @@ def _widths(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> list[i
     ]
 
 
-def _total(widths: Sequence[int]) -> int:
+def _line_width(widths: Sequence[int]) -> int:
     return sum(widths) + len(GAP) * (len(widths) - 1)
 
 
 def _narrowed(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[int]:
-    """Narrow the widest column that gives way, again and again, as long as that helps."""
+    """Return the widths with those of shrinking columns reduced, as far as needed and possible.
+
+    The widest of them is reduced first.
+    """
     narrowed = list(widths)
-    yielding = [index for index, column in enumerate(columns) if column.gives_way]
-    while yielding and _total(narrowed) > width:
-        widest = max(yielding, key=narrowed.__getitem__)
-        if narrowed[widest] <= NARROWEST:
+    shrinking = [index for index, column in enumerate(columns) if column.shrinks]
+    while shrinking and _line_width(narrowed) > width:
+        widest = max(shrinking, key=narrowed.__getitem__)
+        if narrowed[widest] <= MIN_WIDTH:
             break
         narrowed[widest] -= 1
     return narrowed
 
 
 def _blocks(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int) -> Iterator[str]:
-    """Yield the cells of each row that hold something, one below the other.
+    """Yield the cells of each row that are not empty, one below the other.
 
-    A title stands before its cell, or above it if too little room is left beside it.
+    A title stands before its cell, or above it if the cell would be too narrow.
     """
     label_width = max(len(column.title) for column in columns) + len(GAP)
-    is_beside = width - label_width >= NARROWEST
-    indent = " " * (label_width if is_beside else len(GAP))
+    is_inline = width - label_width >= MIN_WIDTH
+    indent = " " * (label_width if is_inline else len(GAP))
     for number, row in enumerate(cells):
         if number:
             yield ""
         for column, text in zip(columns, row, strict=True):
             if not text:
                 continue
-            first = f"{column.title:<{label_width}}"
-            if not is_beside:
+            start = f"{column.title:<{label_width}}"
+            if not is_inline:
                 yield cut(column.title, width)
-                first = indent
+                start = indent
             for line in wrap(text, max(width - len(indent), 1)):
-                yield f"{first}{_coloured(column, text, line)}"
-                first = indent
+                yield f"{start}{_coloured(column, text, line)}"
+                start = indent
 
 
 def _padded(column: Column, text: str, width: int) -> str:
@@ -121,19 +124,17 @@ def _coloured(column: Column, text: str, shown: str) -> str:
 
 
 def cut(text: str, width: int) -> str:
-    """Return the text, or what of it fits and an ellipsis."""
+    """Return the text, or as much of it as fits, with an ellipsis."""
     if text_width(text) <= width:
         return text
-    shown = ""
-    for character in text:
-        if text_width(shown + character) >= width:
-            break
-        shown += character
+    shown = text
+    while shown and text_width(shown) >= width:
+        shown = shown[:-1]
     return f"{shown.rstrip()}…"
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """Return the text in lines of at most `width` columns, the last of MOST_LINES cut.
+    """Return the text in lines of at most `width` columns, cut after MAX_LINES.
 
     They break at blanks, or within a word that is wider.
     """
@@ -148,17 +149,17 @@ def wrap(text: str, width: int) -> list[str]:
             if lines[-1] and text_width(lines[-1] + character) > width:
                 lines.append("")
             lines[-1] += character
-    if len(lines) > MOST_LINES:
-        lines[MOST_LINES - 1 :] = [cut(" ".join(lines[MOST_LINES - 1 :]), width)]
+    if len(lines) > MAX_LINES:
+        lines[MAX_LINES - 1 :] = [cut(" ".join(lines[MAX_LINES - 1 :]), width)]
     return lines
 
 
 def text_width(text: str) -> int:
     """Return how many columns of a terminal the text takes."""
-    return len(text) if text.isascii() else sum(map(_columns, text))
+    return len(text) if text.isascii() else sum(map(_character_width, text))
 
 
-def _columns(character: str) -> int:
+def _character_width(character: str) -> int:
     if unicodedata.category(character) in {"Mn", "Me"}:
         return 0
     return 2 if unicodedata.east_asian_width(character) in {"W", "F"} else 1

@@ -1,4 +1,4 @@
-"""Signs of life of a command that takes long, on standard error: the output stays clean."""
+"""Lines and bars that show that a command is at work: on standard error, not in the output."""
 
 import os
 import shutil
@@ -20,17 +20,17 @@ T = TypeVar("T")
 
 
 class TransientLine:
-    """A line on the terminal that another one replaces; nothing if it is no terminal."""
+    """A line on the terminal that the next one replaces. Without a terminal nothing is shown."""
 
     def __init__(self) -> None:
         self._width = 0
 
     def show(self, text: str) -> None:
-        """No wider than the terminal: a line that wraps cannot be cleared."""
+        """Show the text, cut to the terminal's width: a line that wraps cannot be cleared."""
         if not sys.stderr.isatty():
             return
         self.clear()
-        line = cut(text, max(_columns() - 1, 1))
+        line = cut(text, max(_terminal_width() - 1, 1))
         self._width = text_width(line)
         click.echo(line, nl=False, err=True)
 
@@ -40,8 +40,8 @@ class TransientLine:
         self._width = 0
 
 
-def _columns() -> int:
-    """Return the width of the terminal of standard error: the output may go elsewhere."""
+def _terminal_width() -> int:
+    """Return the columns of standard error's terminal: the output may go elsewhere."""
     columns = 0
     with suppress(OSError, ValueError):
         columns = os.get_terminal_size(sys.stderr.fileno()).columns
@@ -50,7 +50,7 @@ def _columns() -> int:
 
 @contextmanager
 def waiting() -> Iterator[None]:
-    """Show a line on the terminal if an answer takes long, until it is there."""
+    """Show a line while the body runs, if it takes long."""
     if not sys.stderr.isatty():
         yield
         return
@@ -66,15 +66,15 @@ def waiting() -> Iterator[None]:
 
 
 def with_bar(steps: Iterator[T], total: int, size: Callable[[T], int]) -> Iterator[T]:
-    """Yield the steps, with a bar if they take long; `size` is a step's part of `total`."""
-    began = time.monotonic()
+    """Yield the steps, and show a bar if they take long. `size` is a step's part of `total`."""
+    started = time.monotonic()
     done, bar = 0, None
     with ExitStack() as first, ExitStack() as stack:
         first.enter_context(waiting())
         for step in steps:
             first.close()
             done += size(step)
-            if bar is None and time.monotonic() - began > LONG_SECONDS:
+            if bar is None and time.monotonic() - started > LONG_SECONDS:
                 bar = stack.enter_context(
                     click.progressbar(length=total, label="Tokens", file=sys.stderr)
                 )

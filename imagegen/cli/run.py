@@ -2,10 +2,11 @@
 
 import click
 
-from imagegen.cli.options import load_settings, one_line_errors, settings_options
+from imagegen.cli.connection import one_line_errors
+from imagegen.cli.options import load_settings, settings_options
 from imagegen.metrics import files
 
-# What a worker without a supervisor has no use for.
+# Settings that a worker without a supervisor does not use.
 SUPERVISOR_ONLY = ("procs", "watchdog_seconds", "metrics_host", "metrics_port")
 
 
@@ -21,7 +22,7 @@ def supervise(**options: str | None) -> None:
     """
     settings = load_settings(options)
     with one_line_errors(settings.database_url), files.shared(settings.procs):
-        # Metrics are made when they are imported, and live in these files from then on.
+        # Importing it makes the metrics, which are kept in these files.
         from imagegen import app  # noqa: PLC0415
 
         code = app.supervise(settings)

@@ -1,4 +1,4 @@
-"""`imagegen spend`: what was generated, and what Replicate bills for it."""
+"""`imagegen spend`: what Replicate accepted, and what it bills."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -7,21 +7,16 @@ from typing import Any
 
 import click
 
-from imagegen.cli.options import (
-    connected,
-    json_option,
-    moment_option,
-    read_settings,
-    settings_options,
-)
+from imagegen.cli.connection import connected
+from imagegen.cli.options import json_option, moment_option, read_settings, settings_options
 from imagegen.cli.output import Column, emit, table, terminal_width
 from imagegen.cli.progress import waiting
 from imagegen.operator import spend as ledger
 
 COLUMNS = [
     Column("day"),
-    Column("model", gives_way=True),
-    Column("outcome", gives_way=True, prefix="failed: "),
+    Column("model", shrinks=True),
+    Column("outcome", shrinks=True, prefix="failed: "),
     Column("predictions", right=True),
     Column("images", right=True),
     Column("seconds", right=True),
@@ -47,9 +42,9 @@ def spend(*, since: datetime, as_json: bool, **options: str | None) -> None:
     """
     values = read_settings(options, "database_url", "price")
     with connected(values["database_url"], "imagegen spend") as connection, waiting():
-        lines = ledger.read_spend(connection, since)
+        rows = ledger.read_spend(connection, since)
     price = None if values["price"] is None else ledger.exact(values["price"])
-    emit(_as_json(lines, since, price), _table(lines, since, price), as_json=as_json)
+    emit(_as_json(rows, since, price), _table(rows, since, price), as_json=as_json)
     if price is not None:
         source = "IMAGEGEN_PRICE" if options["price"] is None else "--price"
         click.echo(
@@ -59,41 +54,39 @@ def spend(*, since: datetime, as_json: bool, **options: str | None) -> None:
         )
 
 
-def _table(lines: list[ledger.SpendRow], since: datetime, price: Decimal | None) -> Iterator[str]:
-    if len(lines) == 1:
+def _table(rows: list[ledger.SpendRow], since: datetime, price: Decimal | None) -> Iterator[str]:
+    if len(rows) == 1:
         yield f"Replicate accepted nothing since {since:%Y-%m-%d %H:%M} UTC"
         return
     width = terminal_width()
     columns = COLUMNS if price is None else [*COLUMNS, MONEY]
-    yield from table(columns, (_row(line, price, width) for line in lines), width)
+    yield from table(columns, (_row(spent, price, width) for spent in rows), width)
 
 
-def _row(line: ledger.SpendRow, price: Decimal | None, width: int | None) -> list[str]:
-    model = line.model or ""
+def _row(spent: ledger.SpendRow, price: Decimal | None, width: int | None) -> list[str]:
+    model = spent.model or ""
     row = [
-        line.day.isoformat() if line.day else "total",
+        spent.day.isoformat() if spent.day else "total",
         model if width is None else model.rpartition("/")[2],
-        line.outcome or "",
-        str(line.predictions),
-        _perhaps(Decimal(line.images_billed), Decimal(line.images_perhaps_billed)),
-        f"{line.predict_seconds:.1f}",
+        spent.outcome or "",
+        str(spent.predictions),
+        _perhaps(Decimal(spent.images_billed), Decimal(spent.images_perhaps_billed)),
+        f"{spent.predict_seconds:.1f}",
     ]
     if price is not None:
-        row.append(_perhaps(line.images_billed * price, line.images_perhaps_billed * price))
+        row.append(_perhaps(spent.images_billed * price, spent.images_perhaps_billed * price))
     return row
 
 
 def _perhaps(sure: Decimal, perhaps: Decimal) -> str:
-    """Return 5, or 1? if it is perhaps billed, or 5 + 1? for both."""
+    """Return 5, or 1? if that is only perhaps billed, or 5 + 1? for both."""
     if not perhaps:
         return f"{sure:f}"
     return f"{sure:f} + {perhaps:f}?" if sure else f"{perhaps:f}?"
 
 
-def _as_json(
-    lines: list[ledger.SpendRow], since: datetime, price: Decimal | None
-) -> dict[str, Any]:
-    *days, total = [_object(line, price) for line in lines]
+def _as_json(rows: list[ledger.SpendRow], since: datetime, price: Decimal | None) -> dict[str, Any]:
+    *days, total = [_object(spent, price) for spent in rows]
     for name in ("day", "model", "outcome"):
         del total[name]
     return {
@@ -104,9 +97,9 @@ def _as_json(
     }
 
 
-def _object(line: ledger.SpendRow, price: Decimal | None) -> dict[str, Any]:
-    shown = vars(line) | {"day": line.day and line.day.isoformat()}
+def _object(spent: ledger.SpendRow, price: Decimal | None) -> dict[str, Any]:
+    shown = dict(vars(spent))
     if price is not None:
-        shown["usd"] = float(line.images_billed * price)
-        shown["usd_perhaps"] = float(line.images_perhaps_billed * price)
+        shown["usd"] = float(spent.images_billed * price)
+        shown["usd_perhaps"] = float(spent.images_perhaps_billed * price)
     return shown

@@ -1,4 +1,4 @@
-"""`imagegen status`: the queue and the workers, now or all the time."""
+"""`imagegen status`: the queue and the workers, once or until Ctrl-C."""
 
 import json
 import signal
@@ -12,13 +12,9 @@ from typing import Any
 import click
 
 from imagegen import database
-from imagegen.cli.options import (
-    CommandError,
-    connected,
-    json_option,
-    read_settings,
-    settings_options,
-)
+from imagegen.cli.connection import connected
+from imagegen.cli.errors import CommandError
+from imagegen.cli.options import json_option, read_settings, settings_options
 from imagegen.cli.output import Column, duration, emit, table, terminal_width
 from imagegen.cli.progress import waiting
 from imagegen.cli.streams import is_dumb
@@ -28,20 +24,20 @@ from imagegen.operator import status as figures
 
 SETTINGS = ("database_url", "metrics_host", "metrics_port")
 REFRESH_SECONDS = 2.0
-CLEAR = "\x1b[2J\x1b[1;1H"  # the screen, and to its top
+CLEAR = "\x1b[2J\x1b[1;1H"  # clear the screen, go to its top
 COLUMNS = [
     Column("worker"),
     Column("pid", right=True),
     Column("up", right=True),
     Column("restarts", right=True),
     Column("busy", right=True),
-    Column("gate", gives_way=True, colours={"open": "green"}),
+    Column("gate", shrinks=True, colours={"open": "green"}),
 ]
 
 
 @dataclass(frozen=True)
 class StatusSnapshot:
-    """What could be read at a time, and a line in place of what could not."""
+    """The queue and the workers at a time. For what could not be read, a line says why."""
 
     at: datetime
     queue: queue_stats.QueueStats | None
@@ -65,7 +61,7 @@ def status(*, watch: bool, as_json: bool, **options: str | None) -> None:
     """
     values = read_settings(options, *SETTINGS)
     if watch:
-        # Set, because a shell starts background jobs with Ctrl-C ignored.
+        # A shell starts background jobs with SIGINT ignored.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             while True:
@@ -125,7 +121,7 @@ def _queue_lines(queue: queue_stats.QueueStats) -> Iterator[str]:
     if queue.oldest_waiting_seconds is not None:
         counts[0] += f" (the oldest has waited {duration(queue.oldest_waiting_seconds)})"
     yield f"tokens     {', '.join(counts)}"
-    hour = f"last hour  {queue.images_last_hour} images, {_per_minute(queue):.1f} a minute"
+    hour = f"last hour  {queue.images_last_hour} images, {queue.images_last_hour / 60:.1f} a minute"
     if queue.p50_seconds is not None:
         hour += f"; claim to image p50 {queue.p50_seconds:.1f} s, p95 {queue.p95_seconds:.1f} s"
     yield hour
@@ -147,14 +143,12 @@ def _up_seconds(worker: WorkerRow, now: datetime) -> float | None:
 
 
 def _object(snapshot: StatusSnapshot) -> dict[str, Any]:
-    workers = None
-    if snapshot.workers is not None:
-        workers = [_worker_object(worker, snapshot.at) for worker in snapshot.workers]
+    workers = snapshot.workers
     return {
         "at": snapshot.at.isoformat(),
         "queue": snapshot.queue and _queue_object(snapshot.queue),
         "no_queue": snapshot.no_queue,
-        "workers": workers,
+        "workers": workers and [_worker_object(worker, snapshot.at) for worker in workers],
         "no_workers": snapshot.no_workers,
     }
 
@@ -164,14 +158,10 @@ def _queue_object(queue: queue_stats.QueueStats) -> dict[str, Any]:
         "tokens": queue.tokens,
         "oldest_waiting_seconds": queue.oldest_waiting_seconds,
         "images": queue.images_last_hour,
-        "images_per_minute": _per_minute(queue),
+        "images_per_minute": queue.images_last_hour / 60,
         "p50_seconds": queue.p50_seconds,
         "p95_seconds": queue.p95_seconds,
     }
-
-
-def _per_minute(queue: queue_stats.QueueStats) -> float:
-    return queue.images_last_hour / 60
 
 
 def _worker_object(worker: WorkerRow, now: datetime) -> dict[str, Any]:

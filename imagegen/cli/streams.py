@@ -1,4 +1,4 @@
-"""The standard streams, which may be closed, full, or of an encoding that lacks characters."""
+"""The standard streams: they may be closed or full, or their encoding may lack characters."""
 
 import io
 import os
@@ -13,15 +13,15 @@ class OutputError(Exception):
 
 
 class _Stdout(io.FileIO):
-    """Standard output, whose errors cannot be taken for those of other files."""
+    """Standard output, whose errors differ from those of other files."""
 
     def write(self, data: Any, /) -> int | None:  # type: ignore[override]
         try:
             return super().write(data)
         except OSError as error:
-            # Python writes what is still in the buffer once more at its end, and would complain.
+            # At exit Python writes the rest of the buffer again, and would print another error.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
-            # A reader that has left, as `head` does, is for click, which ends in silence.
+            # A closed pipe, as by `head`, is handled by click, which exits without a message.
             if isinstance(error, BrokenPipeError):
                 raise
             raise OutputError(error.strerror) from None
@@ -29,10 +29,10 @@ class _Stdout(io.FileIO):
 
 @contextmanager
 def guarded_stdio() -> Iterator[None]:
-    """Make the standard streams usable; output that fails is one line and exit code 1."""
+    """Make the standard streams usable. A failed write ends in one line and exit code 1."""
     _open_closed()
     file = _Stdout(sys.stdout.fileno(), "w", closefd=False)
-    # Latin-1 lacks the ellipsis of our helps. Standard error escapes what it lacks by itself.
+    # Latin-1 lacks the ellipsis of the help. Standard error escapes such characters by itself.
     sys.stdout = io.TextIOWrapper(
         io.BufferedWriter(file), sys.stdout.encoding, "replace", line_buffering=file.isatty()
     )
@@ -44,15 +44,15 @@ def guarded_stdio() -> Iterator[None]:
 
 
 def is_dumb() -> bool:
-    """Whether the terminal says that it obeys no escape sequences, and prints them."""
+    """Return whether the terminal prints escape sequences instead of obeying them."""
     return os.environ.get("TERM") == "dumb"
 
 
 def _open_closed() -> None:
-    """Open the streams that were closed, as by `>&-`: Python has None in their place."""
+    """Open the streams that were closed, as by `>&-`: Python sets them to None."""
     for name, mode, flags in (
         ("stdin", "r", os.O_RDONLY),
-        ("stdout", "w", os.O_RDONLY),  # writing fails, and is reported like a full disk
+        ("stdout", "w", os.O_RDONLY),  # a write fails, and is reported like a full disk
         ("stderr", "w", os.O_WRONLY),
     ):
         if getattr(sys, name) is None:

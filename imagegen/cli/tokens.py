@@ -1,4 +1,4 @@
-"""`imagegen tokens`: what became of the tokens, and new attempts for those that failed."""
+"""`imagegen tokens`: list tokens, show the history of one, retry those that failed."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -9,16 +9,9 @@ from datetime import datetime
 import click
 
 from imagegen import database
-from imagegen.cli.options import (
-    CommandError,
-    MisusedError,
-    complete_choices,
-    connected,
-    json_option,
-    load_database_url,
-    moment_option,
-    settings_options,
-)
+from imagegen.cli.connection import connected, read_database_url
+from imagegen.cli.errors import CommandError, MisusedError
+from imagegen.cli.options import complete_choices, json_option, moment_option, settings_options
 from imagegen.cli.output import Column, duration, emit, table, terminal_width
 from imagegen.cli.progress import waiting, with_bar
 from imagegen.failures import Kind, Reason
@@ -27,7 +20,7 @@ from imagegen.operator import tokens as queries
 from imagegen.text import printable
 
 APPLICATION_NAME = "imagegen tokens"
-TOKEN_ID = click.IntRange(0, 2**63 - 1)  # a bigint, as the column of an adopted table may be
+TOKEN_ID = click.IntRange(0, 2**63 - 1)  # a bigint, which the column of an adopted table may be
 ERROR_KIND = click.Choice([each.value for each in (*Kind, *Reason)])
 COLOURS = {"uploading": "green", "failed": "red", "generating": "yellow"}
 COLUMNS = [
@@ -36,7 +29,7 @@ COLUMNS = [
     Column("status", colours=COLOURS),
     Column("attempts", right=True),
     Column("age", right=True),
-    Column("error", gives_way=True),
+    Column("error", shrinks=True),
 ]
 LABEL_WIDTH = 11
 SHORT_WALLET = 11  # 0x1234…abcd
@@ -85,15 +78,15 @@ def list_(
 
     Example: imagegen tokens list --status failed --newer 7d
     """
-    with connected(load_database_url(options), APPLICATION_NAME) as connection, waiting():
+    with connected(read_database_url(options), APPLICATION_NAME) as connection, waiting():
         try:
             found = queries.list_tokens(
                 connection, database.read_tables(connection),
                 statuses=[status.lower() for status in statuses], author=author,
                 older=older, newer=newer, error_kind=error_kind, limit=limit + 1,
             )  # fmt: skip
-        except queries.UnknownStatusError as must:
-            raise MisusedError(f"--status must be {must}") from None
+        except queries.UnknownStatusError as error:
+            raise MisusedError(f"--status must be {error}") from None
     shown = found[:limit]
     emit([asdict(token) for token in shown], _list_lines(shown), as_json=as_json)
     if len(found) > limit:
@@ -129,7 +122,7 @@ def show(*, token_id: int, as_json: bool, **options: str | None) -> None:
 
     Example: imagegen tokens show 42
     """
-    with connected(load_database_url(options), APPLICATION_NAME) as connection, waiting():
+    with connected(read_database_url(options), APPLICATION_NAME) as connection, waiting():
         history = queries.read_history(connection, database.read_tables(connection), token_id)
     if not history.token and not history.generations:
         raise CommandError(f"there is no token {token_id}")
@@ -246,7 +239,7 @@ def retry(
         raise MisusedError("--error-kind goes with --failed-since")
     if lost and not token_ids:
         raise MisusedError("--lost goes with the IDs of tokens")
-    with connected(load_database_url(options), APPLICATION_NAME) as connection:
+    with connected(read_database_url(options), APPLICATION_NAME) as connection:
         with waiting():
             tables = database.read_tables(connection)
             if failed_since is None:
@@ -274,12 +267,12 @@ def retry(
 
 
 def _ask(question: str) -> None:
-    """End the command if the answer is no, or if nobody can be asked."""
+    """Ask on the terminal. Ends the command if the answer is no, or without a terminal."""
     if not sys.stdin.isatty():
         raise CommandError(
             f"{question} only with --yes, as nobody can be asked here: nothing was changed"
         )
-    with redirect_stdout(sys.stderr):  # the output may go into a file
+    with redirect_stdout(sys.stderr):  # standard output may be a file
         click.confirm(f"{question}. Go on?", abort=True)
 
 

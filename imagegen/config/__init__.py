@@ -1,14 +1,12 @@
-"""Settings: every one once, from options and environment variables to values."""
+"""Settings: read from options and environment variables, checked, and turned into values."""
 
 from imagegen.config.database_url import redacted_url, url_secrets
-from imagegen.config.parsers import LOOPBACK, VERSION, WrongValueError, past_moment, quoted
+from imagegen.config.parsers import LOOPBACK, WrongValueError, past_moment, quoted
 from imagegen.config.settings import (
-    ConfigurationError,
     Problem,
     Settings,
     Spec,
     all_settings,
-    load,
     read,
     secrets_in,
     unknown_variables,
@@ -16,14 +14,11 @@ from imagegen.config.settings import (
 
 __all__ = [
     "LOOPBACK",
-    "VERSION",
-    "ConfigurationError",
     "Problem",
     "Settings",
     "Spec",
     "WrongValueError",
     "all_settings",
-    "load",
     "past_moment",
     "quoted",
     "read",

@@ -1,6 +1,6 @@
-"""What the text of a setting must be, and the value that it becomes.
+"""Parsers of settings: each turns a text into a value, or raises WrongValueError.
 
-Every parser raises WrongValueError for other text. No message repeats a secret.
+No message repeats a secret.
 """
 
 import json
@@ -19,28 +19,28 @@ MODEL = re.compile(r"[a-z0-9][a-z0-9._-]*/[a-z0-9][a-z0-9._-]*(:[0-9a-f]{64})?",
 VERSION = re.compile(r"[0-9a-f]{64}")
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 YES_OR_NO = ("yes", "no")
-MOST_MONEY = 1_000_000.0
-LONGEST_AGO_SECONDS = 36_500 * 86_400.0  # a century
+MAX_AMOUNT = 1_000_000.0
+MAX_AGE_SECONDS = 36_500 * 86_400.0  # a century
 PLAIN_URL = re.compile(r"[!\"$->A-~]+")  # ASCII without @, ? and #
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
-# A token of Replicate's begins with r8_; a URL has its password before the @.
+# A token of Replicate begins with r8_. A URL has its password before the @.
 SECRET = re.compile(r"r8_|://.*@")
 QUOTED_CHARACTERS = 60  # of a value that a message repeats
 
 
 class WrongValueError(Exception):
-    """A text is no value of its setting; the message ends the sentence `NAME must be …`."""
+    """A text is no value of its setting. The message ends the sentence `NAME must be …`."""
 
 
 def quoted(value: str) -> str:
-    """Return a wrong value as messages repeat it: shortened, and without a misplaced secret."""
+    """Return a wrong value as messages show it: shortened, or hidden if it may be a secret."""
     if SECRET.search(value):
         return "what looks like a token or a password"
     return repr(value if len(value) <= QUOTED_CHARACTERS else f"{value[:QUOTED_CHARACTERS]}…")
 
 
 def seconds(*, least: float, most: float) -> Callable[[str], float]:
-    """Return a parser of durations: 90, 90s, 1.5m, 24h or 7d."""
+    """Return a parser of durations such as 90, 90s, 1.5m, 24h or 7d."""
 
     def parse(value: str) -> float:
         number, unit = value.strip(), 1
@@ -56,7 +56,7 @@ def seconds(*, least: float, most: float) -> Callable[[str], float]:
 
 
 def whole_seconds(*, least: int, most: int) -> Callable[[str], int]:
-    """Return a parser of durations without a fraction of a second."""
+    """Return a parser of durations in whole seconds."""
 
     def parse(value: str) -> int:
         found = seconds(least=least, most=most)(value)
@@ -68,7 +68,7 @@ def whole_seconds(*, least: int, most: int) -> Callable[[str], int]:
 
 
 def _duration(seconds: float) -> str:
-    """Write a duration for `seconds`, in the greatest unit without a fraction: 0.05s, 90s, 10m."""
+    """Return a duration in its largest unit without a fraction: 0.05s, 90s, 10m."""
     for unit, length in reversed(UNIT_SECONDS.items()):
         if seconds and seconds % length == 0:
             return f"{seconds / length:g}{unit}"
@@ -76,15 +76,15 @@ def _duration(seconds: float) -> str:
 
 
 def past_moment(value: str) -> datetime:
-    """A duration back from now, or an ISO date or time, in UTC if it names no zone."""
+    """Return the moment of a duration back from now, or of an ISO date or time (UTC by default)."""
     with suppress(ValueError, OverflowError):
         date = datetime.fromisoformat(value)
         return date.astimezone(UTC) if date.tzinfo else date.replace(tzinfo=UTC)
-    # A unit is required, although settings need none: 2026 would be half an hour.
+    # Here a unit is required: 2026 would otherwise be half an hour.
     if value.strip()[-1:] in UNIT_SECONDS:
         with suppress(WrongValueError):
-            ago_seconds = seconds(least=0, most=LONGEST_AGO_SECONDS)(value)
-            return datetime.now(UTC) - timedelta(seconds=ago_seconds)
+            age_seconds = seconds(least=0, most=MAX_AGE_SECONDS)(value)
+            return datetime.now(UTC) - timedelta(seconds=age_seconds)
     raise WrongValueError(
         f"a duration such as 24h or 30d, or a date such as 2026-11-01, not {quoted(value)}"
     )
@@ -92,14 +92,14 @@ def past_moment(value: str) -> datetime:
 
 def amount(value: str) -> float:
     with suppress(ValueError):
-        if 0 <= (number := float(value)) < MOST_MONEY:
+        if 0 <= (number := float(value)) < MAX_AMOUNT:
             return number
     raise WrongValueError(f"an amount of money such as 0.003, not {quoted(value)}")
 
 
 def folder(value: str) -> Path:
-    """A folder to write to. It must exist, so that a typing mistake makes no new one."""
-    path = Path(value).expanduser().absolute()  # an empty text would be the working directory
+    """Return a writable folder. It must exist: a typing mistake must not make a new one."""
+    path = Path(value).expanduser().absolute()  # of an empty text, the working directory
     if not value or not path.is_dir() or not os.access(path, os.W_OK | os.X_OK):
         raise WrongValueError(f"a folder that is there and can be written to, not {quoted(value)}")
     return path
@@ -129,7 +129,7 @@ def yes_or_no(value: str) -> bool:
 
 
 def input_name(value: str) -> str | None:
-    """The name of an input of the model, or None for the word none."""
+    """Return the name of an input of the model, or None for the word none."""
     name = value.strip()
     if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) or name == "prompt":
         raise WrongValueError(f"the name of an input such as seed, or none, not {quoted(value)}")
@@ -146,7 +146,7 @@ def prompt(value: str) -> str:
 
 
 def api_token(value: str) -> str:
-    """One word of ASCII: Replicate's SDK prints any other token in its error."""
+    """Return one word of ASCII: Replicate's SDK prints any other token in its error."""
     token = value.strip()
     if not re.fullmatch(r"[\x21-\x7e]+", token):
         raise WrongValueError("a Replicate API token: one word of ASCII characters")
@@ -165,7 +165,7 @@ def model_name(value: str) -> str:
 def model_input(value: str) -> dict[str, Any]:
     with suppress(ValueError, RecursionError):
         parsed = json.loads(value)
-        # What was read may be text that cannot be sent, or NaN, which is no JSON.
+        # It may hold text that cannot be sent, or NaN, which is no JSON.
         json.dumps(parsed, ensure_ascii=False, allow_nan=False).encode()
         if isinstance(parsed, dict):
             return parsed
@@ -174,16 +174,8 @@ def model_input(value: str) -> dict[str, Any]:
     )
 
 
-def check_unreserved(inputs: dict[str, Any], marker: str | None) -> None:
-    """Raise WrongValueError if one of the inputs is one that imagegen sends by itself."""
-    if taken := sorted(name for name in inputs if name in {"prompt", marker}):
-        raise WrongValueError(
-            f"a JSON object without {' and '.join(taken)}: imagegen sets these itself"
-        )
-
-
 def api_url(value: str) -> str:
-    """An https URL, as the API token is sent to it; http on this machine only (the sandbox)."""
+    """Return an https URL, as the API token is sent to it. Only on this machine, http will do."""
     url = value.strip()
     with suppress(ValueError):
         parts = urlsplit(url)

@@ -1,4 +1,4 @@
-"""Every setting once: its variable, option, default, help and parser.
+"""All settings: the variable, option, default, help and parser of each.
 
 A setting is given as an option (`--lease 20`) or as an environment variable
 (`IMAGEGEN_LEASE_SECONDS`); the option wins. Values are checked here and nowhere else.
@@ -19,33 +19,25 @@ from imagegen.config.database_url import check_url, url_secrets
 LOG_FORMATS = ("auto", "json", "text")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 PREFIX = "IMAGEGEN_"
-# Variables of the tests and drills; of a Kubernetes service or a Docker link named imagegen.
-NO_SETTINGS = re.compile(
+# Variables of tests and drills, and of a Kubernetes service or a Docker link named imagegen.
+OTHER_VARIABLES = re.compile(
     r"CRASH_AT|DRILL_\w+|TEST_\w+|(\w+_)?SERVICE_(HOST|PORT(_\w+)?)|(\w+_)?PORT_\d+_\w+"
 )
-LINK = re.compile(r"(tcp|udp|sctp)://")  # the value of their IMAGEGEN_PORT
+LINK_URL = re.compile(r"(tcp|udp|sctp)://")  # the value of IMAGEGEN_PORT that these set
 
 Environment = Mapping[str, str]
 Options = Mapping[str, str | None]  # texts by field name
 T = TypeVar("T")
 
 
-class ConfigurationError(Exception):
-    """Settings are missing or wrong; each line names one of them and what it must be."""
-
-    def __init__(self, lines: list[str]) -> None:
-        super().__init__("\n".join(lines))
-        self.lines = lines
-
-
 @dataclass(frozen=True)
 class Spec(Generic[T]):
-    """What a setting is called, what it is for, and how its text becomes a value."""
+    """The names of a setting, its help, and how its text becomes a value."""
 
     variable: str
     parse: Callable[[str], T]
     help: str
-    default: str | None = None  # text too: it passes the same parser as a given value
+    default: str | None = None  # text, parsed like a given value
     _: KW_ONLY
     optional: bool = False  # it may have no value, which is None
     secret: bool = False
@@ -58,7 +50,7 @@ class Spec(Generic[T]):
 
     @property
     def placeholder(self) -> T | str | None:
-        """A value of its type for a `Settings` whose user does not need this one."""
+        """A value for a `Settings` object whose user does not need this setting."""
         if self.default is not None:
             return self.parse(self.default)
         return None if self.optional else ""
@@ -184,21 +176,18 @@ class Settings:
 
     @property
     def secrets(self) -> list[str]:
-        """The texts that must never be shown: the token, the URL, the passwords in it."""
+        """The texts that must never be shown: the API token, the database URL, its passwords."""
         return secrets_in(vars(self))
 
     @property
     def configured_prompts(self) -> dict[str, str]:
         """The prompts that may be sent in place of an author's own, by variable."""
-        found = {
-            "FALLBACK_CENSORED_PROMPT": self.fallback_prompt,
-            "DEFAULT_PROMPT": self.default_prompt,
-        }
-        return {variable: prompt for variable, prompt in found.items() if prompt is not None}
+        default = {} if self.default_prompt is None else {"DEFAULT_PROMPT": self.default_prompt}
+        return {"FALLBACK_CENSORED_PROMPT": self.fallback_prompt, **default}
 
 
 def secrets_in(values: Mapping[str, Any]) -> list[str]:
-    """Return the texts that must never be shown, of settings some of which may be missing."""
+    """Return the texts that must never be shown. Settings may be missing from `values`."""
     token, url = values.get("replicate_api_token"), values.get("database_url")
     return [
         *(redaction.patterns(token, may_be_a_word=False) if token else []),
@@ -212,23 +201,12 @@ def all_settings() -> tuple[Spec[Any], ...]:
     return tuple(replace(item.metadata["spec"], name=item.name) for item in fields(Settings))
 
 
-def load(environment: Environment, options: Options) -> Settings:
-    """Return all settings, from options and environment variables.
-
-    Raises ConfigurationError with one line for each that is missing or wrong.
-    """
-    values, problems = read(environment, options)
-    if problems:
-        raise ConfigurationError([str(problem) for problem in problems])
-    return Settings(**values)
-
-
 def read(
     environment: Environment, options: Options, names: Collection[str] = ()
 ) -> tuple[dict[str, Any], list[Problem]]:
-    """Return the values of the settings named (of all, if none is), and what is wrong with them.
+    """Return the values of these settings (of all, without names), and their problems.
 
-    A value that is missing is None; one that is wrong is left out.
+    A missing setting has the value None. A wrong one has none.
     """
     values: dict[str, Any] = {}
     messages: dict[str, str] = {}
@@ -237,15 +215,16 @@ def read(
         text, _ = spec.lookup(environment, options)
         try:
             values[spec.name] = None if text is None else spec.parse(text)
-        except parsers.WrongValueError as must:
-            messages[spec.name] = f"must be {must}"
+        except parsers.WrongValueError as error:
+            messages[spec.name] = f"must be {error}"
         if text is None and not spec.optional:
             messages[spec.name] = f"is missing: {spec.help}"
-    try:
-        parsers.check_unreserved(values.get("model_input", {}), values.get("marker_input"))
-    except parsers.WrongValueError as must:
+    if taken := values.get("model_input", {}).keys() & {"prompt", values.get("marker_input")}:
         del values["model_input"]
-        messages["model_input"] = f"must be {must}"
+        names_taken = " and ".join(sorted(taken))
+        messages["model_input"] = (
+            f"must be a JSON object without {names_taken}: imagegen sets these itself"
+        )
     return values, [
         Problem(
             spec.name,
@@ -258,18 +237,22 @@ def read(
 
 
 def unknown_variables(environment: Environment) -> list[str]:
-    """Return a line for each variable that is named like a setting and is none."""
+    """Return a line for each variable that is named like a setting but is none."""
     known = {spec.variable for spec in all_settings()}
     return [
         f"{variable} is no setting: {_suggestion(variable)}"
         for variable, text in sorted(environment.items())
         if variable.startswith(PREFIX) and text and variable not in known
-        if not NO_SETTINGS.fullmatch(variable.removeprefix(PREFIX)) and not LINK.match(text)
+        if not OTHER_VARIABLES.fullmatch(variable.removeprefix(PREFIX)) and not LINK_URL.match(text)
     ]
 
 
 def _suggestion(variable: str) -> str:
-    """Options count as well: IMAGEGEN_SLOTS is WORKER_BATCH_SIZE, whose option is --slots."""
+    """Return the end of the message about an unknown variable.
+
+    The names of options are candidates too: --slots is the option of WORKER_BATCH_SIZE, so
+    IMAGEGEN_SLOTS means that.
+    """
     names: dict[str, str] = {}
     for spec in all_settings():
         option = spec.option.removeprefix("--").replace("-", "_").upper()

@@ -8,10 +8,10 @@ from http import HTTPStatus
 
 from prometheus_client import CollectorRegistry
 
-from imagegen.config.settings import load
 from imagegen.web.app import App
 from imagegen.web.database_thread import DatabaseThread
 from tests.support.sandbox import DEFAULT_TOKEN
+from tests.support.settings import load
 
 LOOKS = 20
 NAME = "imagegen-benchmark:exporter.1"

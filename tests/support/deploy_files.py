@@ -5,8 +5,8 @@ from typing import Any
 
 import yaml
 
-from imagegen.config.settings import load
 from imagegen.supervisor import supervisor
+from tests.support.settings import load
 
 TOP = Path(__file__).parents[2]
 DEPLOY = TOP / "deploy"

@@ -68,7 +68,7 @@ def stand_ins() -> dict[str, object]:
         "imagegen.operator.retry.retry": [1],
         "imagegen.operator.spend.read_spend": [made(spend.SpendRow), made(spend.SpendRow)],
         "imagegen.operator.enqueue.enqueue": [[made(enqueue.EnqueuedToken)]],
-        "imagegen.cli.doctor.examine": [made(Finding, level=level) for level in Level],
+        "imagegen.doctor.examine": [made(Finding, level=level) for level in Level],
     }
     return answers
 

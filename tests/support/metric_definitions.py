@@ -10,10 +10,10 @@ from unittest.mock import patch
 from prometheus_client import REGISTRY, Metric
 from prometheus_client.metrics import MetricWrapperBase
 
-from imagegen.config import load
 from imagegen.database import STATUSES, queue_stats
 from imagegen.metrics import files
 from imagegen.web import database_thread, stats
+from tests.support.settings import load
 
 ENVIRONMENT = {
     "DATABASE_URL": "postgresql://localhost/tokens",

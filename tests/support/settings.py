@@ -4,15 +4,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import pytest
-
-from imagegen.config import ConfigurationError, Settings, load
+from imagegen.config import Settings, read
 
 ENVIRONMENT = {"DATABASE_URL": "postgresql://127.0.0.1:1/none", "REPLICATE_API_TOKEN": "token"}
 ENOUGH = {
     "DATABASE_URL": "postgresql://user:pass-word@host:5432/tokens",
     "REPLICATE_API_TOKEN": "r8_secret",
 }
+
+
+def load(environment: Mapping[str, str], options: Mapping[str, str | None]) -> Settings:
+    """Return all settings, of which none may be missing or wrong."""
+    values, problems = read(environment, options)
+    assert not problems, problems
+    return Settings(**values)
 
 
 def settings(**changed: Any) -> Settings:
@@ -27,6 +32,5 @@ def with_environment(**more: str) -> Settings:
 
 def complaints(environment: Mapping[str, str], **options: str) -> list[str]:
     """The lines that the user sees."""
-    with pytest.raises(ConfigurationError) as caught:
-        load(environment, options)
-    return caught.value.lines
+    _, problems = read(environment, options)
+    return [str(problem) for problem in problems]

@@ -98,13 +98,13 @@ def test_text_shows_the_time_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["\x1b[2J", "a\x1b]0;title\x07", "two\nlines", "a\rb", "a\x00b", "a\tb", "a\x08b"]
+    "text", ["\x1b[2J", "a\x1b]0;title\x07", "two\nlines", "a\rb", "a\x00b", "a\tb", "a\x08b"]
 )
-def test_no_control_character_of_a_field_reaches_a_terminal(words: str) -> None:
-    line = line_of("text", a_record("token.censored", prompt=words))
+def test_no_control_character_of_a_field_reaches_a_terminal(text: str) -> None:
+    line = line_of("text", a_record("token.censored", prompt=text))
 
     assert line.isprintable()
-    assert line.endswith("prompt=" + words.encode("unicode_escape").decode())
+    assert line.endswith("prompt=" + text.encode("unicode_escape").decode())
 
 
 # Secrets.

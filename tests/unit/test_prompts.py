@@ -4,7 +4,7 @@ import pytest
 
 from imagegen import prompts
 
-FAMILY = "👨\u200d👩\u200d👧"  # three emoji, held together by joiners
+FAMILY = "👨\u200d👩\u200d👧"  # three emoji with joiners between them
 RED_HEART = "❤\ufe0f"  # a variation selector makes it red
 
 
@@ -67,7 +67,7 @@ def test_without_a_prompt_the_default_is_sent(nothing: str | None) -> None:
 
 
 @pytest.mark.parametrize("nothing", [None, "", "  \n\t", "\x00", "\u200d\u200b"])
-def test_without_a_prompt_and_a_default_the_author_is_told(nothing: str | None) -> None:
+def test_no_prompt_and_no_default_is_an_error(nothing: str | None) -> None:
     assert refusal_of(nothing) == "the author has no prompt"
 
 

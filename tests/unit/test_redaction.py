@@ -1,4 +1,4 @@
-"""No secret is shown, and none is told by what is hidden."""
+"""No secret is shown, and the gaps reveal none."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ from imagegen.failures import Kind
 from imagegen.logs import JsonLines, TextLines
 from imagegen.redaction import HIDDEN, Redactor
 
-# The user's name, an event, a word of the doctor's, letters and digits that stand everywhere.
+# The user's name, an event, a word of the doctor's, letters and digits that occur everywhere.
 WORDS = ["postgres", "token", "claimed", "answers", "imagegen", "transient", "p", "e", "5432"]
 
 
@@ -62,9 +62,7 @@ def test_a_password_that_is_a_word_changes_no_log_line(password: str) -> None:
         "no connection to host=db password='{password}' user=me: refused",
     ],
 )
-def test_a_password_is_hidden_where_a_password_stands_whatever_it_is(
-    password: str, text: str
-) -> None:
+def test_a_password_is_hidden_in_every_context_of_passwords(password: str, text: str) -> None:
     written = quote(password, safe="")
     shown = redactor(password)(
         text.format(url=url_with(password), password=password, written=written)
@@ -114,15 +112,15 @@ def test_what_is_no_short_word_is_one_pattern(secret: str) -> None:
 
 
 @pytest.mark.parametrize("password", ["x7Qz-9w!", "hjkxwq", "12345678", "r3d"])
-def test_a_password_that_is_no_word_is_hidden_wherever_it_stands(password: str) -> None:
+def test_a_password_that_is_no_word_is_hidden_wherever_it_occurs(password: str) -> None:
     assert redactor(password)(f"the server said x{password}y") == f"the server said x{HIDDEN}y"
 
 
 def test_the_names_of_the_user_and_the_host_are_shown_though_the_password_is_one_of_them() -> None:
     redact = Redactor(url_secrets(url_with("xaverl", user="xaverl", host="xaverl.example")))
-    said = 'password authentication failed for user "xaverl" at "xaverl.example"'
+    message = 'password authentication failed for user "xaverl" at "xaverl.example"'
 
-    assert redact(said) == said
+    assert redact(message) == message
 
 
 @pytest.mark.parametrize("form", [JsonLines, TextLines])
@@ -136,20 +134,20 @@ def test_what_a_library_logs_is_no_event_of_ours_and_loses_its_secrets(
 
 
 @pytest.mark.parametrize("password", WORDS)
-def test_the_doctor_says_all_its_words_though_the_password_is_one_of_them(
+def test_the_doctors_messages_stay_readable_though_the_password_is_one_of_their_words(
     password: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = "PostgreSQL 16.2 answers postgres in 2 ms"
-    mends = list(FIXES.values())
+    message = "PostgreSQL 16.2 answers postgres in 2 ms"
+    fixes = list(FIXES.values())
 
     def check(_: Settings) -> Findings:
-        yield ok("database", said)
-        for mend in mends:
-            yield wrong("database", said, mend)
+        yield ok("database", message)
+        for fix in fixes:
+            yield wrong("database", message, fix)
 
     monkeypatch.setattr(runner, "CHECKS", (runner.Check("database", check),))
     environment = {"DATABASE_URL": url_with(password), "REPLICATE_API_TOKEN": "token"}
     found = list(examine(environment, {}))[1:]
 
-    assert {each.message for each in found} == {said}
-    assert [each.fix for each in found] == [None, *mends]
+    assert {each.message for each in found} == {message}
+    assert [each.fix for each in found] == [None, *fixes]

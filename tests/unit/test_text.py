@@ -17,5 +17,5 @@ def test_a_long_text_ends_with_an_ellipsis_and_fits() -> None:
     assert shorten("a cat on a mat", 6) == "a cat…"
 
 
-def test_an_error_is_told_in_one_line() -> None:
+def test_an_error_is_shown_in_one_line() -> None:
     assert one_line(ValueError("two\n  lines\n")) == "two lines"

@@ -1,4 +1,4 @@
-"""What a shell is told when somebody presses the tab key."""
+"""What a shell gets to complete a line."""
 
 import os
 import subprocess

@@ -12,7 +12,7 @@ from imagegen.text import printable
 COLUMNS = [
     Column("token", right=True),
     Column("status", colours={"failed": "red"}),
-    Column("error", gives_way=True),
+    Column("error", shrinks=True),
 ]
 ROWS = [["7", "failed", "the prediction failed, and nobody knows why"], ["1234", "uploading", ""]]
 
@@ -29,7 +29,7 @@ def test_columns_stand_below_their_titles() -> None:
     ]
 
 
-def test_a_narrow_terminal_cuts_the_column_that_gives_way() -> None:
+def test_a_narrow_terminal_cuts_the_column_that_shrinks() -> None:
     assert lines(40)[1] == "    7  failed     the prediction failed…"
 
 
@@ -51,7 +51,7 @@ def test_where_no_table_fits_each_row_becomes_some_lines() -> None:
     ]
 
 
-def test_where_a_title_leaves_no_room_it_stands_above_its_value() -> None:
+def test_a_title_too_wide_for_its_line_is_above_its_value() -> None:
     columns = [Column("outcome", prefix="failed: "), Column("predictions", right=True)]
     rows = [["failed: content_policy", "3"], ["failed: transient", "12"]]
 
@@ -72,23 +72,23 @@ def test_where_a_title_leaves_no_room_it_stands_above_its_value() -> None:
 def test_an_error_without_end_takes_some_lines_only() -> None:
     shown = lines(25, [["1234", "uploading", "it failed " * 100]])
 
-    assert len(shown) == 2 + output.MOST_LINES
+    assert len(shown) == 2 + output.MAX_LINES
     assert shown[-1].endswith("…")
 
 
 @given(st.text(), st.integers(min_value=2, max_value=30))
-def test_any_text_fits_when_it_is_wrap(text: str, width: int) -> None:
+def test_any_text_fits_when_it_is_wrapped(text: str, width: int) -> None:
     assert all(text_width(line) <= width for line in wrap(printable(text), width))
 
 
-def test_a_table_in_which_no_column_gives_way_becomes_lines_too() -> None:
+def test_a_table_in_which_no_column_shrinks_becomes_lines_too() -> None:
     shown = [unstyle(line) for line in table([Column("id"), Column("state")], [["7", "up"]], 8)]
 
     assert shown == ["id", "  7", "state", "  up"]
 
 
 def test_the_prefix_that_cells_share_goes_before_anything_is_cut() -> None:
-    columns = [Column("model"), Column("outcome", gives_way=True, prefix="failed: ")]
+    columns = [Column("model"), Column("outcome", shrinks=True, prefix="failed: ")]
     rows = [["flux", "failed: content_policy"], ["flux", "succeeded"]]
 
     assert list(table(columns, rows, 29))[1] == "flux   failed: content_policy"
@@ -147,8 +147,8 @@ def test_every_row_is_one_printable_line(rows: list[list[str]]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "shown"),
     [(None, "-"), (0, "0 s"), (59, "59 s"), (60, "1 min"), (5400, "2 h"), (86_400 * 12, "12 d")],
 )
-def test_a_duration_is_told_in_its_greatest_unit(seconds: float | None, told: str) -> None:
-    assert duration(seconds) == told
+def test_a_duration_is_shown_in_its_largest_unit(seconds: float | None, shown: str) -> None:
+    assert duration(seconds) == shown

@@ -1,4 +1,4 @@
-"""What takes long says so on a terminal, and leaves nothing behind."""
+"""A command that takes long shows it on a terminal, and clears that at its end."""
 
 import io
 import threading
@@ -36,9 +36,9 @@ def everything_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_long_wait_is_a_line_that_is_gone_afterwards() -> None:
     with redirect_stderr(Terminal()) as terminal, waiting():
         assert terminal.changed.wait(10)
-        said = terminal.getvalue()
+        shown = terminal.getvalue()
 
-    assert said == WAITING
+    assert shown == WAITING
     assert terminal.getvalue() == f"{WAITING}\r{' ' * len(WAITING)}\r"
 
 
@@ -77,7 +77,7 @@ def test_a_line_takes_the_place_of_the_one_before_and_no_more() -> None:
     assert terminal.getvalue() == f"waiting for tables{blanks}waiting for a port{blanks}"
 
 
-def test_a_short_wait_is_not_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_short_wait_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "LONG_SECONDS", 60.0)
 
     with redirect_stderr(Terminal()) as terminal, waiting():
@@ -86,7 +86,7 @@ def test_a_short_wait_is_not_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert terminal.getvalue() == ""
 
 
-def test_where_nobody_looks_nothing_is_said() -> None:
+def test_without_a_terminal_nothing_is_shown() -> None:
     before = set(threading.enumerate())
 
     with redirect_stderr(io.StringIO()) as file, waiting():
@@ -95,7 +95,7 @@ def test_where_nobody_looks_nothing_is_said() -> None:
     assert file.getvalue() == ""
 
 
-def test_the_wait_for_the_first_step_is_said_and_then_there_is_a_bar() -> None:
+def test_the_wait_for_the_first_step_is_shown_and_then_there_is_a_bar() -> None:
     def steps() -> Iterator[int]:
         assert terminal.changed.wait(10)
         yield 1

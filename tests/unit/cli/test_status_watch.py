@@ -18,7 +18,7 @@ class Terminal(io.StringIO):
 
 
 def watched_once(monkeypatch: pytest.MonkeyPatch, term: str) -> str:
-    """What stands on the terminal after one look and Ctrl-C."""
+    """Return what is on the terminal after one snapshot and Ctrl-C."""
 
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt
@@ -32,11 +32,11 @@ def watched_once(monkeypatch: pytest.MonkeyPatch, term: str) -> str:
     return terminal.getvalue()
 
 
-def test_each_look_takes_the_place_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_snapshot_replaces_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
     assert watched_once(monkeypatch, "xterm").startswith(status.CLEAR)
 
 
-def test_a_dumb_terminal_gets_looks_below_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dumb_terminal_gets_snapshots_below_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = watched_once(monkeypatch, "dumb")
 
     assert "no database" in screen

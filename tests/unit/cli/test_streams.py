@@ -1,4 +1,4 @@
-"""Output that goes to a full disk, to nobody, or to a reader who leaves."""
+"""Output that goes to a full disk, a closed stream or a closed pipe."""
 
 import os
 import subprocess
@@ -26,12 +26,12 @@ def shell(line: str, **environment: str) -> tuple[int, str, str]:
 def test_output_that_cannot_be_written_is_one_line_and_exit_code_1(
     elsewhere: str, why: str, command: str, unbuffered: str
 ) -> None:
-    told = shell(f"$imagegen {command} {elsewhere}", PYTHONUNBUFFERED=unbuffered)
+    result = shell(f"$imagegen {command} {elsewhere}", PYTHONUNBUFFERED=unbuffered)
 
-    assert told == (1, "", f"imagegen: cannot write the output: {why}\n")
+    assert result == (1, "", f"imagegen: cannot write the output: {why}\n")
 
 
-def test_a_reader_who_leaves_early_hears_no_complaint() -> None:
+def test_a_closed_pipe_is_no_error() -> None:
     assert shell("$imagegen supervise --help | true")[1:] == ("", "")
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from imagegen.config import settings
-from tests.support.settings import ENOUGH, complaints, with_environment
+from tests.support.settings import ENOUGH, complaints, load, with_environment
 
 
 def test_a_database_and_a_token_are_all_that_must_be_given() -> None:
@@ -33,7 +33,7 @@ def test_every_wrong_setting_is_told_at_once() -> None:
 
 
 def test_an_option_wins_over_the_environment() -> None:
-    loaded = settings.load(ENOUGH | {"WORKER_BATCH_SIZE": "3"}, {"slots": "4"})
+    loaded = load(ENOUGH | {"WORKER_BATCH_SIZE": "3"}, {"slots": "4"})
 
     assert loaded.slots == 4
 

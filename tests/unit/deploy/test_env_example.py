@@ -6,8 +6,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from imagegen.config.settings import Settings, Spec, all_settings, load
+from imagegen.config.settings import Settings, Spec, all_settings
 from tests.support.deploy_files import DEFAULTS, DEPLOY, PLACEHOLDERS
+from tests.support.settings import load
 
 ENV_EXAMPLE = (DEPLOY / "imagegen.env.example").read_text(encoding="utf-8")
 

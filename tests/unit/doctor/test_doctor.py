@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 import trustme
 
-from imagegen.config.settings import Settings, load
+from imagegen.config.settings import Settings
 from imagegen.doctor import Finding, Level, examine, host, runner
 from imagegen.doctor.model import check_model, judge, parse_inputs
 from imagegen.doctor.replicate import check_replicate
 from imagegen.doctor.report import Findings, ok
 from tests.support.canned_server import canned, with_body
+from tests.support.settings import load
 
 # As Replicate describes an input with choices.
 SCHEMA = {

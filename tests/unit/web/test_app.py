@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from prometheus_client import CollectorRegistry
 
-from imagegen.config.settings import Settings, load
+from imagegen.config.settings import Settings
 from imagegen.database.connection import Connection
 from imagegen.database.revision import NotMigratedError
 from imagegen.database.tables import Tables
@@ -26,6 +26,7 @@ from imagegen.web.rendering import ICON_PATH
 from imagegen.web.snapshot import STATEMENT_TIMEOUT_MILLISECONDS
 from imagegen.web.stats import StatsCollector
 from tests.support.page_values import Read
+from tests.support.settings import load
 from tests.unit.metrics.test_workers import OURS, metrics
 
 T = TypeVar("T")
