@@ -1,6 +1,7 @@
 """Puts supervisor, workers and exporter together, for `imagegen supervise` and `imagegen worker`.
 
-Importing it makes the metrics. For a supervisor, import it inside `metrics.files.shared`.
+Importing it makes the metrics. For a supervisor, import it inside `metrics.files.shared`. What can
+be wrong without them is checked before, in `startup`.
 """
 
 import os
@@ -11,27 +12,24 @@ from dataclasses import replace
 from functools import partial
 from types import FrameType
 
-from imagegen import database, logs
-from imagegen.config import Settings, unknown_variables
-from imagegen.database import preflight
-from imagegen.errors import CONFIGURATION, CannotStartError
+from imagegen import database, logs, startup
+from imagegen.config import Settings
+from imagegen.errors import CONFIGURATION
 from imagegen.logs import log
 from imagegen.replicate import tls_context
 from imagegen.supervisor import Child, ChildContext, Supervisor
-from imagegen.web import listen, serve
+from imagegen.web import listen, load_templates, serve
 from imagegen.worker import Worker
 
 
 def supervise(settings: Settings) -> int:
     """Run the exporter and the workers until a signal stops them; return the exit code.
 
-    Settings, database, TLS and port are checked before the first fork. Raises CannotStartError or
-    one of database.AWAY.
+    TLS and port are checked before the first fork. Raises CannotStartError.
     """
-    _configure_logs(settings, "supervisor")
-    _warn_of_unknown_variables()
-    _check_database(settings)
-    tls_context()  # made before the fork: the workers inherit it
+    # Made before the fork: the children inherit them.
+    tls_context()
+    load_templates()
     listening = listen(settings.metrics_host, settings.metrics_port)
     host, port = listening.getsockname()[:2]
     log.info("exporter.listening", extra={"url": f"http://{host}:{port}/metrics"})
@@ -53,22 +51,19 @@ def supervise(settings: Settings) -> int:
 def work(settings: Settings) -> None:
     """Run one worker in the foreground, without a supervisor or an exporter."""
     settings = replace(settings, procs=1)  # it alone may use the account's rates
-    _configure_logs(settings, "worker")
-    _warn_of_unknown_variables()
     tls_context()
-    _check_database(settings)
     worker = Worker(settings, role="worker", lease_name=_unique_name())
     _run_until_stopped(worker, [signal.SIGTERM, signal.SIGINT])
 
 
 def _export(settings: Settings, listening: socket.socket, context: ChildContext) -> None:
-    _configure_logs(settings, context.role)
+    startup.configure_logs(settings, context.role)
     serve(listening, settings, context.name, context.heartbeat)
 
 
 def _work_as_child(settings: Settings, listening: socket.socket, context: ChildContext) -> None:
     listening.close()
-    _configure_logs(settings, context.role)
+    startup.configure_logs(settings, context.role)
     worker = Worker(
         settings,
         role=context.role,
@@ -95,31 +90,6 @@ def _run_until_stopped(worker: Worker, stop_signals: list[signal.Signals]) -> No
     # Python's own exit would wait for slots that are in a request. Their leases are released.
     logs.flush()
     os._exit(0)
-
-
-def _configure_logs(settings: Settings, worker: str) -> None:
-    logs.configure(settings.log_format, settings.log_level, settings.secrets, worker)
-
-
-def _warn_of_unknown_variables() -> None:
-    for line in unknown_variables(os.environ):
-        log.warning("setting.unknown", extra={"error": line})
-
-
-def _check_database(settings: Settings) -> None:
-    """Log warnings about the database. Raises CannotStartError or one of database.AWAY."""
-    with database.connect(settings.database_url) as connection:
-        problems = preflight.problems(connection, settings.configured_prompts)
-    for problem in problems:
-        if not problem.prevents_start:
-            log.warning(
-                "database.encoding", extra={"drawback": problem.message, "mend": problem.fix}
-            )
-    fatal = [problem for problem in problems if problem.prevents_start]
-    # Only those of the first check: without privileges, for instance, no revision can be read.
-    if first := [problem for problem in fatal if problem.check == fatal[0].check]:
-        message = "; ".join(problem.message for problem in first)
-        raise CannotStartError(message, " ".join(dict.fromkeys(each.fix for each in first)))
 
 
 def _unique_name() -> str:

@@ -1,26 +1,29 @@
 """Takes secrets out of text, without revealing them by the gaps.
 
 Replacing a common word everywhere would reveal the password: `[hidden].claimed` shows that it is
-`token`. Such a word is replaced only in the contexts in which a password can occur.
+`token`. A word of imagegen's own texts is replaced only in the contexts in which a password can
+occur.
 """
 
 import json
-import re
 from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
 
 HIDDEN = "[hidden]"
 # Letters or digits of less than this length occur in other words and numbers by chance.
 SHORT_CHARACTERS = 6
-# A word of this length is a passphrase rather than a word of a message.
-LONG_CHARACTERS = 12
-# What may be a word of a message, such as `token`: letters of one case, among them a vowel.
-WORD = re.compile(r"(?=.*[aeiouy])[A-Z]?[a-z]+|(?=.*[AEIOUY])[A-Z]+")
+# Files of imagegen that hold texts which can be logged: events, fields, messages, SQL, pages.
+TEXT_SUFFIXES = {".py", ".sql", ".mako"}
 # The text before and after a secret. Names of variables and parameters end in `password`.
 CONTEXTS = (
     (":", "@"),  # a URL
     ("Bearer ", ""),  # a header
     ("val=b'", "'"),  # psycopg's ConninfoOption
     ("password=", ""),  # libpq, a URL's query
+    ("password = ", ""),
+    ("password: ", ""),
+    ("--password ", ""),
     ("PASSWORD=", ""),  # an environment
     # As Python shows arguments, dicts, bytes and pairs; JSON; SQL.
     *(
@@ -40,10 +43,19 @@ def patterns(
     `shown_parts`, such as the user and the host in a URL, must stay readable.
     """
     is_short = len(secret) < SHORT_CHARACTERS and (secret.isalpha() or secret.isdigit())
-    is_word = may_be_a_word and len(secret) < LONG_CHARACTERS and WORD.fullmatch(secret)
+    is_word = may_be_a_word and secret in _own_text()
     if is_short or is_word or any(secret in part for part in shown_parts):
         return [before + secret + after for before, after in CONTEXTS]
     return [secret]
+
+
+@cache
+def _own_text() -> str:
+    """Return every text of imagegen itself, some 500 kB. It is no secret."""
+    files = Path(__file__).parent.rglob("*")
+    return "".join(
+        file.read_text(encoding="utf-8") for file in files if file.suffix in TEXT_SUFFIXES
+    )
 
 
 class Redactor:

@@ -2,6 +2,7 @@
 
 import click
 
+from imagegen import startup
 from imagegen.cli.connection import one_line_errors
 from imagegen.cli.options import load_settings, settings_options
 from imagegen.metrics import files
@@ -21,11 +22,13 @@ def supervise(**options: str | None) -> None:
     Example: imagegen supervise --procs 2
     """
     settings = load_settings(options)
-    with one_line_errors(settings.database_url), files.shared(settings.procs):
-        # Importing it makes the metrics, which are kept in these files.
-        from imagegen import app  # noqa: PLC0415
+    with one_line_errors(settings.database_url):
+        startup.prepare(settings, "supervisor")
+        with files.shared(settings.procs):
+            # Importing it makes the metrics, which are kept in these files.
+            from imagegen import app  # noqa: PLC0415
 
-        code = app.supervise(settings)
+            code = app.supervise(settings)
     raise SystemExit(code)
 
 
@@ -38,6 +41,7 @@ def worker(**options: str | None) -> None:
     """
     settings = load_settings(options, without=SUPERVISOR_ONLY)
     with one_line_errors(settings.database_url):
+        startup.prepare(settings, "worker")
         from imagegen import app  # noqa: PLC0415 (as above)
 
         app.work(settings)

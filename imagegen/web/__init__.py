@@ -2,6 +2,6 @@
 
 from imagegen.web.exporter import listen, serve
 from imagegen.web.formatting import text
-from imagegen.web.rendering import STYLE, STYLE_HASH
+from imagegen.web.rendering import STYLE, STYLE_HASH, load_templates
 
-__all__ = ["STYLE", "STYLE_HASH", "listen", "serve", "text"]
+__all__ = ["STYLE", "STYLE_HASH", "listen", "load_templates", "serve", "text"]

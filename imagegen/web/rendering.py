@@ -23,15 +23,22 @@ ICON = (
 
 def render(template: str, **values: Any) -> bytes:
     """Return a page. What its template writes is escaped, except values marked with `| n`."""
-    html: str = _templates().get_template(template).render_unicode(**values)
+    html: str = _lookup().get_template(template).render_unicode(**values)
     # A lone surrogate cannot be encoded, which must not keep the rest from being shown.
     return html.encode("utf-8", "replace")
 
 
+def load_templates() -> None:
+    """Compile all templates: before the fork, so that an upgrade of the files under a running
+    exporter does not change its pages."""
+    for file in FOLDER.joinpath("templates").iterdir():
+        _lookup().get_template(file.name)
+
+
 @cache
-def _templates() -> Any:
-    """Return the templates, each compiled when it is first rendered, and kept in memory."""
-    # With the compiled templates it takes 3 MB, only in the exporter and from the first page on.
+def _lookup() -> Any:
+    """Return the templates, each compiled once and kept in memory."""
+    # Not at the top: the demo and the doctor import this package and render no page.
     from mako.lookup import TemplateLookup  # type: ignore[import-untyped]  # noqa: PLC0415
 
     return TemplateLookup(

@@ -6,7 +6,7 @@ import sys
 import click
 import pytest
 
-from imagegen import app
+from imagegen import app, startup
 from imagegen.cli import cli
 from imagegen.cli.db import db
 from imagegen.cli.tokens import tokens
@@ -151,8 +151,8 @@ def test_a_worker_in_the_foreground_has_all_of_the_accounts_rates(
 ) -> None:
     made: list[Settings] = []
     monkeypatch.setattr(app, "Worker", lambda settings, **_: made.append(settings))
-    for part in ("_configure_logs", "_check_database", "_run_until_stopped"):
-        monkeypatch.setattr(app, part, lambda *_: None)
+    monkeypatch.setattr(startup, "prepare", lambda *_: None)
+    monkeypatch.setattr(app, "_run_until_stopped", lambda *_: None)
 
     of_a_supervisor = {"IMAGEGEN_PROCS": "4", "IMAGEGEN_METRICS_PORT": "nowhere"}
     result = imagegen("worker", **ENOUGH, **of_a_supervisor)

@@ -1,0 +1,42 @@
+"""What happens first when imagegen starts: logs, warnings, and the database is checked."""
+
+import os
+
+from imagegen import database, logs
+from imagegen.config import Settings, unknown_variables
+from imagegen.database import preflight
+from imagegen.errors import CannotStartError
+from imagegen.logs import log
+
+
+def prepare(settings: Settings, role: str) -> None:
+    """Configure the logs, warn, and check the database. Raises CannotStartError or one of
+    database.AWAY."""
+    configure_logs(settings, role)
+    _warn_of_unknown_variables()
+    _check_database(settings)
+
+
+def configure_logs(settings: Settings, role: str) -> None:
+    logs.configure(settings.log_format, settings.log_level, settings.secrets, role)
+
+
+def _warn_of_unknown_variables() -> None:
+    for line in unknown_variables(os.environ):
+        log.warning("setting.unknown", extra={"error": line})
+
+
+def _check_database(settings: Settings) -> None:
+    """Log warnings about the database. Raises CannotStartError or one of database.AWAY."""
+    with database.connect(settings.database_url) as connection:
+        problems = preflight.problems(connection, settings.configured_prompts)
+    for problem in problems:
+        if not problem.prevents_start:
+            log.warning(
+                "database.encoding", extra={"drawback": problem.message, "mend": problem.fix}
+            )
+    fatal = [problem for problem in problems if problem.prevents_start]
+    # Only those of the first check: without privileges, for instance, no revision can be read.
+    if first := [problem for problem in fatal if problem.check == fatal[0].check]:
+        message = "; ".join(problem.message for problem in first)
+        raise CannotStartError(message, " ".join(dict.fromkeys(each.fix for each in first)))
