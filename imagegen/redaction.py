@@ -43,19 +43,17 @@ def patterns(
     `shown_parts`, such as the user and the host in a URL, must stay readable.
     """
     is_short = len(secret) < SHORT_CHARACTERS and (secret.isalpha() or secret.isdigit())
-    is_word = may_be_a_word and secret in _own_text()
+    is_word = may_be_a_word and _is_in_own_text(secret)
     if is_short or is_word or any(secret in part for part in shown_parts):
         return [before + secret + after for before, after in CONTEXTS]
     return [secret]
 
 
 @cache
-def _own_text() -> str:
-    """Return every text of imagegen itself, some 500 kB. It is no secret."""
-    files = Path(__file__).parent.rglob("*")
-    return "".join(
-        file.read_text(encoding="utf-8") for file in files if file.suffix in TEXT_SUFFIXES
-    )
+def _is_in_own_text(secret: str) -> bool:
+    """Return whether a text of imagegen itself contains the secret. It reads 500 kB, once."""
+    files = [file for file in Path(__file__).parent.rglob("*") if file.suffix in TEXT_SUFFIXES]
+    return any(secret.encode(errors="surrogateescape") in file.read_bytes() for file in files)
 
 
 class Redactor:
