@@ -33,6 +33,7 @@ from imagegen.worker import crash_points
 from imagegen.worker.database_retry import DatabaseRetry, LostLeaseError, ShutdownError
 from imagegen.worker.endings import Delay, Ending, Postponed, TurnedAway, Until
 from imagegen.worker.gate import Gate, Permit
+from imagegen.worker.image_copies import ImageCopies
 from imagegen.worker.poll_schedule import PollSchedule
 from imagegen.worker.reconciliation import Reconciler
 from imagegen.worker.settlement import Settlement, log_fields
@@ -69,16 +70,17 @@ class GenerationRunner:
         queue: Queue,
         client: ReplicateClient,
         gate: Gate,
-        settlement: Settlement,
         retry: DatabaseRetry,
+        copies: ImageCopies | None = None,
     ) -> None:
+        """`copies` keeps a copy of each image; None: none is kept."""
         self._settings = settings
         self._queue = queue
         self._client = client
         self._gate = gate
-        self._settlement = settlement
         self._retry = retry
         self._reconciler = Reconciler(settings, queue, client, retry)
+        self._settlement = Settlement(settings, queue, retry, copies)
         self._schedule = PollSchedule()
         self._overdue_seconds = settings.cancel_after_seconds + OVERDUE_SECONDS
         # Image URLs are https, unless the API itself is on this machine.

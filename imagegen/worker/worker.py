@@ -19,7 +19,7 @@ from imagegen.worker.database_retry import DATABASE_AGAIN_SECONDS, DatabaseRetry
 from imagegen.worker.gate import Gate
 from imagegen.worker.generation import OVERDUE_SECONDS, GenerationRunner
 from imagegen.worker.image_copies import ImageCopies
-from imagegen.worker.settlement import Settlement, log_fields
+from imagegen.worker.settlement import log_fields
 from imagegen.worker.slots import Slots
 from imagegen.worker.wakeup import Wakeup
 
@@ -134,7 +134,6 @@ class Worker:
 
     def _runner(self, queue: Queue, retry: DatabaseRetry) -> GenerationRunner:
         settings = self._settings
-        copies = ImageCopies(settings.keep_images) if settings.keep_images else None
         client = ReplicateClient(
             settings.replicate_api_token,
             settings.replicate_base_url,
@@ -147,8 +146,8 @@ class Worker:
             queue=queue,
             client=client,
             gate=self._gate,
-            settlement=Settlement(settings, queue, retry, copies),
             retry=retry,
+            copies=ImageCopies(settings.keep_images) if settings.keep_images else None,
         )
 
     def _claim_and_renew(self, queue: Queue, slots: Slots) -> None:

@@ -33,7 +33,6 @@ from imagegen.worker.create_rate import CreateRate
 from imagegen.worker.database_retry import DatabaseRetry
 from imagegen.worker.gate import Gate
 from imagegen.worker.generation import GenerationRunner
-from imagegen.worker.settlement import Settlement
 from tests.support.settings import settings
 
 AN_ID = "heat2o3bzn3ahtr6bjfftvbaci"
@@ -219,7 +218,6 @@ def generate(
         queue=queue,
         client=ScriptedClient(calls, creates or [], looks or [], listed, canceled),
         gate=gate or open_gate(),
-        settlement=Settlement(chosen, queue, retry, None),
         retry=retry,
     )
     runner.run(claim)

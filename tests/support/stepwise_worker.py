@@ -10,7 +10,6 @@ from imagegen.worker.create_rate import CreateRate
 from imagegen.worker.database_retry import DatabaseRetry
 from imagegen.worker.gate import Gate
 from imagegen.worker.generation import GenerationRunner
-from imagegen.worker.settlement import Settlement
 from tests.support.fake_replicate import FakeReplicate
 from tests.support.settings import settings
 
@@ -136,7 +135,6 @@ def make_worker(pool: Pool, name: str, replicate: FakeReplicate, *, replace_lost
         queue=queue,
         client=replicate,
         gate=gate,
-        settlement=Settlement(chosen, queue, retry, None),
         retry=retry,
     )
     return Worker(name, queue, gate, runner, shutdown)
