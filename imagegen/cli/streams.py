@@ -5,35 +5,45 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 
 class OutputError(Exception):
     """Standard output cannot be written; the message says why."""
 
 
-class _Stdout(io.FileIO):
-    """Standard output, whose errors differ from those of other files."""
+class _Stdout(io.TextIOWrapper):
+    """Standard output, whose errors differ from those of other files.
 
-    def write(self, data: Any, /) -> int | None:  # type: ignore[override]
+    The raw file below stays Python's own: a write in Python could be interrupted after the bytes
+    have left, and the buffer would send them again.
+    """
+
+    def write(self, text: str, /) -> int:
         try:
-            return super().write(data)
+            return super().write(text)
         except OSError as error:
-            # At exit Python writes the rest of the buffer again, and would print another error.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
-            # A closed pipe, as by `head`, is handled by click, which exits without a message.
-            if isinstance(error, BrokenPipeError):
-                raise
-            raise OutputError(error.strerror) from None
+            raise self._failed(error) from None
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as error:
+            raise self._failed(error) from None
+
+    def _failed(self, error: OSError) -> Exception:
+        # At exit Python writes the rest of the buffer again, and would print another error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+        # A closed pipe, as by `head`, is handled by click, which exits without a message.
+        return error if isinstance(error, BrokenPipeError) else OutputError(error.strerror)
 
 
 @contextmanager
 def guarded_stdio() -> Iterator[None]:
     """Make the standard streams usable. A failed write ends in one line and exit code 1."""
     _open_closed()
-    file = _Stdout(sys.stdout.fileno(), "w", closefd=False)
+    file = io.FileIO(sys.stdout.fileno(), "w", closefd=False)
     # Latin-1 lacks the ellipsis of the help. Standard error escapes such characters by itself.
-    sys.stdout = io.TextIOWrapper(
+    sys.stdout = _Stdout(
         io.BufferedWriter(file), sys.stdout.encoding, "replace", line_buffering=file.isatty()
     )
     try:

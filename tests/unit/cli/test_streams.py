@@ -44,3 +44,40 @@ def test_an_encoding_without_our_characters_still_gets_the_help() -> None:
 
 def test_without_standard_error_the_output_is_the_same() -> None:
     assert shell("$imagegen --version 2>&- <&-") == shell("$imagegen --version")
+
+
+INTERRUPTED = """
+import signal
+from imagegen.cli.streams import guarded_stdio
+
+class Interrupt(Exception):
+    pass
+
+def interrupt(*_):
+    global is_armed
+    if is_armed:
+        is_armed = False
+        raise Interrupt
+
+is_armed = False
+signal.signal(signal.SIGALRM, interrupt)
+with guarded_stdio():
+    for number in range(2000):
+        try:
+            is_armed = True
+            signal.setitimer(signal.ITIMER_REAL, 0.00002 + number % 50 / 1e6)
+            print(number, flush=True)
+            is_armed = False
+        except Interrupt:
+            pass
+"""
+
+
+def test_a_line_that_is_interrupted_is_not_printed_twice() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    numbers = done.stdout.split()
+    assert len(numbers) > 1
+    assert len(numbers) == len(set(numbers))
