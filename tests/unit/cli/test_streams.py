@@ -48,6 +48,7 @@ def test_without_standard_error_the_output_is_the_same() -> None:
 
 INTERRUPTED = """
 import signal
+import sys
 from imagegen.cli.streams import guarded_stdio
 
 class Interrupt(Exception):
@@ -66,7 +67,9 @@ with guarded_stdio():
         try:
             is_armed = True
             signal.setitimer(signal.ITIMER_REAL, 0.00002 + number % 50 / 1e6)
-            print(number, flush=True)
+            # In one piece: print writes the end of a line apart.
+            sys.stdout.write(f"{number}\\n")
+            sys.stdout.flush()
             is_armed = False
         except Interrupt:
             pass
