@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Self
 from urllib.parse import urlsplit
@@ -68,11 +69,10 @@ class EmbeddedPostgres:
         self._password_file = self.folder / "password"
 
     def __enter__(self) -> Self:
-        try:
+        with ExitStack() as undo:
+            undo.callback(self.close)
             self.start()
-        except BaseException:
-            self.close()
-            raise
+            undo.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -98,14 +98,13 @@ class EmbeddedPostgres:
         self._process = self._programs.start(
             "postgres", "-D", str(self._data), f"--port={self.port}", *options
         )
-        try:
+        with ExitStack() as undo:
+            undo.callback(self.crash)
             with self._connect_when_ready(self._process) as connection:
                 query = "SELECT FROM pg_database WHERE datname = %s"
                 if not connection.execute(query, [DATABASE]).rowcount:
                     connection.execute(f"CREATE DATABASE {DATABASE}")
-        except BaseException:
-            self.crash()
-            raise
+            undo.pop_all()
 
     def stop(self) -> None:
         """Shut down fast: connections are ended, everything is written."""
