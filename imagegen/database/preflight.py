@@ -16,6 +16,7 @@ NEEDED_PRIVILEGES = {
     "tokens_s0": ("SELECT", "UPDATE"),
     "authors": ("SELECT",),
     "generations": ("SELECT", "INSERT", "UPDATE"),
+    "imagegen_servers": ("SELECT", "INSERT", "UPDATE"),
 }
 
 

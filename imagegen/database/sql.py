@@ -9,8 +9,8 @@ A file has statements, each below a line with its name, and fragments that sever
     -- Comments say why.
     UPDATE generations SET lease_until = now() WHERE $fence
 
-`$fence` stands for the fragment. A fragment cannot contain another one. Other `$name`s are filled
-in later by `Tables.fill`. `%(name)s` is a parameter of psycopg.
+`$fence` stands for the fragment. A fragment may contain one that is above it. Other `$name`s are
+filled in later by `Tables.fill`. `%(name)s` is a parameter of psycopg.
 """
 
 import re
@@ -32,18 +32,19 @@ def load(package: str, file: str) -> dict[str, str]:
 
 def parse(text: str) -> dict[str, str]:
     """Return statements by name, with their fragments, without comments. Raises SqlFileError."""
-    found: dict[str, dict[str, str]] = {"name": {}, "fragment": {}}
-    _, *parts = HEADER.split(text)
-    for kind, name, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
-        if name in found["name"] or name in found["fragment"]:
-            raise SqlFileError(f"{name} is there twice")
-        found[kind][name] = COMMENT.sub("", body).strip().removesuffix(";")
-    statements, fragments = found["name"], found["fragment"]
-    for name, body in fragments.items():
-        if nested := fragments.keys() & set(PLACEHOLDER.findall(body)):
-            raise SqlFileError(f"fragment {name} holds another one: {', '.join(sorted(nested))}")
+    statements: dict[str, str] = {}
+    fragments: dict[str, str] = {}
 
     def fragment(found: re.Match[str]) -> str:
         return fragments.get(found[1], found[0])
 
-    return {name: PLACEHOLDER.sub(fragment, body) for name, body in statements.items()}
+    _, *parts = HEADER.split(text)
+    for kind, name, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
+        if name in statements or name in fragments:
+            raise SqlFileError(f"{name} is there twice")
+        filled = PLACEHOLDER.sub(fragment, COMMENT.sub("", body).strip().removesuffix(";"))
+        (statements if kind == "name" else fragments)[name] = filled
+    for name, body in (statements | fragments).items():
+        if later := fragments.keys() & set(PLACEHOLDER.findall(body)):
+            raise SqlFileError(f"{name} holds a fragment below it: {', '.join(sorted(later))}")
+    return statements

@@ -1,8 +1,8 @@
 """The tokens and their generations in PostgreSQL, a verb for each thing that happens to them.
 
 Each verb is one statement in autocommit, so both tables change together (law 5). Each write names
-the generation, this worker and `state = 'open'` (law 4): if it finds no row, the lease is lost and
-the verb says so. Leases and backoffs run on PostgreSQL's clock.
+the generation, its seed, its token, this worker and `state = 'open'` (law 4): if it finds no row,
+the lease is lost and the verb says so. Leases and backoffs run on PostgreSQL's clock.
 """
 
 from collections.abc import Collection, Mapping
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from psycopg import ClientCursor
 from psycopg.errors import UniqueViolation
-from psycopg.rows import BaseRowFactory, class_row, dict_row
+from psycopg.rows import BaseRowFactory, dict_row, kwargs_row
 
 from imagegen.database import Pool, Tables, sql
 from imagegen.queue import daily_limit
@@ -21,6 +21,8 @@ from imagegen.queue.values import (
     Claim,
     Complete,
     Decision,
+    Doubt,
+    EarlierRequest,
     FailAttempt,
     Postpone,
     Requeue,
@@ -38,6 +40,10 @@ LONGEST_OWN_DELAY_SECONDS = 600.0
 # A postponed generation whose time is about to come is counted before new tokens: the create rate
 # that it waits for admits one at that very moment.
 DUE_WITHIN_SECONDS = 1.0
+
+# How many generations of one token a database that went back may have forgotten: three attempts,
+# each with a fallback, and refusals between them.
+MOST_FORGOTTEN = 30
 
 # Wait only briefly for a lock, then give the connection back and try again later. All statements
 # assume READ COMMITTED, whatever the database's default is.
@@ -84,32 +90,47 @@ class Queue:
         up to `new_limit` tokens that wait, the oldest first. `busy` are the tokens at work here."""
         values = {"limit": limit, "new_limit": new_limit, "model": model, "busy": list(busy)}
         values |= {"due_within_seconds": DUE_WITHIN_SECONDS}
-        return self._ask("claim", values, class_row(Claim))
+        return self._ask("claim", values, kwargs_row(_claim))
 
     def renew(self, token_ids: Collection[int]) -> None:
         """Hold the open generations of these tokens for another lease."""
         if token_ids:
             self._run("renew", {"token_ids": list(token_ids)})
 
-    def record_request(self, claim: Claim, prompt: str) -> Claim | None:
-        """Commit that a POST is about to leave (law 1). None: the lease is lost, send nothing.
-        Raises DailyLimitError."""
-        values = {"prompt": prompt, "generation_id": claim.generation_id}
+    def record_request(
+        self, claim: Claim, *, prompt: str, model: str, account: str | None
+    ) -> Claim | None:
+        """Commit that a POST is about to leave (law 1). None: the lease is lost, or the database
+        server has changed since the claim; send nothing. Raises DailyLimitError."""
+        values = {"prompt": prompt, "model": model, "account": account, "server": claim.server}
+        values |= _fence(claim)
         if self._daily_limit is None:
             rows = self._run("record_request", values)
         else:
             rows = daily_limit.record_within(
-                self._daily_limit, self._pool, self._statements, self._with_lease(values)
+                self._daily_limit, self._pool, self._statements, self._with_worker(values)
             )
-        return replace(claim, prompt=prompt, requested_seconds_ago=0.0, **rows[0]) if rows else None
+        return replace(claim, **rows[0], requested_seconds_ago=0.0) if rows else None
+
+    def record_found(
+        self, claim: Claim, prediction_id: str, *, prompt: str, account: str | None
+    ) -> Claim | None:
+        """Commit, in place of a request, the prediction that an earlier one made. It is paid for:
+        the daily limit does not count. None: as for `record_prediction`."""
+        values = {"prediction_id": prediction_id, "prompt": prompt, "account": account}
+        return self._record_prediction("record_found", claim, values)
 
     def record_prediction(self, claim: Claim, prediction_id: str) -> Claim | None:
         """Commit the id of the prediction that Replicate accepted. It may be committed again if the
         outcome of the first commit is unknown. None: the lease is lost, or another generation has
         taken the prediction for its own (only where a model has no marker input)."""
-        values = {"prediction_id": prediction_id, "generation_id": claim.generation_id}
+        return self._record_prediction("record_prediction", claim, {"prediction_id": prediction_id})
+
+    def _record_prediction(
+        self, name: str, claim: Claim, values: Mapping[str, Any]
+    ) -> Claim | None:
         try:
-            rows = self._run("record_prediction", values)
+            rows = self._run(name, {**values, **_fence(claim)})
         except UniqueViolation:
             return None
         return replace(claim, **rows[0]) if rows else None
@@ -123,7 +144,7 @@ class Queue:
 
     def apply(self, claim: Claim, decision: Decision) -> Applied | None:
         """Write what was decided about a generation, in one statement. None: the lease is lost."""
-        values = asdict(decision) | {"generation_id": claim.generation_id}
+        values = asdict(decision) | _fence(claim)
         if "message" in values:
             values["message"] = values["message"][:ERROR_CHARACTERS]
         match decision:
@@ -139,7 +160,7 @@ class Queue:
                 }
                 return self._close("requeue", values)
             case UseFallback():
-                fallbacks = self._ask("use_fallback", values, class_row(Claim))
+                fallbacks = self._ask("use_fallback", values, kwargs_row(_claim))
                 return Applied(fallback=fallbacks[0]) if fallbacks else None
             case Postpone():
                 return Applied() if self._run("postpone", values) else None
@@ -184,10 +205,33 @@ class Queue:
             # With its values written into it, it travels with the two settings: one round trip, and
             # one transaction without BEGIN.
             cursor = ClientCursor(connection, row_factory=row_factory)
-            cursor.execute(BRIEFLY + self._statements[name], self._with_lease(values))
+            cursor.execute(BRIEFLY + self._statements[name], self._with_worker(values))
             while cursor.nextset():
                 pass
             return cursor.fetchall()
 
-    def _with_lease(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        return {**values, "worker": self._worker, "lease_seconds": self._lease_seconds}
+    def _with_worker(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            **values,
+            "worker": self._worker,
+            "lease_seconds": self._lease_seconds,
+            "most_forgotten": MOST_FORGOTTEN,
+        }
+
+
+def _fence(claim: Claim) -> dict[str, Any]:
+    """Return what no other generation has (law 4). An id alone is none: after a failover to a
+    standby that lagged, its sequence gives the same ids to others."""
+    return {
+        "generation_id": claim.generation_id,
+        "seed": claim.seed,
+        "token_id": claim.token_id,
+    }
+
+
+def _claim(unresolved: list[Any] | None, doubt: dict[str, Any] | None, **columns: Any) -> Claim:
+    return Claim(
+        **columns,
+        unresolved=tuple(EarlierRequest(**each) for each in unresolved or ()),
+        doubt=Doubt(**doubt) if doubt else None,
+    )

@@ -5,7 +5,21 @@
 
 -- fragment: fence
 -- Only the worker that holds the lease of an open generation may write to it (law 4).
-id = %(generation_id)s AND worker = %(worker)s AND state = 'open'
+id = %(generation_id)s AND seed = %(seed)s AND token_id = %(token_id)s
+    AND worker = %(worker)s AND state = 'open'
+
+-- fragment: server
+-- The run of the database server, and the table in it: one of them changes with each restart,
+-- failover and restore.
+concat_ws('/', extract(epoch FROM pg_postmaster_start_time()),
+    pg_relation_filenode('generations'))
+
+-- fragment: seed
+-- The seed of the generation `n` of a token. After the database has forgotten it, the same number of
+-- the same token has the same seed again, by which its prediction is found.
+mod(hashtextextended(concat_ws('/',
+    (SELECT server FROM imagegen_servers WHERE noticed_at = '-infinity'),
+    n.token_id, n.author, n.number), 0) & 9223372036854775807, 2147483647)
 
 -- fragment: wanted
 -- Whether the token `t` still waits for the image of a generation `g`. A token that was deleted and
@@ -13,30 +27,73 @@ id = %(generation_id)s AND worker = %(worker)s AND state = 'open'
 coalesce(t.status IN ($detected, $generating)
     AND coalesce(t.author_id::text = g.author, g.author IS NULL), false)
 
+-- fragment: iso_8601
+'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'
+
 -- fragment: claim_columns
 -- A generation `g`, its author `a` and its token's `unresolved` requests, as a Claim.
 g.id AS generation_id, g.token_id, g.attempt, g.fallback, g.model, g.seed, g.prompt,
-g.prediction_id, a.prompt_text::text AS author_prompt,
+g.prediction_id, g.account, a.prompt_text::text AS author_prompt,
 extract(epoch FROM now() - g.opened_at)::float AS opened_seconds_ago,
-to_char(g.requested_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS requested_at,
+to_char(g.requested_at AT TIME ZONE 'UTC', $iso_8601) AS requested_at,
 extract(epoch FROM now() - g.requested_at)::float AS requested_seconds_ago,
 (SELECT p.error_kind FROM generations p
  WHERE p.token_id = g.token_id AND p.attempt = g.attempt - 1 AND p.state = 'failed'
  ORDER BY p.id DESC LIMIT 1) AS previous_kind,
-unresolved.seeds AS unresolved_seeds,
-to_char(unresolved.since AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS unresolved_since,
-extract(epoch FROM now() - unresolved.since)::float AS unresolved_seconds_ago
+unresolved.requests AS unresolved, doubtful.doubt
 
 -- fragment: join_unresolved
--- Requests of the token of `g` that Replicate's list did not hold when they had settled. After an
--- hour it no longer tells of them, because Replicate deletes their inputs.
+-- Requests of the token of `g` that Replicate's list did not hold when they had settled: it may hold
+-- them late.
 LEFT JOIN LATERAL (
-    SELECT array_agg(p.seed) AS seeds, min(p.requested_at) AS since
+    SELECT jsonb_agg(jsonb_build_object(
+        'seed', p.seed, 'prompt', p.prompt, 'account', p.account,
+        'written_off', p.state = 'failed',
+        'requested_at', to_char(p.requested_at AT TIME ZONE 'UTC', $iso_8601),
+        'requested_seconds_ago', extract(epoch FROM now() - p.requested_at)::float)) AS requests
     FROM generations p
-    WHERE p.token_id = g.token_id AND p.state = 'refused'
+    WHERE p.token_id = g.token_id AND p.prediction_id IS NULL
+        AND (p.state, p.error_kind) IN (('refused', 'unavailable'), ('failed', 'unresolved'))
         AND coalesce(p.author = g.author, true)
-        AND p.error_kind = 'unavailable' AND p.prediction_id IS NULL
-        AND p.requested_at > now() - interval '1 hour') unresolved ON true
+        AND p.requested_at > now() - interval '2 days') unresolved ON true
+
+-- fragment: noticed
+-- The servers noticed within a day, with this one if it is seen for the first time: it may have
+-- forgotten requests made after `ledger_until`.
+noticed AS (
+    INSERT INTO imagegen_servers (server, noticed_at, ledger_until)
+    SELECT here.server, now(), greatest(now() - interval '7 days',
+        (SELECT g.opened_at FROM generations g ORDER BY g.id DESC LIMIT 1))
+    FROM (SELECT $server AS server) here
+    WHERE NOT EXISTS (SELECT FROM imagegen_servers known WHERE known.server = here.server)
+    ON CONFLICT (server) DO UPDATE SET server = excluded.server
+    RETURNING noticed_at, ledger_until
+), change AS (
+    SELECT max(noticed_at) AS noticed_at, min(ledger_until) AS ledger_until
+    FROM (SELECT noticed_at, ledger_until FROM noticed
+        UNION ALL SELECT noticed_at, ledger_until FROM imagegen_servers
+        WHERE noticed_at > now() - interval '1 day') recent
+)
+
+-- fragment: join_doubt
+-- Seeds of requests that a new server may have forgotten of the token `t`: those of the generation
+-- `g` and of the ones after it. The clocks of two servers differ by less than ten seconds.
+LEFT JOIN LATERAL (
+    SELECT jsonb_build_object(
+        'seeds', jsonb_agg($seed),
+        'since', to_char(change.ledger_until AT TIME ZONE 'UTC', $iso_8601),
+        'since_seconds_ago', extract(epoch FROM now() - change.ledger_until)::float,
+        'noticed_at', to_char(change.noticed_at AT TIME ZONE 'UTC', $iso_8601),
+        'noticed_seconds_ago', extract(epoch FROM now() - change.noticed_at)::float) AS doubt
+    FROM change, (
+        SELECT g.token_id, g.author, later + (
+            SELECT count(*) FROM generations q
+            WHERE q.token_id = g.token_id AND q.id < g.id) AS number
+        FROM generate_series(1, %(most_forgotten)s) later) n
+    WHERE change.noticed_at IS NOT NULL
+        AND coalesce($minted_at < change.noticed_at + interval '10 seconds'
+            OR NOT isfinite(t.created_at), true)
+    GROUP BY change.noticed_at, change.ledger_until) doubtful ON true
 
 -- fragment: result
 -- What became of the token when the generation was closed.
@@ -66,7 +123,7 @@ WHERE t.token_id = generations.token_id AND t.generation_error IS NOT NULL
 --
 -- The prompt of a fallback that was refused at the door stays the token's: the author's was
 -- censored already, and sending it again costs time and another refusal.
-WITH expired AS (
+WITH $noticed, expired AS (
     SELECT id, worker IS NULL AS postponed FROM generations
     WHERE state = 'open' AND lease_until < now()
         AND NOT token_id = ANY(%(busy)s::bigint[])
@@ -81,8 +138,7 @@ WITH expired AS (
     WHERE state = 'open' AND requested_at IS NULL
         AND lease_until < now() + make_interval(secs => %(due_within_seconds)s)
 ), picked AS (
-    SELECT t.token_id, t.generation_attempts, t.author_id,
-        $waited_seconds AS waited_seconds,
+    SELECT t.token_id, t.generation_attempts, t.author_id::text AS author,
         CASE WHEN t.generation_error IS NOT NULL THEN (
             SELECT (array_agg(CASE WHEN p.fallback AND p.state = 'refused' THEN p.prompt END
                 ORDER BY p.id DESC))[1]
@@ -90,6 +146,7 @@ WITH expired AS (
     FROM tokens_s0 t
     WHERE t.status = $detected
         AND (t.generate_after IS NULL OR t.generate_after <= now())
+        AND NOT t.token_id = ANY(%(busy)s::bigint[])
         AND NOT EXISTS (
             SELECT FROM generations g WHERE g.token_id = t.token_id AND g.state = 'open')
     ORDER BY t.created_at, t.token_id
@@ -100,27 +157,26 @@ WITH expired AS (
 ), opened AS (
     INSERT INTO generations
         (token_id, author, attempt, model, seed, worker, lease_until, fallback, prompt)
-    SELECT token_id, author_id::text, generation_attempts + 1, %(model)s,
-        floor(random() * 2147483647)::bigint, %(worker)s,
+    SELECT token_id, author, generation_attempts + 1, %(model)s, $seed, %(worker)s,
         now() + make_interval(secs => %(lease_seconds)s),
         fallback_prompt IS NOT NULL, fallback_prompt
-    FROM picked
+    FROM (SELECT picked.*, 1 + (
+            SELECT count(*) FROM generations g WHERE g.token_id = picked.token_id) AS number
+        FROM picked) n
     ON CONFLICT (token_id) WHERE state = 'open' DO NOTHING
     RETURNING *
 ), marked AS (
     UPDATE tokens_s0 t SET status = $generating, generate_after = NULL
     FROM opened WHERE t.token_id = opened.token_id
 )
-SELECT $claim_columns, true AS adopted, g.postponed, $wanted AS wanted,
-    $waited_seconds AS waited_seconds
-FROM adopted g LEFT JOIN tokens_s0 t USING (token_id)
+SELECT $claim_columns, g.adopted, g.postponed, $wanted AS wanted,
+    $waited_seconds AS waited_seconds, $server AS server
+FROM (SELECT *, true AS adopted FROM adopted UNION ALL SELECT *, false, false FROM opened) g
+    LEFT JOIN tokens_s0 t USING (token_id)
     LEFT JOIN authors a ON a.id = t.author_id
     $join_unresolved
-UNION ALL
-SELECT $claim_columns, false, false, true, picked.waited_seconds
-FROM opened g JOIN picked USING (token_id)
-    LEFT JOIN authors a ON a.id = picked.author_id
-    $join_unresolved
+    $join_doubt
+ORDER BY g.adopted DESC, g.id
 
 -- name: renew
 -- A row that is locked is passed over, here, in `release` and in `repair_statuses`: its own write
@@ -134,13 +190,22 @@ RETURNING id
 
 -- name: record_request
 -- If commits need not reach the disk (synchronous_commit), this one has to (law 1): PostgreSQL may
--- crash after the POST has left.
-UPDATE generations SET requested_at = now(), prompt = %(prompt)s
-WHERE $fence AND requested_at IS NULL
+-- crash after the POST has left. And not on another server than that of the claim, which may know
+-- less: the generation is claimed again there, in doubt.
+UPDATE generations SET requested_at = now(), prompt = %(prompt)s, model = %(model)s,
+    account = %(account)s
+WHERE $fence AND requested_at IS NULL AND $server = %(server)s
     AND (current_setting('synchronous_commit') NOT IN ('off', 'local')
         OR set_config('synchronous_commit', 'on', true) IS NOT NULL)
-RETURNING to_char(requested_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-    AS requested_at
+RETURNING prompt, model, account,
+    to_char(requested_at AT TIME ZONE 'UTC', $iso_8601) AS requested_at
+
+-- name: record_found
+UPDATE generations SET requested_at = coalesce(requested_at, now()), prompt = %(prompt)s,
+    account = %(account)s, prediction_id = %(prediction_id)s
+WHERE $fence AND coalesce(prediction_id, %(prediction_id)s) = %(prediction_id)s
+RETURNING prompt, account, prediction_id,
+    to_char(requested_at AT TIME ZONE 'UTC', $iso_8601) AS requested_at
 
 -- name: record_prediction
 UPDATE generations SET prediction_id = %(prediction_id)s
@@ -210,7 +275,7 @@ SELECT $result FROM closed
 
 -- name: use_fallback
 -- A second generation of the same attempt, held by this worker.
-WITH closed AS (
+WITH $noticed, closed AS (
     UPDATE generations SET state = 'failed', closed_at = now(),
         error_kind = %(kind)s, error_message = %(message)s
     WHERE $fence
@@ -218,16 +283,19 @@ WITH closed AS (
 ), g AS (
     INSERT INTO generations
         (token_id, author, attempt, model, seed, worker, lease_until, fallback, prompt)
-    SELECT token_id, author, attempt, model, floor(random() * 2147483647)::bigint,
-        %(worker)s, now() + make_interval(secs => %(lease_seconds)s), true, %(prompt)s
-    FROM closed
+    SELECT token_id, author, attempt, model, $seed, %(worker)s,
+        now() + make_interval(secs => %(lease_seconds)s), true, %(prompt)s
+    FROM (SELECT closed.*, 1 + (
+            SELECT count(*) FROM generations p WHERE p.token_id = closed.token_id) AS number
+        FROM closed) n
     RETURNING *
 )
 SELECT $claim_columns, false AS adopted, false AS postponed, $wanted AS wanted,
-    0::float AS waited_seconds
+    0::float AS waited_seconds, $server AS server
 FROM g LEFT JOIN tokens_s0 t USING (token_id)
     LEFT JOIN authors a ON a.id = t.author_id
     $join_unresolved
+    $join_doubt
 
 -- name: postpone
 UPDATE generations SET worker = NULL,

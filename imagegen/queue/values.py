@@ -4,6 +4,30 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class EarlierRequest:
+    """A request of the token that Replicate's list did not hold when it had settled: the list may
+    hold it late."""
+
+    seed: int
+    prompt: str
+    requested_at: str  # ISO 8601, UTC
+    requested_seconds_ago: float
+    account: str | None = None
+    written_off: bool = False  # the token failed for it, and somebody wants another image
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """The database server changed after the token was minted: it may have forgotten requests."""
+
+    seeds: list[int]  # that they would have
+    since: str  # the newest generation that it knew; ISO 8601, UTC
+    since_seconds_ago: float
+    noticed_at: str
+    noticed_seconds_ago: float
+
+
+@dataclass(frozen=True)
 class Claim:
     """A generation that this worker holds, and what is known of it."""
 
@@ -24,10 +48,10 @@ class Claim:
     prediction_id: str | None = None
     requested_at: str | None = None  # ISO 8601, UTC
     requested_seconds_ago: float | None = None
-    # Earlier requests of the token that Replicate's list did not hold in time: it may do so late.
-    unresolved_seeds: list[int] | None = None
-    unresolved_since: str | None = None  # the first of them; ISO 8601, UTC
-    unresolved_seconds_ago: float | None = None
+    account: str | None = None  # at Replicate, that the request was made with
+    server: str = ""  # the run of the database server that it was claimed from
+    unresolved: tuple[EarlierRequest, ...] = ()
+    doubt: Doubt | None = None
 
 
 @dataclass(frozen=True)

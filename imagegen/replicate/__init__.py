@@ -2,7 +2,7 @@
 
 from imagegen.replicate.client import ReplicateClient
 from imagegen.replicate.http import Deadline, TooLongError, read_capped
-from imagegen.replicate.matching import Absent, Expired, Found
+from imagegen.replicate.matching import Absent, Expired, Found, Request
 from imagegen.replicate.outcomes import (
     Accepted,
     Ambiguous,
@@ -41,6 +41,7 @@ __all__ = [
     "Rejected",
     "ReplicateClient",
     "Reply",
+    "Request",
     "RequestBudget",
     "Running",
     "Succeeded",

@@ -9,25 +9,34 @@ that the API has and the SDK does not know. What comes back is a plain value, ne
 import encodings.idna  # noqa: F401
 import json
 import math
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx
 from replicate.client import Client
 
 from imagegen.metrics import definitions as metrics
 from imagegen.redaction import Redactor
-from imagegen.replicate import facts, replies
-from imagegen.replicate.http import Deadline, SendByPassedError, TooLongError, read_capped
+from imagegen.replicate import facts, list_page, replies
+from imagegen.replicate.http import (
+    Deadline,
+    SendByPassedError,
+    TooLongError,
+    chunks,
+    read_capped,
+)
 from imagegen.replicate.replies import (
     Answered,
     Listed,
     NoAnswer,
     NotSent,
+    Page,
     Prediction,
     Rejected,
     Reply,
@@ -39,8 +48,11 @@ from imagegen.replicate.tls import tls_context
 TIMEOUT = httpx.Timeout(connect=5.0, read=15.0, write=10.0, pool=5.0)
 # For a whole reply, however slowly its bytes come.
 ANSWER_SECONDS = 30.0
-# A page of 100 predictions with their inputs and logs stays far below.
-ANSWER_BYTES = 8 * 1024 * 1024
+# A prediction whose output is an image as text has a few MB.
+ANSWER_BYTES = 32 * 1024 * 1024
+# A page of the list has a hundred of them, and is read one by one.
+PAGE_SECONDS = 60.0
+PAGE_BYTES = 100 * ANSWER_BYTES
 # Nothing was sent when connecting fails, so this is safe for POST as well.
 CONNECT_RETRIES = 2
 # When the account's limit on other requests was reached and the answer does not say for how long.
@@ -48,7 +60,8 @@ HOLD_SECONDS = 2.0
 LONGEST_HOLD_SECONDS = 120.0
 # 100 predictions a page: far more than an hour of the account's 600 creates a minute.
 LIST_PAGES = 500
-LIST_PATH = "/v1/predictions"
+# After it could not be read, the account is asked for again.
+ACCOUNT_AGAIN_SECONDS = 30.0
 
 # Where nothing has been written, with these nothing was sent.
 NEVER_SENT = (
@@ -66,15 +79,7 @@ NEVER_SENT = (
 class _Response:
     status: int
     headers: httpx.Headers
-    content: bytes
-
-    def json(self) -> object:
-        """Return the body as JSON, or None if it is none."""
-        try:
-            body: object = json.loads(self.content)
-        except (ValueError, RecursionError):
-            return None
-        return body
+    body: object  # JSON, or a page of the list; None if it can be read as neither
 
 
 class ReplicateClient:
@@ -94,6 +99,9 @@ class ReplicateClient:
         self._cancel_after_seconds = cancel_after_seconds
         self._marker = marker
         self._budget = budget
+        self._account: str | None = None
+        self._account_again = 0.0  # monotonic
+        self._account_lock = threading.Lock()
         self._deadline = Deadline()
         client = Client(
             token,
@@ -127,40 +135,64 @@ class ReplicateClient:
     def cancel(self, prediction_id: str) -> Reply:
         return self._about(prediction_id, "cancel", "POST", "/cancel")
 
-    def list(
-        self, since: datetime, *, last_seconds: float
-    ) -> Listed | Rejected | NotSent | NoAnswer:
-        """Every prediction of the account since `since`, and of the last `last_seconds` by
-        Replicate's own clock: the one that `since` was read from may be ahead of it."""
-        found: list[Prediction] = []
-        path = None
-        for _ in range(LIST_PAGES):
-            if path is None:
-                response = self._first_page(since, timedelta(seconds=last_seconds))
-            else:
-                response = self._send_within_budget("list", "GET", path)
-            if not isinstance(response, _Response):
-                return response
-            if response.status != 200:
-                return self._rejection(response)
-            page = replies.parse_page(response.json(), self._marker)
-            if page is None:
-                return NoAnswer("a list of predictions that cannot be read")
-            found += page.predictions
-            if page.next_url is None:
-                return Listed(tuple(found))
-            path = self._own_path(page.next_url)
-            if path is None:
-                return NoAnswer("a list of predictions that goes on elsewhere")
-        return NoAnswer("a list of predictions without an end")
+    def account(self) -> str | None:
+        """Return the name of the account that the API token is of; None if it cannot be had.
 
-    def _first_page(self, since: datetime, last: timedelta) -> _Response | NotSent | NoAnswer:
-        response = self._send_within_budget("list", "GET", _list_path(since))
+        Another account's list says nothing of a request.
+        """
+        with self._account_lock:
+            if self._account is None and time.monotonic() >= self._account_again:
+                response = self._send_within_budget("account", "GET", "/v1/account")
+                match response:
+                    case _Response(200, _, {"username": str(name)}) if name:
+                        self._account = replies.error_text(name)
+                    case _:
+                        self._account_again = time.monotonic() + ACCOUNT_AGAIN_SECONDS
+            return self._account
+
+    def list(self, since: datetime, *, last_seconds: float) -> Listed:
+        """Return the predictions of the account since `since`, and of the last `last_seconds` by
+        Replicate's own clock: the one that `since` was read from may be ahead of it.
+
+        The list ends with the first page that is older, whether or not the server was asked for
+        less. `missing` says why it may hold less than that.
+        """
+        found: dict[str, Prediction] = {}
+
+        def listed(missing: Rejected | NotSent | NoAnswer | None = None) -> Listed:
+            return Listed(tuple(found.values()), missing)
+
+        response, since = self._first_page(since, timedelta(seconds=last_seconds))
+        for _ in range(LIST_PAGES):
+            if not isinstance(response, _Response):
+                return listed(response)
+            if response.status != 200:
+                return listed(self._rejection(response))
+            if not isinstance(page := response.body, Page):
+                return listed(NoAnswer("a list of predictions that cannot be read"))
+            before = len(found)
+            found |= {item.id or f"without an id {len(found)}": item for item in page.predictions}
+            if page.next_url is None or list_page.is_older(page, since):
+                return listed()
+            path = list_page.own_path(page.next_url)
+            if path is None:
+                return listed(NoAnswer("a list of predictions that goes on elsewhere"))
+            if page.predictions and len(found) == before:
+                return listed(NoAnswer("a list of predictions that repeats itself"))
+            response = self._send_within_budget("list", "GET", path)
+        return listed(NoAnswer("a list of predictions without an end"))
+
+    def _first_page(
+        self, since: datetime, last: timedelta
+    ) -> tuple[_Response | NotSent | NoAnswer, datetime]:
+        """Return the first page, and since when it was asked for."""
+        response = self._send_within_budget("list", "GET", list_page.path_since(since))
         if isinstance(response, _Response) and response.status == 200:
             their_now = replies.sent_at(response.headers)
             if their_now and their_now - last < since:
-                return self._send_within_budget("list", "GET", _list_path(their_now - last))
-        return response
+                since = their_now - last
+                return self._send_within_budget("list", "GET", list_page.path_since(since)), since
+        return response, since
 
     def _about(self, prediction_id: str, operation: str, method: str, action: str = "") -> Reply:
         path = f"/v1/predictions/{prediction_id}{action}"
@@ -174,7 +206,7 @@ class ReplicateClient:
             return response
         if not 200 <= response.status < 300:
             return self._rejection(response)
-        prediction = replies.parse_prediction(response.json(), self._marker)
+        prediction = replies.parse_prediction(response.body, self._marker)
         if prediction is None:
             return NoAnswer(f"HTTP {response.status} without a prediction in it")
         return Answered(prediction)
@@ -205,11 +237,13 @@ class ReplicateClient:
         except (ValueError, TypeError, RecursionError) as error:
             return NotSent(self._message(error))
         headers = {"Content-Type": "application/json", **(headers or {})}
-        self._deadline.start(ANSWER_SECONDS, send_by=send_by)
+        is_list = list_page.is_path(path)
+        self._deadline.start(PAGE_SECONDS if is_list else ANSWER_SECONDS, send_by=send_by)
         try:
             with self._http.stream(method, path, content=content, headers=headers) as response:
                 try:
-                    body = read_capped(response, ANSWER_BYTES)
+                    is_page = is_list and response.status_code == httpx.codes.OK
+                    body = self._page(response) if is_page else _json_of(response)
                 except TooLongError:
                     return NoAnswer(f"HTTP {response.status_code}, too long an answer")
                 return _Response(response.status_code, response.headers, body)
@@ -222,12 +256,17 @@ class ReplicateClient:
                 NotSent(self._message(error)) if surely_not_sent else NoAnswer(self._message(error))
             )
 
+    def _page(self, response: httpx.Response) -> Page | None:
+        try:
+            return list_page.read_page(chunks(response, PAGE_BYTES), self._marker)
+        except (ValueError, RecursionError):
+            return None
+
     def _message(self, error: Exception) -> str:
         return self._redact(f"{type(error).__name__}: {error}".rstrip(": "))
 
     def _rejection(self, response: _Response) -> Rejected:
-        body = response.json()
-        body = body if isinstance(body, dict) else {}
+        body = response.body if isinstance(response.body, dict) else {}
         title, detail = (replies.error_text(body.get(name)) for name in ("title", "detail"))
         return Rejected(
             response.status,
@@ -236,20 +275,14 @@ class ReplicateClient:
             replies.retry_after_seconds(body.get("retry_after"), detail, response.headers),
         )
 
-    def _own_path(self, url: str) -> str | None:
-        """A next page's path, asked for at our own base URL: the token goes to no other host, and
-        a proxy need not rewrite what it passes on. None where it is no list of predictions."""
-        try:
-            parts = urlsplit(url)
-        except ValueError:
-            return None
-        if not parts.path.endswith(LIST_PATH) or not parts.query or not parts.query.isascii():
-            return None
-        return f"{LIST_PATH}?{parts.query}"
 
-
-def _list_path(since: datetime) -> str:
-    return f"{LIST_PATH}?created_after={quote(since.isoformat())}"
+def _json_of(response: httpx.Response) -> object:
+    """Return a body as JSON, or None if it is none. Raises TooLongError."""
+    try:
+        body: object = json.loads(read_capped(response, ANSWER_BYTES))
+    except (ValueError, RecursionError):
+        return None
+    return body
 
 
 def _json(body: object) -> bytes:

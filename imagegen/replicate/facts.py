@@ -18,3 +18,8 @@ CLOCK_SLACK_SECONDS = 120.0
 STATUS_PAGE = "https://www.replicatestatus.com"
 TOKENS_PAGE = "https://replicate.com/account/api-tokens"
 MODELS_PAGE = "https://replicate.com/explore"
+
+
+def model_name(model: str) -> str | None:
+    """Return the owner/name of a model, or None for a version without it."""
+    return None if VERSION_ID.fullmatch(model) else model.partition(":")[0]

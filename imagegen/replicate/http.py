@@ -7,7 +7,7 @@ hold its client for ever. A request that stood still for too long must not be se
 import math
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from ssl import SSLContext
 from typing import Any
 
@@ -87,12 +87,17 @@ class TooLongError(Exception):
 
 def read_capped(response: httpx.Response, limit_bytes: int) -> bytes:
     """Return the body of a streamed answer. Raises TooLongError, and what reading raises."""
-    body = bytearray()
+    return b"".join(chunks(response, limit_bytes))
+
+
+def chunks(response: httpx.Response, limit_bytes: int) -> Iterator[bytes]:
+    """Yield the body of a streamed answer. Raises TooLongError, and what reading raises."""
+    length = 0
     for chunk in response.iter_bytes():
-        body += chunk
-        if len(body) > limit_bytes:
+        length += len(chunk)
+        if length > limit_bytes:
             raise TooLongError(f"more than {limit_bytes} bytes")
-    return bytes(body)
+        yield chunk
 
 
 class _Stream(httpcore.NetworkStream):

@@ -4,10 +4,25 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from imagegen.replicate.replies import Listed, Prediction
+from imagegen.replicate import facts
+from imagegen.replicate.replies import Prediction
 
 Period = tuple[datetime, datetime]
 ALWAYS: Period = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+ENDED_WITHOUT_IMAGE = {"failed", "canceled", "aborted"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request whose prediction is looked for."""
+
+    prompt: str | None  # None: not known
+    seeds: Collection[int] = ()  # it carries one of them; none: the model has no marker
+    made: Period = ALWAYS
+    has_settled: bool = True  # nothing that it made can be missing in the list
+    model: str | None = (
+        None  # what another model made is not its prediction; None: whatever made it
+    )
 
 
 @dataclass(frozen=True)
@@ -29,44 +44,43 @@ class Expired:
 
 
 def match_request(
-    listed: Listed, prompt: str, seed: int | None, known_ids: set[str], made: Period = ALWAYS
+    listed: Collection[Prediction], request: Request, known_ids: Collection[str]
 ) -> Found | Absent | Expired:
-    """Return which prediction a request made, by its prompt and its own seed, within a period.
+    """Return which prediction a request made, of a list with the newest first.
 
-    For a model without a seed, any prediction with this prompt that belongs to no generation will
-    do, and the others belong to other requests. `known_ids` are predictions that belong to other
-    generations.
+    A seed alone decides: Replicate lists some models under another name than was asked for, and may
+    return a prompt otherwise than it was sent. Two requests have the same one by chance in a
+    billion. `known_ids` are predictions that belong to other generations.
 
-    The model is not compared: Replicate lists some models under another name than was asked for,
-    and a match missed for that would be paid for twice. The seed is one in two billion.
+    Without a marker, and where the list shows that the model returns none, an unknown prediction
+    with this prompt of about that time is taken.
     """
-    unknown = [item for item in listed.predictions if item.id not in known_ids]
-    ours = [item for item in unknown if item.prompt == prompt and seed in (None, item.seed)]
-    if ours:
-        found = _best(ours)
-        return found if seed is not None else Found(found.prediction)
-    if any(_may_be_it(item, prompt) for item in unknown if _is_within(item, made)):
-        return Expired()
-    return Absent()
+    unknown = [item for item in listed if item.id not in known_ids]
+    if ours := [item for item in unknown if item.seed in request.seeds]:
+        return _best(ours)
+    unknown = [item for item in unknown if _is_within(item, request.made)]
+    returns_seeds = any(item.seed is not None for item in listed)
+    if not request.seeds or (request.has_settled and not returns_seeds):
+        alike = [item for item in unknown if request.prompt and item.prompt == request.prompt]
+        if alike:
+            found = _best(alike)
+            return Found(found.prediction) if isinstance(found, Found) else found
+    model = request.model and facts.model_name(request.model)
+    may_be_ours = [item for item in unknown if not model or item.model in (None, model)]
+    return Expired() if any(item.data_removed for item in may_be_ours) else Absent()
 
 
-def match_late(listed: Listed, seeds: Collection[int], known_ids: set[str]) -> Found | None:
-    """Return what requests with these seeds made, though the list did not hold it in time."""
-    ours = [item for item in listed.predictions if item.seed in seeds and item.id not in known_ids]
-    return _best(ours) if ours else None
-
-
-def _best(newest_first: list[Prediction]) -> Found:
+def _best(newest_first: list[Prediction]) -> Found | Expired:
     """Return the earliest that succeeded, else the earliest that runs, else the earliest."""
-    rank = {"succeeded": 0, "starting": 1, "processing": 1}
+    if not all(item.id for item in newest_first):
+        return Expired()  # there is one, and nobody can ask for it
     earliest_first = newest_first[::-1]
-    best, *others = sorted(earliest_first, key=lambda item: rank.get(item.status, 2))
-    return Found(best, tuple(others))
+    best, *others = sorted(earliest_first, key=_rank)
+    return Found(best, tuple(item for item in others if item.status not in ENDED_WITHOUT_IMAGE))
 
 
-def _may_be_it(item: Prediction, prompt: str) -> bool:
-    """Return whether its input was deleted, or is this prompt without a seed."""
-    return item.data_removed or (item.prompt == prompt and item.seed is None)
+def _rank(item: Prediction) -> int:
+    return 0 if item.status == "succeeded" else 2 if item.status in ENDED_WITHOUT_IMAGE else 1
 
 
 def _is_within(item: Prediction, period: Period) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any, TypeGuard
 
 # A number beyond is no duration and no seed: nonsense, or Infinity.
 LARGEST_NUMBER = 2.0**53
@@ -22,6 +23,7 @@ class Prediction:
     status: str
     output: object = None
     error: str | None = None
+    model: str | None = None
     prompt: str | None = None
     seed: int | None = None
     logs: str = ""
@@ -36,13 +38,6 @@ class Answered:
     """Replicate answered with a prediction."""
 
     prediction: Prediction
-
-
-@dataclass(frozen=True)
-class Listed:
-    """Replicate's predictions since a time, newest first, all pages."""
-
-    predictions: tuple[Prediction, ...]
 
 
 @dataclass(frozen=True)
@@ -82,19 +77,31 @@ Reply = Answered | Rejected | NotSent | NoAnswer
 
 
 @dataclass(frozen=True)
+class Listed:
+    """Replicate's predictions since a time, newest first, and without their outputs."""
+
+    predictions: tuple[Prediction, ...]
+    missing: Rejected | NotSent | NoAnswer | None = None  # why there may be more
+
+
+@dataclass(frozen=True)
 class Page:
     predictions: list[Prediction]
     next_url: str | None
 
 
-def parse_page(body: object, marker: str = "seed") -> Page | None:
-    if not isinstance(body, dict) or not isinstance(body.get("results"), list):
+def parse_listed(body: object, marker: str) -> Prediction | None:
+    """Return an item of a list, without its output. If it has no id or status that can be read, it
+    is a prediction all the same, and its seed or its time may show that it is ours."""
+    if not isinstance(body, dict):
         return None
-    predictions = [parse_prediction(item, marker) for item in body["results"]]
-    next_url = body.get("next")
-    if None in predictions or not isinstance(next_url, str | None):
-        return None
-    return Page([item for item in predictions if item is not None], next_url or None)
+    prediction_id, status = body.get("id"), body.get("status")
+    return _described(
+        body | {"output": None, "logs": None},
+        prediction_id if _is_id(prediction_id) else "",
+        status if isinstance(status, str) else "",
+        marker,
+    )
 
 
 def parse_prediction(body: object, marker: str = "seed") -> Prediction | None:
@@ -103,21 +110,28 @@ def parse_prediction(body: object, marker: str = "seed") -> Prediction | None:
     if not isinstance(body, dict):
         return None
     prediction_id, status = body.get("id"), body.get("status")
-    if not isinstance(prediction_id, str) or not PREDICTION_ID.fullmatch(prediction_id):
+    if not _is_id(prediction_id) or not isinstance(status, str):
         return None
-    if not isinstance(status, str):
-        return None
+    return _described(body, prediction_id, status, marker)
+
+
+def _is_id(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and PREDICTION_ID.fullmatch(value) is not None
+
+
+def _described(body: Mapping[str, Any], prediction_id: str, status: str, marker: str) -> Prediction:
     inputs = body.get("input")
     inputs = inputs if isinstance(inputs, dict) else {}
     measured = body.get("metrics")
     measured = measured if isinstance(measured, dict) else {}
     logs = body.get("logs")
-    prompt, seed = inputs.get("prompt"), inputs.get(marker)
+    model, prompt, seed = body.get("model"), inputs.get("prompt"), inputs.get(marker)
     return Prediction(
         id=prediction_id,
         status=status,
         output=body.get("output"),
         error=error_text(body.get("error")) or None,
+        model=model if isinstance(model, str) else None,
         prompt=prompt if isinstance(prompt, str) else None,
         seed=_integer(seed),
         logs=logs if isinstance(logs, str) else "",

@@ -33,6 +33,7 @@ class Until(Enum):
     PREDICTION_ENDS = auto()
     LIST_IS_READ = auto()
     LIST_HOLDS_IT = auto()
+    FORGOTTEN_IS_LISTED = auto()
 
 
 @dataclass(frozen=True)

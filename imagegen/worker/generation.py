@@ -35,7 +35,7 @@ from imagegen.worker.endings import Delay, Ending, Postponed, TurnedAway, Until
 from imagegen.worker.gate import Gate, Permit
 from imagegen.worker.image_copies import ImageCopies
 from imagegen.worker.poll_schedule import PollSchedule
-from imagegen.worker.reconciliation import Reconciler
+from imagegen.worker.reconciliation import OF_ANOTHER_ACCOUNT, Reconciler
 from imagegen.worker.settlement import Settlement, log_fields
 
 # A shorter wait for the create rate is spent in the slot; a longer one is a time in the row.
@@ -132,24 +132,27 @@ class GenerationRunner:
                     age_seconds=claim.opened_seconds_ago,
                     reason=permit.reason,
                 )
-        late = self._reconciler.find_late(claim)
-        if isinstance(late, PollFailed):
-            trouble = Refused(Reason.UNAVAILABLE, late.message)
-            delay = self._gate.record_refusal(trouble, claim.generation_id)
-            return claim, Postponed(Until.GATE_OPENS, delay.seconds)
+        match self._reconciler.find_late(claim) or self._reconciler.find_forgotten(claim, prompt):
+            case Prediction() as late:
+                return self._take(claim, late, prompt)
+            case PollFailed(message):
+                trouble = Refused(Reason.UNAVAILABLE, message)
+                delay = self._gate.record_refusal(trouble, claim.generation_id)
+                return claim, Postponed(Until.GATE_OPENS, delay.seconds)
+            case Failed() | Postponed() as ending:
+                return claim, ending
+        model, account = self._settings.model, self._client.account()
         recorded_at = 0.0  # monotonic; no later than `requested_at`
 
         def record() -> Claim | None:
             nonlocal recorded_at
             recorded_at = time.monotonic()
-            return self._queue.record_request(claim, prompt)
+            return self._queue.record_request(claim, prompt=prompt, model=model, account=account)
 
         try:
             claim = self._retry.fenced(record)
         except DailyLimitError:
             return claim, Postponed(Until.DAILY_LIMIT_ADMITS)
-        if late:
-            return self._accept(claim, late)
         crash_points.reach("requested")
         # If this process stood still here, another worker would find no prediction in Replicate's
         # list after the settle time, and send a request of its own.
@@ -195,13 +198,25 @@ class GenerationRunner:
         """Return the seed by which Replicate's answers are matched, if the model takes one."""
         return claim.seed if self._settings.marker_input else None
 
+    def _take(self, claim: Claim, late: Prediction, prompt: str) -> Step:
+        """Take what an earlier request of the token made, in place of a request."""
+        sent, account = late.prompt or prompt, self._client.account()
+        claim = self._retry.fenced(
+            lambda: self._queue.record_found(claim, late.id, prompt=sent, account=account)
+        )
+        return self._watch(claim, late.id)
+
     def _accept(self, claim: Claim, prediction: Prediction) -> Step:
         """Commit the id before anything else happens (law 1)."""
         claim = self._retry.fenced(lambda: self._queue.record_prediction(claim, prediction.id))
+        return self._watch(claim, prediction.id)
+
+    def _watch(self, claim: Claim, prediction_id: str) -> Step:
+        """Count a prediction that was accepted, and poll it."""
         crash_points.reach("identified")
         self._gate.record_accepted()
         metrics.ATTEMPTS.labels("fallback" if claim.fallback else "author").inc()
-        return self._poll(claim, prediction.id)
+        return self._poll(claim, prediction_id)
 
     def _poll(self, claim: Claim, prediction_id: str) -> Step:
         """Poll a prediction until it ends."""
@@ -257,6 +272,8 @@ class GenerationRunner:
         self, claim: Claim, prediction_id: str, message: str, age_seconds: float
     ) -> Ending:
         """A prediction that GET does not know is gone only if the list does not hold it either."""
+        if self._reconciler.is_of_another_account(claim):
+            return OF_ANOTHER_ACCOUNT
         if self._reconciler.knows(claim, prediction_id) is False:
             log.error("prediction.lost", extra=log_fields(claim, error=message))
             gone = f"Replicate no longer knows the prediction, perhaps paid for: {message}"

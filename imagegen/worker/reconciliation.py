@@ -6,13 +6,14 @@ holds no slot.
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from imagegen.config import Settings
 from imagegen.failures import Kind, Reason
 from imagegen.logs import log
 from imagegen.metrics import definitions as metrics
-from imagegen.queue import Claim, Queue
+from imagegen.queue import Claim, EarlierRequest, Queue
 from imagegen.replicate import (
     Absent,
     Expired,
@@ -20,12 +21,11 @@ from imagegen.replicate import (
     Found,
     Listed,
     NoAnswer,
-    NotSent,
     PollFailed,
     Prediction,
     Refused,
-    Rejected,
     ReplicateClient,
+    Request,
     facts,
     matching,
 )
@@ -36,7 +36,7 @@ from imagegen.worker.settlement import log_fields
 # By Replicate's own clock less is enough, so that it widens the list only if they differ by more.
 OWN_CLOCK_SLACK_SECONDS = 60.0
 # A prediction made this long before or after the request is another's, however the clocks differ.
-SURELY_SECONDS = 600.0
+SURELY = timedelta(minutes=10)
 # Results that decide nothing: the list is asked again, and an outage has hundreds of them.
 UNSEEN, NOT_YET = "unseen", "not_yet"
 UNDECIDED = {UNSEEN, NOT_YET}
@@ -48,6 +48,10 @@ ABSENT = TurnedAway(
 EXPIRED = Failed(
     Kind.UNRESOLVED, "Replicate no longer tells whether it made this, and it is perhaps paid for"
 )
+OF_ANOTHER_ACCOUNT = Failed(
+    Kind.UNRESOLVED,
+    "the request was made with another account at Replicate, and is perhaps paid for there",
+)
 
 
 class Reconciler:
@@ -56,9 +60,7 @@ class Reconciler:
     def __init__(
         self, settings: Settings, queue: Queue, client: ReplicateClient, retry: DatabaseRetry
     ) -> None:
-        self._settle_seconds = settings.settle_seconds
-        # Whether each prediction carries its generation's seed, by which it is matched.
-        self._is_marked = settings.marker_input is not None
+        self._settings = settings
         self._queue = queue
         self._client = client
         self._retry = retry
@@ -68,26 +70,29 @@ class Reconciler:
         there is none, or none yet."""
         assert claim.requested_at and claim.prompt is not None  # noqa: S101 (committed together)
         age_seconds = claim.requested_seconds_ago or 0.0
-        requested_at = datetime.fromisoformat(claim.requested_at)
-        listed = self._list(requested_at, age_seconds)
-        if not isinstance(listed, Listed):
-            _report(claim, UNSEEN)
-            return Postponed(Until.LIST_IS_READ, age_seconds=age_seconds, why=str(listed))
-        known = self._known(listed)
-        seed = claim.seed if self._is_marked else None
-        surely = timedelta(seconds=SURELY_SECONDS)
-        made = (requested_at - surely, requested_at + surely)
-        match matching.match_request(listed, claim.prompt, seed, known, made):
+        has_settled = age_seconds >= self._settings.settle_seconds
+        if self.is_of_another_account(claim):
+            _report(claim, "undecidable")
+            return OF_ANOTHER_ACCOUNT
+        listed = self._list(datetime.fromisoformat(claim.requested_at), age_seconds, claim.account)
+        request = Request(
+            claim.prompt, self._seeds([claim.seed]), _around(claim.requested_at), has_settled
+        )
+        match matching.match_request(listed.predictions, request, self._known(listed)):
             case Found(prediction, others):
                 _report(claim, "found")
                 self._cancel(claim, others)
                 return prediction
+            case _ if listed.missing:
+                _report(claim, UNSEEN)
+                why = str(listed.missing)
+                return Postponed(Until.LIST_IS_READ, age_seconds=age_seconds, why=why)
+            case _ if not has_settled:
+                _report(claim, NOT_YET)
+                return Postponed(Until.LIST_HOLDS_IT, age_seconds=age_seconds)
             case Expired():
                 _report(claim, "undecidable")
                 return EXPIRED
-            case Absent() if age_seconds < self._settle_seconds:
-                _report(claim, NOT_YET)
-                return Postponed(Until.LIST_HOLDS_IT, age_seconds=age_seconds)
             case Absent():
                 _report(claim, "absent")
                 return ABSENT
@@ -96,38 +101,95 @@ class Reconciler:
         """Return whether the list holds this prediction; None: it cannot be read."""
         assert claim.requested_at  # noqa: S101 (committed before the prediction)
         requested_at = datetime.fromisoformat(claim.requested_at)
-        listed = self._list(requested_at, claim.requested_seconds_ago or 0.0)
-        if not isinstance(listed, Listed):
-            return None
-        return prediction_id in {item.id for item in listed.predictions}
+        listed = self._list(requested_at, claim.requested_seconds_ago or 0.0, claim.account)
+        if prediction_id in {item.id for item in listed.predictions}:
+            return True
+        return None if listed.missing else False
 
-    def find_late(self, claim: Claim) -> Prediction | PollFailed | None:
-        """Return what an earlier request of this token made after all, if it did: to be asked
-        before another request is sent."""
-        if not (self._is_marked and claim.unresolved_seeds and claim.unresolved_since):
+    def is_of_another_account(self, claim: Claim | EarlierRequest) -> bool:
+        """Return whether the request was made with another account than the API token's now, whose
+        list says nothing of it."""
+        account = claim.account and self._client.account()
+        return account is not None and account != claim.account
+
+    def find_late(self, claim: Claim) -> Prediction | Ending | PollFailed | None:
+        """Return what an earlier request of this token made though it was not in the list when it
+        had settled, or why no other may be sent. None: nothing, and one may."""
+        if not claim.unresolved:
             return None
-        since = datetime.fromisoformat(claim.unresolved_since)
-        listed = self._list(since, claim.unresolved_seconds_ago or 0.0)
-        if not isinstance(listed, Listed):
-            return PollFailed(f"Replicate's list cannot be read: {listed}")
-        found = matching.match_late(listed, claim.unresolved_seeds, self._known(listed))
-        if found is None:
+        since = min(earlier.requested_at for earlier in claim.unresolved)
+        age_seconds = max(earlier.requested_seconds_ago for earlier in claim.unresolved)
+        account = next((earlier.account for earlier in claim.unresolved if earlier.account), None)
+        listed = self._list(datetime.fromisoformat(since), age_seconds, account)
+        known = self._known(listed)
+        has_expired = False
+        for earlier in claim.unresolved:
+            if self.is_of_another_account(earlier):
+                if not earlier.written_off:
+                    return OF_ANOTHER_ACCOUNT
+                continue
+            request = Request(
+                earlier.prompt, self._seeds([earlier.seed]), _around(earlier.requested_at)
+            )
+            match matching.match_request(listed.predictions, request, known):
+                case Found(prediction, others):
+                    _report(claim, "found")
+                    self._cancel(claim, others)
+                    return prediction
+                case Expired():
+                    has_expired = has_expired or not earlier.written_off
+        if listed.missing:
+            return PollFailed(f"Replicate's list cannot be read: {listed.missing}")
+        return EXPIRED if has_expired else None
+
+    def find_forgotten(self, claim: Claim, prompt: str) -> Prediction | Ending | PollFailed | None:
+        """Return what a request made that the database has forgotten, because it went back to an
+        earlier state, or why no other may be sent. None: nothing, and one may."""
+        doubt = claim.doubt
+        if doubt is None:
             return None
-        _report(claim, "found")
-        self._cancel(claim, found.others)
-        return found.prediction
+        has_settled = doubt.noticed_seconds_ago >= self._settings.settle_seconds
+        since, noticed_at = map(datetime.fromisoformat, (doubt.since, doubt.noticed_at))
+        listed = self._list(since, doubt.since_seconds_ago)
+        made = (since - SURELY, noticed_at + SURELY)
+        request = Request(prompt, self._seeds(doubt.seeds), made, has_settled, self._settings.model)
+        result: Prediction | Ending | PollFailed | None = None
+        match matching.match_request(listed.predictions, request, self._known(listed)):
+            case Found(prediction, others):
+                self._cancel(claim, others)
+                outcome, result = "found", prediction
+            case _ if listed.missing:
+                why = f"Replicate's list cannot be read: {listed.missing}"
+                outcome, result = UNSEEN, PollFailed(why)
+            case _ if not has_settled:
+                seconds = self._settings.settle_seconds - doubt.noticed_seconds_ago
+                outcome, result = NOT_YET, Postponed(Until.FORGOTTEN_IS_LISTED, seconds)
+            case Expired():
+                outcome, result = "undecidable", EXPIRED
+            case Absent():
+                outcome = "absent"
+        log.warning("token.doubted", extra=log_fields(claim, result=outcome))
+        metrics.RECONCILIATIONS.labels(outcome).inc()
+        return result
+
+    def _seeds(self, seeds: Sequence[int]) -> Sequence[int]:
+        """Return by which seeds a request is known again: none, if the model takes none."""
+        return () if self._settings.marker_input is None else seeds
 
     def _known(self, listed: Listed) -> set[str]:
         """Return which of these belong to a generation already."""
         ids = {item.id for item in listed.predictions}
         return self._retry.until_available(lambda: self._queue.known_predictions(ids))
 
-    def _list(self, since: datetime, seconds_ago: float) -> Listed | Rejected | NotSent | NoAnswer:
-        """Return what was made since then, by either clock."""
-        return self._client.list(
+    def _list(self, since: datetime, seconds_ago: float, account: str | None = None) -> Listed:
+        """Return what was made since then, by either clock, with an account if it is known."""
+        listed = self._client.list(
             since - timedelta(seconds=facts.CLOCK_SLACK_SECONDS),
             last_seconds=seconds_ago + OWN_CLOCK_SLACK_SECONDS,
         )
+        if account and self._client.account() is None:
+            return replace(listed, missing=NoAnswer("nobody knows whose list it is"))
+        return listed
 
     def _cancel(self, claim: Claim, others: Sequence[Prediction]) -> None:
         """Cancel what the same request made by some mishap, such as a proxy that sends again."""
@@ -135,6 +197,11 @@ class Reconciler:
             metrics.DUPLICATES.inc()
             log.error("prediction.duplicate", extra=log_fields(claim, duplicate=other.id))
             self._client.cancel(other.id)
+
+
+def _around(requested_at: str) -> tuple[datetime, datetime]:
+    at = datetime.fromisoformat(requested_at)
+    return at - SURELY, at + SURELY
 
 
 def _report(claim: Claim, result: str) -> None:

@@ -83,7 +83,7 @@ def _after_postponement(claim: Claim, postponed: Postponed, settings: Settings) 
     match postponed.until:
         case Until.GATE_OPENS if is_too_old and postponed.reason:
             return Requeue(postponed.reason, "the gate did not open in time", postponed.seconds)
-        case Until.GATE_OPENS:
+        case Until.GATE_OPENS | Until.FORGOTTEN_IS_LISTED:
             return Postpone(postponed.seconds)
         case Until.PREDICTION_IS_SEEN if is_too_old:
             message = f"the prediction cannot be read, and is perhaps paid for: {postponed.why}"

@@ -1,5 +1,7 @@
 """What the queue promises of claims, records and resets, asked of a real PostgreSQL."""
 
+from dataclasses import asdict
+
 import psycopg
 import pytest
 
@@ -11,7 +13,14 @@ from imagegen.queue import (
     statements,
 )
 from tests.support.processes import Site
-from tests.support.queue_fixtures import MODEL, MakeQueue, accepted_claim, claim, claim_one
+from tests.support.queue_fixtures import (
+    MODEL,
+    MakeQueue,
+    accepted_claim,
+    claim,
+    claim_one,
+    record_request,
+)
 
 
 def test_the_oldest_tokens_are_claimed_first(site: Site, make_queue: MakeQueue) -> None:
@@ -75,7 +84,7 @@ def test_a_request_is_on_the_disk_before_it_leaves_whatever_the_database_is_set_
     site.mint("one")
     claimed = claim_one(make_queue())
     sql = statements(read_tables_of(site))["record_request"]
-    values = {"generation_id": claimed.generation_id, "worker": "worker", "prompt": "one"}
+    values = asdict(claimed) | {"worker": "worker", "prompt": "one", "account": "an-account"}
     with connect(site.database_url) as connection:
         connection.execute("SET synchronous_commit = off")
         with connection.transaction():
@@ -95,8 +104,8 @@ def test_a_request_is_recorded_once(site: Site, make_queue: MakeQueue) -> None:
     queue = make_queue()
     claimed = claim_one(queue)
 
-    assert queue.record_request(claimed, "once") is not None
-    assert queue.record_request(claimed, "once") is None
+    assert record_request(queue, claimed, "once") is not None
+    assert record_request(queue, claimed, "once") is None
 
 
 def test_a_prediction_is_recorded_again_where_the_answer_to_its_record_was_lost(
@@ -104,7 +113,7 @@ def test_a_prediction_is_recorded_again_where_the_answer_to_its_record_was_lost(
 ) -> None:
     site.mint("one")
     queue = make_queue()
-    requested = queue.record_request(claim_one(queue), "one")
+    requested = record_request(queue, claim_one(queue), "one")
     assert requested
 
     assert queue.record_prediction(requested, "a" * 26)
@@ -115,7 +124,7 @@ def test_a_prediction_is_recorded_again_where_the_answer_to_its_record_was_lost(
 def test_a_prediction_belongs_to_one_generation_only(site: Site, make_queue: MakeQueue) -> None:
     site.mint("one", "two")
     queue = make_queue()
-    one, two = (queue.record_request(item, "the same") for item in claim(queue))
+    one, two = (record_request(queue, item, "the same") for item in claim(queue))
     assert one and two
 
     assert queue.record_prediction(one, "a" * 26)
@@ -207,7 +216,7 @@ def test_a_claim_among_a_million_finished_tokens_uses_the_partial_index(site: Si
         "worker": "w",
         "lease_seconds": 15,
     }
-    values |= {"due_within_seconds": 1}
+    values |= {"due_within_seconds": 1, "most_forgotten": 30}
     with connect(site.database_url) as connection:
         sql = statements(read_tables(connection))["claim"]
         rows = psycopg.ClientCursor(connection).execute(f"EXPLAIN ANALYZE {sql}", values).fetchall()

@@ -20,6 +20,7 @@ from tests.support.queue_fixtures import (
     accepted_claim,
     claim,
     claim_one,
+    record_request,
     token,
     use_fallback,
 )
@@ -28,7 +29,7 @@ from tests.support.queue_fixtures import (
 def test_an_image_hands_the_token_on(site: Site, make_queue: MakeQueue) -> None:
     site.mint("a prompt")
     queue = make_queue()
-    requested = queue.record_request(claim_one(queue), "a prompt")
+    requested = record_request(queue, claim_one(queue), "a prompt")
     assert requested
     accepted = queue.record_prediction(requested, "a" * 26)
     assert accepted
@@ -147,7 +148,7 @@ def test_a_fallback_that_was_refused_at_the_door_is_what_its_token_goes_on_with(
     queue = make_queue()
     fallback = use_fallback(queue, accepted_claim(queue), "flowers")
     assert fallback
-    assert queue.record_request(fallback, "flowers")
+    assert record_request(queue, fallback, "flowers")
     assert queue.apply(fallback, Requeue("throttled", "no", 0))
 
     again = claim_one(queue)
@@ -166,7 +167,7 @@ def test_a_request_that_was_surely_refused_uses_up_no_daily_limit(
 ) -> None:
     site.mint("one")
     queue = make_queue(daily_limit=1)
-    requested = queue.record_request(claim_one(queue), "one")
+    requested = record_request(queue, claim_one(queue), "one")
     assert requested
 
     assert queue.apply(requested, FailAttempt("permanent", "no", 0, 0))
@@ -181,15 +182,15 @@ def test_the_daily_limit_counts_what_left_and_was_not_refused(
     queue = make_queue(daily_limit=2)
     first, second, third = claim(queue)
     assert queue.daily_allowance().total == 2
-    assert queue.record_request(first, "one")
-    assert queue.record_request(second, "two")
+    assert record_request(queue, first, "one")
+    assert record_request(queue, second, "two")
     assert queue.daily_allowance().total == 0
     with pytest.raises(DailyLimitError):
-        queue.record_request(third, "three")
+        record_request(queue, third, "three")
 
     assert queue.apply(first, Requeue("throttled", "no", 0))
     assert queue.daily_allowance().total == 1
-    assert queue.record_request(third, "three")
+    assert record_request(queue, third, "three")
 
 
 def test_what_was_claimed_before_has_its_part_in_the_daily_limit(
@@ -199,7 +200,7 @@ def test_what_was_claimed_before_has_its_part_in_the_daily_limit(
     queue = make_queue(daily_limit=3)
     claimed = claim_one(queue)
     assert queue.daily_allowance() == DailyAllowance(total=3, for_new_tokens=2)
-    assert queue.record_request(claimed, "one")
+    assert record_request(queue, claimed, "one")
 
     assert queue.daily_allowance() == DailyAllowance(total=2, for_new_tokens=2)
 
@@ -210,7 +211,7 @@ def test_a_limit_that_was_lowered_below_what_was_used_leaves_none(
     site.mint("one", "two", "three")
     queue = make_queue(daily_limit=3)
     for each in claim(queue):
-        assert queue.record_request(each, "a prompt")
+        assert record_request(queue, each, "a prompt")
 
     assert make_queue(daily_limit=1).daily_allowance() == DailyAllowance(total=0, for_new_tokens=0)
 
@@ -218,7 +219,7 @@ def test_a_limit_that_was_lowered_below_what_was_used_leaves_none(
 def test_after_a_day_the_daily_limit_leaves_room_again(site: Site, make_queue: MakeQueue) -> None:
     site.mint("one")
     queue = make_queue(daily_limit=1)
-    assert queue.record_request(claim_one(queue), "one")
+    assert record_request(queue, claim_one(queue), "one")
     site.query("UPDATE generations SET requested_at = now() - interval '24 hours 1 second'")
 
     assert queue.daily_allowance().total == 1
@@ -236,7 +237,7 @@ def test_however_many_ask_at_once_the_daily_limit_holds(
 
     def ask(queue: Queue, claimed: Claim) -> bool:
         try:
-            return queue.record_request(claimed, "a prompt") is not None
+            return record_request(queue, claimed, "a prompt") is not None
         except DailyLimitError:
             return False
 

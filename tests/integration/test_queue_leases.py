@@ -12,7 +12,7 @@ from imagegen.queue import (
     UseFallback,
 )
 from tests.support.processes import Site, wait_for
-from tests.support.queue_fixtures import MakeQueue, claim, claim_one, token
+from tests.support.queue_fixtures import MakeQueue, claim, claim_one, record_request, token
 
 
 def test_a_generation_whose_lease_ran_out_is_adopted_before_new_tokens(
@@ -21,7 +21,7 @@ def test_a_generation_whose_lease_ran_out_is_adopted_before_new_tokens(
     site.mint("left behind", "new")
     dead = make_queue("dead", lease_seconds=0.05)
     left = claim(dead, limit=1)[0]
-    assert dead.record_request(left, "left behind")
+    assert record_request(dead, left, "left behind")
 
     heir = make_queue("heir")
     (adopted,) = wait_for("the lease to run out", lambda: claim(heir, limit=1, new_limit=0))
@@ -88,12 +88,12 @@ def test_a_worker_that_lost_its_lease_changes_nothing(site: Site, make_queue: Ma
     heir = make_queue("heir")
     held = claim_one(heir)
 
-    assert zombie.record_request(lost, "contested") is None
+    assert record_request(zombie, lost, "contested") is None
     assert zombie.record_prediction(lost, "a" * 26) is None
     assert zombie.apply(lost, Complete("https://example.com/1.png", None, 1)) is None
     assert zombie.apply(lost, FailAttempt("transient", "no", 3, 0)) is None
     assert zombie.apply(lost, Requeue("throttled", "no", 0)) is None
     assert zombie.apply(lost, UseFallback("content_policy", "no", "fallback")) is None
     assert zombie.apply(lost, Postpone(0)) is None
-    assert heir.record_request(held, "contested") is not None
+    assert record_request(heir, held, "contested") is not None
     assert token(site) == ("generating", 0, None, None)

@@ -234,12 +234,13 @@ class FakeReplicate(ReplicateClient):
         self.made[prediction_id].cancel()
         return self.get(prediction_id)
 
-    def list(
-        self, since: datetime, *, last_seconds: float
-    ) -> Listed | Rejected | NotSent | NoAnswer:
+    def account(self) -> str | None:
+        return "sandbox"
+
+    def list(self, since: datetime, *, last_seconds: float) -> Listed:
         look = self._look()
         if isinstance(look.value, Rejected | NotSent | NoAnswer):
-            return look.value
+            return Listed((), look.value)
         found = [made for made in self.made.values() if made.listed and made.made_at >= since]
         listed = Listed(tuple(made.shown() for made in reversed(found)))
         crash_points.reach("listed")

@@ -110,9 +110,20 @@ class RecordingQueue(Queue):
             raise self._away.pop(0)
         return verb != self._lost_at
 
-    def record_request(self, claim: Claim, prompt: str) -> Claim | None:
-        known = replace(claim, prompt=prompt, requested_at=NOW, requested_seconds_ago=0.0)
+    def record_request(
+        self, claim: Claim, *, prompt: str, model: str, account: str | None
+    ) -> Claim | None:
+        known = replace(
+            claim, prompt=prompt, model=model, account=account, requested_at=NOW,
+            requested_seconds_ago=0.0,
+        )  # fmt: skip
         return known if self._note("record_request", prompt) else None
+
+    def record_found(
+        self, claim: Claim, prediction_id: str, *, prompt: str, account: str | None
+    ) -> Claim | None:
+        known = replace(claim, prompt=prompt, prediction_id=prediction_id, requested_at=NOW)
+        return known if self._note("record_found", prediction_id) else None
 
     def record_prediction(self, claim: Claim, prediction_id: str) -> Claim | None:
         known = replace(claim, prediction_id=prediction_id)
@@ -143,16 +154,22 @@ class ScriptedClient(ReplicateClient):
     def __init__(
         self,
         calls: Calls,
+        *,
         creates: list[Reply],
         looks: list[Reply],
-        listed: Listed | Rejected | NotSent | NoAnswer,
+        listed: Listed,
         canceled: Reply,
+        account: str | None,
     ) -> None:
         self._noted = calls
         self._creates = creates
         self._looks = looks
         self._listed = listed
         self._canceled = canceled
+        self._account = account
+
+    def account(self) -> str | None:
+        return self._account
 
     def create(self, model: str, inputs: dict[str, Any], *, send_by: float = math.inf) -> Reply:
         self._noted.happened.append(("POST", model, inputs))
@@ -166,9 +183,7 @@ class ScriptedClient(ReplicateClient):
         self._noted.happened.append(("cancel", prediction_id))
         return self._canceled
 
-    def list(
-        self, since: datetime, *, last_seconds: float
-    ) -> Listed | Rejected | NotSent | NoAnswer:
+    def list(self, since: datetime, *, last_seconds: float) -> Listed:
         self._noted.happened.append(("list", since, last_seconds))
         return self._listed
 
@@ -191,6 +206,8 @@ def generate(
     looks: list[Reply] | None = None,
     listed: Listed | Rejected | NotSent | NoAnswer = Listed(()),  # noqa: B008 (it is frozen)
     canceled: Reply = CANCELED,
+    account: str | None = None,
+    marker_input: str | None = "seed",
     lost_at: str = "",
     known: set[str] | None = None,
     away: list[Exception] | None = None,
@@ -206,17 +223,29 @@ def generate(
     queue = RecordingQueue(calls, lost_at, away)
     queue.known = known or set()
     chosen = settings(
+        model="owner/name",
         model_input={"aspect_ratio": "1:1"},
+        marker_input=marker_input,
         fallback_prompt=FALLBACK,
         replace_lost=replace_lost,
         settle_seconds=SETTLE_SECONDS,
         give_up_after_seconds=GIVE_UP_AFTER_SECONDS,
         cancel_after_seconds=int(CANCEL_AFTER_SECONDS),
     )
+    if not isinstance(listed, Listed):
+        listed = Listed((), missing=listed)
+    client = ScriptedClient(
+        calls,
+        creates=creates or [],
+        looks=looks or [],
+        listed=listed,
+        canceled=canceled,
+        account=account,
+    )
     runner = GenerationRunner(
         chosen,
         queue=queue,
-        client=ScriptedClient(calls, creates or [], looks or [], listed, canceled),
+        client=client,
         gate=gate or open_gate(),
         retry=retry,
     )

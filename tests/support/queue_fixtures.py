@@ -59,8 +59,12 @@ def token(site: Site, token_id: int = 1) -> tuple[object, ...]:
     )[0]
 
 
+def record_request(queue: Queue, claim: Claim, prompt: str) -> Claim | None:
+    return queue.record_request(claim, prompt=prompt, model=claim.model, account="an-account")
+
+
 def accepted_claim(queue: Queue) -> Claim:
-    requested = queue.record_request(claim_one(queue), "a prompt")
+    requested = record_request(queue, claim_one(queue), "a prompt")
     assert requested
     accepted = queue.record_prediction(requested, f"prediction{requested.generation_id}")
     assert accepted

@@ -48,7 +48,7 @@ def statements(tables: Tables) -> dict[str, str]:
     asked: dict[str, Question] = {
         "queue.record_request within a limit": lambda it: queue.Queue(
             it, tables, "w", lease_seconds=15, give_up_after_seconds=60, daily_limit=1
-        ).record_request(claim, "A"),
+        ).record_request(claim, prompt="A", model="m", account="a"),
         "web.known": lambda it: stats.read_stats(it, tables),
         "web.tables": lambda it: stats.check_tables(it, tables),
         "web.snapshot": lambda it: snapshot.read_snapshot(it, tables),

@@ -35,9 +35,12 @@ def test_a_fragment_is_filled_in_and_labels_are_left_for_the_tables() -> None:
     assert where == "WHERE id = %(id)s AND state = 'open' AND status = $detected"
 
 
-def test_a_fragment_within_a_fragment_is_refused() -> None:
-    with pytest.raises(SqlFileError, match="outer holds another one: inner"):
-        parse("-- fragment: inner\n1\n-- fragment: outer\n$inner\n")
+def test_a_fragment_may_hold_one_above_it_and_none_below() -> None:
+    above = "-- fragment: inner\n1\n-- fragment: outer\n$inner + 1\n-- name: sum\nSELECT $outer"
+
+    assert parse(above) == {"sum": "SELECT 1 + 1"}
+    with pytest.raises(SqlFileError, match="outer holds a fragment below it: inner"):
+        parse("-- fragment: outer\n$inner\n-- fragment: inner\n1\n")
 
 
 def test_a_name_that_is_there_twice_is_refused() -> None:

@@ -39,6 +39,7 @@ REQUESTS: dict[str, Request] = {
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "TIMEOUT", httpx.Timeout(5.0, read=0.2))
     monkeypatch.setattr(client_module, "ANSWER_SECONDS", ANSWER_SECONDS)
+    monkeypatch.setattr(client_module, "PAGE_SECONDS", ANSWER_SECONDS)
 
 
 @pytest.mark.usefixtures("hasty")

@@ -31,7 +31,7 @@ def test_the_list_goes_over_all_pages_newest_first(
     ids = [create(client, f"cat {number}") for number in range(201)]
     listed = client.list(SINCE, last_seconds=60.0)
 
-    assert isinstance(listed, Listed)
+    assert listed.missing is None
     assert [item.id for item in listed.predictions] == list(reversed(ids))
     assert listed.predictions[0].prompt == "cat 200"
     assert len(sandbox.ledger.of("list")) == 3
@@ -54,7 +54,7 @@ def test_a_clock_that_is_ahead_of_replicates_hides_no_prediction(
     an_hour_ahead = datetime.now(UTC) + timedelta(hours=1)
     listed = client.list(an_hour_ahead, last_seconds=60.0)
 
-    assert isinstance(listed, Listed)
+    assert listed.missing is None
     assert [item.id for item in listed.predictions] == [made]
 
 
@@ -105,9 +105,9 @@ def test_the_next_page_is_asked_for_where_the_first_was_and_the_token_goes_nowhe
 )
 def test_a_next_page_that_is_no_list_is_not_asked_for(elsewhere: str) -> None:
     with canned(a_page(elsewhere, AN_ID)) as server, client_of(server.url) as client:
-        assert client.list(SINCE, last_seconds=60.0) == NoAnswer(
-            "a list of predictions that goes on elsewhere"
-        )
+        listed = client.list(SINCE, last_seconds=60.0)
+
+    assert listed.missing == NoAnswer("a list of predictions that goes on elsewhere")
 
     assert len(server.requests) == 1
 
@@ -120,15 +120,56 @@ def test_a_next_page_is_asked_for_below_the_base_url() -> None:
     assert server.requests[1].startswith("GET /replicate/v1/predictions?cursor=2 HTTP/1.1")
 
 
-def test_a_list_without_an_end_is_unclear(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "LIST_PAGES", 3)
+def test_a_list_that_repeats_itself_is_asked_for_no_further() -> None:
     endless = a_page("/v1/predictions?cursor=again", AN_ID)
     with canned(endless) as server, client_of(server.url) as client:
-        assert client.list(SINCE, last_seconds=60.0) == NoAnswer(
-            "a list of predictions without an end"
-        )
+        listed = client.list(SINCE, last_seconds=60.0)
 
-    assert len(server.requests) == 3
+    assert [item.id for item in listed.predictions] == [AN_ID]
+    assert listed.missing == NoAnswer("a list of predictions that repeats itself")
+    assert len(server.requests) == 2
+
+
+def test_a_list_ends_with_the_first_page_that_is_older_whatever_was_asked_for() -> None:
+    body = {"id": AN_ID, "status": "succeeded", "created_at": "2019-12-31T23:00:00Z"}
+    page = json.dumps({"next": "/v1/predictions?cursor=on", "results": [body]}).encode()
+    with canned(with_body(page)) as server, client_of(server.url) as client:
+        assert client.list(SINCE, last_seconds=60.0).missing is None
+
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("odd", [None, 7, "text", [], {}, {"id": 5}, {"id": "NO", "status": None}])
+def test_an_odd_item_hides_no_other(odd: object) -> None:
+    results = [odd, {"id": AN_ID, "status": None, "input": {"seed": 7}}]
+    page = with_body(json.dumps({"results": results, "next": None}).encode())
+    with canned(page) as server, client_of(server.url) as client:
+        listed = client.list(SINCE, last_seconds=60.0)
+
+    assert listed.missing is None
+    assert [(item.id, item.seed) for item in listed.predictions if item.id] == [(AN_ID, 7)]
+
+
+def test_a_page_of_images_as_text_is_read_item_by_item_whatever_its_length() -> None:
+    image = "data:image/webp;base64," + "A" * 3_000_000
+    items = [
+        {"id": f"prediction{n:02}", "status": "succeeded", "output": [image], "input": {"seed": n}}
+        for n in range(20)
+    ]
+    page = with_body(json.dumps({"next": None, "results": items}).encode())
+    with canned(page) as server, client_of(server.url) as client:
+        listed = client.list(SINCE, last_seconds=60.0)
+
+    assert listed.missing is None
+    assert [item.seed for item in listed.predictions] == list(range(20))
+    assert all(item.output is None for item in listed.predictions)
+
+
+def test_what_is_no_page_of_a_list_tells_nothing() -> None:
+    with canned(with_body(b"[]")) as server, client_of(server.url) as client:
+        listed = client.list(SINCE, last_seconds=60.0)
+
+    assert listed == Listed((), NoAnswer("a list of predictions that cannot be read"))
 
 
 @pytest.mark.parametrize("status", [401, 429, 500, 503, 302])
@@ -136,14 +177,14 @@ def test_a_list_that_is_refused_tells_nothing(
     sandbox: Sandbox, client: ReplicateClient, status: int
 ) -> None:
     sandbox.faults.add(Fault.answers(status, operation="list"))
-    reply = client.list(SINCE, last_seconds=60.0)
+    reply = client.list(SINCE, last_seconds=60.0).missing
 
     assert isinstance(reply, Rejected)
     assert reply.status == status
     assert len(sandbox.ledger) == 1
 
 
-def test_a_list_cut_short_on_its_second_page_tells_nothing(
+def test_a_list_cut_short_on_its_second_page_tells_of_the_first(
     sandbox: Sandbox, client: ReplicateClient
 ) -> None:
     for number in range(101):
@@ -151,11 +192,13 @@ def test_a_list_cut_short_on_its_second_page_tells_nothing(
     whole = Fault(operation="list", times=1, reply=ReplyScript(creates=True))
     sandbox.faults.add(whole, Fault.cuts_short(operation="list"))
 
-    assert isinstance(client.list(SINCE, last_seconds=60.0), NoAnswer)
+    listed = client.list(SINCE, last_seconds=60.0)
+    assert isinstance(listed.missing, NoAnswer)
+    assert len(listed.predictions) == 100
     assert len(sandbox.ledger.of("list")) == 2
 
 
 def test_an_unreachable_list_tells_nothing(sandbox: Sandbox, client: ReplicateClient) -> None:
     sandbox.stop()
 
-    assert isinstance(client.list(SINCE, last_seconds=60.0), NotSent)
+    assert isinstance(client.list(SINCE, last_seconds=60.0).missing, NotSent)

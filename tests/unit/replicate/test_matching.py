@@ -6,71 +6,93 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from imagegen.replicate import matching
-from imagegen.replicate.matching import Absent, Expired, Found
-from imagegen.replicate.replies import Listed, Prediction
+from imagegen.replicate.matching import ALWAYS, Absent, Expired, Found, Period, Request
+from imagegen.replicate.replies import Prediction
 
 
-def listed(*items: tuple[str, str, str, int]) -> Listed:
+def listed(*items: tuple[str, str, str, int | None]) -> list[Prediction]:
     """Newest first, each as (id, status, prompt, seed)."""
-    return Listed(tuple(Prediction(i, s, prompt=prompt, seed=seed) for i, s, prompt, seed in items))
+    return [Prediction(i, s, prompt=prompt, seed=seed) for i, s, prompt, seed in items]
 
 
-def found_id(everything: Listed, known: frozenset[str] = frozenset()) -> str | None:
-    outcome = matching.match_request(everything, "a cat", 7, set(known))
-    return outcome.prediction.id if isinstance(outcome, Found) else None
+def match(
+    everything: list[Prediction],
+    *known: str,
+    seeds: tuple[int, ...] = (7,),
+    made: Period = ALWAYS,
+    has_settled: bool = True,
+) -> Found | Absent | Expired:
+    request = Request("a cat", seeds, made, has_settled)
+    return matching.match_request(everything, request, set(known))
 
 
-def test_a_prediction_is_found_by_its_prompt_and_its_seed() -> None:
+def test_a_prediction_is_found_by_its_seed_alone_however_its_prompt_comes_back() -> None:
     everything = listed(
-        ("other-seed", "succeeded", "a cat", 8),
-        ("other-prompt", "succeeded", "a dog", 7),
-        ("ours", "starting", "a cat", 7),
+        ("other-seed", "succeeded", "a cat", 8), ("ours", "starting", "A CAT, in detail", 7)
     )
 
-    assert found_id(everything) == "ours"
+    assert match(everything) == Found(everything[1])
 
 
 def test_a_list_without_it_says_that_none_was_made() -> None:
-    assert (
-        matching.match_request(listed(("x", "succeeded", "a dog", 7)), "a cat", 7, set())
-        == Absent()
-    )
-    assert matching.match_request(Listed(()), "a cat", 7, set()) == Absent()
+    assert match(listed(("x", "succeeded", "a dog", 8))) == Absent()
+    assert match([]) == Absent()
 
 
 def test_a_prediction_of_another_generation_is_not_taken() -> None:
     everything = listed(("theirs", "succeeded", "a cat", 7))
 
-    assert matching.match_request(everything, "a cat", 7, {"theirs"}) == Absent()
+    assert match(everything, "theirs") == Absent()
 
 
 @pytest.mark.parametrize(
     ("newest_first", "best"),
     [
         (["succeeded", "succeeded"], "1"),  # the earliest that succeeded
-        (["succeeded", "failed"], "0"),
         (["processing", "succeeded"], "1"),
-        (["starting", "failed"], "0"),  # one that runs before one that failed
         (["starting", "processing"], "1"),  # the earliest that runs
-        (["failed", "canceled"], "1"),
     ],
 )
 def test_of_two_by_mishap_the_one_that_gives_an_image_soonest_is_taken(
     newest_first: list[str], best: str
 ) -> None:
     items = [(str(place), status, "a cat", 7) for place, status in enumerate(newest_first)]
-    outcome = matching.match_request(listed(*items), "a cat", 7, set())
+    outcome = match(listed(*items))
 
     assert isinstance(outcome, Found)
     assert outcome.prediction.id == best
     assert [other.id for other in outcome.others] == [str(1 - int(best))]
 
 
+@pytest.mark.parametrize("status", ["succeeded", "starting", ""])
+@pytest.mark.parametrize("ended", ["failed", "canceled", "aborted"])
+def test_what_brought_no_image_is_no_duplicate(status: str, ended: str) -> None:
+    everything = listed(("1", ended, "a cat", 7), ("0", status, "a cat", 7))
+
+    assert match(everything) == Found(everything[1])
+    assert match(everything[:1]) == Found(everything[0])
+
+
 def test_a_list_whose_inputs_were_deleted_cannot_tell() -> None:
     purged = Prediction("purged", "succeeded", data_removed=True)
 
-    assert matching.match_request(Listed((purged,)), "a cat", 7, set()) == Expired()
-    assert matching.match_request(Listed((purged,)), "a cat", 7, {"purged"}) == Absent()
+    assert match([purged]) == Expired()
+    assert match([purged], "purged") == Absent()
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "may_be"),
+    [("owner/name", True), ("owner/name:" + "0" * 64, True), ("0" * 64, True), ("b/c", False)],
+)
+def test_without_inputs_the_model_alone_may_tell_whose_it_is(asked_for: str, may_be: bool) -> None:
+    purged = Prediction("purged", "succeeded", data_removed=True, model="owner/name")
+    request = Request("a cat", [7], model=asked_for)
+
+    assert isinstance(matching.match_request([purged], request, []), Expired) == may_be
+
+
+def test_a_prediction_of_ours_without_an_id_cannot_be_asked_for() -> None:
+    assert match(listed(("", "", "a cat", 7))) == Expired()
 
 
 def test_what_was_made_at_another_time_decides_nothing() -> None:
@@ -81,44 +103,46 @@ def test_what_was_made_at_another_time_decides_nothing() -> None:
     )
     within = replace(other, created_at=noon)
 
-    assert matching.match_request(Listed((other,)), "a cat", 7, set(), around) == Absent()
-    assert matching.match_request(Listed((within,)), "a cat", 7, set(), around) == Expired()
+    assert match([other], made=around) == Absent()
+    assert match([within], made=around) == Expired()
 
 
-def test_our_prompt_without_the_seed_may_be_ours_where_the_model_drops_it() -> None:
+def test_where_the_model_returns_no_seed_the_prompt_decides_once_the_request_has_settled() -> None:
     echo = Prediction("echo", "processing", prompt="a cat")
 
-    assert matching.match_request(Listed((echo,)), "a cat", 7, set()) == Expired()
+    assert match([echo]) == Found(echo)
+    assert match([echo], has_settled=False) == Absent()
+    assert match([echo], "echo") == Absent()
+
+
+def test_anothers_prediction_of_the_same_prompt_is_not_ours_where_seeds_come_back() -> None:
+    everything = listed(("theirs", "succeeded", "a cat", None), ("any", "succeeded", "a dog", 3))
+
+    assert match(everything) == Absent()
+    assert match(everything, "any") == Absent()
 
 
 def test_a_match_counts_though_others_were_deleted() -> None:
     ours = Prediction("ours", "succeeded", prompt="a cat", seed=7)
     purged = Prediction("purged", "succeeded", data_removed=True)
 
-    assert matching.match_request(Listed((ours, purged)), "a cat", 7, set()) == Found(ours)
+    assert match([ours, purged]) == Found(ours)
 
 
-def test_without_a_seed_any_unclaimed_prediction_of_the_prompt_is_taken_and_no_other() -> None:
+def test_without_a_marker_any_unclaimed_prediction_of_the_prompt_is_taken_and_no_other() -> None:
     everything = listed(
-        ("left-over", "processing", "a cat", 3),
-        ("free", "succeeded", "a cat", 2),
-        ("theirs", "succeeded", "a cat", 1),
-        ("dog", "succeeded", "a dog", 4),
+        ("left-over", "processing", "a cat", None),
+        ("free", "succeeded", "a cat", None),
+        ("theirs", "succeeded", "a cat", None),
+        ("dog", "succeeded", "a dog", None),
     )
 
-    outcome = matching.match_request(everything, "a cat", None, {"theirs"})
-
-    assert isinstance(outcome, Found)
-    assert outcome.prediction.id == "free"
-    assert outcome.others == ()  # they belong to other requests, and are not to be cancelled
+    # The others belong to other requests, and are not to be cancelled.
+    assert match(everything, "theirs", seeds=(), has_settled=False) == Found(everything[1])
 
 
-def test_what_an_earlier_request_made_is_found_late_by_its_seed() -> None:
-    everything = listed(
-        ("ours", "processing", "a cat", 7),
-        ("other", "succeeded", "a cat", 9),
-        ("known", "succeeded", "a cat", 8),
-    )
+def test_a_request_that_may_carry_one_of_several_seeds_is_found_by_any() -> None:
+    everything = listed(("second", "processing", "b", 8), ("first", "failed", "a", 7))
 
-    assert matching.match_late(everything, [7, 8], {"known"}) == Found(everything.predictions[0])
-    assert matching.match_late(everything, [5], set()) is None
+    assert match(everything, seeds=(7, 8, 9)) == Found(everything[0])
+    assert match(everything, seeds=(1, 2)) == Absent()

@@ -127,36 +127,6 @@ def test_an_error_of_any_kind_becomes_words(error: object, words: str | None) ->
     assert surely_parsed(error=error).error == words
 
 
-# Pages of the list.
-
-
-def test_a_page_has_its_predictions_and_the_next_address() -> None:
-    page = replies.parse_page({"next": "https://host/next", "results": PREDICTIONS})
-
-    assert page is not None
-    assert [item.id for item in page.predictions] == [body["id"] for body in PREDICTIONS]
-    assert page.next_url == "https://host/next"
-
-
-@pytest.mark.parametrize("last", [{"next": None}, {"next": ""}, {}])
-def test_the_last_page_has_no_next_address(last: dict[str, Any]) -> None:
-    page = replies.parse_page({"results": []} | last)
-
-    assert page == replies.Page([], None)
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        *(None, [], {}, {"results": None}, {"results": {}}, {"results": [], "next": 7}),
-        {"results": [PREDICTIONS[0], {"id": "unreadable!", "status": "starting"}]},
-    ],
-)
-def test_a_page_that_cannot_be_read_whole_is_none(body: object) -> None:
-    """A prediction left out of it might be the one that was paid for."""
-    assert replies.parse_page(body) is None
-
-
 # When to come back, and in which words.
 
 IN_WORDS = "Request was throttled. Your rate limit resets in ~30s."

@@ -8,9 +8,6 @@ from imagegen.replicate.replies import Listed, NoAnswer, NotSent, Prediction, Re
 from tests.support.generation_runs import (
     AN_ID,
     DONE,
-    NEW,
-    NOW,
-    STARTED,
     UNCLEAR,
     generate,
     prediction,
@@ -85,33 +82,3 @@ def test_a_prediction_of_another_generation_is_left_alone() -> None:
     calls = generate(sent(5.0), listed=Listed((prediction("starting"),)), known={AN_ID})
 
     assert calls.verbs() == ["list", "postpone"]
-
-
-# An earlier request of the token that was not in the list when it had settled.
-
-WITH_UNRESOLVED = replace(
-    NEW, unresolved_seeds=[41], unresolved_since=NOW, unresolved_seconds_ago=70.0
-)
-
-
-def test_what_shows_up_late_is_taken_instead_of_paying_again() -> None:
-    late = Listed((prediction("processing", seed=41),))
-    calls = generate(WITH_UNRESOLVED, listed=late, looks=[DONE])
-
-    assert calls.verbs() == [
-        "list",
-        "record_request",
-        "record_prediction",
-        "GET",
-        "complete",
-    ]
-
-
-def test_what_did_not_show_up_is_sent_again() -> None:
-    calls = generate(WITH_UNRESOLVED, creates=[STARTED], looks=[DONE])
-
-    assert calls.verbs()[:3] == ["list", "record_request", "POST"]
-
-
-def test_nothing_is_sent_again_while_the_list_cannot_be_read() -> None:
-    assert generate(WITH_UNRESOLVED, listed=Rejected(503)).verbs() == ["list", "postpone"]

@@ -1,0 +1,135 @@
+"""A page of Replicate's list, read item by item: a page may hold images as text, hundreds of MB."""
+
+import codecs
+import json
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from urllib.parse import quote, urlsplit
+
+from imagegen.replicate.replies import Page, parse_listed
+
+# Of one item. An image as text has a few MB.
+ITEM_CHARACTERS = 64 * 1024 * 1024
+PATH = "/v1/predictions"
+DECODER = json.JSONDecoder()
+WHITE_SPACE = " \t\n\r"
+
+
+def path_since(since: datetime) -> str:
+    """Return the path of the list's first page."""
+    return f"{PATH}?created_after={quote(since.isoformat())}"
+
+
+def own_path(next_url: str) -> str | None:
+    """Return a next page's path, asked for at our own base URL: the token goes to no other host,
+    and a proxy need not rewrite what it passes on. None where it is no list of predictions."""
+    try:
+        parts = urlsplit(next_url)
+    except ValueError:
+        return None
+    if not parts.path.endswith(PATH) or not parts.query or not parts.query.isascii():
+        return None
+    return f"{PATH}?{parts.query}"
+
+
+def is_path(path: str) -> bool:
+    """Return whether a path is that of a page."""
+    return path.startswith(f"{PATH}?")
+
+
+def is_older(page: Page, since: datetime) -> bool:
+    """Return whether all of a page was made before; it tells nothing where no item has a time."""
+    times = [item.created_at for item in page.predictions if item.created_at is not None]
+    return bool(times) and max(times) < since
+
+
+def read_page(chunks: Iterable[bytes], marker: str) -> Page:
+    """Return the predictions of a page, without their outputs, and where the next page is.
+
+    An item that is no prediction is left out. Raises ValueError or RecursionError if this is no
+    page of a list.
+    """
+    text = _Text(chunks)
+    page = None
+    next_url: object = None
+    text.expect("{")
+    while text.peek() != "}":
+        name = text.value()
+        text.expect(":")
+        if name == "results" and text.peek() == "[":
+            page = [item for body in _items(text) if (item := parse_listed(body, marker))]
+        elif name == "next":
+            next_url = text.value()
+        else:
+            text.value()
+        text.skip_comma()
+    if page is None or not isinstance(next_url, str | None):
+        raise ValueError("no list of predictions")
+    return Page(page, next_url or None)
+
+
+def _items(text: "_Text") -> Iterator[object]:
+    text.expect("[")
+    while text.peek() != "]":
+        yield text.value()
+        text.skip_comma()
+    text.expect("]")
+
+
+class _Text:
+    """JSON that is read as it arrives, and forgotten as it is taken."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = codecs.iterdecode(chunks, "utf-8")
+        self._text = ""
+        self._at = 0
+
+    def peek(self) -> str:
+        """Return the next character that is no white space."""
+        while True:
+            while self._at < len(self._text):
+                if self._text[self._at] not in WHITE_SPACE:
+                    return self._text[self._at]
+                self._at += 1
+            if not self._read_on():
+                raise ValueError("it ends too early")
+
+    def expect(self, character: str) -> None:
+        if self.peek() != character:
+            raise ValueError(f"no {character} where it must be")
+        self._at += 1
+
+    def skip_comma(self) -> None:
+        if self.peek() == ",":
+            self._at += 1
+
+    def value(self) -> object:
+        """Return the next value."""
+        self.peek()
+        while True:
+            try:
+                value, end = DECODER.raw_decode(self._text, self._at)
+            except json.JSONDecodeError:
+                if not self._read_on():
+                    raise
+            else:
+                # A number might go on in the next chunk.
+                if end < len(self._text) or not self._read_on():
+                    self._at = end
+                    return value
+
+    def _read_on(self) -> bool:
+        """Read at least as much again as there is, or a long value would be decoded for each chunk
+        of it. Returns whether there was more."""
+        parts = [self._text[self._at :]]
+        wanted = length = len(parts[0])
+        if length > ITEM_CHARACTERS:
+            raise ValueError("an item without an end")
+        for part in self._chunks:
+            parts.append(part)
+            length += len(part)
+            if length > 2 * wanted:
+                break
+        has_more = length > wanted
+        self._text, self._at = "".join(parts), 0
+        return has_more

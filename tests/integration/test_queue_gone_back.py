@@ -1,0 +1,206 @@
+"""A database that went back to an earlier state: a failover to a standby that lagged, a restore."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from imagegen.queue import Claim, Complete, Queue
+from imagegen.replicate.facts import LARGEST_SEED
+from tests.support.processes import Site
+from tests.support.queue_fixtures import (
+    MakeQueue,
+    accepted_claim,
+    claim,
+    claim_one,
+    record_request,
+    use_fallback,
+)
+
+DONE = Complete("https://replicate.delivery/out-0.png", 0.5, 1)
+
+
+@contextmanager
+def gone_back(site: Site) -> Iterator[None]:
+    """What happens to generations within is forgotten at its end, as by a restore of the tables."""
+    site.query("CREATE TABLE saved AS SELECT * FROM generations")
+    site.query("CREATE TABLE saved_tokens AS SELECT * FROM tokens_s0")
+    yield
+    site.query("TRUNCATE generations RESTART IDENTITY")
+    site.query("INSERT INTO generations OVERRIDING SYSTEM VALUE SELECT * FROM saved")
+    site.query(
+        """UPDATE tokens_s0 t SET (status, generation_attempts, generation_error, image_url)
+           = (SELECT s.status, s.generation_attempts, s.generation_error, s.image_url
+              FROM saved_tokens s WHERE s.token_id = t.token_id)"""
+    )
+    site.query(
+        """SELECT setval(pg_get_serial_sequence('generations', 'id'),
+           (SELECT count(*) + 1 FROM generations), false)"""
+    )
+    site.query("DROP TABLE saved, saved_tokens")
+
+
+def test_a_generation_that_was_forgotten_has_the_same_seed_again(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("one", "two")
+    with gone_back(site):
+        first = {each.token_id: each for each in claim(make_queue())}
+        fallbacks = {
+            token_id: use_fallback(make_queue(), each, "soft") for token_id, each in first.items()
+        }
+
+    for again in claim(make_queue()):
+        forgotten = first[again.token_id]
+        assert again.seed == forgotten.seed
+        assert use_fallback(make_queue(), again, "soft").seed == fallbacks[again.token_id].seed
+
+
+def test_generations_of_two_tokens_two_authors_and_two_installations_have_other_seeds(
+    site: Site, empty_site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("one", "two")
+    one, two = claim(make_queue())
+    fallback = use_fallback(make_queue(), one, "soft")
+    site.query("DELETE FROM generations")
+    site.query("UPDATE tokens_s0 SET status = 'detected', author_id = (SELECT author_id"
+               " FROM tokens_s0 WHERE token_id = 2) WHERE token_id = 1")  # fmt: skip
+    of_another_author = claim(make_queue(), limit=1)[0]
+    site.query("DELETE FROM generations")
+    site.query("UPDATE tokens_s0 SET status = 'detected'")
+    site.query("UPDATE imagegen_servers SET server = 'another' WHERE noticed_at = '-infinity'")
+    elsewhere = claim(make_queue(), limit=1)[0]
+
+    seeds = [each.seed for each in (one, two, fallback, of_another_author, elsewhere)]
+    assert len(set(seeds)) == len(seeds)
+    assert all(0 <= seed <= LARGEST_SEED for seed in seeds)
+
+
+WRITES: dict[str, Callable[[Queue, Claim], object]] = {
+    "request": lambda queue, held: record_request(queue, held, "a prompt"),
+    "prediction": lambda queue, held: queue.record_prediction(held, "prediction1"),
+    "found": lambda queue, held: queue.record_found(
+        held, "prediction1", prompt="a prompt", account=None
+    ),
+    "image": lambda queue, held: queue.apply(held, DONE),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+@pytest.mark.parametrize("differs", ["token_id", "seed"])
+def test_an_id_that_was_given_to_another_generation_is_not_written_to(
+    site: Site, make_queue: MakeQueue, write: Callable[[Queue, Claim], object], differs: str
+) -> None:
+    """Also where the same worker holds the other one."""
+    site.mint("one")
+    queue = make_queue()
+    held = claim_one(queue)
+    before = site.query("SELECT g::text, t::text FROM generations g, tokens_s0 t")
+
+    assert write(queue, replace(held, **{differs: getattr(held, differs) + 1})) is None
+    assert site.query("SELECT g::text, t::text FROM generations g, tokens_s0 t") == before
+
+
+def test_a_server_that_is_known_leaves_no_doubt(site: Site, make_queue: MakeQueue) -> None:
+    site.mint("one")
+    claimed = claim_one(make_queue())
+
+    assert claimed.doubt is None
+    assert record_request(make_queue(), claimed, "one") is not None
+    assert len(site.query("SELECT server FROM imagegen_servers")) == 1
+
+
+def test_a_token_that_a_new_server_may_have_forgotten_is_claimed_in_doubt(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("one")
+    finished = accepted_claim(make_queue())
+    make_queue().apply(finished, DONE)
+    site.mint("two", first_token_id=2)
+    with gone_back(site):
+        forgotten = claim_one(make_queue())
+        fallback = use_fallback(make_queue(), forgotten, "soft")
+
+    claimed = claim_one(make_queue())
+
+    assert claimed.doubt is not None
+    assert claimed.doubt.seeds[:2] == [forgotten.seed, fallback.seed]
+    assert 0.0 <= claimed.doubt.noticed_seconds_ago < 30.0
+    [(opened_at,)] = site.query("SELECT min(opened_at) FROM generations")
+    assert claimed.doubt.since == opened_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    assert claimed.server != finished.server
+
+
+def test_a_token_that_was_minted_later_is_not_in_doubt(site: Site, make_queue: MakeQueue) -> None:
+    site.mint("one")
+    with gone_back(site):
+        claim_one(make_queue())
+    assert claim_one(make_queue()).doubt is not None
+    site.query("UPDATE imagegen_servers SET noticed_at = noticed_at - interval '11 seconds'")
+    site.mint("two", first_token_id=2)
+
+    assert claim_one(make_queue()).doubt is None
+
+
+def test_doubt_ends_after_a_day(site: Site, make_queue: MakeQueue) -> None:
+    site.mint("one")
+    with gone_back(site):
+        claim_one(make_queue())
+    held = claim_one(make_queue())
+    site.query("UPDATE imagegen_servers SET noticed_at = noticed_at - interval '25 hours'")
+
+    assert held.doubt is not None
+    assert use_fallback(make_queue(), held, "soft").doubt is None
+
+
+def test_the_fallback_of_a_token_in_doubt_is_in_doubt_too(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("one")
+    with gone_back(site):
+        forgotten = use_fallback(make_queue(), claim_one(make_queue()), "soft")
+    fallback = use_fallback(make_queue(), claim_one(make_queue()), "soft")
+
+    assert fallback.doubt is not None
+    assert fallback.doubt.seeds[0] == fallback.seed == forgotten.seed
+
+
+def test_what_was_claimed_on_another_server_is_not_sent(site: Site, make_queue: MakeQueue) -> None:
+    site.mint("one")
+    queue = make_queue()
+    claimed = claim_one(queue)
+    with gone_back(site):
+        pass
+
+    assert record_request(queue, claimed, "one") is None
+
+    site.query("UPDATE generations SET lease_until = now() - interval '1 second'")
+    again = claim_one(queue)
+    assert (again.generation_id, again.seed) == (claimed.generation_id, claimed.seed)
+    assert again.doubt is not None
+    assert record_request(queue, again, "one") is not None
+
+
+def test_what_another_server_recorded_is_completed_all_the_same(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("one")
+    queue = make_queue()
+    accepted = accepted_claim(queue)
+    with gone_back(site):
+        pass
+
+    assert queue.apply(accepted, DONE) is not None
+    assert site.token()[0] == "uploading"
+
+
+def test_a_token_that_is_at_work_here_is_not_claimed_anew(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    """Its slot will notice that its lease is lost."""
+    site.mint("one")
+    with gone_back(site):
+        claim_one(make_queue())
+
+    assert make_queue().claim(limit=1, new_limit=1, model="m", busy=[1]) == []
