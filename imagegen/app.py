@@ -5,7 +5,6 @@ be wrong without them is checked before, in `startup`.
 """
 
 import os
-import secrets
 import signal
 import socket
 from dataclasses import replace
@@ -19,7 +18,7 @@ from imagegen.logs import log
 from imagegen.replicate import tls_context
 from imagegen.supervisor import Child, ChildContext, Supervisor
 from imagegen.web import listen, load_templates, serve
-from imagegen.worker import Worker
+from imagegen.worker import Worker, unique_name
 
 
 def supervise(settings: Settings) -> int:
@@ -41,7 +40,7 @@ def supervise(settings: Settings) -> int:
         Child("exporter", partial(_export, settings, listening)),
         make_worker,
         workers=settings.procs,
-        name=_unique_name(),
+        name=unique_name(),
         grace_seconds=settings.grace_seconds,
         watchdog_seconds=settings.watchdog_seconds,
     )
@@ -52,7 +51,7 @@ def work(settings: Settings) -> None:
     """Run one worker in the foreground, without a supervisor or an exporter."""
     settings = replace(settings, procs=1)  # it alone may use the account's rates
     tls_context()
-    worker = Worker(settings, role="worker", lease_name=_unique_name())
+    worker = Worker(settings, role="worker", lease_name=unique_name())
     _run_until_stopped(worker, [signal.SIGTERM, signal.SIGINT])
 
 
@@ -90,8 +89,3 @@ def _run_until_stopped(worker: Worker, stop_signals: list[signal.Signals]) -> No
     # Python's own exit would wait for slots that are in a request. Their leases are released.
     logs.flush()
     os._exit(0)
-
-
-def _unique_name() -> str:
-    """Return a name that no other process ever has: it fences every write."""
-    return f"{socket.gethostname()}:{os.getpid()}-{secrets.token_hex(4)}"

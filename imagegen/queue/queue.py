@@ -168,13 +168,20 @@ class Queue:
     def release(self) -> int:
         """End the leases of this worker, which stops; returns how many. The next worker that claims
         adopts them."""
-        return len(self._run("release", {"of_worker": self._worker, "worker_prefix": None}))
+        return self._release([self._worker])
 
     def release_leases_of(self, predecessor: str) -> int:
         """End the leases of a dead predecessor and of those before it in the same role: it may have
         died before it could do this for them. Returns how many."""
-        prefix = predecessor.rpartition(".")[0] + "."
-        return len(self._run("release", {"of_worker": predecessor, "worker_prefix": prefix}))
+        return self._release([predecessor], predecessor.rpartition(".")[0] + ".")
+
+    def holders(self) -> list[str]:
+        """Return the workers that hold leases, also those that ran out and nobody has adopted."""
+        return [row["worker"] for row in self._run("holders", {})]
+
+    def release_leases_of_dead(self, workers: Collection[str]) -> int:
+        """End the leases of workers whose processes have ended. Returns how many."""
+        return self._release(workers)
 
     def known_predictions(self, prediction_ids: Collection[str]) -> set[str]:
         """Return which of these predictions belong to a generation already."""
@@ -189,6 +196,10 @@ class Queue:
         """Repair the status of tokens that an older worker or an operator changed; returns of how
         many."""
         return sum(row["repaired"] for row in self._run("repair_statuses", {}))
+
+    def _release(self, workers: Collection[str], prefix: str | None = None) -> int:
+        values = {"of_workers": list(workers), "worker_prefix": prefix}
+        return len(self._run("release", values))
 
     def _close(self, name: str, values: Mapping[str, Any]) -> Applied | None:
         rows = self._run(name, values)

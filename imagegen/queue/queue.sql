@@ -303,11 +303,14 @@ UPDATE generations SET worker = NULL,
 WHERE $fence
 RETURNING id
 
+-- name: holders
+SELECT DISTINCT worker FROM generations WHERE state = 'open' AND worker IS NOT NULL
+
 -- name: release
 UPDATE generations SET lease_until = now() - interval '1 microsecond'
 WHERE id IN (
     SELECT id FROM generations
-    WHERE worker = %(of_worker)s AND state = 'open'
+    WHERE worker = ANY(%(of_workers)s::text[]) AND state = 'open'
         OR starts_with(worker, %(worker_prefix)s) AND worker <> %(worker)s AND state = 'open'
     FOR UPDATE SKIP LOCKED)
 RETURNING id

@@ -1,5 +1,6 @@
 """One worker process: claims tokens and brings each to its image."""
 
+from imagegen.worker.process_names import unique_name
 from imagegen.worker.worker import Worker
 
-__all__ = ["Worker"]
+__all__ = ["Worker", "unique_name"]

@@ -19,6 +19,7 @@ from imagegen.worker.database_retry import DATABASE_AGAIN_SECONDS, DatabaseRetry
 from imagegen.worker.gate import Gate
 from imagegen.worker.generation import OVERDUE_SECONDS, GenerationRunner
 from imagegen.worker.image_copies import ImageCopies
+from imagegen.worker.process_names import is_dead
 from imagegen.worker.settlement import log_fields
 from imagegen.worker.slots import Slots
 from imagegen.worker.wakeup import Wakeup
@@ -108,8 +109,7 @@ class Worker:
             try:
                 with self._pool.connection() as connection:
                     tables = read_tables(connection)
-                if self._predecessor is not None:
-                    self._queue(self._pool, tables).release_leases_of(self._predecessor)
+                self._release_leases_of_dead(self._queue(self._pool, tables))
             except AWAY as error:
                 self._report_database_away(error)
                 self._beat()
@@ -121,6 +121,14 @@ class Worker:
                 self._beat()  # it has begun: what stands still from here on hangs
                 return tables
         return None
+
+    def _release_leases_of_dead(self, queue: Queue) -> None:
+        """End the leases of processes that died before they could: those before this one in its
+        role, and those of this host, such as a killed supervisor's workers."""
+        if self._predecessor is not None:
+            queue.release_leases_of(self._predecessor)
+        if dead := [name for name in queue.holders() if is_dead(name)]:
+            queue.release_leases_of_dead(dead)
 
     def _queue(self, pool: Pool, tables: Tables) -> Queue:
         return Queue(

@@ -2,7 +2,9 @@
 
 import signal
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,6 +79,54 @@ def test_a_killed_supervisor_takes_its_children_along_and_the_next_one_finishes(
         site.wait_until_done()
 
     assert len(children) == 3
+    judge(site, sandbox)
+
+
+def test_the_next_supervisor_takes_over_at_once_and_only_from_the_dead(
+    site: Site, sandbox: Sandbox
+) -> None:
+    site.settings["IMAGEGEN_LEASE_SECONDS"] = "600"
+    sandbox.latency_seconds = 4.0
+
+    with site.supervisor() as frozen, site.supervisor() as killed:
+        mint(site, 40)
+        wait_for("their ids", lambda: ids_known(site) == 40)
+        for pid in (frozen.pid, *frozen.children()):
+            frozen.kill(pid, signal.SIGSTOP)
+        killed.kill(killed.pid)
+        with site.supervisor() as following:
+            adopted = following.wait_for_event("prediction.adopted", 20)
+            wait_for("their images", lambda: site.statuses().get("uploading") == 20)
+            began = following.events("worker.started")
+            for pid in (*frozen.children(), frozen.pid):
+                frozen.kill(pid, signal.SIGCONT)
+            site.wait_until_done()
+
+    assert seconds_between(began[0], adopted[-1]) < 2.0
+    assert len(following.events("prediction.adopted")) == 20
+    assert not frozen.events("generation.lease.lost")
+    assert len(sandbox.ledger.creates()) == 40
+    judge(site, sandbox)
+
+
+def seconds_between(first: dict[str, Any], second: dict[str, Any]) -> float:
+    times = (datetime.fromisoformat(line["timestamp"]) for line in (second, first))
+    return (next(times) - next(times)).total_seconds()
+
+
+def test_the_next_worker_in_the_foreground_takes_over_at_once(site: Site, sandbox: Sandbox) -> None:
+    site.settings["IMAGEGEN_LEASE_SECONDS"] = "600"
+    sandbox.latency_seconds = 2.0
+    mint(site, 10)
+
+    with site.program("worker") as program:
+        wait_for("their ids", lambda: ids_known(site) == 10)
+        program.kill(program.pid)
+    with site.program("worker") as program:
+        program.wait_for_event("prediction.adopted", 10)
+        site.wait_until_done()
+
+    assert len(sandbox.ledger.creates()) == 10
     judge(site, sandbox)
 
 

@@ -80,6 +80,31 @@ def test_a_replacement_takes_over_from_everyone_who_died_in_its_place(
     assert {item.token_id for item in claim(third)} == {1, 2}
 
 
+def test_leases_of_the_dead_are_released_by_their_whole_names(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("one", "two", "three")
+    names = ("a.host:1-a:worker-1.1", "a.host:1-b", "a.host:2-c:worker-1.1")
+    for worker in names:
+        assert claim(make_queue(worker), limit=1)
+
+    heir = make_queue("a.host:3-d:worker-0.1")
+    holders = heir.holders()
+    released = heir.release_leases_of_dead(names[:2])
+
+    assert sorted(holders) == sorted(names)
+    assert released == 2
+    assert {item.token_id for item in claim(heir)} == {1, 2}
+
+
+def test_a_postponed_generation_has_no_holder(site: Site, make_queue: MakeQueue) -> None:
+    site.mint("later")
+    queue = make_queue("mine")
+    assert queue.apply(claim_one(queue), Postpone(60))
+
+    assert queue.holders() == []
+
+
 def test_a_worker_that_lost_its_lease_changes_nothing(site: Site, make_queue: MakeQueue) -> None:
     site.mint("contested")
     zombie = make_queue("zombie")

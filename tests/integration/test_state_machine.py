@@ -165,6 +165,11 @@ class AnySequence(RuleBasedStateMachine):
         if is_released:
             self.workers[which].queue.release_leases_of(dead.name)
 
+    @rule(which=workers, by=workers)
+    def outlive_the_supervisor(self, which: int, by: int) -> None:
+        """For a moment: a worker of the next supervisor has released its leases already."""
+        self.workers[by].queue.release_leases_of_dead([self.workers[which].name])
+
     @rule(which=workers, stops=st.booleans())
     def look_after(self, which: int, stops: bool) -> None:
         """What a main loop does while its slot is at work."""
