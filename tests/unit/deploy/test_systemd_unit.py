@@ -16,10 +16,15 @@ from tests.support.deploy_files import (
 
 
 @pytest.fixture(scope="module")
-def service() -> configparser.SectionProxy:
+def unit() -> configparser.ConfigParser:
     unit = configparser.ConfigParser(interpolation=None, strict=False)
     unit.optionxform = str  # type: ignore[assignment, method-assign]
     unit.read(DEPLOY / "systemd" / "imagegen.service")
+    return unit
+
+
+@pytest.fixture(scope="module")
+def service(unit: configparser.ConfigParser) -> configparser.SectionProxy:
     return unit["Service"]
 
 
@@ -35,6 +40,19 @@ def test_systemd_starts_imagegen_again_unless_a_setting_is_wrong(
 ) -> None:
     assert service["Restart"] == "always"
     assert service["RestartPreventExitStatus"] == str(CONFIGURATION)
+
+
+def test_systemd_starts_imagegen_again_after_a_second_however_often_it_dies(
+    unit: configparser.ConfigParser,
+) -> None:
+    assert seconds(unit["Service"]["RestartSec"]) == 1.0
+    assert unit["Unit"]["StartLimitIntervalSec"] == "0"
+
+
+def test_systemd_hides_no_boot_id_by_which_a_start_knows_the_leases_of_the_dead(
+    service: configparser.SectionProxy,
+) -> None:
+    assert service.get("ProcSubset", "all") == "all"
 
 
 def test_systemd_loses_patience_only_after_several_signs_of_life_were_missed(
