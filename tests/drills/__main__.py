@@ -140,13 +140,18 @@ def measure() -> None:
     """How soon predictions are watched again."""
     with judged("takeover") as place:
         replaced = takeover.seconds_to_replace(place, ROUNDS)
+        started_again = takeover.seconds_to_start_again(place, ROUNDS)
         taken_over = takeover.seconds_to_take_over(place)
         click.echo(f"  worker killed → watched again: {takeover.in_words(replaced)}")
+        click.echo(
+            f"  supervisor killed → the next one watches: {takeover.in_words(started_again)}"
+        )
         click.echo(
             f"  supervisor killed → another one watches: {takeover.in_words(taken_over)}"
             f" (lease {takeover.TAKEOVER_LEASE_SECONDS:g} s, poll 1 s)"
         )
         assert median(replaced) < 1.0, "slower than a second"
+        assert median(started_again) < 2.0, "slower than a start"
         assert max(taken_over) <= takeover.LONGEST_TAKEOVER_SECONDS, "slower than lease and poll"
 
 
