@@ -12,7 +12,7 @@ from imagegen.database import Connection, is_pooled, preflight, statement_timeou
 from imagegen.doctor.report import NTP, Finding, Findings, Level, ok, warning, wrong
 from imagegen.queue import statements
 from imagegen.replicate import facts
-from imagegen.text import one_line
+from imagegen.text import one_line, plural
 
 OLDEST_VERSION = 13  # the first with gen_random_uuid()
 # Ordinary hosts differ by milliseconds.
@@ -129,6 +129,8 @@ def _preflight(connection: Connection, settings: Settings) -> Findings:
         yield ok("permissions", "imagegen may do with the tables what it must")
     if "tables" not in checks:
         yield from _statements(connection, may_be_denied="permissions" in checks)
+        if "permissions" not in checks:
+            yield from _older_worker(connection)
 
 
 def _statements(connection: Connection, *, may_be_denied: bool) -> Findings:
@@ -148,6 +150,21 @@ def _statements(connection: Connection, *, may_be_denied: bool) -> Findings:
         yield wrong("tables", message, "undo what was changed since `imagegen db upgrade`")
     if not errors:
         yield ok("tables", "their columns and the labels of status are as imagegen needs them")
+
+
+def _older_worker(connection: Connection) -> Findings:
+    """Count the tokens that another program has at work."""
+    query = """SELECT count(*) FROM tokens_s0 t WHERE t.status = $generating AND NOT EXISTS (
+                   SELECT FROM generations g WHERE g.token_id = t.token_id AND g.state = 'open')"""
+    ((orphans,),) = _ask(connection, database.read_tables(connection).fill(query))
+    if orphans:
+        are, they_are = ("is", "it is") if orphans == 1 else ("are", "they are")
+        yield warning(
+            "tokens",
+            f"{plural(orphans, 'token')} {are} `generating` without a generation of imagegen's:"
+            f" an older worker may be at work; {they_are} taken over after ten minutes",
+            "stop it, or wait: imagegen pays as well for a token that takes it longer",
+        )
 
 
 def _ask(connection: Connection, sql: str, values: Any = None) -> list[tuple[Any, ...]]:

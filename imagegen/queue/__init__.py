@@ -12,6 +12,7 @@ from imagegen.queue.values import (
     EarlierRequest,
     FailAttempt,
     Postpone,
+    Repairs,
     Requeue,
     UseFallback,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "Listener",
     "Postpone",
     "Queue",
+    "Repairs",
     "Requeue",
     "UseFallback",
     "statements",

@@ -25,6 +25,7 @@ from imagegen.queue.values import (
     EarlierRequest,
     FailAttempt,
     Postpone,
+    Repairs,
     Requeue,
     UseFallback,
 )
@@ -192,10 +193,13 @@ class Queue:
         """Return whether there is a token without its image, at work or not."""
         return bool(self._run("is_any_token_waiting", {})[0]["is_waiting"])
 
-    def repair_statuses(self) -> int:
-        """Repair the status of tokens that an older worker or an operator changed; returns of how
-        many."""
-        return sum(row["repaired"] for row in self._run("repair_statuses", {}))
+    def repair_statuses(self, abandoned: Mapping[int, str]) -> Repairs:
+        """Repair the status of tokens that an operator reset, and of those `abandoned` by another
+        program: orphans of an earlier repair that have not changed since."""
+        values = {"token_ids": list(abandoned), "versions": list(abandoned.values())}
+        [row] = self._run("repair_statuses", values)
+        orphans = dict(zip(row["token_ids"], row["versions"], strict=True))
+        return Repairs(row["repaired"], orphans)
 
     def _release(self, workers: Collection[str], prefix: str | None = None) -> int:
         values = {"of_workers": list(workers), "worker_prefix": prefix}

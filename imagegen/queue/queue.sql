@@ -323,27 +323,41 @@ SELECT EXISTS (SELECT FROM tokens_s0 t WHERE t.status = $detected)
     OR EXISTS (SELECT FROM tokens_s0 t WHERE t.status = $generating) AS is_waiting
 
 -- name: repair_statuses
--- `generating` without an open generation (an older worker's, or a deleted row) waits again;
--- `detected` with an open generation (an operator's reset) is generating.
+-- `detected` with an open generation (an operator's reset) is generating. `generating` without one
+-- is an orphan: another program may be at work on it, and pay. Nothing in the rows tells a token
+-- that an older worker has just taken from one that it abandoned, whatever imagegen did with the
+-- token before. So orphans are returned with a version, which every write to the row changes, and
+-- only those that come back as `token_ids` and `versions`, and are unchanged, wait again.
+--
+-- The open generation of another author is not the token's: a token that was minted anew stays
+-- `detected` until that generation has ended, and is never made an orphan by it.
 WITH orphaned AS (
-    SELECT t.token_id FROM tokens_s0 t
+    SELECT t.token_id, t.xmin::text AS version FROM tokens_s0 t
     WHERE t.status = $generating AND NOT EXISTS (
-        SELECT FROM generations g WHERE g.token_id = t.token_id AND g.state = 'open')
-    FOR UPDATE SKIP LOCKED
+        SELECT FROM generations g
+        WHERE g.token_id = t.token_id AND g.state = 'open' AND $wanted)
+), abandoned AS (
+    SELECT t.token_id FROM tokens_s0 t
+    WHERE t.token_id IN (SELECT token_id FROM orphaned) AND (t.token_id, t.xmin::text) IN (
+        SELECT * FROM unnest(%(token_ids)s::bigint[], %(versions)s::text[]))
+    FOR UPDATE OF t SKIP LOCKED
 ), reset AS (
     SELECT t.token_id FROM generations g JOIN tokens_s0 t USING (token_id)
-    WHERE g.state = 'open' AND t.status = $detected
+    WHERE g.state = 'open' AND t.status = $detected AND $wanted
     FOR UPDATE OF g, t SKIP LOCKED
 ), waiting AS (
     UPDATE tokens_s0 t SET status = $detected, generate_after = NULL
-    FROM orphaned WHERE t.token_id = orphaned.token_id
+    FROM abandoned WHERE t.token_id = abandoned.token_id
     RETURNING t.token_id
 ), at_work AS (
     UPDATE tokens_s0 t SET status = $generating
     FROM reset WHERE t.token_id = reset.token_id
     RETURNING t.token_id
 )
-SELECT (SELECT count(*) FROM waiting) + (SELECT count(*) FROM at_work) AS repaired
+SELECT (SELECT count(*) FROM waiting) + (SELECT count(*) FROM at_work) AS repaired,
+    coalesce(array_agg(token_id ORDER BY token_id), '{}') AS token_ids,
+    coalesce(array_agg(version ORDER BY token_id), '{}') AS versions
+FROM orphaned
 
 -- name: lock_daily_limit
 SELECT pg_advisory_xact_lock(hashtextextended('imagegen daily limit', 0))

@@ -115,3 +115,12 @@ class Applied:
     failed: bool = False  # the token has failed
     duration_seconds: float = 0.0  # since the claim
     fallback: Claim | None = None  # the generation that follows at once
+
+
+@dataclass(frozen=True)
+class Repairs:
+    """What a repair of the statuses did and found."""
+
+    repaired: int
+    # Tokens `generating` without a generation of imagegen's, with the version of their row.
+    orphans: dict[int, str]

@@ -20,6 +20,7 @@ from imagegen.worker.gate import Gate
 from imagegen.worker.generation import OVERDUE_SECONDS, GenerationRunner
 from imagegen.worker.image_copies import ImageCopies
 from imagegen.worker.process_names import is_dead
+from imagegen.worker.orphans import Orphans
 from imagegen.worker.settlement import log_fields
 from imagegen.worker.slots import Slots
 from imagegen.worker.wakeup import Wakeup
@@ -71,6 +72,7 @@ class Worker:
         self._is_database_away = False
         self._tokens_wait = False  # tokens, as far as is known: the gate held them back
         self._renew_at = self._repair_at = 0.0  # monotonic
+        self._orphans = Orphans()
 
     @property
     def stopping(self) -> bool:
@@ -226,8 +228,10 @@ class Worker:
     def _repair(self, queue: Queue) -> None:
         now = time.monotonic()
         if now >= self._repair_at:
-            if repaired := queue.repair_statuses():
-                log.warning("tokens.mended", extra={"tokens": repaired})
+            repairs = queue.repair_statuses(self._orphans.abandoned())
+            if repairs.repaired:
+                log.warning("tokens.mended", extra={"tokens": repairs.repaired})
+            self._orphans.update(repairs.orphans)
             self._repair_at = now + REPAIR_SECONDS
 
     @property

@@ -27,8 +27,8 @@ ORDER BY 1, 2, 3"""
 
 
 def load_glisk(site: Site) -> None:
-    """The existing backend's database with 50 tokens: 40 waiting, 5 left at work by an older
-    worker, 5 that it tried 57 times."""
+    """The existing backend's database with 50 tokens that wait; an older worker tried 5 of them 57
+    times."""
     site.query(GLISK_SCHEMA.read_text())
     site.query(
         """INSERT INTO authors (id, wallet_address, prompt_text, created_at)
@@ -37,9 +37,8 @@ def load_glisk(site: Site) -> None:
     )
     site.query(
         """INSERT INTO tokens_s0 (id, token_id, author_id, status, created_at, generation_attempts)
-           SELECT gen_random_uuid(), n, a.id,
-               (CASE WHEN n <= 5 THEN 'GENERATING' ELSE 'DETECTED' END)::tokenstatus,
-               now() AT TIME ZONE 'UTC', CASE WHEN n BETWEEN 6 AND 10 THEN 57 ELSE 0 END
+           SELECT gen_random_uuid(), n, a.id, 'DETECTED', now() AT TIME ZONE 'UTC',
+               CASE WHEN n <= 5 THEN 57 ELSE 0 END
            FROM generate_series(1, 50) n JOIN authors a ON a.wallet_address = '0x' || n"""
     )
 

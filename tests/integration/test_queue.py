@@ -145,7 +145,7 @@ def test_an_operators_reset_of_a_token_at_work_buys_no_second_image(
     site.query(RESET)
 
     assert claim(make_queue("another")) == []
-    assert queue.repair_statuses() == 1
+    assert queue.repair_statuses({}).repaired == 1
     assert site.statuses() == {"generating": 1}
     site.query(RESET)
     assert queue.apply(claimed, Complete("https://example.com/1.png", None, 1))
@@ -175,17 +175,6 @@ def test_a_token_deleted_at_work_leaves_its_generation_in_the_ledger(
 
     assert queue.apply(claimed, Complete("https://example.com/1.png", None, 1))
     assert site.query("SELECT state FROM generations") == [("succeeded",)]
-
-
-def test_what_an_older_worker_left_at_work_waits_anew(site: Site, make_queue: MakeQueue) -> None:
-    site.mint("orphan", "mine")
-    queue = make_queue()
-    site.query("UPDATE tokens_s0 SET status = 'generating' WHERE token_id = 1")
-    claim_one(queue)
-
-    assert queue.repair_statuses() == 1
-
-    assert site.statuses() == {"detected": 1, "generating": 1}
 
 
 @pytest.mark.direct

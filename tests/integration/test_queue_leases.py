@@ -54,7 +54,7 @@ def test_whoever_holds_a_row_keeps_no_worker_from_renewing_the_others(
         before = leases(site)
 
         queue.renew([item.token_id for item in claims])
-        queue.repair_statuses()
+        queue.repair_statuses({})
         renewed = leases(site)
         released = queue.release()
 

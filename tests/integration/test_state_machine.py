@@ -177,7 +177,7 @@ class AnySequence(RuleBasedStateMachine):
         if worker.work:
             with self.laws.fenced(worker, worker.work):
                 worker.queue.renew([worker.work.claim.token_id])
-        worker.queue.repair_statuses()
+        worker.queue.repair_statuses({})
         if stops:
             worker.shutdown.set()
             if worker.work:
@@ -220,7 +220,7 @@ class AnySequence(RuleBasedStateMachine):
         for seconds in LAST_TIMES:
             self.let_time_pass(seconds)
             for worker in self.workers:
-                worker.queue.repair_statuses()
+                worker.queue.repair_statuses({})
                 for _ in range(self.tokens):
                     if not self.move(worker):
                         break

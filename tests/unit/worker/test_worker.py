@@ -1,13 +1,16 @@
 """A worker's beats: the watchdog hears of a slot that hangs, and of nothing else."""
 
+from collections.abc import Mapping
 from threading import Event
 
 import pytest
 from prometheus_client import Gauge
 
-from imagegen.queue import Claim
+from imagegen.queue import Claim, Queue, Repairs
+from imagegen.worker import orphans
+from imagegen.worker import worker as workers
 from imagegen.worker.slots import Slots
-from imagegen.worker.worker import Worker
+from imagegen.worker.worker import REPAIR_SECONDS, Worker
 from tests.support.fake_clock import FakeClock
 from tests.support.generation_runs import NEW
 from tests.support.settings import settings
@@ -73,3 +76,31 @@ def test_a_slot_that_waits_for_the_database_is_not_stuck(monkeypatch: pytest.Mon
 
     assert slots.longest_seconds() == 0.0
     steps["ends"].set()
+
+
+class OrphansOfOthers(Queue):
+    """A queue that finds one orphan at each repair, and records which it was told to repair."""
+
+    def __init__(self) -> None:
+        self.abandoned: list[Mapping[int, str]] = []
+
+    def repair_statuses(self, abandoned: Mapping[int, str]) -> Repairs:
+        self.abandoned.append(abandoned)
+        return Repairs(len(abandoned), {} if abandoned else {42: "a version"})
+
+
+def test_a_worker_takes_over_what_another_left_ten_minutes_after_it_saw_it(
+    beats: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, queue = FakeClock(), OrphansOfOthers()
+    for module in (orphans, workers):
+        monkeypatch.setattr(module, "time", clock)
+    started = worker(beats)
+
+    while not any(queue.abandoned):
+        started._repair(queue)
+        clock.passes(REPAIR_SECONDS)
+        assert clock.now < 10_000
+
+    repairs_before = round(orphans.ORPHAN_SECONDS / REPAIR_SECONDS)
+    assert queue.abandoned == [*[{}] * repairs_before, {42: "a version"}]

@@ -1,0 +1,35 @@
+"""Tokens that another program works on: `generating`, and imagegen has no generation for them."""
+
+import time
+from collections.abc import Mapping
+
+from imagegen.logs import log
+
+# An older worker that imagegen replaces may still be at work beside it, and pay for the image: ten
+# minutes are several times what a prediction takes. A worker that starts counts anew, because what
+# happened before is unknown to it.
+ORPHAN_SECONDS = 600.0
+TOKENS_NAMED = 10
+
+
+class Orphans:
+    """The orphans of the last repair, and since when each has been one without a break."""
+
+    def __init__(self) -> None:
+        self._since: dict[tuple[int, str], float] = {}  # by token and version; monotonic
+
+    def abandoned(self) -> dict[int, str]:
+        """Return the versions of tokens that have been orphans for long enough, by token."""
+        latest = time.monotonic() - ORPHAN_SECONDS
+        return dict(orphan for orphan, since in self._since.items() if since <= latest)
+
+    def update(self, orphans: Mapping[int, str]) -> None:
+        """Take in the orphans of a repair. Those whose version has changed count anew.
+
+        Logs a warning when there is one that was not there before.
+        """
+        now, known = time.monotonic(), self._since
+        self._since = {orphan: known.get(orphan, now) for orphan in orphans.items()}
+        if self._since.keys() - known.keys():
+            named = list(orphans)[:TOKENS_NAMED]
+            log.warning("tokens.foreign", extra={"tokens": len(orphans), "token_ids": named})
