@@ -15,6 +15,7 @@ from sqlalchemy import Connection, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 
 from imagegen import database
+from imagegen.database import preflight
 from imagegen.errors import ImagegenError
 from imagegen.text import plural
 
@@ -33,11 +34,17 @@ class SchemaError(ImagegenError):
 
 
 def upgrade(url: str, revision: str = "head") -> str | None:
-    """Migrate up to `revision` in one transaction; return the revision reached."""
+    """Migrate up to `revision` in one transaction; return the revision reached.
+
+    Raises SchemaError, also if imagegen cannot use the tables that are there.
+    """
     with _connected(url) as connection:
         _lock(connection)
         with _alembic_config(connection, revision) as config:
             command.upgrade(config, revision)
+        driver: Any = connection.connection.driver_connection
+        for problem in preflight.table_problems(driver):
+            raise SchemaError(problem.message, problem.fix)
         return _revision(connection)
 
 

@@ -6,18 +6,32 @@ from typing import Literal
 
 import psycopg
 
-from imagegen.database import encoding
+from imagegen.database import encoding, sql
 from imagegen.database.connection import Connection
 from imagegen.database.revision import VERSION_TABLE, NotMigratedError, check_revision
 from imagegen.database.tables import read_tables
 
-NEEDED_PRIVILEGES = {
-    VERSION_TABLE: ("SELECT",),
-    "tokens_s0": ("SELECT", "UPDATE"),
-    "authors": ("SELECT",),
-    "generations": ("SELECT", "INSERT", "UPDATE"),
-    "imagegen_servers": ("SELECT", "INSERT", "UPDATE"),
-}
+SQL = sql.load("imagegen.database", "preflight.sql")
+
+# The columns that workers and the exporter need for each privilege; None: all of the table. xmin is
+# PostgreSQL's own: it shows whether a row was written again.
+NEEDED_PRIVILEGES: dict[str, dict[str, list[str] | None]] = {
+    VERSION_TABLE: {"SELECT": ["version_num"]},
+    "tokens_s0": {
+        "SELECT": [
+            "token_id", "author_id", "status", "created_at", "image_url", "generation_attempts",
+            "generation_error", "generate_after", "xmin",
+        ],
+        "UPDATE": [
+            "status", "image_url", "generation_attempts", "generation_error", "generate_after",
+        ],
+    },
+    "authors": {"SELECT": ["id", "prompt_text"]},
+    "generations": {"SELECT": None, "INSERT": None, "UPDATE": None},
+    "imagegen_servers": {"SELECT": None, "INSERT": None, "UPDATE": None},
+}  # fmt: skip
+UNIQUE_INDEX = "CREATE UNIQUE INDEX ON tokens_s0 (token_id);"
+ONE_TABLE = "keep all tokens in one table, or partition it by token_id, and " + UNIQUE_INDEX
 
 
 @dataclass(frozen=True)
@@ -37,27 +51,52 @@ def problems(connection: Connection, prompts: Mapping[str, str]) -> list[Problem
     """Return all problems; `prompts` are the configured ones by their variables."""
     return [
         *_missing_privileges(connection),
+        *_row_security(connection),
         *_schema(connection),
         *_encoding(connection, prompts),
     ]
 
 
 def _missing_privileges(connection: Connection) -> Iterator[Problem]:
-    """Check the tables that are there; a privilege on one column is enough."""
-    for table, needed in NEEDED_PRIVILEGES.items():
-        row = connection.execute(
-            """SELECT quote_ident(current_user), string_agg(p, ', ')
-               FROM unnest(%s::text[]) p
-               WHERE NOT has_any_column_privilege(current_user, to_regclass(%s), p)""",
-            [list(needed), table],
-        ).fetchone()
-        if row and row[1]:
-            role, privileges = row
-            yield Problem(
-                "permissions",
-                f"{role} may not {privileges} on {table}",
-                f"GRANT {privileges} ON {table} TO {role};",
-            )
+    """Check the tables that are there. Privileges on the needed columns alone are enough."""
+    for table, privileges in NEEDED_PRIVILEGES.items():
+        role, lacking = "", []
+        for privilege, columns in privileges.items():
+            values = {"table": table, "privilege": privilege, "columns": columns}
+            row = connection.execute(SQL["privilege"], values).fetchone()
+            if row:
+                role, on_none, missing = row
+                if on_none:
+                    lacking.append(privilege)
+                else:
+                    yield _privilege_problem(role, f"{privilege} ({', '.join(missing)})", table)
+        if lacking:
+            yield _privilege_problem(role, ", ".join(lacking), table)
+
+
+def _privilege_problem(role: str, privileges: str, table: str) -> Problem:
+    return Problem(
+        "permissions",
+        f"{role} may not {privileges} on {table}",
+        f"GRANT {privileges} ON {table} TO {role};",
+    )
+
+
+def _row_security(connection: Connection) -> Iterator[Problem]:
+    """Check that no policy hides rows: a token whose author cannot be seen seems to have no prompt,
+    and an image that may not be written has been paid for."""
+    values = {"tables": list(NEEDED_PRIVILEGES)}
+    row = connection.execute(SQL["row_security"], values).fetchone()
+    if row:
+        role, tables = row
+        policies = (
+            f"CREATE POLICY imagegen ON {table} TO {role} USING (true);" for table in tables
+        )
+        yield Problem(
+            "permissions",
+            f"row-level security of {', '.join(tables)} restricts {role}",
+            f"ALTER ROLE {role} BYPASSRLS; or {' '.join(policies)}",
+        )
 
 
 def _schema(connection: Connection) -> Iterator[Problem]:
@@ -70,10 +109,21 @@ def _schema(connection: Connection) -> Iterator[Problem]:
     except psycopg.errors.InsufficientPrivilege:
         yield Problem("migrations", "the revision cannot be read", "grant what is missing")
         return
+    yield from table_problems(connection)
+
+
+def table_problems(connection: Connection) -> Iterator[Problem]:
+    """Yield why imagegen cannot use the user's tables, at whatever revision they are."""
     try:
         read_tables(connection)
     except NotMigratedError as error:
         yield Problem("tables", error.message, error.fix)
+    row = connection.execute(SQL["token_id_uniqueness"]).fetchone()
+    if row:
+        is_divided, is_unique = row
+        if not is_unique:
+            message = "tokens_s0.token_id must be unique by itself: no unique index is on it alone"
+            yield Problem("tables", message, ONE_TABLE if is_divided else UNIQUE_INDEX)
 
 
 def _encoding(connection: Connection, prompts: Mapping[str, str]) -> Iterator[Problem]:

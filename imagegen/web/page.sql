@@ -82,7 +82,8 @@ SELECT extract(epoch FROM now())::float AS now,
             extract(epoch FROM coalesce(g.closed_at, $minted_at)) AS closed_at,
             extract(epoch FROM now() - coalesce(g.closed_at, $minted_at)) AS age_seconds
         FROM (
-            SELECT * FROM tokens_s0 t WHERE t.status = $failed
+            SELECT token_id, author_id, generation_attempts, generation_error, created_at
+            FROM tokens_s0 t WHERE t.status = $failed
             ORDER BY t.created_at DESC LIMIT 200) t
         LEFT JOIN LATERAL (
             -- By the id itself, the planner would walk the primary key if it has no statistics.

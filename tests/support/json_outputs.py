@@ -58,6 +58,7 @@ def stand_ins() -> dict[str, object]:
         "imagegen.database.current_revision": "0001",
         "imagegen.database.read_tables": tables,
         "imagegen.database.preflight.problems": [],
+        "imagegen.database.preflight.table_problems": [],
         "imagegen.database.migrations.upgrade": "0001",
         "imagegen.database.migrations.downgrade": "0001",
         "imagegen.operator.status.read_queue": queue,

@@ -1,0 +1,51 @@
+-- What the checks before a start ask of the catalogs. A table that is not there brings no row.
+
+-- name: privilege
+-- The columns on which the role lacks a privilege; all columns of the table without %(columns)s.
+SELECT quote_ident(current_user),
+    bool_and(NOT granted) AS on_none,
+    array_agg(quote_ident(attname) ORDER BY attnum) FILTER (WHERE NOT granted) AS missing
+FROM (
+    SELECT attname, attnum,
+        has_column_privilege(current_user, attrelid, attnum, %(privilege)s) AS granted
+    FROM pg_attribute
+    WHERE attrelid = to_regclass(%(table)s) AND NOT attisdropped
+        AND CASE WHEN %(columns)s::text[] IS NULL THEN attnum > 0
+            ELSE attname = ANY(%(columns)s) END) needed
+HAVING NOT bool_and(granted)
+
+-- fragment: applies
+-- Whether a policy `p` is for this role; 0 is everybody.
+EXISTS (SELECT FROM unnest(p.polroles) role
+    WHERE role = 0 OR pg_has_role(current_user, role, 'USAGE'))
+
+-- name: row_security
+-- The tables of which row-level security may hide rows from this role, or forbid a change. One
+-- policy that permits everything is as good as none, unless another one restricts it.
+SELECT quote_ident(current_user), array_agg(name ORDER BY n)
+FROM unnest(%(tables)s::text[]) WITH ORDINALITY AS tables (name, n)
+WHERE row_security_active(to_regclass(name)) AND (
+    NOT EXISTS (
+        SELECT FROM pg_policy p
+        WHERE p.polrelid = to_regclass(name) AND p.polpermissive AND p.polcmd = '*' AND $applies
+            AND pg_get_expr(p.polqual, p.polrelid) = 'true'
+            AND coalesce(pg_get_expr(p.polwithcheck, p.polrelid), 'true') = 'true')
+    OR EXISTS (
+        SELECT FROM pg_policy p
+        WHERE p.polrelid = to_regclass(name) AND NOT p.polpermissive AND $applies))
+HAVING count(*) > 0
+
+-- name: token_id_uniqueness
+-- Whether an index keeps two rows from having one token_id, and whether the rows are in several
+-- tables: an index of a parent says nothing about tables that inherit from it.
+SELECT is_divided, is_indexed AND (is_partitioned OR NOT is_divided) AS is_unique
+FROM (
+    SELECT relkind = 'p' AS is_partitioned,
+        relkind = 'p' OR EXISTS (SELECT FROM pg_inherits WHERE inhparent = c.oid) AS is_divided,
+        EXISTS (
+            SELECT FROM pg_index i
+            JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+            WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid
+                AND i.indnkeyatts = 1 AND i.indpred IS NULL AND a.attname = 'token_id'
+        ) AS is_indexed
+    FROM pg_class c WHERE c.oid = to_regclass('tokens_s0')) found
