@@ -3,6 +3,11 @@
 import unicodedata
 
 MAX_CHARACTERS = 1000
+# Letters and symbols that no font draws: fillers of Hangul and hieroglyphs, a braille cell without
+# dots, a note without a head, and U+FFFC, which stands for an object that is not there.
+BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0\ufffc\U00013441\U00013442\U0001d159")
+# Emoji; those that are newer than Python's tables have no category there.
+FIRST_EMOJI, LAST_EMOJI = "\U0001f000", "\U0001fffd"
 
 
 class InvalidPromptError(Exception):
@@ -30,5 +35,13 @@ def _sendable(text: str) -> str:
     unsendable = {"Cc", "Cs"}  # control characters and lone surrogates
     line = " ".join(text.split())
     line = "".join(c for c in line if unicodedata.category(c) not in unsendable).strip()
-    # A prompt without a letter, number, punctuation mark or symbol counts as blank.
-    return line if any(unicodedata.category(c)[0] in "LNPS" for c in line) else ""
+    return line if any(map(_is_visible, line)) else ""
+
+
+def _is_visible(character: str) -> bool:
+    """Return whether it is a letter, number, punctuation mark or symbol that shows. Spaces, marks
+    without a letter, joiners, tags and private characters do not."""
+    if character in BLANK:
+        return False
+    is_emoji = FIRST_EMOJI <= character <= LAST_EMOJI
+    return is_emoji or unicodedata.category(character)[0] in "LNPS"

@@ -26,6 +26,11 @@ def refusal_of(prompt: str | None, default: str | None = None) -> str:
         (FAMILY, FAMILY),
         (RED_HEART, RED_HEART),
         ("猫 в шляпе", "猫 в шляпе"),
+        ("🐈", "🐈"),
+        ("\U0001fae9", "\U0001fae9"),  # an emoji of 2024, and one of years to come
+        ("\U0001fafe", "\U0001fafe"),
+        ("?", "?"),
+        ("\u3164a\u3164", "\u3164a\u3164"),
     ],
 )
 def test_a_prompt_is_sent_as_one_line_that_can_be_sent(written: str, sent: str) -> None:
@@ -60,8 +65,13 @@ def test_characters_are_counted_not_bytes() -> None:
 
 @pytest.mark.parametrize(
     "nothing",
-    [None, "", "  \n\t", "\x00\x01", "\udcff", "\u200b", " \u200d\ufe0f \u2060", "\ufeff\u00a0"],
-)
+    [
+        *(None, "", "  \n\t", "\x00\x01", "\udcff", "\u200b", " \u200d\ufe0f \u2060", "\ufeff\xa0"),
+        *("\u3164", "\u2800 \u2800", "\ufffc", "\u115f\u1160\uffa0", "\u17b4\u034f\u180e\u00ad"),
+        *("\U000e0041\U000e007f", "\U000e0100", "\ue000\U000f0000", "\U0001d159", "\ufff0\uffff"),
+        *("\u3164\u200d\u2800\ufffc\ufe0f\n",),
+    ],
+)  # fmt: skip
 def test_without_a_prompt_the_default_is_sent(nothing: str | None) -> None:
     assert prompts.clean(nothing, " a quiet\nsea ") == "a quiet sea"
 
