@@ -2,6 +2,7 @@
 
 from imagegen.replicate.client import ReplicateClient
 from imagegen.replicate.http import Deadline, TooLongError, read_capped
+from imagegen.replicate.images import DATA, image_in
 from imagegen.replicate.matching import Absent, Expired, Found, Request
 from imagegen.replicate.outcomes import (
     Accepted,
@@ -25,6 +26,7 @@ from imagegen.replicate.request_budget import RequestBudget
 from imagegen.replicate.tls import tls_context
 
 __all__ = [
+    "DATA",
     "Absent",
     "Accepted",
     "Ambiguous",
@@ -46,6 +48,7 @@ __all__ = [
     "Running",
     "Succeeded",
     "TooLongError",
+    "image_in",
     "read_capped",
     "sent_at",
     "tls_context",

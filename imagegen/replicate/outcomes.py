@@ -1,10 +1,11 @@
 """What a reply of Replicate means for a token: pure functions from values to values."""
 
 import re
-from dataclasses import dataclass
-from urllib.parse import urlsplit
+from dataclasses import dataclass, field
 
 from imagegen.failures import Kind, Reason
+from imagegen.replicate.held_back import is_held_back, without_held_back
+from imagegen.replicate.images import DATA, find_images, is_empty
 from imagegen.replicate.replies import Answered, NoAnswer, NotSent, Prediction, Rejected, Reply
 
 
@@ -24,7 +25,7 @@ class Running:
 class Succeeded:
     """There is an image."""
 
-    image_url: str
+    image_url: str = field(repr=False)  # a data: URI of megabytes if the output holds the image
     predict_seconds: float | None
     total_seconds: float | None
     images: int = 1  # in the output: Replicate bills each
@@ -63,8 +64,10 @@ class PollFailed:
     reason: Reason | None = None  # what is wrong with Replicate, if nothing is with the prediction
 
 
-# What browsers and servers take; Replicate's are a tenth of it.
-LONGEST_URL = 2000
+WITHIN_OUTPUT = (
+    "the prediction succeeded, and its image is in the output itself (a data: URI), with no URL:"
+    " set IMAGEGEN_KEEP_IMAGES, and such images are kept in that folder"
+)
 # Tried before all others: messages of the content policy say "try again" as well.
 POLICY = re.compile(
     r"\(E005\)|\bnsfw\b|flagged\s+as\s+(potentially\s+)?sensitive|safety\s+system"
@@ -76,8 +79,6 @@ REQUEST = re.compile(r"additional property|version is required", re.IGNORECASE)
 INPUT = re.compile(r"input validation failed|^[ \t]*- input", re.IGNORECASE | re.MULTILINE)
 ACCOUNT = re.compile(r"\bE4875\b")
 CODE = re.compile(r"\bE\d{3,4}\b|\(code:\s*\w+\)")
-# Matched in a log, which repeats the prompt as well.
-HELD_BACK = re.compile(r"NSFW content (was )?detected", re.IGNORECASE)
 OVERLOADED = re.compile(r"\bE00[1-4]\b|ModelRateLimitError|high demand", re.IGNORECASE)
 STUBBORN = re.compile(r"\b(E9828|E1001)\b|out of memory|exitcode -9", re.IGNORECASE)
 TRANSIENT = re.compile(
@@ -134,12 +135,13 @@ def _of_rejection(reply: Rejected) -> Refused | Failed | Ambiguous:
 
 
 def of_get(
-    reply: Reply, *, http_allowed: bool
+    reply: Reply, *, http_allowed: bool, data_allowed: bool = False
 ) -> Running | Succeeded | Failed | Refused | PollFailed:
-    """Return what the reply to a poll means."""
+    """Return what the reply to a poll means. `data_allowed`: an image within the output will do,
+    as a data: URI."""
     match reply:
         case Answered(prediction):
-            return of_prediction(prediction, http_allowed=http_allowed)
+            return of_prediction(prediction, http_allowed=http_allowed, data_allowed=data_allowed)
         case Rejected(status=404) if reply.title or reply.detail:  # else no word of Replicate's
             return PollFailed(str(reply), missing=True)
         case Rejected(status=401 | 403):
@@ -155,18 +157,12 @@ def of_get(
 
 
 def of_prediction(
-    prediction: Prediction, *, http_allowed: bool
+    prediction: Prediction, *, http_allowed: bool, data_allowed: bool = False
 ) -> Running | Succeeded | Failed | Refused:
     """Return what a prediction's status means. An unknown status means that it has not ended."""
     match prediction.status:
         case "succeeded":
-            image_url = first_image(prediction.output, http_allowed=http_allowed)
-            if image_url is None:
-                return _without_image(prediction)
-            images = len(prediction.output) if isinstance(prediction.output, list) else 1
-            return Succeeded(
-                image_url, prediction.predict_seconds, prediction.total_seconds, images
-            )
+            return _of_output(prediction, http_allowed=http_allowed, data_allowed=data_allowed)
         case "failed":
             return _of_error(prediction.error)
         case "canceled":
@@ -177,19 +173,44 @@ def of_prediction(
             return Running()
 
 
-def _without_image(prediction: Prediction) -> Failed:
-    """Return why a prediction that succeeded, and was paid for, has no image."""
+def _of_output(
+    prediction: Prediction, *, http_allowed: bool, data_allowed: bool
+) -> Succeeded | Failed:
+    """Return what is to be had of a prediction that succeeded, and was paid for."""
+    output = prediction.output
+    found = find_images(output, http_allowed=http_allowed)
+    images = without_held_back(
+        found,
+        prediction.logs,
+        prompt=prediction.prompt,
+        expected=max(prediction.images_asked or 1, len(output) if isinstance(output, list) else 1),
+    )
+    # An image with a URL of its own needs no folder here.
+    image = min(images, key=lambda url: url.startswith(DATA), default=None)
+    if image is None:
+        return _without_image(prediction, held_back=bool(found))
+    if image.startswith(DATA) and not data_allowed:
+        return Failed(Kind.UNREADABLE, WITHIN_OUTPUT)
+    return Succeeded(
+        image,
+        prediction.predict_seconds,
+        prediction.total_seconds,
+        prediction.images_made or len(found),
+    )
+
+
+def _without_image(prediction: Prediction, *, held_back: bool) -> Failed:
+    """Return why a prediction that succeeded has no image."""
     if prediction.data_removed:
         deleted = "the prediction succeeded, and Replicate has deleted its image since"
         return Failed(Kind.DATA_REMOVED, deleted)
-    if prediction.output:
-        unreadable = "the prediction succeeded, and its output holds no URL of an image"
-        return Failed(Kind.UNREADABLE, unreadable)
-    if HELD_BACK.search(prediction.logs):
-        # The model drops unsafe images silently, and says so in its log alone.
-        held_back = "the prediction succeeded, and its images were held back as unsafe"
-        return Failed(Kind.HELD_BACK, held_back)
-    return Failed(Kind.NO_OUTPUT, "the prediction succeeded without an image")
+    if held_back or is_held_back(prediction.logs, prediction.prompt):
+        unsafe = "the prediction succeeded, and its images were held back as unsafe"
+        return Failed(Kind.HELD_BACK, unsafe)
+    if is_empty(prediction.output):
+        return Failed(Kind.NO_OUTPUT, "the prediction succeeded without an image")
+    unreadable = "the prediction succeeded, and its output holds no image and no URL of one"
+    return Failed(Kind.UNREADABLE, unreadable)
 
 
 def _of_error(error: str | None) -> Failed | Refused:
@@ -209,27 +230,3 @@ def _of_error(error: str | None) -> Failed | Refused:
     if PERMANENT.search(error):
         return Failed(Kind.PERMANENT, error)
     return Failed(Kind.UNKNOWN, error)
-
-
-def first_image(output: object, *, http_allowed: bool) -> str | None:
-    """Return the URL of the first image of an output: a list, a string or an object with a url."""
-    for item in output if isinstance(output, list) else [output]:
-        match item:
-            case {"url": str(url)} | str(url) if _is_image_url(url, http_allowed=http_allowed):
-                return url
-    return None
-
-
-def _is_image_url(url: str, *, http_allowed: bool) -> bool:
-    schemes = {"https", "http"} if http_allowed else {"https"}
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return False
-    if parts.scheme not in schemes or not parts.hostname:
-        return False
-    try:
-        parts.hostname.encode("idna")
-    except UnicodeError:  # no name that could be looked up
-        return False
-    return len(url) <= LONGEST_URL and url.isascii() and url.isprintable()

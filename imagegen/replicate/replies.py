@@ -10,6 +10,10 @@ from typing import Any, TypeGuard
 
 # A number beyond is no duration and no seed: nonsense, or Infinity.
 LARGEST_NUMBER = 2.0**53
+# More images than any model makes of one prompt.
+MOST_IMAGES = 1000
+# How many images a prediction is to make; models name it differently.
+COUNT_INPUTS = ("num_outputs", "num_images", "number_of_images")
 # Of an error. Replicate's have a few hundred; more is a page of somebody else's.
 MOST_CHARACTERS = 10_000
 PREDICTION_ID = re.compile(r"[a-z0-9]{8,80}")
@@ -26,6 +30,8 @@ class Prediction:
     model: str | None = None
     prompt: str | None = None
     seed: int | None = None
+    images_asked: int | None = None  # as sent; None: the model's default
+    images_made: int | None = None  # as Replicate counts them for the bill
     logs: str = ""
     data_removed: bool = False
     predict_seconds: float | None = None
@@ -134,6 +140,8 @@ def _described(body: Mapping[str, Any], prediction_id: str, status: str, marker:
         model=model if isinstance(model, str) else None,
         prompt=prompt if isinstance(prompt, str) else None,
         seed=_integer(seed),
+        images_asked=next(filter(None, (_images(inputs.get(name)) for name in COUNT_INPUTS)), None),
+        images_made=_images(measured.get("image_count")),
         logs=logs if isinstance(logs, str) else "",
         data_removed=body.get("data_removed") is True,
         predict_seconds=_number(measured.get("predict_time")),
@@ -171,6 +179,11 @@ def _integer(value: object) -> int | None:
     """Return a whole number, which some JSON writers give as 7.0."""
     number = _number(value)
     return int(number) if number is not None and number.is_integer() else None
+
+
+def _images(value: object) -> int | None:
+    number = _integer(value)
+    return number if number and number <= MOST_IMAGES else None
 
 
 def retry_after_seconds(hint: object, detail: str, headers: Mapping[str, str]) -> float | None:

@@ -23,6 +23,8 @@ DATA = Path(__file__).parent / "data"
 KNOWN_ERRORS = json.loads((DATA / "replicate-errors.json").read_text())
 AN_ID = "heat2o3bzn3ahtr6bjfftvbaci"
 AN_IMAGE = "https://replicate.delivery/pbxt/9inf/out-0.png"
+ANOTHER = "https://replicate.delivery/pbxt/9inf/out-1.png"
+A_DATA_URI = "data:image/webp;base64,UklGRhAAAABXRUJQVlA4IAQAAAA="
 SEED = 42
 ACCOUNT_REASONS = {Reason.UNAUTHORIZED, Reason.NO_CREDIT, Reason.MISCONFIGURED}
 
@@ -56,10 +58,6 @@ def ended(status: str, output: object = None, **more: Any) -> object:
 
 def of_create(reply: Reply) -> object:
     return outcomes.of_create(reply, SEED)
-
-
-def image_in(output: object) -> str | None:
-    return outcomes.first_image(output, http_allowed=False)
 
 
 def test_the_answer_to_another_request_proves_nothing() -> None:
@@ -241,37 +239,111 @@ def test_a_success_gives_its_image_and_its_times() -> None:
     assert outcome == Succeeded(AN_IMAGE, 0.7, 0.8)
 
 
-@pytest.mark.parametrize("output", [AN_IMAGE, [AN_IMAGE], [AN_IMAGE, "x"], {"url": AN_IMAGE}])
-def test_models_may_put_their_image_in_different_shapes(output: object) -> None:
-    assert image_in(output) == AN_IMAGE
-
-
 @pytest.mark.parametrize(
-    "output",
+    ("output", "counted", "images"),
     [
-        *(None, [], "", {}, 7, "hello", ["\n\n", "a haiku"], {"url": None}, "ftp://host/out.png"),
-        *("data:image/png;base64,AAAA", "https://", "https://[1/out.png", "javascript:alert(1)"),
-        *("https://host/" + "x" * 2000, "http://replicate.delivery/out.png", "//host/out.png"),
+        ([AN_IMAGE], None, 1),
+        ([[AN_IMAGE, ANOTHER]], None, 2),
+        ({"images": [AN_IMAGE, ANOTHER], "seed": 42}, None, 2),
+        ([AN_IMAGE, AN_IMAGE], None, 1),
+        ([None, AN_IMAGE], None, 1),
+        ([AN_IMAGE], 4, 4),  # as Replicate counts them, whatever the output shows
     ],
 )
-def test_what_is_no_image_is_never_handed_on(output: object) -> None:
-    assert image_in(output) is None
-    assert isinstance(ended("succeeded", output), Failed)
+def test_each_image_is_counted_for_the_bill(
+    output: object, counted: int | None, images: int
+) -> None:
+    outcome = ended("succeeded", output, images_made=counted)
+
+    assert isinstance(outcome, Succeeded)
+    assert outcome.images == images
 
 
-@pytest.mark.parametrize("output", [[None, AN_IMAGE], ["", {}, {"url": AN_IMAGE}]])
-def test_an_image_is_found_behind_what_is_none(output: object) -> None:
-    assert image_in(output) == AN_IMAGE
+def test_an_image_within_the_output_is_read_where_images_are_kept() -> None:
+    prediction = Prediction(AN_ID, "succeeded", output=[A_DATA_URI])
+    kept = outcomes.of_prediction(prediction, http_allowed=False, data_allowed=True)
+    unreadable = outcomes.of_prediction(prediction, http_allowed=False)
+
+    assert isinstance(kept, Succeeded)
+    assert kept.image_url == A_DATA_URI
+    assert A_DATA_URI not in repr(kept)
+    assert isinstance(unreadable, Failed)
+    assert unreadable.kind is Kind.UNREADABLE
+    assert "IMAGEGEN_KEEP_IMAGES" in unreadable.message
 
 
-@pytest.mark.parametrize("nothing", [None, [], "", {}])
+def test_an_image_with_a_url_is_handed_on_before_one_within_the_output() -> None:
+    outcome = ended("succeeded", [A_DATA_URI, AN_IMAGE])
+
+    assert isinstance(outcome, Succeeded)
+    assert outcome.image_url == AN_IMAGE
+
+
+@pytest.mark.parametrize("nothing", [None, [], "", {}, [None], [[]], {"images": []}])
 def test_a_success_without_any_output_is_tried_again(nothing: object) -> None:
     assert category(ended("succeeded", nothing)) == "no_output"
 
 
-@pytest.mark.parametrize("unreadable", ["hello", [None], {"image": AN_IMAGE}, 7, ["ftp://h/x.png"]])
+@pytest.mark.parametrize(
+    "unreadable", ["hello", {"video": "https://h/x.mp4"}, 7, ["ftp://h/x.png"]]
+)
 def test_a_success_whose_output_cannot_be_read_is_not_paid_for_again(unreadable: object) -> None:
     assert category(ended("succeeded", unreadable)) == "unreadable"
+
+
+# Images that were held back.
+
+DROPPED = "Prompt: a cat\nNSFW content detected in image 0\n"
+BLACKENED = (
+    "Potential NSFW content was detected in one or more images. A black image will be returned"
+    " instead. Try again with a different prompt and/or seed."
+)
+
+
+@pytest.mark.parametrize("log", ["NSFW content was detected", DROPPED, BLACKENED])
+@pytest.mark.parametrize("nothing", [None, [], "", {}, [None], {"images": [None]}, {"seed": 7}])
+def test_an_output_without_the_images_that_were_held_back_gets_the_fallback(
+    nothing: object, log: str
+) -> None:
+    assert category(ended("succeeded", nothing, logs=log)) == "held_back"
+
+
+@pytest.mark.parametrize("output", [AN_IMAGE, [AN_IMAGE], {"image": AN_IMAGE}])
+def test_a_black_image_in_place_of_one_that_was_held_back_is_never_handed_on(
+    output: object,
+) -> None:
+    assert category(ended("succeeded", output, logs=BLACKENED)) == "held_back"
+
+
+@pytest.mark.parametrize(
+    ("output", "asked", "log", "image"),
+    [
+        ([ANOTHER], None, DROPPED, ANOTHER),  # out-1.png: out-0.png was left out
+        ([AN_IMAGE, ANOTHER], None, DROPPED, ANOTHER),
+        ([AN_IMAGE], 2, BLACKENED, AN_IMAGE),  # fewer than asked for: the others were left out
+        ([None, ANOTHER], None, BLACKENED, ANOTHER),
+        (["https://h/tmpa.png", "https://h/tmpb.png"], 2, DROPPED, "https://h/tmpb.png"),
+        ([AN_IMAGE], None, DROPPED + "Total safe images: 1 out of 2", AN_IMAGE),
+        ([AN_IMAGE, ANOTHER], None, "has_nsfw_concepts: [True, False]", ANOTHER),
+    ],
+)
+def test_of_several_images_one_that_was_not_held_back_is_handed_on(
+    output: list[str], asked: int | None, log: str, image: str
+) -> None:
+    outcome = ended("succeeded", output, images_asked=asked, logs=log)
+
+    assert isinstance(outcome, Succeeded)
+    assert outcome.image_url == image
+
+
+def test_if_nobody_can_tell_which_of_several_images_is_black_none_is_handed_on() -> None:
+    assert category(ended("succeeded", [AN_IMAGE, ANOTHER], logs=BLACKENED)) == "held_back"
+
+
+def test_a_prompt_that_speaks_of_it_holds_no_image_back() -> None:
+    log = f"Using seed: 42\nGenerating: {BLACKENED}\nprompt: {BLACKENED[:70]}\n"
+
+    assert isinstance(ended("succeeded", [AN_IMAGE], logs=log, prompt=BLACKENED), Succeeded)
 
 
 @pytest.mark.parametrize("output", [None, []])
@@ -281,10 +353,3 @@ def test_an_image_that_replicate_has_deleted_since_is_not_paid_for_again(output:
 
 def test_an_image_still_there_counts_though_the_inputs_were_deleted() -> None:
     assert isinstance(ended("succeeded", [AN_IMAGE], data_removed=True), Succeeded)
-
-
-def test_only_the_sandbox_may_hand_out_plain_http() -> None:
-    url = "http://127.0.0.1:8080/files/abc/out-0.png"
-
-    assert outcomes.first_image([url], http_allowed=True) == url
-    assert outcomes.first_image([url], http_allowed=False) is None
