@@ -85,6 +85,7 @@ class GenerationRunner:
         self._overdue_seconds = settings.cancel_after_seconds + OVERDUE_SECONDS
         # Image URLs are https, unless the API itself is on this machine.
         self._http_images = urlsplit(settings.replicate_base_url).hostname in LOOPBACK
+        self._keeps_images = copies is not None
 
     def run(self, first: Claim) -> None:
         """Bring a token to its image, its next attempt, its failure, or another worker."""
@@ -296,7 +297,9 @@ class GenerationRunner:
                 return Postponed(Until.PREDICTION_ENDS)
 
     def _outcome(self, reply: Reply) -> Running | Succeeded | Failed | Refused | PollFailed:
-        return outcomes.of_get(reply, http_allowed=self._http_images)
+        return outcomes.of_get(
+            reply, http_allowed=self._http_images, data_allowed=self._keeps_images
+        )
 
 
 def _poll_later(message: str, age_seconds: float) -> Postponed:

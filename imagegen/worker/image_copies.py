@@ -10,7 +10,14 @@ from pathlib import Path
 import httpx
 
 from imagegen.image_formats import format_of
-from imagegen.replicate import Deadline, TooLongError, read_capped, tls_context
+from imagegen.replicate import (
+    DATA,
+    Deadline,
+    TooLongError,
+    image_in,
+    read_capped,
+    tls_context,
+)
 
 # Ten times what the largest model makes.
 LARGEST_BYTES = 50 * 1024 * 1024
@@ -51,14 +58,15 @@ class ImageCopies:
         self._http.close()
 
     def keep(self, url: str, name: str) -> Copy:
-        """Download an image as `name` with its format's suffix. Raises CopyError."""
+        """Write an image as `name` with its format's suffix: downloaded, or that of a data: URI.
+        Raises CopyError."""
         partial = None
         try:
             with tempfile.NamedTemporaryFile(
                 dir=self._folder, prefix=PARTIAL, delete=False
             ) as file:
                 partial = Path(file.name)
-                image = self._download(url)
+                image = (image_in(url) or b"") if url.startswith(DATA) else self._download(url)
                 if (kind := format_of(image)) is None:
                     raise CopyError(NO_IMAGE)
                 file.write(image)

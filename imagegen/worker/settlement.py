@@ -5,6 +5,7 @@ tables in `imagegen.failures`.
 """
 
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from imagegen import backoff
@@ -23,7 +24,7 @@ from imagegen.queue import (
     Requeue,
     UseFallback,
 )
-from imagegen.replicate import Failed, Succeeded
+from imagegen.replicate import DATA, Failed, Succeeded
 from imagegen.worker import crash_points
 from imagegen.worker.database_retry import DatabaseRetry
 from imagegen.worker.endings import Ending, Postponed, TurnedAway, Until
@@ -38,7 +39,7 @@ LOOK_AGAIN_SECONDS = 30.0
 # Replicate's list is asked again after as long as the request is old, within these bounds.
 SHORTEST_LIST_SECONDS = 1.0
 LONGEST_LIST_SECONDS = 60.0
-# After this many tries of a download, the token is handed on without a copy.
+# After this many tries of a download, the token is handed on without a copy, if it can be.
 COPY_TRIES = 3
 COPY_AGAIN_SECONDS = 1.0
 
@@ -142,10 +143,15 @@ class Settlement:
         report(claim, decision, applied)
         return applied.fallback
 
-    def _with_copy(self, claim: Claim, complete: Complete) -> Complete:
-        """Add the copy of the image, if one is kept and can be had: a lost copy loses no token."""
+    def _with_copy(self, claim: Claim, complete: Complete) -> Complete | Postpone:
+        """Add the copy of the image, if one is kept and can be had: a lost copy loses no token.
+
+        An image within the output (a data: URI) is handed on with the URL of its copy. While there
+        is none, the token waits: Replicate has the image for an hour.
+        """
         if self._copies is None:
             return complete
+        is_data = complete.url.startswith(DATA)
         name = f"{claim.token_id}-{claim.generation_id}"
         for tries_left in reversed(range(COPY_TRIES)):
             try:
@@ -155,11 +161,12 @@ class Settlement:
                 log.warning("image.copy.failed", extra=fields)
             else:
                 metrics.COPIES.labels("kept").inc()
-                return replace(complete, path=copy.path, sha256=copy.sha256)
+                url = Path(copy.path).as_uri() if is_data else complete.url
+                return replace(complete, url=url, path=copy.path, sha256=copy.sha256)
             if tries_left:
                 self._retry.sleep(COPY_AGAIN_SECONDS)
         metrics.COPIES.labels("failed").inc()
-        return complete
+        return Postpone(LOOK_AGAIN_SECONDS) if is_data else complete
 
 
 def report(claim: Claim, decision: Decision, applied: Applied) -> None:

@@ -33,6 +33,7 @@ from imagegen.worker.create_rate import CreateRate
 from imagegen.worker.database_retry import DatabaseRetry
 from imagegen.worker.gate import Gate
 from imagegen.worker.generation import GenerationRunner
+from imagegen.worker.image_copies import ImageCopies
 from tests.support.settings import settings
 
 AN_ID = "heat2o3bzn3ahtr6bjfftvbaci"
@@ -214,6 +215,7 @@ def generate(
     replace_lost: bool = False,
     stops: bool = False,
     gate: Gate | None = None,
+    copies: ImageCopies | None = None,
 ) -> Calls:
     """Run the generation of one claim; what happened."""
     calls, shutdown = Calls(), threading.Event()
@@ -248,6 +250,7 @@ def generate(
         client=client,
         gate=gate or open_gate(),
         retry=retry,
+        copies=copies,
     )
     runner.run(claim)
     return calls

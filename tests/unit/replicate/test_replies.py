@@ -160,3 +160,14 @@ def test_words_of_a_rejection_are_one_line() -> None:
     assert str(replies.Rejected(500, "", " Internal server error\n")) == (
         "HTTP 500 Internal server error"
     )
+
+
+@pytest.mark.parametrize(
+    ("count", "images"), [(4, 4), (1.0, 1), (0, None), (-1, None), (10**6, None), ("4", None)]
+)
+def test_the_images_that_were_asked_for_and_made_are_whole_numbers_that_a_model_can_make(
+    count: object, images: int | None
+) -> None:
+    prediction = surely_parsed(metrics={"image_count": count}, input={"num_outputs": count})
+
+    assert (prediction.images_made, prediction.images_asked) == (images, images)

@@ -145,3 +145,22 @@ def test_what_a_killed_download_left_goes_after_an_hour(folder: Path) -> None:
     os.utime(old, (0, 0))
     with contextlib.closing(ImageCopies(folder)):
         assert files(folder) == [".imagegen-new", "7-1.png"]
+
+
+def test_the_image_of_a_data_uri_is_written_like_a_download(
+    folder: Path, copies: ImageCopies
+) -> None:
+    copy = copies.keep("data:image/png;base64,UklGRhAAAABXRUJQVlA4IAQAAAA=", "7-1")
+
+    assert copy.path == str(folder / "7-1.webp")  # by its first bytes, whatever it is called
+    assert Path(copy.path).read_bytes().startswith(b"RIFF")
+
+
+@pytest.mark.parametrize("uri", ["data:image/png;base64,aGVsbG8=", "data:,x", "data:image/png;"])
+def test_a_data_uri_without_an_image_gives_no_copy(
+    folder: Path, copies: ImageCopies, uri: str
+) -> None:
+    with pytest.raises(CopyError, match="no image"):
+        copies.keep(uri, "7-1")
+
+    assert files(folder) == []
