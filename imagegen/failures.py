@@ -44,6 +44,7 @@ class Reason(StrEnum):
     UNREACHABLE = "unreachable"
     UNAVAILABLE = "unavailable"
     DAILY_LIMIT = "daily_limit"
+    UNREADABLE = "unreadable"
     WITHDRAWN = "withdrawn"
 
 
@@ -109,7 +110,7 @@ FAILURES = {
     Kind.UNKNOWN: Failure("failed for an unknown reason", Retry.ATTEMPT),
     # By imagegen itself: nothing was sent.
     Kind.INVALID_PROMPT: Failure("the prompt cannot be sent"),
-    Kind.NO_OUTPUT: Failure("succeeded without an image", Retry.ATTEMPT, Billed.YES),
+    Kind.NO_OUTPUT: Failure("succeeded without an image", Retry.ONCE_MORE, Billed.YES),
     Kind.DATA_REMOVED: Failure(
         "paid for, and deleted before it was seen", Retry.IF_REPLACED, Billed.YES
     ),
@@ -121,7 +122,7 @@ FAILURES = {
     ),
     # By imagegen or by somebody else.
     Kind.CANCELED: Failure("the prediction was canceled", Retry.ATTEMPT, Billed.PERHAPS),
-    # Succeeded, and its output holds no URL of an image.
+    # Succeeded, and nothing in its output is an image or the URL of one.
     Kind.UNREADABLE: Failure("the output holds no image", billed=Billed.YES),
     # Refused at the door for too long.
     Kind.GIVEN_UP: Failure("refused for too long"),
@@ -134,7 +135,8 @@ REFUSALS = {
     Reason.MISCONFIGURED: Refusal("Replicate does not know the model"),
     Reason.UNREACHABLE: Refusal("Replicate cannot be reached"),
     Reason.UNAVAILABLE: Refusal("Replicate answers with errors"),
-    # These two by imagegen itself.
+    # These three by imagegen itself. Two predictions in a row brought nothing that can be read.
+    Reason.UNREADABLE: Refusal("what the model makes cannot be read", at_the_door=False),
     Reason.DAILY_LIMIT: Refusal("the daily limit is reached", at_the_door=False),
     Reason.WITHDRAWN: Refusal("the token no longer waits"),
 }

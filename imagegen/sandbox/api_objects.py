@@ -123,7 +123,7 @@ def prediction_json(
         images = range(count if isinstance(count, int) else 1)
         urls = [f"{base_url}/files/{stored.id}/out-{index}.png" for index in images]
         value["output"] = stored.script.output_of(urls)
-        value["logs"] = f"Using seed: {stored.seed}\nPrompt: {stored.prompt}\n"
+        value["logs"] = f"Using seed: {stored.seed}\nPrompt: {stored.prompt}\n{stored.script.logs}"
     if started is not None:
         value["started_at"] = iso(stored.unix_time(started))
     if completed is not None:

@@ -16,6 +16,7 @@ class PredictionScript:
     status: str = "succeeded"  # the last one; a prediction never ends in one unknown to Replicate
     error: str | None = None
     hidden_seconds: float = 0.0  # until then neither get nor list show it
+    logs: str = ""  # what the model logs besides its inputs
 
     def output_of(self, urls: list[str]) -> object:
         """Return the output of a prediction that succeeded with these images."""

@@ -26,6 +26,11 @@ JITTER = 0.2
 BEHIND_OTHERS = 2.0
 # Replicate accepted these predictions and could not run them: that is no accident.
 OVERLOADS_IN_A_ROW = 3
+# These were paid for, and brought nothing that can be read. Each probe is paid for too, and costs
+# its token: so they are far apart, up to an hour.
+UNREADABLE_IN_A_ROW = 2
+FIRST_UNREADABLE_SECONDS = 20.0
+MAX_UNREADABLE_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,9 @@ class Gate:
     A refusal closes it. After a delay one token is admitted, the probe, and opens it if Replicate
     accepts its request. A throttle opens by itself when its time is over, at a slower rate. Only
     new requests wait: predictions in flight are still polled.
+
+    After outputs that cannot be read it is on trial: whatever opens it otherwise, it admits one
+    token at a time until there is an image.
     """
 
     def __init__(self, role: str, rate: CreateRate) -> None:
@@ -56,6 +64,8 @@ class Gate:
         self._probe: int | None = None  # its generation
         self._overloads = 0  # in a row
         self._closed_by_overload = False  # Replicate accepts predictions, and they fail
+        self._unreadable = 0  # in a row
+        self._unreadable_seconds = 0.0  # the delay after the last of them
         self._allowance = DailyAllowance()
         self._shown: set[Reason] = set()
         self._show()
@@ -74,7 +84,7 @@ class Gate:
         with self._lock:
             if self._allowance.for_new_tokens <= 0:
                 return math.inf
-            if self._reason is None:
+            if self._reason is None and not self._on_trial:
                 return self._rate.next_seconds()
             return max(self._next_try - time.monotonic(), 0.0)
 
@@ -123,7 +133,7 @@ class Gate:
         """Open: Replicate accepted a prediction, or refused one for what is in it."""
         with self._lock:
             self._rate.succeeded()
-            if not self._closed_by_overload:
+            if not self._closed_by_overload and self._reason is not Reason.UNREADABLE:
                 self._reopen()
 
     def record_overload(self, refused: Refused, generation_id: int) -> Delay:
@@ -142,9 +152,24 @@ class Gate:
     def record_completed(self) -> None:
         """Note that Replicate ran a prediction to its end, whatever came of it."""
         with self._lock:
-            self._overloads = 0
-            if self._closed_by_overload:
+            self._complete()
+
+    def record_image(self) -> None:
+        """Note that a prediction brought an image."""
+        with self._lock:
+            self._unreadable, self._unreadable_seconds = 0, 0.0
+            self._complete()
+            if self._reason is Reason.UNREADABLE:
                 self._reopen()
+
+    def record_unreadable(self, message: str, generation_id: int) -> None:
+        """Note that a prediction was paid for, and brought nothing that can be read; close after
+        several in a row."""
+        with self._lock:
+            self._complete()
+            self._unreadable += 1
+            if self._on_trial:
+                self._close(Refused(Reason.UNREADABLE, message), generation_id)
 
     @property
     def offers_probe(self) -> bool:
@@ -154,7 +179,7 @@ class Gate:
 
     def reset_idle(self) -> None:
         """Open when no token is waiting: with nothing to probe, an old refusal must not keep
-        /readyz red."""
+        /readyz red. On trial, the next token is a probe all the same."""
         with self._lock:
             self._reopen()
 
@@ -174,10 +199,19 @@ class Gate:
         self._rate.spend()
         self._offers_probe, self._probe, self._next_try = False, generation_id, math.inf
 
+    @property
+    def _on_trial(self) -> bool:
+        return self._unreadable >= UNREADABLE_IN_A_ROW
+
+    def _complete(self) -> None:
+        self._overloads = 0
+        if self._closed_by_overload:
+            self._reopen()
+
     def _is_open(self) -> bool:
         if self._reason is Reason.THROTTLED and time.monotonic() >= self._next_try:
             self._reopen()
-        return self._reason is None
+        return self._reason is None and not self._on_trial
 
     def _close(self, refused: Refused, generation_id: int) -> Delay:
         was_open = self._reason is None
@@ -199,13 +233,18 @@ class Gate:
 
     def _reopen(self) -> None:
         reason, self._reason = self._reason, None
-        self._delay_seconds, self._probe, self._offers_probe = 0.0, None, False
-        self._closed_by_overload = False
+        self._delay_seconds, self._closed_by_overload = 0.0, False
+        if not self._on_trial:
+            self._probe, self._offers_probe = None, False
         self._show()
         if reason is not None:
             log.info("gate.opened", extra={"reason": reason})
 
     def _next_delay_seconds(self, refused: Refused) -> float:
+        if refused.reason is Reason.UNREADABLE:
+            longer_seconds = max(self._unreadable_seconds * 2, FIRST_UNREADABLE_SECONDS)
+            self._unreadable_seconds = min(longer_seconds, MAX_UNREADABLE_SECONDS)
+            return self._unreadable_seconds
         if refused.wait_seconds is not None:
             hint_seconds = min(max(refused.wait_seconds, LEAST_HINT_SECONDS), MOST_HINT_SECONDS)
             return min(hint_seconds * random.uniform(1, 1 + JITTER), MOST_HINT_SECONDS)  # noqa: S311

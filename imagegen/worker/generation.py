@@ -236,12 +236,15 @@ class GenerationRunner:
                 case Succeeded() if age_seconds > facts.RETENTION_SECONDS + self._overdue_seconds:
                     return claim, EXPIRED
                 case Succeeded():
-                    self._gate.record_completed()
+                    self._gate.record_image()
                     self._schedule.learn(outcome.total_seconds)
                     return claim, outcome
                 case Failed(Kind.OVERLOADED, message):
                     trouble = Refused(Reason.UNAVAILABLE, message)
                     self._gate.record_overload(trouble, claim.generation_id)
+                    return claim, outcome
+                case Failed(Kind.UNREADABLE | Kind.NO_OUTPUT, message):
+                    self._gate.record_unreadable(message, claim.generation_id)
                     return claim, outcome
                 case Failed():
                     self._gate.record_completed()

@@ -244,7 +244,8 @@ def test_any_sequence_of_answers_deaths_and_times_keeps_the_laws(
     monkeypatch.setattr(crash_points, "reach", reach)
     monkeypatch.setattr(generation, "PollSchedule", NoWaits)
     # The gate's clock is its own too: it tries again at once.
-    for name in ("FIRST_DELAY_SECONDS", "LEAST_HINT_SECONDS", "MOST_HINT_SECONDS"):
+    delays = ("FIRST_DELAY_SECONDS", "FIRST_UNREADABLE_SECONDS")
+    for name in (*delays, "LEAST_HINT_SECONDS", "MOST_HINT_SECONDS"):
         monkeypatch.setattr(gate, name, 0.0)
     # One connection: whoever stood still with it would hold up all others (law 6).
     with open_pool(database_url, 1, "test") as pool, connect(database_url) as connection:

@@ -23,7 +23,7 @@ HOPELESS = """
         error_kind IN ('permanent', 'invalid_prompt', 'unresolved')
         OR error_kind = 'content_policy' AND fallback)"""
 # These may fail a token one attempt earlier.
-NEARLY_HOPELESS = {Fate.OUT_OF_MEMORY, Fate.DIRECTOR}
+NEARLY_HOPELESS = {Fate.OUT_OF_MEMORY, Fate.DIRECTOR, Fate.NO_OUTPUT}
 
 
 class LawChecks:
@@ -225,10 +225,10 @@ class LawChecks:
                 return Fate.PERMANENT in fates or Post.BAD_INPUT in posts
             case Kind.UNREADABLE:
                 return Fate.UNREADABLE in fates
-            case Kind.STUBBORN if not fates.isdisjoint(NEARLY_HOPELESS):
+            case Kind.STUBBORN | Kind.NO_OUTPUT if not fates.isdisjoint(NEARLY_HOPELESS):
                 # Its own number: a reset in between counts the token's attempts anew.
                 return bool(last.attempt >= MAX_ATTEMPTS - 1)
-            case Kind.TRANSIENT | Kind.UNKNOWN | Kind.CANCELED | Kind.NO_OUTPUT:
+            case Kind.TRANSIENT | Kind.UNKNOWN | Kind.CANCELED:
                 return attempts == MAX_ATTEMPTS
             case Kind.GONE:
                 return Fate.FORGOTTEN in fates

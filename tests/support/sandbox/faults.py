@@ -213,10 +213,12 @@ class Fault:
 
     @classmethod
     def outputs(
-        cls, output: object, prompt: str | None = None, *, times: int | None = None
+        cls, output: object, prompt: str | None = None, *, times: int | None = None, logs: str = ""
     ) -> Self:
-        """Succeeds with another output: None, [], "{url}", {"url": "{url}"} …"""
-        return cls(script=PredictionScript(output=output), prompt=prompt, times=times)
+        """Succeeds with another output: None, [], "{url}", {"url": "{url}"} …, and more in its
+        log."""
+        script = PredictionScript(output=output, logs=logs)
+        return cls(script=script, prompt=prompt, times=times)
 
     @classmethod
     def hides(cls, seconds: float, prompt: str | None = None, *, times: int | None = None) -> Self:

@@ -1,5 +1,9 @@
 """Watching a prediction that was paid for: until it ends, however badly it can be seen."""
 
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from imagegen.metrics import definitions as metrics
@@ -13,7 +17,8 @@ from imagegen.replicate.replies import (
     Rejected,
     Reply,
 )
-from imagegen.worker import generation
+from imagegen.worker import generation, settlement
+from imagegen.worker.image_copies import ImageCopies
 from tests.support.generation_runs import (
     AN_ID,
     AN_IMAGE,
@@ -207,3 +212,74 @@ def test_a_prediction_that_cannot_be_read_for_a_day_is_given_up_and_not_paid_for
 
 def test_a_prediction_that_cannot_be_seen_for_long_holds_no_slot() -> None:
     assert generate(OVERDUE, looks=[Rejected(503)]).happened[-1] == ("postpone", 30.0)
+
+
+# What a prediction brings.
+
+WITHIN_OUTPUT = Answered(
+    prediction("succeeded", ["data:image/webp;base64,UklGRhAAAABXRUJQVlA4IAQAAAA="])
+)
+NOTHING = Answered(prediction("succeeded", []))
+UNREADABLE = Answered(prediction("succeeded", "hello"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "kept images"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def copies(folder: Path) -> Iterator[ImageCopies]:
+    with contextlib.closing(ImageCopies(folder)) as copies:
+        yield copies
+
+
+def test_an_image_within_the_output_is_handed_on_with_the_url_of_its_copy(
+    folder: Path, copies: ImageCopies
+) -> None:
+    calls = generate(creates=[STARTED], looks=[WITHIN_OUTPUT], copies=copies)
+
+    (file,) = folder.iterdir()
+    assert file.name == "7-1.webp"
+    assert calls.about("complete") == [(file.as_uri(),)]
+
+
+def test_an_image_within_the_output_waits_at_replicate_while_it_cannot_be_kept(
+    folder: Path, copies: ImageCopies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settlement, "COPY_AGAIN_SECONDS", 0.0)
+    folder.rmdir()
+    calls = generate(creates=[STARTED], looks=[WITHIN_OUTPUT], copies=copies)
+
+    assert calls.verbs()[-2:] == ["GET", "postpone"]
+
+
+def test_an_image_within_the_output_that_is_kept_nowhere_fails_its_token() -> None:
+    calls = generate(creates=[STARTED], looks=[WITHIN_OUTPUT])
+
+    assert calls.about("fail_attempt") == [("unreadable", 0)]
+
+
+@pytest.mark.parametrize("unreadable", [NOTHING, UNREADABLE, WITHIN_OUTPUT])
+def test_two_outputs_in_a_row_that_cannot_be_read_close_the_gate_until_an_image_is_seen(
+    unreadable: Answered,
+) -> None:
+    gate = open_gate()
+    generate(creates=[STARTED], looks=[unreadable], gate=gate)
+    assert gate.allows(10) == 10
+    generate(creates=[STARTED], looks=[unreadable], gate=gate)
+    assert gate.allows(10) == 0
+    generate(adopted(prediction_id=AN_ID), looks=[DONE], gate=gate)
+
+    assert gate.allows(10) == 10
+
+
+def test_images_that_were_held_back_close_no_gate() -> None:
+    gate = open_gate()
+    held_back = Answered(prediction("succeeded", [], logs="NSFW content detected"))
+    for _ in range(3):
+        generate(adopted(prediction_id=AN_ID, fallback=True), looks=[held_back], gate=gate)
+
+    assert gate.allows(10) == 10

@@ -47,6 +47,12 @@ def test_an_image_completes_its_generation() -> None:
             Kind.STUBBORN,
             FailAttempt("stubborn", "oh", 0, 2.0),
         ),
+        (NEW, Kind.NO_OUTPUT, FailAttempt("no_output", "oh", 3, 1.0)),
+        (
+            replace(SECOND, previous_kind="no_output"),
+            Kind.NO_OUTPUT,
+            FailAttempt("no_output", "oh", 0, 2.0),
+        ),
     ],
 )
 def test_an_attempt_that_failed_is_followed_by_another_where_that_may_pass(
