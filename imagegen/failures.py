@@ -13,6 +13,15 @@ QUICK_SECONDS = (1.0, 2.0, 4.0)
 # An outage that shows only in what becomes of predictions burns no token.
 OVERLOADED_SECONDS = (20.0, 600.0)
 
+# A request without an answer counts as failed only after its settle time, when it can arrive no
+# more (law 2). It is written within the first part of that time. TCP gives it up when it is not
+# acknowledged for so long: a network that loses packets takes a few seconds, and each second more
+# would be two of the settle time. What has arrived is in Replicate's list this much later.
+SEND_WITHIN = 0.5
+UNACKNOWLEDGED_SECONDS = 20.0
+LISTED_SECONDS = 10.0
+LEAST_SETTLE_SECONDS = (UNACKNOWLEDGED_SECONDS + LISTED_SECONDS) / (1 - SEND_WITHIN)
+
 
 class Kind(StrEnum):
     """Why a generation failed."""

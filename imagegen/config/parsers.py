@@ -14,11 +14,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from imagegen import prompts
+from imagegen.failures import LEAST_SETTLE_SECONDS
 
 MODEL = re.compile(r"[a-z0-9][a-z0-9._-]*/[a-z0-9][a-z0-9._-]*(:[0-9a-f]{64})?", re.I)
 VERSION = re.compile(r"[0-9a-f]{64}")
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 YES_OR_NO = ("yes", "no")
+MOST_SETTLE_SECONDS = 1800.0
 MAX_AMOUNT = 1_000_000.0
 MAX_AGE_SECONDS = 36_500 * 86_400.0  # a century
 PLAIN_URL = re.compile(r"[!\"$->A-~]+")  # ASCII without @, ? and #
@@ -53,6 +55,17 @@ def seconds(*, least: float, most: float) -> Callable[[str], float]:
         raise WrongValueError(f"a duration {limits}, not {quoted(value)}")
 
     return parse
+
+
+def settle_seconds(value: str) -> float:
+    """Return a settle time that the laws allow for. Tests may have a shorter one."""
+    if for_tests := os.environ.get("IMAGEGEN_TEST_SETTLE_SECONDS"):
+        return float(for_tests)
+    try:
+        return seconds(least=LEAST_SETTLE_SECONDS, most=MOST_SETTLE_SECONDS)(value)
+    except WrongValueError as error:
+        why = "in less, a request that was given up may still arrive"
+        raise WrongValueError(f"{error}: {why}") from None
 
 
 def whole_seconds(*, least: int, most: int) -> Callable[[str], int]:

@@ -124,8 +124,9 @@ class Settings:
         "IMAGEGEN_LEASE_SECONDS", parsers.seconds(least=1, most=600),
         "How long a claim holds without renewal; renewed three times as often.", "15"))
     settle_seconds: float = setting(Spec(
-        "IMAGEGEN_SETTLE_SECONDS", parsers.seconds(least=1, most=1800),
-        "How long Replicate's list is asked for a prediction that may have been made.", "60"))
+        "IMAGEGEN_SETTLE_SECONDS", parsers.settle_seconds,
+        "How long Replicate's list is asked for a prediction that may have been made; at least "
+        "60 s.", "60"))
     cancel_after_seconds: int = setting(Spec(
         "IMAGEGEN_CANCEL_AFTER_SECONDS", parsers.whole_seconds(least=5, most=1800),
         "Replicate ends a prediction that runs longer.", "300"))

@@ -1,7 +1,7 @@
 """All HTTP to Replicate: JSON becomes values here, and values are given their meaning."""
 
 from imagegen.replicate.client import ReplicateClient
-from imagegen.replicate.http import Deadline, TooLongError, read_capped
+from imagegen.replicate.http import Deadline, TooLongError, boottime, read_capped
 from imagegen.replicate.images import DATA, image_in
 from imagegen.replicate.matching import Absent, Expired, Found, Request
 from imagegen.replicate.outcomes import (
@@ -48,6 +48,7 @@ __all__ = [
     "Running",
     "Succeeded",
     "TooLongError",
+    "boottime",
     "image_in",
     "read_capped",
     "sent_at",

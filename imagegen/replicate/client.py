@@ -119,7 +119,7 @@ class ReplicateClient:
 
     def create(self, model: str, inputs: dict[str, Any], *, send_by: float = math.inf) -> Reply:
         """Send one POST for a prediction: never repeated, whatever happens to it, and not sent
-        after `send_by`, a monotonic time."""
+        after `send_by`, a time of `boottime`."""
         if ":" in model or facts.VERSION_ID.fullmatch(model):
             path, body = "/v1/predictions", {"version": model.partition(":")[2] or model}
         else:

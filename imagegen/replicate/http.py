@@ -1,10 +1,13 @@
 """A deadline for a whole answer, and one by which a request must be sent.
 
 The timeouts of httpcore start again with each chunk: a server that sends a byte now and then would
-hold its client for ever. A request that stood still for too long must not be sent any more.
+hold its client for ever. A request that stood still for too long must not be sent any more, neither
+by this program nor by the kernel.
 """
 
 import math
+import socket
+import struct
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -14,9 +17,27 @@ from typing import Any
 import httpcore
 import httpx
 
+from imagegen.failures import UNACKNOWLEDGED_SECONDS
+
 # What has been idle for longer may be dead behind a firewall: httpx's own default, which httpcore
 # does not share.
 KEEPALIVE_SECONDS = 5.0
+# What a socket still holds is discarded when it is closed, also by the end of a killed process.
+# Else the kernel goes on to deliver it, for a hundred seconds or more.
+SOCKET_OPTIONS: list[tuple[int, int, bytes | int]] = [
+    (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+]
+# The same for a process that stands still and closes nothing. Only Linux has it.
+if hasattr(socket, "TCP_USER_TIMEOUT"):
+    milliseconds = int(UNACKNOWLEDGED_SECONDS * 1000)
+    SOCKET_OPTIONS.append((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds))
+
+
+def boottime() -> float:
+    """Return the seconds of a clock that goes on while the host is suspended, if there is one."""
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
 
 
 class SendByPassedError(Exception):
@@ -30,21 +51,22 @@ class Deadline(httpcore.NetworkBackend):
         self._network = httpcore.SyncBackend()
         self._of_thread = threading.local()
 
-    def transport(self, ssl_context: SSLContext, *, retries: int = 0) -> httpx.HTTPTransport:
+    def transport(self, ssl_context: SSLContext, *, retries: int = 0) -> httpx.BaseTransport:
         """Return a transport whose requests keep to it; connecting is retried `retries` times."""
+        options: dict[str, Any] = {
+            "ssl_context": ssl_context,
+            "retries": retries,
+            "network_backend": self,
+            "max_connections": None,  # as many as there are threads
+            "keepalive_expiry": KEEPALIVE_SECONDS,
+        }
         transport = httpx.HTTPTransport(verify=ssl_context)
-        transport._pool = httpcore.ConnectionPool(
-            ssl_context=ssl_context,
-            retries=retries,
-            network_backend=self,
-            max_connections=None,  # as many as there are threads
-            keepalive_expiry=KEEPALIVE_SECONDS,
-        )
+        transport._pool = httpcore.ConnectionPool(**options)
         return transport
 
     def start(self, seconds: float, *, send_by: float = math.inf) -> None:
         """Give the calling thread `seconds` from now on. Its request raises SendByPassedError if
-        it is not written by `send_by`, a monotonic time."""
+        it is not written by `send_by`, a time of `boottime`."""
         self._of_thread.at = time.monotonic() + seconds
         self._of_thread.send_by = send_by
         self._of_thread.has_written = False
@@ -61,7 +83,7 @@ class Deadline(httpcore.NetworkBackend):
 
     def before_write(self) -> None:
         """Note that a part of the request is about to be written. Raises SendByPassedError."""
-        if time.monotonic() > self._of_thread.send_by:
+        if boottime() > self._of_thread.send_by:
             raise SendByPassedError("the request was held up for too long")
         self._of_thread.has_written = True
 
@@ -73,7 +95,7 @@ class Deadline(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        options = list(socket_options) if socket_options is not None else None
+        options = [*(socket_options or ()), *SOCKET_OPTIONS]
         stream = self._network.connect_tcp(host, port, timeout, local_address, options)
         return _Stream(stream, self)
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from imagegen import prompts
 from imagegen.config import LOOPBACK, Settings
-from imagegen.failures import Kind, Reason
+from imagegen.failures import SEND_WITHIN, Kind, Reason
 from imagegen.logs import log
 from imagegen.metrics import definitions as metrics
 from imagegen.queue import Claim, DailyLimitError, Queue
@@ -26,6 +26,7 @@ from imagegen.replicate import (
     Reply,
     Running,
     Succeeded,
+    boottime,
     facts,
     outcomes,
 )
@@ -40,8 +41,6 @@ from imagegen.worker.settlement import Settlement, log_fields
 
 # A shorter wait for the create rate is spent in the slot; a longer one is a time in the row.
 SHORT_WAIT_SECONDS = 1.0
-# The part of the settle time within which a request leaves; the rest is for it to be listed.
-SEND_WITHIN = 0.5
 # Replicate itself ends a prediction after Cancel-After; this much later it surely has.
 OVERDUE_SECONDS = 60.0
 # After this many failed polls in a row, nothing new is sent.
@@ -143,11 +142,11 @@ class GenerationRunner:
             case Failed() | Postponed() as ending:
                 return claim, ending
         model, account = self._settings.model, self._client.account()
-        recorded_at = 0.0  # monotonic; no later than `requested_at`
+        recorded_at = 0.0  # by `boottime`; no later than `requested_at`
 
         def record() -> Claim | None:
             nonlocal recorded_at
-            recorded_at = time.monotonic()
+            recorded_at = boottime()
             return self._queue.record_request(claim, prompt=prompt, model=model, account=account)
 
         try:

@@ -17,14 +17,14 @@ from tests.support.sandbox import Sandbox
 # Short, so that a drill sees in a minute what takes a day in earnest.
 SETTINGS = {
     "IMAGEGEN_LEASE_SECONDS": "1",
-    "IMAGEGEN_SETTLE_SECONDS": "3",
+    "IMAGEGEN_TEST_SETTLE_SECONDS": "3",
     "IMAGEGEN_GRACE_SECONDS": "1",
     "POLL_INTERVAL_SECONDS": "0.5",
 }
 # As a user has it, for the figures that are promised.
 IN_EARNEST = {
     "IMAGEGEN_LEASE_SECONDS": "15",
-    "IMAGEGEN_SETTLE_SECONDS": "60",
+    "IMAGEGEN_TEST_SETTLE_SECONDS": "",
     "IMAGEGEN_GRACE_SECONDS": "20",
     "POLL_INTERVAL_SECONDS": "1",
 }

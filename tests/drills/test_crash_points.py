@@ -31,7 +31,7 @@ ANSWERS: dict[str, list[Fault]] = {
 # Short, so that whoever comes after a killed supervisor need not wait for long.
 SETTINGS = {
     "IMAGEGEN_LEASE_SECONDS": "1",
-    "IMAGEGEN_SETTLE_SECONDS": "2",
+    "IMAGEGEN_TEST_SETTLE_SECONDS": "2",
     "POLL_INTERVAL_SECONDS": "0.2",
 }
 

@@ -62,7 +62,7 @@ def ids_known(site: Site) -> int:
 def test_a_killed_supervisor_takes_its_children_along_and_the_next_one_finishes(
     site: Site, sandbox: Sandbox
 ) -> None:
-    site.settings |= {"IMAGEGEN_LEASE_SECONDS": "2", "IMAGEGEN_SETTLE_SECONDS": "5"}
+    site.settings |= {"IMAGEGEN_LEASE_SECONDS": "2", "IMAGEGEN_TEST_SETTLE_SECONDS": "5"}
     sandbox.latency_seconds = 1.0
     mint(site, 60)
 

@@ -152,7 +152,7 @@ def test_a_database_that_answers_no_more_is_noticed_and_waited_for(
         behind = Site(
             parts._replace(netloc=location).geturl(), site.provider_url, site.folder / "behind"
         )
-        behind.settings |= {"IMAGEGEN_WATCHDOG_SECONDS": "10", "IMAGEGEN_SETTLE_SECONDS": "5"}
+        behind.settings |= {"IMAGEGEN_WATCHDOG_SECONDS": "10", "IMAGEGEN_TEST_SETTLE_SECONDS": "5"}
         mint(site, 20)
         with behind.supervisor() as program:
             wait_for("work", lambda: len(sandbox.ledger.created()) > 0)

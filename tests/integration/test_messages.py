@@ -113,7 +113,7 @@ def crowd(
     with Sandbox(latency_seconds=0.2) as sandbox:
         folder = tmp_path_factory.mktemp("crowd")
         site = Site(pooler.url(name) if pooler else url, sandbox.url, folder)
-        site.settings |= {"IMAGEGEN_SETTLE_SECONDS": str(SETTLE_SECONDS), **ALL_AT_ONCE}
+        site.settings |= {"IMAGEGEN_TEST_SETTLE_SECONDS": str(SETTLE_SECONDS), **ALL_AT_ONCE}
         site.upgrade()
         sandbox.faults.add(*(message.fault for message in messages))
         sandbox.faults.add(Fault.fails(THRICE, error="Internal error.", times=3))

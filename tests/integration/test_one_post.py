@@ -42,7 +42,7 @@ def test_a_prediction_whose_answer_was_lost_is_found_in_the_list(
 def test_what_the_list_holds_only_after_its_settle_time_is_not_paid_for_again(
     site: Site, sandbox: Sandbox
 ) -> None:
-    site.settings["IMAGEGEN_SETTLE_SECONDS"] = "1"
+    site.settings["IMAGEGEN_TEST_SETTLE_SECONDS"] = "1"
     sandbox.faults.add(Fault.hides(2.5, times=1), Fault.resets(creates=True, times=1))
     site.mint("a picture")
 
@@ -63,7 +63,7 @@ def test_a_database_whose_clock_is_ahead_of_replicates_pays_no_second_time(
            AS $$ SELECT pg_catalog.now() + interval '10 min' $$"""
     )
     site.query(f"ALTER DATABASE {name} SET search_path = public, pg_catalog")
-    site.settings["IMAGEGEN_SETTLE_SECONDS"] = "2"
+    site.settings["IMAGEGEN_TEST_SETTLE_SECONDS"] = "2"
     sandbox.faults.add(Fault.resets(creates=True, times=1))
     site.mint("a picture")
 
@@ -101,7 +101,7 @@ def test_a_prediction_whose_answer_comes_too_late_is_found_in_the_list(
 def test_a_request_that_made_nothing_is_sent_again_when_the_list_has_settled(
     site: Site, sandbox: Sandbox, fault: Fault
 ) -> None:
-    site.settings["IMAGEGEN_SETTLE_SECONDS"] = "4"
+    site.settings["IMAGEGEN_TEST_SETTLE_SECONDS"] = "4"
     sandbox.faults.add(fault)
     site.mint("a picture")
 

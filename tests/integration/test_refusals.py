@@ -100,7 +100,7 @@ def test_a_token_that_is_refused_for_too_long_fails_with_the_reason_and_can_be_r
 
 
 def test_a_token_that_alone_is_always_refused_blocks_no_other(site: Site, sandbox: Sandbox) -> None:
-    site.settings["IMAGEGEN_SETTLE_SECONDS"] = "1"
+    site.settings["IMAGEGEN_TEST_SETTLE_SECONDS"] = "1"
     sandbox.faults.add(Fault.answers(500, prompt="poison"))
     site.mint("poison", *[f"picture {number}" for number in range(20)])
     with site.supervisor():

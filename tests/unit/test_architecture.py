@@ -38,7 +38,7 @@ ALLOWED: dict[str, set[str]] = {
     "queue": {"database"} | GROUND,
     "replicate": {"metrics"} | GROUND,
     "sandbox": GROUND,
-    "config": {"errors", "prompts", "redaction", "text"},
+    "config": {"errors", "failures", "prompts", "redaction", "text"},
     "database": LEAVES,
     "metrics": LEAVES,
     "logs": {"redaction", "text"},

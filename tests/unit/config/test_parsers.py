@@ -46,6 +46,12 @@ def test_a_folder_without_a_name_is_not_the_working_directory() -> None:
         ("POLL_INTERVAL_SECONDS", "61", "a duration from 0.05s to 1m, not '61'"),
         ("POLL_INTERVAL_SECONDS", "5m", "a duration from 0.05s to 1m, not '5m'"),
         ("POLL_INTERVAL_SECONDS", "nan", "a duration from 0.05s to 1m, not 'nan'"),
+        (
+            "IMAGEGEN_SETTLE_SECONDS",
+            "59",
+            "a duration from 1m to 30m, not '59': in less, a request that was given up may still"
+            " arrive",
+        ),
         ("IMAGEGEN_GRACE_SECONDS", "inf", "a duration from 0s to 1h, not 'inf'"),
         ("IMAGEGEN_GIVE_UP_AFTER_SECONDS", "2y", "a duration from 1s to 365d, not '2y'"),
         ("IMAGEGEN_CANCEL_AFTER_SECONDS", "1h", "a duration from 5s to 30m, not '1h'"),
