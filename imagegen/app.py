@@ -15,7 +15,7 @@ from imagegen import database, logs, startup
 from imagegen.config import Settings
 from imagegen.errors import CONFIGURATION
 from imagegen.logs import log
-from imagegen.replicate import tls_context
+from imagegen.replicate import https_proxy, tls_context
 from imagegen.supervisor import Child, ChildContext, Supervisor
 from imagegen.web import listen, load_templates, serve
 from imagegen.worker import Worker, unique_name
@@ -24,10 +24,11 @@ from imagegen.worker import Worker, unique_name
 def supervise(settings: Settings) -> int:
     """Run the exporter and the workers until a signal stops them; return the exit code.
 
-    TLS and port are checked before the first fork. Raises CannotStartError.
+    TLS, proxy and port are checked before the first fork. Raises CannotStartError.
     """
     # Made before the fork: the children inherit them.
     tls_context()
+    https_proxy()
     load_templates()
     listening = listen(settings.metrics_host, settings.metrics_port)
     host, port = listening.getsockname()[:2]
@@ -51,6 +52,7 @@ def work(settings: Settings) -> None:
     """Run one worker in the foreground, without a supervisor or an exporter."""
     settings = replace(settings, procs=1)  # it alone may use the account's rates
     tls_context()
+    https_proxy()
     worker = Worker(settings, role="worker", lease_name=unique_name())
     _run_until_stopped(worker, [signal.SIGTERM, signal.SIGINT])
 

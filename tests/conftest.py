@@ -1,5 +1,6 @@
 """Fixtures of all tests. Only a test that asks for a database starts a server."""
 
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ POSTGRES_CHOICE = pytest.StashKey[postgres.PostgresChoice]()
 
 def pytest_configure() -> None:
     forget_libpq_variables()
+    os.environ["no_proxy"] = "*"  # a proxy of this machine does not lead to the tests' servers
 
 
 def pytest_report_header(config: pytest.Config) -> str:

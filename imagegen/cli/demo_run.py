@@ -13,7 +13,7 @@ from imagegen.cli.interrupts import Interrupts
 from imagegen.cli.options import read_settings
 from imagegen.cli.output import Column, cut, table, terminal_width
 from imagegen.errors import CannotStartError
-from imagegen.replicate import tls_context
+from imagegen.replicate import https_proxy, tls_context
 from imagegen.text import printable
 
 COLOURS = {"uploading": "green", "failed": "red"}
@@ -41,6 +41,7 @@ def run(folder: Path, *, live: bool, interrupts: Interrupts) -> None:
 def _live_environment() -> dict[str, str]:
     read_settings({}, *demo.LIVE_SETTINGS)
     tls_context()
+    https_proxy()
     return demo.live_settings(os.environ)
 
 

@@ -18,7 +18,7 @@ LIVE_SETTINGS = [
     "replicate_api_token", "replicate_base_url", "model", "model_input", "marker_input"
 ]  # fmt: skip
 # For TLS, which the sandbox does not speak: a mistake in them must not stop the demo.
-CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+TLS_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "https_proxy")
 
 
 class SuperviseProcess:
@@ -78,7 +78,7 @@ def newest_refusal(log: list[str]) -> str | None:
 def live_settings(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that --live uses, of those that are set."""
     names = {spec.variable for spec in all_settings() if spec.name in LIVE_SETTINGS}
-    names |= set(CERTIFICATES)
+    names |= set(TLS_VARIABLES)
     return {name: value for name, value in environment.items() if value and name in names}
 
 
@@ -87,5 +87,5 @@ def without_settings(environment: Mapping[str, str]) -> dict[str, str]:
 
     Their limits would slow the demo down, and their folder for images would get the demo's.
     """
-    excluded = {*CERTIFICATES, *(spec.variable for spec in all_settings())}
+    excluded = {*TLS_VARIABLES, *(spec.variable for spec in all_settings())}
     return {name: value for name, value in environment.items() if name not in excluded}

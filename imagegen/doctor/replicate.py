@@ -9,14 +9,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from imagegen.config import LOOPBACK, Settings
+from imagegen.config import Settings
 from imagegen.doctor.report import NTP, Finding, Findings, Level, ok, warning, wrong
 from imagegen.errors import CannotStartError
-from imagegen.replicate import Deadline, TooLongError, facts, read_capped, sent_at, tls_context
+from imagegen.replicate import (
+    Deadline,
+    TooLongError,
+    facts,
+    https_proxy,
+    is_proxied,
+    read_capped,
+    sent_at,
+    tls_context,
+)
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 5.0
@@ -24,6 +32,8 @@ ANSWER_SECONDS = 5.0
 ANSWER_BYTES = 4 * 1024 * 1024
 # The date of an answer is in whole seconds, and the answer may take a few.
 SKEW_SECONDS = 10.0
+# Half of it covers what deploy/README.md sets in a proxy: its kernel gives up after 100 s.
+THROUGH_PROXY_SECONDS = 300.0
 ACCOUNT_PATH = "/v1/account"
 # The variables of OpenSSL; httpx uses the first that is set.
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -60,18 +70,33 @@ def check_replicate(settings: Settings) -> Findings:
         return
     parts = urlsplit(settings.replicate_base_url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-    if parts.scheme in getproxies() and host not in LOOPBACK and not proxy_bypass(host):
-        yield warning(
-            "replicate",
-            f"{parts.scheme.upper()}_PROXY is set and not used: imagegen connects by itself",
-            f"let this host reach {host}:{port}, or name a reverse proxy in REPLICATE_BASE_URL",
-        )
+    try:
+        proxy = https_proxy()
+    except CannotStartError as error:
+        yield wrong("replicate", error.message, error.fix)
+        return
+    if proxy and is_proxied(httpx.URL(settings.replicate_base_url)):
+        yield _proxy_finding(settings, proxy)
+        yield from _credentials(settings)
+        return
     connection = _connection(host, port, tls if parts.scheme == "https" else None)
     yield connection
     if connection.level is Level.OK:
         yield from _credentials(settings)
     else:
         yield warning("credentials", "not checked: Replicate cannot be asked")
+
+
+def _proxy_finding(settings: Settings, proxy: httpx.Proxy) -> Finding:
+    message = f"asked through the proxy {proxy.url.host}, by HTTPS_PROXY"
+    if settings.settle_seconds >= THROUGH_PROXY_SECONDS:
+        return ok("replicate", message)
+    message += ", which may deliver a request after its settle time"
+    fix = (
+        f"set IMAGEGEN_SETTLE_SECONDS to {THROUGH_PROXY_SECONDS:g}, and the proxy as"
+        " deploy/README.md says, or name this host in NO_PROXY if the proxy is not needed"
+    )
+    return warning("replicate", message, fix)
 
 
 def _connection(host: str, port: int, tls: ssl.SSLContext | None) -> Finding:

@@ -13,6 +13,7 @@ from imagegen.replicate.outcomes import (
     Running,
     Succeeded,
 )
+from imagegen.replicate.proxy import https_proxy, is_proxied
 from imagegen.replicate.replies import (
     Listed,
     NoAnswer,
@@ -49,7 +50,9 @@ __all__ = [
     "Succeeded",
     "TooLongError",
     "boottime",
+    "https_proxy",
     "image_in",
+    "is_proxied",
     "read_capped",
     "sent_at",
     "tls_context",

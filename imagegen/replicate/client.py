@@ -63,17 +63,6 @@ LIST_PAGES = 500
 # After it could not be read, the account is asked for again.
 ACCOUNT_AGAIN_SECONDS = 30.0
 
-# Where nothing has been written, with these nothing was sent.
-NEVER_SENT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.LocalProtocolError,
-    httpx.UnsupportedProtocol,
-    httpx.InvalidURL,
-    UnicodeError,  # a host that is no name
-)
-
 
 @dataclass(frozen=True)
 class _Response:
@@ -250,11 +239,8 @@ class ReplicateClient:
         except SendByPassedError as error:
             return NotSent(self._message(error))
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-            # The same errors come of an answer: httpx reads where a redirect leads to.
-            surely_not_sent = isinstance(error, NEVER_SENT) and not self._deadline.has_written
-            return (
-                NotSent(self._message(error)) if surely_not_sent else NoAnswer(self._message(error))
-            )
+            message = self._message(error)
+            return NoAnswer(message) if self._deadline.has_written else NotSent(message)
 
     def _page(self, response: httpx.Response) -> Page | None:
         try:

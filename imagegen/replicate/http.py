@@ -18,6 +18,7 @@ import httpcore
 import httpx
 
 from imagegen.failures import UNACKNOWLEDGED_SECONDS
+from imagegen.replicate.proxy import ByHost, ProxyPool, https_proxy
 
 # What has been idle for longer may be dead behind a firewall: httpx's own default, which httpcore
 # does not share.
@@ -52,7 +53,8 @@ class Deadline(httpcore.NetworkBackend):
         self._of_thread = threading.local()
 
     def transport(self, ssl_context: SSLContext, *, retries: int = 0) -> httpx.BaseTransport:
-        """Return a transport whose requests keep to it; connecting is retried `retries` times."""
+        """Return a transport whose requests keep to it; connecting is retried `retries` times.
+        Raises CannotStartError if HTTPS_PROXY names no proxy."""
         options: dict[str, Any] = {
             "ssl_context": ssl_context,
             "retries": retries,
@@ -60,9 +62,18 @@ class Deadline(httpcore.NetworkBackend):
             "max_connections": None,  # as many as there are threads
             "keepalive_expiry": KEEPALIVE_SECONDS,
         }
-        transport = httpx.HTTPTransport(verify=ssl_context)
-        transport._pool = httpcore.ConnectionPool(**options)
-        return transport
+        direct = httpx.HTTPTransport(verify=ssl_context)
+        direct._pool = httpcore.ConnectionPool(**options)
+        if (proxy := https_proxy()) is None:
+            return direct
+        proxied = httpx.HTTPTransport(verify=ssl_context)
+        proxied._pool = ProxyPool(
+            proxy_url=str(proxy.url),
+            proxy_auth=proxy.raw_auth,
+            proxy_ssl_context=ssl_context if proxy.url.scheme == "https" else None,
+            **options,
+        )
+        return ByHost(direct, proxied)
 
     def start(self, seconds: float, *, send_by: float = math.inf) -> None:
         """Give the calling thread `seconds` from now on. Its request raises SendByPassedError if
@@ -81,11 +92,13 @@ class Deadline(httpcore.NetworkBackend):
         seconds: float = max(self._of_thread.at - time.monotonic(), 0.0)
         return seconds if timeout is None else min(seconds, timeout)
 
-    def before_write(self) -> None:
+    def before_write(self, data: bytes) -> None:
         """Note that a part of the request is about to be written. Raises SendByPassedError."""
         if boottime() > self._of_thread.send_by:
             raise SendByPassedError("the request was held up for too long")
-        self._of_thread.has_written = True
+        # A proxy that is asked for a tunnel has nothing of the request yet.
+        if data and not data.startswith(b"CONNECT "):
+            self._of_thread.has_written = True
 
     def connect_tcp(
         self,
@@ -95,6 +108,7 @@ class Deadline(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
+        # Set here, because httpcore does not pass those of its pools on to a proxy's connections.
         options = [*(socket_options or ()), *SOCKET_OPTIONS]
         stream = self._network.connect_tcp(host, port, timeout, local_address, options)
         return _Stream(stream, self)
@@ -135,7 +149,7 @@ class _Stream(httpcore.NetworkStream):
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         if not (seconds := self._deadline.remaining(timeout)):
             raise httpcore.WriteTimeout("the request took too long")
-        self._deadline.before_write()
+        self._deadline.before_write(buffer)
         self._stream.write(buffer, seconds)
 
     def close(self) -> None:

@@ -13,9 +13,9 @@ import httpx
 from imagegen.failures import Reason
 from tests.benchmarks import processes
 from tests.benchmarks.figures import Figure
-from tests.drills.tls_front import TlsFront
 from tests.support.processes import Program, Site, wait_for
 from tests.support.sandbox import Fault, Sandbox
+from tests.support.tls_front import TlsFront
 
 # Longer than any client waits, so that nothing ever comes back.
 SILENCE_SECONDS = 60.0

@@ -90,6 +90,7 @@ def test_it_fits_the_terminal_and_no_setting_of_production_changes_it(
         "IMAGEGEN_CREATE_RATE": "1",
         "PGSSLMODE": "require",
         "SSL_CERT_FILE": "/etc/passwd",
+        "HTTPS_PROXY": "socks5://nowhere:1080",
     }
     code, screen = written_to_terminal(
         command(folder_for_all), environment(folder_for_all, **production)

@@ -127,6 +127,18 @@ def test_certificates_that_cannot_be_used_are_reported_in_one_line(
 
 
 @pytest.mark.parametrize("command", ["supervise", "worker"])
+def test_a_proxy_that_cannot_be_used_is_reported_in_one_line(site: Site, command: str) -> None:
+    site.settings["HTTPS_PROXY"] = f"socks5://user:{CANARY}@proxy:1080"
+
+    line = refused(site, command=command, code=1)
+
+    assert line == (
+        "imagegen: HTTPS_PROXY names no proxy that imagegen can use: write it as http://host:port,"
+        " or unset it"
+    )
+
+
+@pytest.mark.parametrize("command", ["supervise", "worker"])
 def test_a_variable_of_replicates_sdk_that_imagegen_does_not_use_is_no_matter(
     site: Site, command: str
 ) -> None:

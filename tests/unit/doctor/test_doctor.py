@@ -21,6 +21,7 @@ from imagegen.doctor.model import check_model, judge, parse_inputs
 from imagegen.doctor.replicate import check_replicate
 from imagegen.doctor.report import Findings, ok
 from tests.support.canned_server import canned, with_body
+from tests.support.connect_proxy import ConnectProxy
 from tests.support.settings import load
 
 # As Replicate describes an input with choices.
@@ -192,6 +193,21 @@ def test_a_certificate_that_does_not_fit_is_reported_with_the_fix(
     assert "certificate verify failed" in way.message
     assert way.fix is not None
     assert way.fix.startswith(fix)
+
+
+def test_a_proxy_is_asked_and_a_settle_time_that_is_too_short_for_it_is_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("no_proxy", "")
+    with ConnectProxy(1, b"HTTP/1.1 407 Who are you\r\n\r\n") as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        way, credentials = check_replicate(settings())
+        longer, _ = check_replicate(settings(IMAGEGEN_SETTLE_SECONDS="5m"))
+
+    assert (way.level, longer.level) == (Level.WARNING, Level.OK)
+    assert way.fix is not None
+    assert way.fix.startswith("set IMAGEGEN_SETTLE_SECONDS to 300, and the proxy as")
+    assert credentials.message == "no answer: ProxyError: 407 Who are you"
 
 
 # The model's version.
