@@ -5,12 +5,10 @@ ends, and settle. An adopted generation enters where its predecessor stopped: at
 Replicate's list if nobody knows what became of the POST.
 """
 
-import time
 from typing import Any
-from urllib.parse import urlsplit
 
 from imagegen import prompts
-from imagegen.config import LOOPBACK, Settings
+from imagegen.config import Settings
 from imagegen.failures import SEND_WITHIN, Kind, Reason
 from imagegen.logs import log
 from imagegen.metrics import definitions as metrics
@@ -23,11 +21,7 @@ from imagegen.replicate import (
     Prediction,
     Refused,
     ReplicateClient,
-    Reply,
-    Running,
-    Succeeded,
     boottime,
-    facts,
     outcomes,
 )
 from imagegen.worker import crash_points
@@ -35,26 +29,16 @@ from imagegen.worker.database_retry import DatabaseRetry, LostLeaseError, Shutdo
 from imagegen.worker.endings import Delay, Ending, Postponed, TurnedAway, Until
 from imagegen.worker.gate import Gate, Permit
 from imagegen.worker.image_copies import ImageCopies
-from imagegen.worker.poll_schedule import PollSchedule
-from imagegen.worker.reconciliation import OF_ANOTHER_ACCOUNT, Reconciler
+from imagegen.worker.polling import Poller
+from imagegen.worker.reconciliation import Reconciler
 from imagegen.worker.settlement import Settlement, log_fields
 
 # A shorter wait for the create rate is spent in the slot; a longer one is a time in the row.
 SHORT_WAIT_SECONDS = 1.0
-# Replicate itself ends a prediction after Cancel-After; this much later it surely has.
-OVERDUE_SECONDS = 60.0
-# After this many failed polls in a row, nothing new is sent.
-FAILED_POLLS_IN_A_ROW = 3
-# A prediction may be unknown to GET for a while after its creation.
-MISSING_SECONDS = 60.0
 
 WITHDRAWN = TurnedAway(
     Refused(Reason.WITHDRAWN, "the token no longer waits for an image"), Delay(0.0)
 )
-EXPIRED = Failed(
-    Kind.DATA_REMOVED, "the prediction succeeded, and its image has expired at Replicate since"
-)
-ENDLESS = Failed(Kind.TRANSIENT, "Replicate neither ended nor cancelled the prediction")
 
 Step = tuple[Claim, Ending]
 
@@ -80,11 +64,14 @@ class GenerationRunner:
         self._retry = retry
         self._reconciler = Reconciler(settings, queue, client, retry)
         self._settlement = Settlement(settings, queue, retry, copies)
-        self._schedule = PollSchedule()
-        self._overdue_seconds = settings.cancel_after_seconds + OVERDUE_SECONDS
-        # Image URLs are https, unless the API itself is on this machine.
-        self._http_images = urlsplit(settings.replicate_base_url).hostname in LOOPBACK
-        self._keeps_images = copies is not None
+        self._poller = Poller(
+            settings,
+            client=client,
+            gate=gate,
+            retry=retry,
+            reconciler=self._reconciler,
+            keeps_images=copies is not None,
+        )
 
     def run(self, first: Claim) -> None:
         """Bring a token to its image, its next attempt, its failure, or another worker."""
@@ -108,7 +95,7 @@ class GenerationRunner:
         """Run one generation to its ending. `is_admitted`: the gate has counted it already."""
         crash_points.reach("claimed")
         if claim.prediction_id:
-            return self._poll(claim, claim.prediction_id)
+            return claim, self._poller.poll(claim, claim.prediction_id)
         if claim.requested_at:
             return self._find(claim)
         if not claim.wanted:
@@ -216,94 +203,4 @@ class GenerationRunner:
         crash_points.reach("identified")
         self._gate.record_accepted()
         metrics.ATTEMPTS.labels("fallback" if claim.fallback else "author").inc()
-        return self._poll(claim, prediction_id)
-
-    def _poll(self, claim: Claim, prediction_id: str) -> Step:
-        """Poll a prediction until it ends."""
-        started = last_known = time.monotonic()
-        waits = self._schedule.waits()
-        failed_polls = 0
-        wait_seconds = 0.0 if claim.adopted else next(waits)
-        while True:
-            self._retry.sleep(wait_seconds)
-            outcome = self._outcome(self._client.get(prediction_id))
-            crash_points.reach("looked")
-            now = time.monotonic()
-            age_seconds = (claim.requested_seconds_ago or 0.0) + now - started
-            failed_polls = self._count_failed_polls(claim, outcome, failed_polls)
-            match outcome:
-                case Succeeded() if age_seconds > facts.RETENTION_SECONDS + self._overdue_seconds:
-                    return claim, EXPIRED
-                case Succeeded():
-                    self._gate.record_image()
-                    self._schedule.learn(outcome.total_seconds)
-                    return claim, outcome
-                case Failed(Kind.OVERLOADED, message):
-                    trouble = Refused(Reason.UNAVAILABLE, message)
-                    self._gate.record_overload(trouble, claim.generation_id)
-                    return claim, outcome
-                case Failed(Kind.UNREADABLE | Kind.NO_OUTPUT, message):
-                    self._gate.record_unreadable(message, claim.generation_id)
-                    return claim, outcome
-                case Failed():
-                    self._gate.record_completed()
-                    return claim, outcome
-                case Refused():
-                    delay = self._gate.record_overload(outcome, claim.generation_id)
-                    return claim, TurnedAway(outcome, delay)
-                case Running() if age_seconds > self._overdue_seconds:
-                    return claim, self._end_overdue(claim, prediction_id, age_seconds)
-                case PollFailed(message, missing=True) if now - last_known > MISSING_SECONDS:
-                    return claim, self._end_missing(claim, prediction_id, message, age_seconds)
-                case PollFailed(message, missing=False) if age_seconds > self._overdue_seconds:
-                    return claim, _poll_later(message, age_seconds)
-                case Running() | PollFailed(missing=False):
-                    last_known = now
-            wait_seconds = next(waits)
-
-    def _count_failed_polls(self, claim: Claim, outcome: object, before: int) -> int:
-        """Return how many polls in a row have failed; too many close the gate."""
-        match outcome:
-            case PollFailed(message, reason=Reason() as reason):
-                if before + 1 == FAILED_POLLS_IN_A_ROW:
-                    self._gate.record_refusal(Refused(reason, message), claim.generation_id)
-                return before + 1
-            case _:
-                return 0
-
-    def _end_missing(
-        self, claim: Claim, prediction_id: str, message: str, age_seconds: float
-    ) -> Ending:
-        """A prediction that GET does not know is gone only if the list does not hold it either."""
-        if self._reconciler.is_of_another_account(claim):
-            return OF_ANOTHER_ACCOUNT
-        if self._reconciler.knows(claim, prediction_id) is False:
-            log.error("prediction.lost", extra=log_fields(claim, error=message))
-            gone = f"Replicate no longer knows the prediction, perhaps paid for: {message}"
-            return Failed(Kind.GONE, gone)
-        return _poll_later(message, age_seconds)
-
-    def _end_overdue(self, claim: Claim, prediction_id: str, age_seconds: float) -> Ending:
-        """Cancel a prediction that Replicate should have ended itself. Another one may follow only
-        if this one has ended, or cannot be running any more."""
-        log.warning("prediction.overdue", extra=log_fields(claim))
-        match self._outcome(self._client.cancel(prediction_id)):
-            case Succeeded() | Failed() as ended:
-                return ended
-            # What it still shows as running then has been forgotten there.
-            case Running() if age_seconds > facts.LONGEST_PREDICTION_SECONDS + OVERDUE_SECONDS:
-                return ENDLESS
-            case PollFailed(message):
-                return _poll_later(f"it cannot be cancelled: {message}", age_seconds)
-            case _:
-                return Postponed(Until.PREDICTION_ENDS)
-
-    def _outcome(self, reply: Reply) -> Running | Succeeded | Failed | Refused | PollFailed:
-        return outcomes.of_get(
-            reply, http_allowed=self._http_images, data_allowed=self._keeps_images
-        )
-
-
-def _poll_later(message: str, age_seconds: float) -> Postponed:
-    """Hold no slot for a prediction that cannot be seen."""
-    return Postponed(Until.PREDICTION_IS_SEEN, age_seconds=age_seconds, why=message)
+        return claim, self._poller.poll(claim, prediction_id)

@@ -17,10 +17,11 @@ from imagegen.replicate import ReplicateClient, RequestBudget
 from imagegen.worker.create_rate import CreateRate
 from imagegen.worker.database_retry import DATABASE_AGAIN_SECONDS, DatabaseRetry
 from imagegen.worker.gate import Gate
-from imagegen.worker.generation import OVERDUE_SECONDS, GenerationRunner
+from imagegen.worker.generation import GenerationRunner
 from imagegen.worker.image_copies import ImageCopies
-from imagegen.worker.process_names import is_dead
 from imagegen.worker.orphans import Orphans
+from imagegen.worker.polling import OVERDUE_SECONDS
+from imagegen.worker.process_names import is_dead
 from imagegen.worker.settlement import log_fields
 from imagegen.worker.slots import Slots
 from imagegen.worker.wakeup import Wakeup

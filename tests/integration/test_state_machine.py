@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 
 from imagegen.database import migrations
 from imagegen.database.connection import Connection, Pool, connect, open_pool
-from imagegen.worker import crash_points, gate, generation
+from imagegen.worker import crash_points, gate, polling
 from tests.support.fake_replicate import LIST_LAG_SECONDS, UNKNOWN, Fate, Look, Post, Script
 from tests.support.generation_runs import NoWaits
 from tests.support.law_checks import LawChecks
@@ -242,7 +242,7 @@ def test_any_sequence_of_answers_deaths_and_times_keeps_the_laws(
     caplog.set_level(logging.CRITICAL)  # it tells of ten thousand steps
     monkeypatch.setenv("HYPOTHESIS_STORAGE_DIRECTORY", str(tmp_path))
     monkeypatch.setattr(crash_points, "reach", reach)
-    monkeypatch.setattr(generation, "PollSchedule", NoWaits)
+    monkeypatch.setattr(polling, "PollSchedule", NoWaits)
     # The gate's clock is its own too: it tries again at once.
     delays = ("FIRST_DELAY_SECONDS", "FIRST_UNREADABLE_SECONDS")
     for name in (*delays, "LEAST_HINT_SECONDS", "MOST_HINT_SECONDS"):

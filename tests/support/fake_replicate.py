@@ -23,7 +23,7 @@ from imagegen.replicate.replies import (
     Rejected,
     Reply,
 )
-from imagegen.worker import crash_points, generation
+from imagegen.worker import crash_points, polling
 
 # Replicate deletes what a prediction took and gave.
 RETENTION_SECONDS = 3600.0
@@ -220,7 +220,7 @@ class FakeReplicate(ReplicateClient):
         made, look = self.made[prediction_id], self._look()
         # The recipe's clock is its own; so it is here that its patience has an end, or none.
         forgotten = made.fate is Fate.FORGOTTEN
-        self._monkeypatch.setattr(generation, "MISSING_SECONDS", 0.0 if forgotten else 60.0)
+        self._monkeypatch.setattr(polling, "MISSING_SECONDS", 0.0 if forgotten else 60.0)
         if isinstance(look.value, Rejected | NotSent | NoAnswer):
             return look.value
         if forgotten:

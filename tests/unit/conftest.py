@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from imagegen.replicate import request_budget
-from imagegen.worker import create_rate, database_retry, generation
+from imagegen.worker import create_rate, database_retry, polling
 from imagegen.worker import gate as gates
 from tests.support.fake_clock import FakeClock
 from tests.support.generation_runs import NoWaits
@@ -38,5 +38,5 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
 
 @pytest.fixture
 def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generation, "PollSchedule", NoWaits)
+    monkeypatch.setattr(polling, "PollSchedule", NoWaits)
     monkeypatch.setattr(database_retry, "DATABASE_AGAIN_SECONDS", 0.0)

@@ -54,10 +54,10 @@ def test_the_ground_is_named_in_full() -> None:
     assert set(re.findall(r"`(\w+)`", ground)) == GROUND
 
 
-def test_there_are_twenty_questions_and_ten_laws() -> None:
+def test_there_are_at_least_twenty_questions_and_ten_laws() -> None:
     questions = ARCHITECTURE.partition("## Where is")[2]
 
-    assert len(re.findall(r"^\| (?!---|question)", questions, re.MULTILINE)) == 20
+    assert len(re.findall(r"^\| (?!---|question)", questions, re.MULTILINE)) >= 20
     assert re.findall(r"^(\d+)\. \*\*", ARCHITECTURE, re.MULTILINE) == [
         str(n) for n in range(1, 11)
     ]

@@ -31,7 +31,7 @@ Request = Callable[[ReplicateClient], object]
 REQUESTS: dict[str, Request] = {
     "create": lambda client: client.create(MODEL, {"prompt": "a cat", "seed": 7}),
     "get": lambda client: client.get("heat2o3bzn3ahtr6bjfftvbaci"),
-    "list": lambda client: client.list(datetime(2026, 1, 1, tzinfo=UTC), last_seconds=1.0),
+    "list": lambda client: client.list(datetime(2026, 1, 1, tzinfo=UTC), last_seconds=1.0).missing,
     "cancel": lambda client: client.cancel("heat2o3bzn3ahtr6bjfftvbaci"),
 }
 

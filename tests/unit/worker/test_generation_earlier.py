@@ -172,7 +172,7 @@ def test_an_earlier_request_of_another_account_is_not_paid_for_again() -> None:
 def test_a_prediction_of_another_account_that_is_not_found_is_not_paid_for_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("imagegen.worker.generation.MISSING_SECONDS", 0.0)
+    monkeypatch.setattr("imagegen.worker.polling.MISSING_SECONDS", 0.0)
     made = adopted(
         prediction_id=AN_ID, account="former", requested_at=NOW, requested_seconds_ago=70.0
     )

@@ -17,7 +17,7 @@ from imagegen.replicate.replies import (
     Rejected,
     Reply,
 )
-from imagegen.worker import generation, settlement
+from imagegen.worker import polling, settlement
 from imagegen.worker.image_copies import ImageCopies
 from tests.support.generation_runs import (
     AN_ID,
@@ -53,12 +53,12 @@ class Slow:
 
 @pytest.fixture(autouse=True)
 def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generation, "PollSchedule", NoWaits)
+    monkeypatch.setattr(polling, "PollSchedule", NoWaits)
 
 
 @pytest.fixture
 def slow_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generation, "time", Slow(25.0))
+    monkeypatch.setattr(polling, "time", Slow(25.0))
 
 
 def adopted_after(seconds: float) -> Claim:

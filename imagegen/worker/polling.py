@@ -1,0 +1,154 @@
+"""Polls predictions until they end, and tells the gate what became of them."""
+
+import time
+from urllib.parse import urlsplit
+
+from imagegen.config import LOOPBACK, Settings
+from imagegen.failures import Kind, Reason
+from imagegen.logs import log
+from imagegen.queue import Claim
+from imagegen.replicate import (
+    Failed,
+    PollFailed,
+    Refused,
+    ReplicateClient,
+    Reply,
+    Running,
+    Succeeded,
+    facts,
+    outcomes,
+)
+from imagegen.worker import crash_points
+from imagegen.worker.database_retry import DatabaseRetry
+from imagegen.worker.endings import Ending, Postponed, TurnedAway, Until
+from imagegen.worker.gate import Gate
+from imagegen.worker.poll_schedule import PollSchedule
+from imagegen.worker.reconciliation import OF_ANOTHER_ACCOUNT, Reconciler
+from imagegen.worker.settlement import log_fields
+
+# Replicate itself ends a prediction after Cancel-After; this much later it surely has.
+OVERDUE_SECONDS = 60.0
+# After this many failed polls in a row, nothing new is sent.
+FAILED_POLLS_IN_A_ROW = 3
+# A prediction may be unknown to GET for a while after its creation.
+MISSING_SECONDS = 60.0
+
+EXPIRED = Failed(
+    Kind.DATA_REMOVED, "the prediction succeeded, and its image has expired at Replicate since"
+)
+ENDLESS = Failed(Kind.TRANSIENT, "Replicate neither ended nor cancelled the prediction")
+
+
+class Poller:
+    """Polls the predictions of one worker; its slots call it at the same time."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        client: ReplicateClient,
+        gate: Gate,
+        retry: DatabaseRetry,
+        reconciler: Reconciler,
+        keeps_images: bool,
+    ) -> None:
+        """`keeps_images`: an image may be in the output itself, because it is kept."""
+        self._client = client
+        self._gate = gate
+        self._retry = retry
+        self._reconciler = reconciler
+        self._schedule = PollSchedule()
+        self._overdue_seconds = settings.cancel_after_seconds + OVERDUE_SECONDS
+        # Image URLs are https, unless the API itself is on this machine.
+        self._http_images = urlsplit(settings.replicate_base_url).hostname in LOOPBACK
+        self._keeps_images = keeps_images
+
+    def poll(self, claim: Claim, prediction_id: str) -> Ending:
+        """Poll a prediction until it ends, or until its slot is better used otherwise."""
+        started = last_known = time.monotonic()
+        waits = self._schedule.waits()
+        failed_polls = 0
+        wait_seconds = 0.0 if claim.adopted else next(waits)
+        while True:
+            self._retry.sleep(wait_seconds)
+            outcome = self._outcome(self._client.get(prediction_id))
+            crash_points.reach("looked")
+            now = time.monotonic()
+            age_seconds = (claim.requested_seconds_ago or 0.0) + now - started
+            failed_polls = self._count_failed_polls(claim, outcome, failed_polls)
+            match outcome:
+                case Succeeded() if age_seconds > facts.RETENTION_SECONDS + self._overdue_seconds:
+                    return EXPIRED
+                case Succeeded():
+                    self._gate.record_image()
+                    self._schedule.learn(outcome.total_seconds)
+                    return outcome
+                case Failed(Kind.OVERLOADED, message):
+                    trouble = Refused(Reason.UNAVAILABLE, message)
+                    self._gate.record_overload(trouble, claim.generation_id)
+                    return outcome
+                case Failed(Kind.UNREADABLE | Kind.NO_OUTPUT, message):
+                    self._gate.record_unreadable(message, claim.generation_id)
+                    return outcome
+                case Failed():
+                    self._gate.record_completed()
+                    return outcome
+                case Refused():
+                    delay = self._gate.record_overload(outcome, claim.generation_id)
+                    return TurnedAway(outcome, delay)
+                case Running() if age_seconds > self._overdue_seconds:
+                    return self._end_overdue(claim, prediction_id, age_seconds)
+                case PollFailed(message, missing=True) if now - last_known > MISSING_SECONDS:
+                    return self._end_missing(claim, prediction_id, message, age_seconds)
+                case PollFailed(message, missing=False) if age_seconds > self._overdue_seconds:
+                    return _poll_later(message, age_seconds)
+                case Running() | PollFailed(missing=False):
+                    last_known = now
+            wait_seconds = next(waits)
+
+    def _count_failed_polls(self, claim: Claim, outcome: object, before: int) -> int:
+        """Return how many polls in a row have failed; too many close the gate."""
+        match outcome:
+            case PollFailed(message, reason=Reason() as reason):
+                if before + 1 == FAILED_POLLS_IN_A_ROW:
+                    self._gate.record_refusal(Refused(reason, message), claim.generation_id)
+                return before + 1
+            case _:
+                return 0
+
+    def _end_missing(
+        self, claim: Claim, prediction_id: str, message: str, age_seconds: float
+    ) -> Ending:
+        """A prediction that GET does not know is gone only if the list does not hold it either."""
+        if self._reconciler.is_of_another_account(claim):
+            return OF_ANOTHER_ACCOUNT
+        if self._reconciler.knows(claim, prediction_id) is False:
+            log.error("prediction.lost", extra=log_fields(claim, error=message))
+            gone = f"Replicate no longer knows the prediction, perhaps paid for: {message}"
+            return Failed(Kind.GONE, gone)
+        return _poll_later(message, age_seconds)
+
+    def _end_overdue(self, claim: Claim, prediction_id: str, age_seconds: float) -> Ending:
+        """Cancel a prediction that Replicate should have ended itself. Another one may follow only
+        if this one has ended, or cannot be running any more."""
+        log.warning("prediction.overdue", extra=log_fields(claim))
+        match self._outcome(self._client.cancel(prediction_id)):
+            case Succeeded() | Failed() as ended:
+                return ended
+            # What it still shows as running then has been forgotten there.
+            case Running() if age_seconds > facts.LONGEST_PREDICTION_SECONDS + OVERDUE_SECONDS:
+                return ENDLESS
+            case PollFailed(message):
+                return _poll_later(f"it cannot be cancelled: {message}", age_seconds)
+            case _:
+                return Postponed(Until.PREDICTION_ENDS)
+
+    def _outcome(self, reply: Reply) -> Running | Succeeded | Failed | Refused | PollFailed:
+        return outcomes.of_get(
+            reply, http_allowed=self._http_images, data_allowed=self._keeps_images
+        )
+
+
+def _poll_later(message: str, age_seconds: float) -> Postponed:
+    """Hold no slot for a prediction that cannot be seen."""
+    return Postponed(Until.PREDICTION_IS_SEEN, age_seconds=age_seconds, why=message)
