@@ -17,9 +17,12 @@ HELD_BACK = re.compile(
     re.IGNORECASE,
 )
 IN_IMAGE = re.compile(r"\bimages? #?(\d{1,4})\b", re.IGNORECASE)
-# A flag for each image: "nsfw_content_detected: [False, True]".
+# A flag for each image: "nsfw_content_detected: [False, True]". Settings are logged as well:
+# "nsfw: true", "allow_nsfw: true" and "nsfw_filter: true" say nothing of an image.
 FLAGS = re.compile(
-    r"(?<![a-z])nsfw[\w ]{0,40}[\"']? ?[:=] ?\[?((?: ?(?:true|false)\b,?)+)", re.IGNORECASE
+    r"(?<![a-z_])((has|is)_nsfw\w{0,20}|nsfw([_ ](content|concepts?))?[_ ]detected)"
+    r"[\"']? ?[:=] ?\[?(?P<values>(?: ?(?:true|false)\b,?)+)",
+    re.IGNORECASE,
 )
 # "No NSFW content detected", "NSFW content detected: none", "NSFW content detected, retrying".
 DENIED_BEFORE = re.compile(
@@ -72,7 +75,7 @@ def _flagged(logs: str, prompt: str | None) -> Iterator[int | None]:
 
 def _flagged_in_line(line: str) -> Iterator[int | None]:
     if flags := FLAGS.search(line):
-        values = re.findall(r"true|false", flags[1], re.IGNORECASE)
+        values = re.findall(r"true|false", flags["values"], re.IGNORECASE)
         yield from (place for place, value in enumerate(values) if value.lower() == "true")
     elif (found := HELD_BACK.search(line)) and not _is_denied(line, found):
         number = IN_IMAGE.search(line)

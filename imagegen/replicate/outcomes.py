@@ -179,11 +179,12 @@ def _of_output(
     """Return what is to be had of a prediction that succeeded, and was paid for."""
     output = prediction.output
     found = find_images(output, http_allowed=http_allowed)
+    left_out = output.count(None) if isinstance(output, list) else 0
     images = without_held_back(
         found,
         prediction.logs,
         prompt=prediction.prompt,
-        expected=max(prediction.images_asked or 1, len(output) if isinstance(output, list) else 1),
+        expected=max(prediction.images_asked or 1, len(found) + left_out),
     )
     # An image with a URL of its own needs no folder here.
     image = min(images, key=lambda url: url.startswith(DATA), default=None)

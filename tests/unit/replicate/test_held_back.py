@@ -26,7 +26,8 @@ from imagegen.replicate.held_back import is_held_back
         "NSFW detected in image 2",
         "has_nsfw_concepts: [False, True]",
         '{"nsfw_content_detected": [true]}',
-        "nsfw: true",
+        "is_nsfw=True",
+        "NSFW detected: True",
     ],
 )
 def test_an_image_was_held_back(line: str) -> None:
@@ -40,6 +41,7 @@ def test_an_image_was_held_back(line: str) -> None:
     [
         "",
         "nsfw: false",
+        "Settings: {'nsfw': True, 'allow_nsfw': True, 'nsfw_filter': True, 'safety_checker': True}",
         "NSFW check passed",
         "No NSFW content detected",
         "no potential NSFW content was detected",

@@ -308,7 +308,7 @@ def test_an_output_without_the_images_that_were_held_back_gets_the_fallback(
     assert category(ended("succeeded", nothing, logs=log)) == "held_back"
 
 
-@pytest.mark.parametrize("output", [AN_IMAGE, [AN_IMAGE], {"image": AN_IMAGE}])
+@pytest.mark.parametrize("output", [AN_IMAGE, [AN_IMAGE], {"image": AN_IMAGE}, [AN_IMAGE, "x"]])
 def test_a_black_image_in_place_of_one_that_was_held_back_is_never_handed_on(
     output: object,
 ) -> None:
