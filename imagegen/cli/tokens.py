@@ -1,6 +1,7 @@
 """`imagegen tokens`: list tokens, show the history of one, retry those that failed."""
 
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import redirect_stdout
 from dataclasses import asdict
@@ -208,7 +209,9 @@ def _moment(time: str | None) -> str | None:
     "--error-kind", type=ERROR_KIND, metavar="KIND",
     help="Of these, those with this kind of error, as transient.",
 )  # fmt: skip
-@click.option("--lost", is_flag=True, help="Also tokens whose image is there; pays for another.")
+@click.option(
+    "--lost", is_flag=True, help="Also tokens whose image is lost or no good; pays for another."
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option()
 @settings_options("database_url")
@@ -222,12 +225,14 @@ def retry(
     as_json: bool,
     **options: str | None,
 ) -> None:
-    """Give failed tokens three new attempts.
+    """Hand failed tokens on again, or give them new attempts.
 
-    It is as if they had just been minted. Tokens that wait or are at work are left alone. One with
-    status `uploading` has an image that was paid for, and is refused; with --lost, and its ID, it
-    gets another image that will be paid for. Asks before it changes all that --failed-since finds,
-    and before it pays again.
+    A token whose image exists, which the next stage failed, is handed on once more and costs
+    nothing; if Replicate has deleted the image, by its kept copy, as a file:// URL. Without an
+    image it gets three new attempts, as if it had just been minted. Tokens that wait or are at work
+    are left alone. If an image that was paid for is lost, or the token is `uploading`, it is
+    refused; with --lost, and its ID, it gets another image that will be paid for. Asks before it
+    changes all that --failed-since finds, and before it pays again.
 
     \b
     Example: imagegen tokens retry 42 43
@@ -243,23 +248,27 @@ def retry(
         with waiting():
             tables = database.read_tables(connection)
             if failed_since is None:
-                plan = retries.plan_named(connection, token_ids, lost=lost)
+                plan = retries.plan_named(connection, tables, token_ids, lost=lost)
             else:
                 plan = retries.plan_failed(connection, tables, failed_since, error_kind)
         for line in plan.warnings:
             click.echo(f"imagegen: {line}", err=True)
-        if plan.chosen and not yes and (plan.billed or not token_ids):
-            _ask(_attempts_for(len(plan.chosen)))
-        steps = retries.retry(connection, tables, plan.chosen)
-        changed = sum(with_bar(steps, len(plan.chosen), int))
-    others = len(plan.chosen) - changed
+        planned = len(plan.handed_on) + len(plan.chosen)
+        if not yes and (plan.billed or (planned and not token_ids)):
+            _ask(" and ".join(_changes(len(plan.handed_on), len(plan.chosen))))
+        done: Counter[retries.Change] = Counter()
+        steps = retries.retry(connection, tables, plan)
+        for change, count in with_bar(steps, planned, lambda step: step[1]):
+            done[change] += count
+    others = planned - done.total()
     value = {
-        "retried": changed,
+        "handed_on": done["hand_on"],
+        "retried": done["retry"],
         "changed_meanwhile": others,
         "left_alone": plan.skipped,
         "refused": plan.refused,
     }
-    emit(value, [_attempts_for(changed)], as_json=as_json)
+    emit(value, _changes(done["hand_on"], done["retry"]), as_json=as_json)
     if others:
         click.echo(f"imagegen: {others} changed meanwhile, and left alone", err=True)
     if plan.refused:
@@ -276,5 +285,12 @@ def _ask(question: str) -> None:
         click.confirm(f"{question}. Go on?", abort=True)
 
 
-def _attempts_for(count: int) -> str:
-    return f"{'1 token gets' if count == 1 else f'{count} tokens get'} new attempts"
+def _changes(handed_on: int, retried: int) -> list[str]:
+    """Return a line for those handed on, if there are any, and one for those with new attempts."""
+    lines = []
+    if handed_on:
+        are = "token is" if handed_on == 1 else "tokens are"
+        lines.append(f"{handed_on} {are} handed on again")
+    if retried or not handed_on:
+        lines.append(f"{'1 token gets' if retried == 1 else f'{retried} tokens get'} new attempts")
+    return lines

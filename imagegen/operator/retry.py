@@ -1,41 +1,68 @@
-"""New attempts for tokens that failed, or whose images were lost."""
+"""Failed tokens: handed on again if their image exists, else new attempts."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
+from typing import Literal
 
 from psycopg.rows import class_row
 
 from imagegen.database import Connection, Tables, sql, statement_timeout
 from imagegen.failures import FAILURES, Billed, Kind
 
+# Replicate deletes an image then.
+RETENTION_SECONDS = 3600.0
 # Tokens reset in one statement, and the time that it may take on a slow disk.
 STEP, STEP_SECONDS = 1000, 30
 SQL = sql.load("imagegen.operator", "tokens.sql")
 
+Change = Literal["hand_on", "retry"]
+
 
 @dataclass(frozen=True)
 class TokenSnapshot:
-    """A token as it was read: it gets new attempts only if it is still the same."""
+    """A token as it was read: it is changed only if it is still the same."""
 
     token_id: int
     status: str
     image_url: str | None
     error_kind: str | None
+    # The generation that made its newest image, if there is one.
+    image_id: int | None
+    made_url: str | None
+    copy_path: str | None  # absolute, on the worker's host
+    is_expired: bool  # Replicate has deleted the image
+
+    @property
+    def handed_on_url(self) -> str | None:
+        """The URL of its image, or of the kept copy; None if it has no image or it is lost."""
+        if not self.is_expired:
+            return self.made_url
+        return Path(self.copy_path).as_uri() if self.copy_path else None
+
+    @property
+    def lacks_its_url(self) -> bool:
+        """Whether it has no URL or an expired one, and there is a better one."""
+        has_none = self.image_url is None or (self.is_expired and self.image_url == self.made_url)
+        return has_none and self.handed_on_url not in (None, self.image_url)
 
     @property
     def may_be_billed(self) -> bool:
         """Whether Replicate billed an image for it already, or perhaps did."""
-        return self.status == "uploading" or (
+        if self.status == "uploading" or self.image_id is not None or self.image_url is not None:
+            return True
+        return (
             self.error_kind in set(Kind) and FAILURES[Kind(self.error_kind)].billed is not Billed.NO
         )
 
 
 @dataclass(frozen=True)
 class RetryPlan:
-    """The tokens that get new attempts, and a line for each other token that was named."""
+    """What becomes of the tokens that were named or found, and a line for each left as it is."""
 
-    chosen: list[TokenSnapshot]
+    chosen: list[TokenSnapshot] = field(default_factory=list)  # they get new attempts
+    handed_on: list[TokenSnapshot] = field(default_factory=list)  # nothing is paid for them
     skipped: list[str] = field(default_factory=list)  # they wait or are at work already
     refused: list[str] = field(default_factory=list)
 
@@ -45,27 +72,72 @@ class RetryPlan:
         return sum(token.may_be_billed for token in self.chosen)
 
     @property
+    def copies(self) -> int:
+        """The number of tokens that are handed on by the copy of their image."""
+        return sum(token.is_expired for token in self.handed_on)
+
+    @property
     def warnings(self) -> list[str]:
         """What the operator must know before the plan is carried out."""
         again = "had an image that was paid for, or perhaps was: another one will be paid for"
         billed = [f"{self.billed} of these {again}"] if self.billed else []
-        return self.skipped + self.refused + billed
+        by_copy = f"handed on by the kept copy, as a file:// URL: {self.copies}"
+        return self.skipped + self.refused + ([by_copy] if self.copies else []) + billed
 
 
-def plan_named(connection: Connection, token_ids: Collection[int], *, lost: bool) -> RetryPlan:
-    """Plan new attempts for these tokens. `lost`: images that were paid for are lost."""
+def plan_named(
+    connection: Connection, tables: Tables, token_ids: Collection[int], *, lost: bool
+) -> RetryPlan:
+    """Plan for these tokens. `lost`: their images are lost, or of no use; pay for others."""
+    values = {"token_ids": list(token_ids)}
+    tokens = _snapshots(connection, tables, SQL["named"], values)
+    unknown = sorted(set(token_ids) - {token.token_id for token in tokens})
+    plan = _plan(sorted(tokens, key=lambda token: token.token_id), lost=lost)
+    plan.refused[:0] = [f"there is no token {token_id}" for token_id in unknown]
+    return plan
+
+
+def plan_failed(
+    connection: Connection, tables: Tables, since: datetime, error_kind: str | None
+) -> RetryPlan:
+    """Plan for all tokens that failed since then, with this kind of error if given.
+
+    Those that the next stage failed count from when their image was made.
+    """
+    condition = SQL["failed_since"]
+    if error_kind is not None:
+        condition += f" AND {SQL['with_error_kind']}"
+    values = {"since": since, "error_kind": error_kind}
+    return _plan(_snapshots(connection, tables, condition, values), lost=False)
+
+
+def _snapshots(
+    connection: Connection, tables: Tables, condition: str, values: Mapping[str, object]
+) -> list[TokenSnapshot]:
+    query = tables.fill(f"{SQL['snapshots']} WHERE {condition}")
     with statement_timeout(connection):
         cursor = connection.cursor(row_factory=class_row(TokenSnapshot))
-        tokens = cursor.execute(SQL["named"], [list(token_ids)]).fetchall()
-    unknown = sorted(set(token_ids) - {token.token_id for token in tokens})
-    plan = RetryPlan([], refused=[f"there is no token {token_id}" for token_id in unknown])
-    for token in sorted(tokens, key=lambda token: token.token_id):
+        return cursor.execute(query, {**values, "retention_seconds": RETENTION_SECONDS}).fetchall()
+
+
+def _plan(tokens: Iterable[TokenSnapshot], *, lost: bool) -> RetryPlan:
+    """Sort the tokens by what becomes of them. An image that exists is handed on (law 10)."""
+    plan = RetryPlan()
+    for token in tokens:
         line = f"token {token.token_id} is {token.status}"
         match token.status:
+            case "failed" | "uploading" if lost:
+                plan.chosen.append(token)
+            case "failed" if token.image_id is None:
+                plan.chosen.append(token)
+            case "failed" if token.handed_on_url:
+                plan.handed_on.append(token)
             case "failed":
-                plan.chosen.append(token)
-            case "uploading" if lost:
-                plan.chosen.append(token)
+                plan.refused.append(
+                    f"{line}, its image is paid for and lost: --lost pays for another one"
+                )
+            case "uploading" if token.lacks_its_url:
+                plan.handed_on.append(token)
             case "uploading":
                 plan.refused.append(f"{line}, its image is paid for: --lost pays for another one")
             case "detected" | "generating":
@@ -75,30 +147,21 @@ def plan_named(connection: Connection, token_ids: Collection[int], *, lost: bool
     return plan
 
 
-def plan_failed(
-    connection: Connection, tables: Tables, since: datetime, error_kind: str | None
-) -> RetryPlan:
-    """Plan new attempts for all tokens that failed since then, with this kind of error if given."""
-    query = SQL["failed_since"]
-    if error_kind is not None:
-        query += f" AND {SQL['with_error_kind']}"
-    with statement_timeout(connection):
-        cursor = connection.cursor(row_factory=class_row(TokenSnapshot))
-        values = {"since": since, "error_kind": error_kind}
-        return RetryPlan(cursor.execute(tables.fill(query), values).fetchall())
+def retry(connection: Connection, tables: Tables, plan: RetryPlan) -> Iterator[tuple[Change, int]]:
+    """Hand on, and give new attempts to, the tokens that are unchanged, in one transaction.
 
-
-def retry(connection: Connection, tables: Tables, tokens: Sequence[TokenSnapshot]) -> Iterator[int]:
-    """Give new attempts to those of these tokens that are unchanged, in one transaction.
-
-    Yields their number, step by step. Nothing is committed before the last step.
+    Yields after each step what was done and to how many. Nothing is committed before the last step.
     """
+    changes: dict[Change, list[TokenSnapshot]] = {"hand_on": plan.handed_on, "retry": plan.chosen}
     with statement_timeout(connection, STEP_SECONDS):
-        for start in range(0, len(tokens), STEP):
-            step = tokens[start : start + STEP]
-            values = {
-                "token_ids": [token.token_id for token in step],
-                "statuses": [token.status for token in step],
-                "image_urls": [token.image_url for token in step],
-            }
-            yield connection.execute(tables.fill(SQL["retry"]), values).rowcount
+        for change, tokens in changes.items():
+            for start in range(0, len(tokens), STEP):
+                step = tokens[start : start + STEP]
+                values = {
+                    "token_ids": [token.token_id for token in step],
+                    "statuses": [token.status for token in step],
+                    "image_urls": [token.image_url for token in step],
+                    "image_ids": [token.image_id for token in step],
+                    "handed_on_urls": [token.handed_on_url for token in step],
+                }
+                yield change, connection.execute(tables.fill(SQL[change]), values).rowcount

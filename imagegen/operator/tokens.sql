@@ -1,4 +1,4 @@
--- What `imagegen tokens` asks of the tokens, and the new attempts that it gives them.
+-- What `imagegen tokens` asks of the tokens, and what `tokens retry` changes.
 
 -- fragment: token
 -- Times are ISO 8601 text: Python has no datetime for infinity, which an operator may have set.
@@ -15,15 +15,19 @@ t.token_id, a.wallet_address::text AS author, a.prompt_text::text AS author_prom
 (SELECT (array_agg(g.error_kind ORDER BY g.id DESC))[1]
     FROM generations g WHERE g.token_id = t.token_id)
 
--- fragment: snapshot
-t.token_id, lower(t.status::text) AS status, t.image_url
+-- fragment: own
+-- Whether a generation `g` was for the author of its token `t`: one that was deleted and minted anew
+-- for another author has no image yet. Generations of older versions have no author.
+coalesce(t.author_id::text = g.author, g.author IS NULL)
 
 -- name: list
 -- Authors and generations are looked up for the tokens that are shown, not for a million that are
 -- sorted. $filters are some of the conditions below.
 SELECT $token, $newest_kind AS error_kind
 FROM (
-    SELECT * FROM tokens_s0 t WHERE $filters
+    SELECT token_id, author_id, status, created_at, generation_attempts, generation_error,
+        generate_after, image_url
+    FROM tokens_s0 t WHERE $filters
     ORDER BY t.created_at DESC NULLS LAST, t.token_id DESC LIMIT %(limit)s
 ) t LEFT JOIN authors a ON a.id = t.author_id
 ORDER BY t.created_at DESC NULLS LAST, t.token_id DESC
@@ -68,21 +72,42 @@ SELECT id, attempt, state, error_kind, error_message, prompt, fallback, model, s
     to_json(refused_since) #>> '{}' AS refused_since
 FROM generations WHERE token_id = %s ORDER BY id DESC LIMIT %s
 
+-- name: snapshots
+-- `image` is the newest generation that made an image of the token. All that is needed of a token's
+-- generations is taken in one look: a join with all images takes seconds.
+SELECT t.token_id, lower(t.status::text) AS status, t.image_url, newest.error_kind,
+    (image).id AS image_id, (image).image_url AS made_url, (image).image_path AS copy_path,
+    coalesce((image).closed_at < now() - make_interval(secs => %(retention_seconds)s), false)
+        AS is_expired
+FROM tokens_s0 t, LATERAL (
+    SELECT (array_agg(g.error_kind ORDER BY g.id DESC))[1] AS error_kind,
+        (array_agg(g ORDER BY g.id DESC) FILTER (WHERE g.state = 'succeeded' AND $own))[1] AS image
+    FROM generations g WHERE g.token_id = t.token_id) newest
+
 -- name: named
-SELECT $snapshot, $newest_kind AS error_kind FROM tokens_s0 t WHERE t.token_id = ANY(%s)
+t.token_id = ANY(%(token_ids)s)
 
 -- name: failed_since
 -- A token that was minted since then has failed since then.
-SELECT $snapshot, $newest_kind AS error_kind
-FROM tokens_s0 t
-WHERE t.status = $failed AND (
+t.status = $failed AND (
     $minted_at >= %(since)s
     OR EXISTS (
         SELECT FROM generations g WHERE g.token_id = t.token_id AND g.closed_at >= %(since)s))
 
+-- name: hand_on
+-- Fenced on the snapshot, here and below: a token that a worker, the next stage or another operator
+-- has changed since then is not touched.
+UPDATE tokens_s0 t SET status = $uploading, image_url = seen.handed_on_url,
+    generation_error = NULL, generate_after = NULL
+FROM unnest(%(token_ids)s::bigint[], %(statuses)s::text[], %(image_urls)s::text[],
+        %(image_ids)s::bigint[], %(handed_on_urls)s::text[])
+    AS seen (token_id, status, image_url, image_id, handed_on_url)
+    JOIN generations g ON g.id = seen.image_id
+WHERE t.token_id = seen.token_id AND lower(t.status::text) = seen.status
+    AND t.image_url IS NOT DISTINCT FROM seen.image_url AND $own
+
 -- name: retry
--- Fenced on the snapshot: a token that a worker, the next stage or another operator has changed
--- since then is not touched. An open generation goes on, and its image is the token's.
+-- An open generation goes on, and its image is the token's.
 UPDATE tokens_s0 t SET status = $detected, generation_attempts = 0, generation_error = NULL,
     generate_after = NULL, image_url = NULL
 FROM unnest(%(token_ids)s::bigint[], %(statuses)s::text[], %(image_urls)s::text[])

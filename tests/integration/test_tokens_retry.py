@@ -1,4 +1,4 @@
-"""`imagegen tokens retry` gives tokens new attempts, and pays for no image twice unasked."""
+"""`imagegen tokens retry` gives tokens new attempts to make an image that there is none of."""
 
 import json
 from datetime import UTC, datetime
@@ -186,7 +186,7 @@ def test_a_token_that_changes_after_the_look_is_left_to_whoever_changed_it(site:
     insert_tokens(site, "uploading", 3, 4)
     with database.connect(site.database_url) as connection:
         tables = database.read_tables(connection)
-        plan = retries.plan_named(connection, [1, 2, 3, 4], lost=True)
+        plan = retries.plan_named(connection, tables, [1, 2, 3, 4], lost=True)
         site.query(
             """UPDATE tokens_s0 SET status = 'uploading', image_url = 'https://new/'
                WHERE token_id = 1"""
@@ -194,9 +194,9 @@ def test_a_token_that_changes_after_the_look_is_left_to_whoever_changed_it(site:
         site.query("UPDATE tokens_s0 SET status = 'ready' WHERE token_id = 3")
         site.query("UPDATE tokens_s0 SET image_url = 'https://new/' WHERE token_id = 4")
 
-        changed = sum(retries.retry(connection, tables, plan.chosen))
+        changed = list(retries.retry(connection, tables, plan))
 
-    assert (changed, waiting(site)) == (1, [2])
+    assert (changed, waiting(site)) == ([("retry", 1)], [2])
     assert site.statuses() == {"uploading": 2, "detected": 1, "ready": 1}
 
 
@@ -208,6 +208,7 @@ def test_what_became_of_a_retry_is_told_as_json(site: Site) -> None:
 
     assert done.returncode == 1
     assert json.loads(done.stdout) == {
+        "handed_on": 0,
         "retried": 1,
         "changed_meanwhile": 0,
         "left_alone": ["token 2 is detected and left alone: its image is on its way"],
@@ -227,9 +228,10 @@ def test_thousands_of_tokens_get_new_attempts_with_a_bar_where_it_takes_long(
     with database.connect(site.database_url) as connection:
         tables = database.read_tables(connection)
         plan = retries.plan_failed(connection, tables, datetime.min.replace(tzinfo=UTC), None)
-        steps = retries.retry(connection, tables, plan.chosen)
+        steps = retries.retry(connection, tables, plan)
 
-        assert list(progress.with_bar(steps, len(plan.chosen), int)) == [1000, 1000, 501]
+        done = list(progress.with_bar(steps, len(plan.chosen), lambda step: step[1]))
+    assert done == [("retry", 1000), ("retry", 1000), ("retry", 501)]
     assert site.statuses() == {"detected": 2501}
     assert "Tokens" in capsys.readouterr().err
 
@@ -282,8 +284,9 @@ def test_a_question_that_takes_too_long_is_given_up(
         psycopg.connect(site.database_url) as other,
         database.connect(site.database_url) as connection,
     ):
-        plan = retries.plan_named(connection, [1], lost=False)
+        tables = database.read_tables(connection)
+        plan = retries.plan_named(connection, tables, [1], lost=False)
         other.execute("SELECT FROM tokens_s0 WHERE token_id = 1 FOR UPDATE")
 
         with pytest.raises(psycopg.errors.QueryCanceled):
-            sum(retries.retry(connection, database.read_tables(connection), plan.chosen))
+            list(retries.retry(connection, tables, plan))

@@ -10,6 +10,7 @@ from imagegen.database import STATUSES, Tables
 from imagegen.operator import enqueue, spend, status, tokens
 from imagegen.operator import retry as retries
 from imagegen.operator.enqueue_input import from_arguments
+from imagegen.operator.retry import RetryPlan
 from imagegen.queue import Claim, queue
 from imagegen.queue import statements as queue_statements
 from imagegen.web import snapshot, stats
@@ -44,7 +45,7 @@ def statements(tables: Tables) -> dict[str, str]:
     The names are those of the golden files. They stay, wherever the SQL is.
     """
     since = datetime(2026, 1, 1, tzinfo=UTC)
-    seen, claim = made(retries.TokenSnapshot), made(Claim)
+    seen, claim = made(retries.TokenSnapshot, copy_path=None), made(Claim)
     asked: dict[str, Question] = {
         "queue.record_request within a limit": lambda it: queue.Queue(
             it, tables, "w", lease_seconds=15, give_up_after_seconds=60, daily_limit=1
@@ -64,10 +65,10 @@ def statements(tables: Tables) -> dict[str, str]:
             it, tables, statuses=["minted"], limit=50
         ),
         "tokens.show": lambda it: tokens.read_history(it, tables, 42),
-        "retry.named": lambda it: retries.plan_named(it, [42], lost=False),
+        "retry.named": lambda it: retries.plan_named(it, tables, [42], lost=False),
         "retry.failed": lambda it: retries.plan_failed(it, tables, since, None),
         "retry.failed of a kind": lambda it: retries.plan_failed(it, tables, since, "transient"),
-        "retry.retry": lambda it: list(retries.retry(it, tables, [seen])),
+        "retry.retry": lambda it: list(retries.retry(it, tables, RetryPlan([seen], [seen]))),
         "spend.spend": lambda it: spend.read_spend(it, since),
         "enqueue.enqueue": lambda it: list(
             enqueue.enqueue(it, tables, from_arguments(["A"], "0xA", 1))
