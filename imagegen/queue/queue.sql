@@ -58,26 +58,38 @@ LEFT JOIN LATERAL (
         AND p.requested_at > now() - interval '2 days') unresolved ON true
 
 -- fragment: noticed
--- The servers noticed within a day, with this one if it is seen for the first time: it may have
+-- The servers noticed within 30 days, with this one if it is seen for the first time: it may have
 -- forgotten requests made after `ledger_until`.
 noticed AS (
     INSERT INTO imagegen_servers (server, noticed_at, ledger_until)
-    SELECT here.server, now(), greatest(now() - interval '7 days',
+    SELECT here.server, now(), greatest(now() - interval '30 days',
         (SELECT g.opened_at FROM generations g ORDER BY g.id DESC LIMIT 1))
     FROM (SELECT $server AS server) here
     WHERE NOT EXISTS (SELECT FROM imagegen_servers known WHERE known.server = here.server)
     ON CONFLICT (server) DO UPDATE SET server = excluded.server
     RETURNING noticed_at, ledger_until
-), change AS (
-    SELECT max(noticed_at) AS noticed_at, min(ledger_until) AS ledger_until
-    FROM (SELECT noticed_at, ledger_until FROM noticed
-        UNION ALL SELECT noticed_at, ledger_until FROM imagegen_servers
-        WHERE noticed_at > now() - interval '1 day') recent
+), changes AS (
+    SELECT noticed_at, ledger_until FROM noticed
+    UNION ALL SELECT noticed_at, ledger_until FROM imagegen_servers
+    WHERE noticed_at > now() - interval '30 days'
 )
 
 -- fragment: join_doubt
--- Seeds of requests that a new server may have forgotten of the token `t`: those of the generation
--- `g` and of the ones after it. The clocks of two servers differ by less than ten seconds.
+-- Seeds of requests that new servers may have forgotten of the token `t`: those of the generation `g`
+-- and of the ones after it. A server leaves no doubt about a token that was minted later, nor once
+-- a request was recorded, or given up as unresolved, since. The clocks of two servers differ by less
+-- than ten seconds.
+LEFT JOIN LATERAL (
+    SELECT max(c.noticed_at) AS noticed_at, min(c.ledger_until) AS ledger_until
+    FROM changes c
+    WHERE coalesce($minted_at < c.noticed_at + interval '10 seconds'
+            OR NOT isfinite(t.created_at), true)
+        AND NOT EXISTS (
+            SELECT FROM generations p
+            WHERE p.token_id = g.token_id AND p.id <> g.id
+                AND coalesce(p.requested_at,
+                    CASE WHEN p.error_kind = 'unresolved' THEN p.closed_at END)
+                    > c.noticed_at + interval '10 seconds')) change ON true
 LEFT JOIN LATERAL (
     SELECT jsonb_build_object(
         'seeds', jsonb_agg($seed),
@@ -85,14 +97,12 @@ LEFT JOIN LATERAL (
         'since_seconds_ago', extract(epoch FROM now() - change.ledger_until)::float,
         'noticed_at', to_char(change.noticed_at AT TIME ZONE 'UTC', $iso_8601),
         'noticed_seconds_ago', extract(epoch FROM now() - change.noticed_at)::float) AS doubt
-    FROM change, (
+    FROM (
         SELECT g.token_id, g.author, later + (
             SELECT count(*) FROM generations q
             WHERE q.token_id = g.token_id AND q.id < g.id) AS number
         FROM generate_series(1, %(most_forgotten)s) later) n
     WHERE change.noticed_at IS NOT NULL
-        AND coalesce($minted_at < change.noticed_at + interval '10 seconds'
-            OR NOT isfinite(t.created_at), true)
     GROUP BY change.noticed_at, change.ledger_until) doubtful ON true
 
 -- fragment: result

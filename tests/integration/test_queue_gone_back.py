@@ -8,6 +8,7 @@ import pytest
 
 from imagegen.queue import Claim, Complete, Queue
 from imagegen.replicate.facts import LARGEST_SEED
+from tests.support import earlier_state
 from tests.support.processes import Site
 from tests.support.queue_fixtures import (
     MakeQueue,
@@ -23,22 +24,10 @@ DONE = Complete("https://replicate.delivery/out-0.png", 0.5, 1)
 
 @contextmanager
 def gone_back(site: Site) -> Iterator[None]:
-    """What happens to generations within is forgotten at its end, as by a restore of the tables."""
-    site.query("CREATE TABLE saved AS SELECT * FROM generations")
-    site.query("CREATE TABLE saved_tokens AS SELECT * FROM tokens_s0")
+    """What happens within is forgotten at its end."""
+    earlier_state.save(site.query)
     yield
-    site.query("TRUNCATE generations RESTART IDENTITY")
-    site.query("INSERT INTO generations OVERRIDING SYSTEM VALUE SELECT * FROM saved")
-    site.query(
-        """UPDATE tokens_s0 t SET (status, generation_attempts, generation_error, image_url)
-           = (SELECT s.status, s.generation_attempts, s.generation_error, s.image_url
-              FROM saved_tokens s WHERE s.token_id = t.token_id)"""
-    )
-    site.query(
-        """SELECT setval(pg_get_serial_sequence('generations', 'id'),
-           (SELECT count(*) + 1 FROM generations), false)"""
-    )
-    site.query("DROP TABLE saved, saved_tokens")
+    earlier_state.go_back(site.query)
 
 
 def test_a_generation_that_was_forgotten_has_the_same_seed_again(
@@ -143,15 +132,22 @@ def test_a_token_that_was_minted_later_is_not_in_doubt(site: Site, make_queue: M
     assert claim_one(make_queue()).doubt is None
 
 
-def test_doubt_ends_after_a_day(site: Site, make_queue: MakeQueue) -> None:
+@pytest.mark.parametrize("decided", ["requested_at = now()", "error_kind = 'unresolved'"])
+def test_doubt_ends_with_what_is_decided_since(
+    site: Site, make_queue: MakeQueue, decided: str
+) -> None:
+    """A request that was recorded, or a failure after which a person wants another image."""
     site.mint("one")
     with gone_back(site):
         claim_one(make_queue())
     held = claim_one(make_queue())
-    site.query("UPDATE imagegen_servers SET noticed_at = noticed_at - interval '25 hours'")
+    fallback = use_fallback(make_queue(), held, "soft")
+    site.query("UPDATE imagegen_servers SET noticed_at = noticed_at - interval '11 seconds'")
 
-    assert held.doubt is not None
-    assert use_fallback(make_queue(), held, "soft").doubt is None
+    site.query(f"UPDATE generations SET {decided} WHERE id = %s", held.generation_id)
+
+    assert held.doubt is not None and fallback.doubt is not None
+    assert use_fallback(make_queue(), fallback, "soft").doubt is None
 
 
 def test_the_fallback_of_a_token_in_doubt_is_in_doubt_too(

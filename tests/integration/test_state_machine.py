@@ -18,6 +18,7 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -25,6 +26,7 @@ from hypothesis.stateful import (
 from imagegen.database import migrations
 from imagegen.database.connection import Connection, Pool, connect, open_pool
 from imagegen.worker import crash_points, gate, polling
+from tests.support import earlier_state
 from tests.support.fake_replicate import LIST_LAG_SECONDS, UNKNOWN, Fate, Look, Post, Script
 from tests.support.generation_runs import NoWaits
 from tests.support.law_checks import LawChecks
@@ -52,15 +54,12 @@ MINT = """WITH author AS (INSERT INTO authors (wallet_address, prompt_text)
           INSERT INTO tokens_s0 (token_id, author_id) SELECT %s, id FROM author"""
 RESET = """UPDATE tokens_s0 SET status = 'detected', generation_attempts = 0,
            generation_error = NULL WHERE token_id = %s"""
-TIME_PASSES = (
-    """UPDATE generations SET opened_at = opened_at - passed, requested_at = requested_at - passed,
-           lease_until = lease_until - passed, closed_at = closed_at - passed,
-           refused_since = refused_since - passed
-       FROM make_interval(secs => %s) passed""",
-    """UPDATE tokens_s0 SET created_at = created_at - passed,
-           generate_after = generate_after - passed
-       FROM make_interval(secs => %s) passed""",
-)
+# By table, of which the database may have kept an earlier state.
+TIMES_OF = {
+    "generations": ("opened_at", "requested_at", "lease_until", "closed_at", "refused_since"),
+    "tokens_s0": ("created_at", "generate_after"),
+    "imagegen_servers": ("noticed_at", "ledger_until"),
+}
 
 # The other fates are mostly failures that are tried again.
 SPECIAL = (Fate.IMAGE, Fate.CENSORED, Fate.ACCOUNT, Fate.STUCK, Fate.FORGOTTEN)
@@ -86,7 +85,8 @@ class AnySequence(RuleBasedStateMachine):
         self.workers: list[Worker] = []
         self.workers_ever = 0
         self.tokens = 0
-        for table in ("generations", "tokens_s0", "authors"):
+        self.is_saved = False
+        for table in ("generations", "tokens_s0", "authors", "imagegen_servers"):
             self.laws.query(f"DELETE FROM {table}")
 
     def new_worker(self) -> Worker:
@@ -118,11 +118,13 @@ class AnySequence(RuleBasedStateMachine):
         self.laws.replace_lost = replace_lost
         self.laws.replicate.usual = usual
         self.workers = [self.new_worker() for _ in range(WORKERS)]
+        self.workers[0].claim()  # this server is noticed, long before the first mint
+        self.laws.query("UPDATE imagegen_servers SET noticed_at = '-infinity'")
         for _ in range(tokens):
             self.mint("a picture")
 
     def mint(self, prompt: str | None) -> None:
-        self.tokens += 1
+        self.tokens += 1  # also if the database forgets it
         self.laws.query(MINT, prompt, self.tokens)
 
     @rule(
@@ -153,8 +155,12 @@ class AnySequence(RuleBasedStateMachine):
                     self.kill(which, is_released=False)
         self.laws.passed_seconds += seconds
         self.laws.replicate.time_passes(seconds)
-        for statement in TIME_PASSES:
-            self.laws.query(statement, seconds)
+        for table, columns in TIMES_OF.items():
+            earlier = ", ".join(f"{column} = {column} - passed" for column in columns)
+            for name in (table, earlier_state.SAVED + table)[: 1 + self.is_saved]:
+                self.laws.query(
+                    f"UPDATE {name} SET {earlier} FROM make_interval(secs => %s) passed", seconds
+                )
 
     @rule(which=workers, is_released=st.booleans())
     def kill(self, which: int, is_released: bool) -> None:
@@ -198,6 +204,18 @@ class AnySequence(RuleBasedStateMachine):
         else:
             self.laws.deleted(token_id, {worker.work for worker in self.workers})
             self.laws.query("DELETE FROM tokens_s0 WHERE token_id = %s", token_id)
+
+    @rule()
+    def save(self) -> None:
+        """Nothing that comes from here on reaches the standby."""
+        self.laws.save()
+        self.is_saved = True
+
+    @precondition(lambda self: self.is_saved)
+    @rule()
+    def go_back(self) -> None:
+        """The standby takes over."""
+        self.laws.go_back({worker.work for worker in self.workers})
 
     @invariant()
     def keep_the_laws(self) -> None:
