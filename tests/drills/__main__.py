@@ -8,18 +8,21 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 
 import click
 
+from imagegen.demo.postgres import EmbeddedPostgres
 from tests.benchmarks.figures import Figure, table
+from tests.drills import failover as failover_drill
 from tests.drills import kills as kill_drill
 from tests.drills import limits, outages, schedule, takeover
 from tests.drills import rolls as roll_drill
 from tests.drills.stage import IN_EARNEST, Stage, stage
 from tests.support.judge import judge_counters, judge_what_is_left, violations
+from tests.support.processes import Site
 from tests.support.sandbox import Sandbox
 
 ROUNDS = 3  # of measuring a takeover
@@ -131,6 +134,49 @@ def limit(per_minute: int, burst: int, tokens: int, supervisors: int) -> None:
         judge_figures(figures)
 
 
+@main.command()
+@click.option("--kind", default="asynchronous", show_default=True, help="What takes its place.",
+              type=click.Choice([*failover_drill.KINDS, "all"]))  # fmt: skip
+@click.option("--times", default=1, show_default=True, help="How many runs of each kind.")
+@click.option("--tokens", default=60, show_default=True, help="With predictions of 3 to 8 s.")
+@click.option("--lag", default=5.0, show_default=True, help="How many seconds are lost.")
+@click.option("--mint-in-lag", is_flag=True, help="Half of the tokens are lost, and minted again.")
+@click.option("--kill-worker", is_flag=True, help="A worker is killed with the database.")
+@click.option("--earnest", is_flag=True, help="With the settings that users have.")
+@click.option("--seed", type=int, help="Of the predictions' times; a new one when not given.")
+def failover(
+    *,
+    kind: str,
+    times: int,
+    tokens: int,
+    lag: float,
+    mint_in_lag: bool,
+    kill_worker: bool,
+    earnest: bool,
+    seed: int | None,
+) -> None:
+    """The database goes back in time, while predictions are in flight."""
+    seed, guilty = a_seed(seed), 0
+    kinds = list(failover_drill.KINDS if kind == "all" else [kind]) * times
+    for each in kinds:
+        server = failover_drill.KINDS[each]()
+        try:
+            with judged(
+                f"failover-{each}", server, failover_drill.violations,
+                procs=2, sandbox=Sandbox(), **(IN_EARNEST if earnest else {}),
+            ) as place:  # fmt: skip
+                went_back = failover_drill.fail_over(
+                    place, server, tokens=tokens, lag_seconds=lag, latency_seconds=(3.0, 8.0),
+                    mint_in_lag=mint_in_lag, kill_worker=kill_worker, seed=seed,
+                )  # fmt: skip
+                click.echo(failover_drill.in_words(place, went_back))
+        except SystemExit:  # that run was found guilty; the others are judged all the same
+            guilty += 1
+        seed += 1
+    click.echo(f"{guilty} of {len(kinds)} runs broke a promise")
+    sys.exit(guilty > 0)
+
+
 def judge_figures(figures: list[Figure]) -> None:
     missed = [figure.name for figure in figures if figure.verdict == "missed"]
     assert not missed, f"missed: {', '.join(missed)}"
@@ -157,19 +203,26 @@ def measure() -> None:
 
 @contextlib.contextmanager
 def judged(
-    name: str, *, procs: int = 2, sandbox: Sandbox | None = None, **settings: str
+    name: str,
+    server: EmbeddedPostgres | None = None,
+    judge: Callable[[Site, Sandbox], Iterator[str]] = violations,
+    /,
+    *,
+    procs: int = 2,
+    sandbox: Sandbox | None = None,
+    **settings: str,
 ) -> Iterator[Stage]:
     """A stage for a drill, its figures, and the verdict; the folder is kept where it is guilty."""
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix=f"imagegen-drill-{name}-"))
-    with stage(folder, procs=procs, sandbox=sandbox, **settings) as place:
+    with stage(folder, server, procs=procs, sandbox=sandbox, **settings) as place:
         try:
             yield place
-            found = list(violations(place.site, place.sandbox))
+            found = list(judge(place.site, place.sandbox))
             judge_what_is_left(place.site)
         except AssertionError as broken:
             told = "".join(traceback.format_exception(broken))
-            found = [told, *violations(place.site, place.sandbox)]
+            found = [told, *judge(place.site, place.sandbox)]
         tell_figures(name, place, time.monotonic() - began)
     for violation in found:
         click.echo(f"VIOLATION: {violation}")

@@ -139,11 +139,17 @@ class Stage:
 
 @contextlib.contextmanager
 def stage(
-    folder: Path, *, procs: int = 2, sandbox: Sandbox | None = None, **settings: str
+    folder: Path,
+    own_server: EmbeddedPostgres | None = None,
+    /,
+    *,
+    procs: int = 2,
+    sandbox: Sandbox | None = None,
+    **settings: str,
 ) -> Iterator[Stage]:
     """A stage whose supervisor has started; all of it ended and removed afterwards."""
     with (
-        EmbeddedPostgres() as server,
+        own_server or EmbeddedPostgres() as server,
         way_to(server.url) as database_url,
         sandbox or Sandbox(latency_seconds=0.3) as provider,
     ):
