@@ -90,7 +90,7 @@ def plan_named(
 ) -> RetryPlan:
     """Plan for these tokens. `lost`: their images are lost, or of no use; pay for others."""
     values = {"token_ids": list(token_ids)}
-    tokens = _snapshots(connection, tables, SQL["named"], values)
+    tokens = _snapshots(connection, tables, SQL["with_token_ids"], values)
     unknown = sorted(set(token_ids) - {token.token_id for token in tokens})
     plan = _plan(sorted(tokens, key=lambda token: token.token_id), lost=lost)
     plan.refused[:0] = [f"there is no token {token_id}" for token_id in unknown]
@@ -104,7 +104,7 @@ def plan_failed(
 
     Those that the next stage failed count from when their image was made.
     """
-    condition = SQL["failed_since"]
+    condition = SQL["with_failed_since"]
     if error_kind is not None:
         condition += f" AND {SQL['with_error_kind']}"
     values = {"since": since, "error_kind": error_kind}

@@ -84,10 +84,10 @@ FROM tokens_s0 t, LATERAL (
         (array_agg(g ORDER BY g.id DESC) FILTER (WHERE g.state = 'succeeded' AND $own))[1] AS image
     FROM generations g WHERE g.token_id = t.token_id) newest
 
--- name: named
+-- name: with_token_ids
 t.token_id = ANY(%(token_ids)s)
 
--- name: failed_since
+-- name: with_failed_since
 -- A token that was minted since then has failed since then.
 t.status = $failed AND (
     $minted_at >= %(since)s
