@@ -162,6 +162,23 @@ def test_a_fallback_that_was_refused_at_the_door_is_what_its_token_goes_on_with(
     assert not claim_one(queue).fallback
 
 
+def test_what_an_earlier_request_made_is_recorded_though_the_daily_limit_is_reached(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("one")
+    queue = make_queue(daily_limit=0)
+
+    found = queue.record_found(claim_one(queue), "prediction1", prompt="one", account="an-account")
+
+    assert found is not None
+    assert (found.prediction_id, found.prompt, found.account) == (
+        "prediction1",
+        "one",
+        "an-account",
+    )
+    assert found.requested_at is not None
+
+
 def test_a_request_that_was_surely_refused_uses_up_no_daily_limit(
     site: Site, make_queue: MakeQueue
 ) -> None:

@@ -3,12 +3,13 @@
 import math
 import threading
 import time
+from typing import Any
 
 from imagegen.sandbox.api import SOME_MODEL, Api, Call
-from imagegen.sandbox.predictions import PredictionStore
+from imagegen.sandbox.predictions import PredictionStore, StoredPrediction
 from imagegen.sandbox.responses import Answer
 from tests.support.sandbox.answers import throttled
-from tests.support.sandbox.faults import Faults
+from tests.support.sandbox.faults import Faults, PredictionScript
 
 
 class CreateLimit:
@@ -56,6 +57,13 @@ class AccountApi(Api):
         if self._limit and (wait := self._limit.seconds_to_wait()):
             return throttled(wait, self._limit.per_minute, self._limit.burst)
         return super().create(call)
+
+    def _show(self, stored: StoredPrediction, now: float) -> dict[str, Any]:
+        value = super()._show(stored, now)
+        script = stored.script
+        without = script.without if isinstance(script, PredictionScript) else ()
+        kept = {name: given for name, given in value["input"].items() if name not in without}
+        return value | {"input": kept}
 
     def has_model(self, model: str) -> bool:
         if self._models is not None and model != SOME_MODEL:

@@ -75,6 +75,9 @@ class PredictionScript(PlainScript):
     """What becomes of a prediction, with any output."""
 
     output: object = ...  # `...` is its images; "{url}" inside stands for the first one's URL
+    without: tuple[
+        str, ...
+    ] = ()  # inputs that are not shown, as of a model that does not take them
 
     def output_of(self, urls: list[str]) -> object:
         return urls if self.output is ... else filled(self.output, urls[0])
@@ -224,6 +227,11 @@ class Fault:
     def hides(cls, seconds: float, prompt: str | None = None, *, times: int | None = None) -> Self:
         """For `seconds` neither get (404) nor list show the new prediction."""
         return cls(script=PredictionScript(hidden_seconds=seconds), prompt=prompt, times=times)
+
+    @classmethod
+    def does_not_show(cls, *inputs: str) -> Self:
+        """The model drops these inputs, and nobody sees them again."""
+        return cls(script=PredictionScript(without=inputs))
 
     # Over the wire, for a sandbox in another process.
 
