@@ -1,15 +1,10 @@
-"""What the queue promises when generations end: images, failures, refusals and the daily limit."""
-
-from concurrent.futures import ThreadPoolExecutor
+"""What the queue promises when generations end: images, failures and refusals."""
 
 import pytest
 
 from imagegen.queue import (
     Applied,
-    Claim,
     Complete,
-    DailyAllowance,
-    DailyLimitError,
     FailAttempt,
     Queue,
     Requeue,
@@ -160,109 +155,6 @@ def test_a_fallback_that_was_refused_at_the_door_is_what_its_token_goes_on_with(
     assert site.query("SELECT max(refusals) FROM generations") == [(2,)]
     site.query("UPDATE tokens_s0 SET generation_error = NULL, generation_attempts = 0")
     assert not claim_one(queue).fallback
-
-
-def test_what_an_earlier_request_made_is_recorded_though_the_daily_limit_is_reached(
-    site: Site, make_queue: MakeQueue
-) -> None:
-    site.mint("one")
-    queue = make_queue(daily_limit=0)
-
-    found = queue.record_found(claim_one(queue), "prediction1", prompt="one", account="an-account")
-
-    assert found is not None
-    assert (found.prediction_id, found.prompt, found.account) == (
-        "prediction1",
-        "one",
-        "an-account",
-    )
-    assert found.requested_at is not None
-
-
-def test_a_request_that_was_surely_refused_uses_up_no_daily_limit(
-    site: Site, make_queue: MakeQueue
-) -> None:
-    site.mint("one")
-    queue = make_queue(daily_limit=1)
-    requested = record_request(queue, claim_one(queue), "one")
-    assert requested
-
-    assert queue.apply(requested, FailAttempt("permanent", "no", 0, 0))
-
-    assert queue.daily_allowance().total == 1
-
-
-def test_the_daily_limit_counts_what_left_and_was_not_refused(
-    site: Site, make_queue: MakeQueue
-) -> None:
-    site.mint("one", "two", "three")
-    queue = make_queue(daily_limit=2)
-    first, second, third = claim(queue)
-    assert queue.daily_allowance().total == 2
-    assert record_request(queue, first, "one")
-    assert record_request(queue, second, "two")
-    assert queue.daily_allowance().total == 0
-    with pytest.raises(DailyLimitError):
-        record_request(queue, third, "three")
-
-    assert queue.apply(first, Requeue("throttled", "no", 0))
-    assert queue.daily_allowance().total == 1
-    assert record_request(queue, third, "three")
-
-
-def test_what_was_claimed_before_has_its_part_in_the_daily_limit(
-    site: Site, make_queue: MakeQueue
-) -> None:
-    site.mint("one")
-    queue = make_queue(daily_limit=3)
-    claimed = claim_one(queue)
-    assert queue.daily_allowance() == DailyAllowance(total=3, for_new_tokens=2)
-    assert record_request(queue, claimed, "one")
-
-    assert queue.daily_allowance() == DailyAllowance(total=2, for_new_tokens=2)
-
-
-def test_a_limit_that_was_lowered_below_what_was_used_leaves_none(
-    site: Site, make_queue: MakeQueue
-) -> None:
-    site.mint("one", "two", "three")
-    queue = make_queue(daily_limit=3)
-    for each in claim(queue):
-        assert record_request(queue, each, "a prompt")
-
-    assert make_queue(daily_limit=1).daily_allowance() == DailyAllowance(total=0, for_new_tokens=0)
-
-
-def test_after_a_day_the_daily_limit_leaves_room_again(site: Site, make_queue: MakeQueue) -> None:
-    site.mint("one")
-    queue = make_queue(daily_limit=1)
-    assert record_request(queue, claim_one(queue), "one")
-    site.query("UPDATE generations SET requested_at = now() - interval '24 hours 1 second'")
-
-    assert queue.daily_allowance().total == 1
-
-
-@pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
-def test_however_many_ask_at_once_the_daily_limit_holds(
-    site: Site, make_queue: MakeQueue, isolation: str
-) -> None:
-    [(name,)] = site.query("SELECT current_database()")
-    site.query(f"ALTER DATABASE {name} SET default_transaction_isolation = '{isolation}'")
-    site.mint(*[f"prompt {number}" for number in range(12)])
-    queues = [make_queue(f"worker-{number}", daily_limit=5) for number in range(4)]
-    claims = [(queue, each) for queue in queues for each in claim(queue, 3)]
-
-    def ask(queue: Queue, claimed: Claim) -> bool:
-        try:
-            return record_request(queue, claimed, "a prompt") is not None
-        except DailyLimitError:
-            return False
-
-    with ThreadPoolExecutor(12) as threads:
-        passed = list(threads.map(lambda each: ask(*each), claims))
-
-    assert len(claims) == 12
-    assert sum(passed) == 5
 
 
 def test_a_claim_tells_why_the_attempt_before_failed(site: Site, make_queue: MakeQueue) -> None:
