@@ -62,7 +62,7 @@ LEFT JOIN LATERAL (
 -- forgotten requests made after `ledger_until`.
 noticed AS (
     INSERT INTO imagegen_servers (server, noticed_at, ledger_until)
-    SELECT here.server, now(), greatest(now() - interval '30 days',
+    SELECT here.server, now(), greatest(now() - interval '7 days',
         (SELECT g.opened_at FROM generations g ORDER BY g.id DESC LIMIT 1))
     FROM (SELECT $server AS server) here
     WHERE NOT EXISTS (SELECT FROM imagegen_servers known WHERE known.server = here.server)

@@ -1,6 +1,6 @@
 """All HTTP to Replicate: JSON becomes values here, and values are given their meaning."""
 
-from imagegen.replicate.client import ReplicateClient
+from imagegen.replicate.client import ENDLESS_LIST, ReplicateClient
 from imagegen.replicate.http import Deadline, TooLongError, boottime, read_capped
 from imagegen.replicate.images import DATA, image_in
 from imagegen.replicate.matching import Absent, Expired, Found, Request
@@ -27,6 +27,7 @@ from imagegen.replicate.request_budget import RequestBudget
 from imagegen.replicate.tls import tls_context
 
 __all__ = [
+    "ENDLESS_LIST",
     "DATA",
     "Absent",
     "Accepted",

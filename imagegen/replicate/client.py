@@ -60,6 +60,7 @@ HOLD_SECONDS = 2.0
 LONGEST_HOLD_SECONDS = 120.0
 # 100 predictions a page: far more than an hour of the account's 600 creates a minute.
 LIST_PAGES = 500
+ENDLESS_LIST = NoAnswer("a list of predictions without an end")
 # After it could not be read, the account is asked for again.
 ACCOUNT_AGAIN_SECONDS = 30.0
 
@@ -169,7 +170,7 @@ class ReplicateClient:
             if page.predictions and len(found) == before:
                 return listed(NoAnswer("a list of predictions that repeats itself"))
             response = self._send_within_budget("list", "GET", path)
-        return listed(NoAnswer("a list of predictions without an end"))
+        return listed(ENDLESS_LIST)
 
     def _first_page(
         self, since: datetime, last: timedelta

@@ -15,6 +15,7 @@ from imagegen.logs import log
 from imagegen.metrics import definitions as metrics
 from imagegen.queue import Claim, EarlierRequest, Queue
 from imagegen.replicate import (
+    ENDLESS_LIST,
     Absent,
     Expired,
     Failed,
@@ -158,16 +159,16 @@ class Reconciler:
             case Found(prediction, others):
                 self._cancel(claim, others)
                 outcome, result = "found", prediction
-            case _ if listed.missing:
+            case _ if listed.missing and listed.missing != ENDLESS_LIST:
                 why = f"Replicate's list cannot be read: {listed.missing}"
                 outcome, result = UNSEEN, PollFailed(why)
             case _ if not has_settled:
                 seconds = self._settings.settle_seconds - doubt.noticed_seconds_ago
                 outcome, result = NOT_YET, Postponed(Until.FORGOTTEN_IS_LISTED, seconds)
-            case Expired():
-                outcome, result = "undecidable", EXPIRED
-            case Absent():
+            case Absent() if not listed.missing:
                 outcome = "absent"
+            case _:
+                outcome, result = "undecidable", EXPIRED
         log.warning("token.doubted", extra=log_fields(claim, result=outcome))
         metrics.RECONCILIATIONS.labels(outcome).inc()
         return result

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from imagegen.queue import Doubt, EarlierRequest
+from imagegen.replicate import ENDLESS_LIST
 from imagegen.replicate.replies import Answered, Listed, Prediction, Rejected
 from tests.support.generation_runs import (
     AN_ID,
@@ -119,8 +120,11 @@ def test_nothing_is_sent_in_doubt_while_the_list_cannot_be_read() -> None:
     assert generate(IN_DOUBT, listed=Rejected(503)).verbs() == ["list", "postpone"]
 
 
-def test_what_may_be_ours_and_cannot_be_told_any_more_is_not_paid_for_again() -> None:
-    assert generate(IN_DOUBT, listed=Listed((PURGED,))).happened[-1] == UNRESOLVED
+@pytest.mark.parametrize("listed", [Listed((PURGED,)), Listed((), ENDLESS_LIST)])
+def test_what_may_be_ours_and_cannot_be_told_any_more_is_not_paid_for_again(
+    listed: Listed,
+) -> None:
+    assert generate(IN_DOUBT, listed=listed).happened[-1] == UNRESOLVED
 
 
 @pytest.mark.parametrize(
