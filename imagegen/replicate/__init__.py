@@ -27,8 +27,8 @@ from imagegen.replicate.request_budget import RequestBudget
 from imagegen.replicate.tls import tls_context
 
 __all__ = [
-    "ENDLESS_LIST",
     "DATA",
+    "ENDLESS_LIST",
     "Absent",
     "Accepted",
     "Ambiguous",
