@@ -76,7 +76,7 @@ def check_replicate(settings: Settings) -> Findings:
         yield wrong("replicate", error.message, error.fix)
         return
     if proxy and is_proxied(httpx.URL(settings.replicate_base_url)):
-        yield _proxy_finding(settings, proxy)
+        yield _proxy_finding(settings, proxy, host)
         yield from _credentials(settings)
         return
     connection = _connection(host, port, tls if parts.scheme == "https" else None)
@@ -87,14 +87,14 @@ def check_replicate(settings: Settings) -> Findings:
         yield warning("credentials", "not checked: Replicate cannot be asked")
 
 
-def _proxy_finding(settings: Settings, proxy: httpx.Proxy) -> Finding:
-    message = f"asked through the proxy {proxy.url.host}, by HTTPS_PROXY"
+def _proxy_finding(settings: Settings, proxy: httpx.Proxy, host: str) -> Finding:
+    message = f"asked through the proxy {proxy.url.host} (HTTPS_PROXY)"
     if settings.settle_seconds >= THROUGH_PROXY_SECONDS:
         return ok("replicate", message)
     message += ", which may deliver a request after its settle time"
     fix = (
-        f"set IMAGEGEN_SETTLE_SECONDS to {THROUGH_PROXY_SECONDS:g}, and the proxy as"
-        " deploy/README.md says, or name this host in NO_PROXY if the proxy is not needed"
+        f"set IMAGEGEN_SETTLE_SECONDS={THROUGH_PROXY_SECONDS:g}, and in the proxy what"
+        f" deploy/README.md says; or put {host} into NO_PROXY if this host reaches it directly"
     )
     return warning("replicate", message, fix)
 

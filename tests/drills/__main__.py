@@ -19,8 +19,10 @@ from tests.benchmarks.figures import Figure, table
 from tests.drills import failover as failover_drill
 from tests.drills import kills as kill_drill
 from tests.drills import limits, outages, schedule, takeover
+from tests.drills import network as network_drill
 from tests.drills import rolls as roll_drill
-from tests.drills.stage import IN_EARNEST, Stage, stage
+from tests.drills.namespaces import Network, obstacle
+from tests.drills.stage import IN_EARNEST, Around, Stage, stage
 from tests.support.judge import judge_counters, judge_what_is_left, violations
 from tests.support.processes import Site
 from tests.support.sandbox import Sandbox
@@ -162,7 +164,7 @@ def failover(
         server = failover_drill.KINDS[each]()
         try:
             with judged(
-                f"failover-{each}", server, failover_drill.violations,
+                f"failover-{each}", contextlib.nullcontext, server, failover_drill.violations,
                 procs=2, sandbox=Sandbox(), **(IN_EARNEST if earnest else {}),
             ) as place:  # fmt: skip
                 went_back = failover_drill.fail_over(
@@ -175,6 +177,38 @@ def failover(
         seed += 1
     click.echo(f"{guilty} of {len(kinds)} runs broke a promise")
     sys.exit(guilty > 0)
+
+
+@main.command()
+@click.option("--cuts", default=10, show_default=True, help="How many.")
+@click.option("--seconds", default=(5.0, 120.0), show_default=True, help="The least and the most.",
+              type=(float, float))  # fmt: skip
+@click.option("--tls", is_flag=True, help="Replicate speaks TLS.")
+@click.option("--freeze", is_flag=True, help="Also kill or freeze a worker in each cut.")
+@click.option("--seed", type=int, help="Of the cuts; a new one when not given.")
+def network(
+    cuts: int, seconds: tuple[float, float], tls: bool, freeze: bool, seed: int | None
+) -> None:
+    """The network is cut while requests leave. Needs root, and Debian's package iproute2."""
+    if why := obstacle():
+        raise click.ClickException(why)
+    seed = a_seed(seed)
+    with (
+        tempfile.TemporaryDirectory(prefix="imagegen-drill-certificates-") as certificates,
+        Network() as cable,
+        Sandbox(latency_seconds=network_drill.LATENCY_SECONDS) as sandbox,
+        judged(
+            "network",
+            network_drill.apart(cable, sandbox, Path(certificates) if tls else None),
+            procs=2,
+            sandbox=sandbox,
+            **IN_EARNEST,
+            **network_drill.SETTINGS,
+        ) as place,
+    ):
+        network_drill.cut_again_and_again(
+            place, cable, cuts=cuts, seconds=seconds, freeze=freeze, seed=seed, tell=tell
+        )
 
 
 def judge_figures(figures: list[Figure]) -> None:
@@ -204,6 +238,7 @@ def measure() -> None:
 @contextlib.contextmanager
 def judged(
     name: str,
+    around: Around = contextlib.nullcontext,
     server: EmbeddedPostgres | None = None,
     judge: Callable[[Site, Sandbox], Iterator[str]] = violations,
     /,
@@ -215,7 +250,7 @@ def judged(
     """A stage for a drill, its figures, and the verdict; the folder is kept where it is guilty."""
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix=f"imagegen-drill-{name}-"))
-    with stage(folder, server, procs=procs, sandbox=sandbox, **settings) as place:
+    with stage(folder, around, server, procs=procs, sandbox=sandbox, **settings) as place:
         try:
             yield place
             found = list(judge(place.site, place.sandbox))

@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -30,6 +30,8 @@ IN_EARNEST = {
 }
 # A gate that closed for a minute, after that a restart that was put off for half a minute.
 QUIET_SECONDS = 180.0
+
+Around = Callable[[Site], contextlib.AbstractContextManager[object]]
 
 UNFINISHED = "SELECT count(*) FROM tokens_s0 WHERE status IN ('detected', 'generating')"
 TERMINATE = """
@@ -140,24 +142,27 @@ class Stage:
 @contextlib.contextmanager
 def stage(
     folder: Path,
-    own_server: EmbeddedPostgres | None = None,
+    around: Around = contextlib.nullcontext,
+    server: EmbeddedPostgres | None = None,
     /,
     *,
     procs: int = 2,
     sandbox: Sandbox | None = None,
     **settings: str,
 ) -> Iterator[Stage]:
-    """A stage whose supervisor has started; all of it ended and removed afterwards."""
+    """A stage whose supervisor has started; all of it ended and removed afterwards. `around`
+    changes the site before that, and lasts as long."""
     with (
-        own_server or EmbeddedPostgres() as server,
-        way_to(server.url) as database_url,
+        server or EmbeddedPostgres() as running,
+        way_to(running.url) as database_url,
         sandbox or Sandbox(latency_seconds=0.3) as provider,
     ):
         site = Site(database_url, provider.url, folder, SETTINGS | settings)
         site.upgrade()
-        place = Stage(site, provider, server, procs)
-        try:
-            place.start()
-            yield place
-        finally:
-            place.close()
+        place = Stage(site, provider, running, procs)
+        with around(site):
+            try:
+                place.start()
+                yield place
+            finally:
+                place.close()

@@ -1,5 +1,6 @@
 """The database goes back in time: a failover to a standby that lags, a snapshot in its place."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ def test_what_the_database_forgot_is_not_paid_again_and_reaches_its_token(
     tmp_path: Path, kind: str, mint_in_lag: bool
 ) -> None:
     server = KINDS[kind]()
-    with stage(tmp_path, server, WORKER_BATCH_SIZE=BATCH_SIZE) as place:
+    with stage(tmp_path, contextlib.nullcontext, server, WORKER_BATCH_SIZE=BATCH_SIZE) as place:
         went_back = fail_over(
             place, server, tokens=TOKENS, lag_seconds=LAG_SECONDS, latency_seconds=LATENCY_SECONDS,
             mint_in_lag=mint_in_lag, kill_worker=mint_in_lag,

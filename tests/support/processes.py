@@ -72,6 +72,7 @@ class Site:
     provider_url: str
     folder: Path
     settings: dict[str, str] = field(default_factory=dict)
+    launcher: list[str] = field(default_factory=list)  # a command that starts others, elsewhere
 
     @property
     def environment(self) -> dict[str, str]:
@@ -182,7 +183,7 @@ class Site:
         log = self.folder / f"log-{time.monotonic_ns()}"
         with log.open("w") as stderr:
             process = subprocess.Popen(
-                [sys.executable, "-m", "imagegen", *arguments],
+                [*self.launcher, sys.executable, "-m", "imagegen", *arguments],
                 env=self.environment, stdout=subprocess.PIPE, stderr=stderr, text=True,
             )  # fmt: skip
         with process:

@@ -9,11 +9,12 @@ from typing import Self
 class Proxy:
     """Passes bytes on to a port of this machine until it is frozen."""
 
-    def __init__(self, port: int) -> None:
-        self._target = ("127.0.0.1", port)
+    def __init__(self, target_port: int, *, host: str = "127.0.0.1", port: int = 0) -> None:
+        """It listens on `host` and `port`; 0 takes a free one."""
+        self._target = ("127.0.0.1", target_port)
         self._flowing = threading.Event()
         self._flowing.set()
-        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._listening = socket.create_server((host, port))
         self.port: int = self._listening.getsockname()[1]
 
     def __enter__(self) -> Self:

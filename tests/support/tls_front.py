@@ -17,19 +17,31 @@ RECORD_BYTES = 65536  # more than a TLS record: nothing is left in OpenSSL, wher
 class TlsFront(Proxy):
     """Ends TLS and passes what is in it on to a port of this machine."""
 
-    def __init__(self, port: int, folder: Path) -> None:
-        super().__init__(port)
+    def __init__(
+        self,
+        target_port: int,
+        folder: Path,
+        *,
+        host: str = HOST,
+        name: str = HOST,
+        authority: trustme.CA | None = None,
+    ) -> None:
+        """Its certificates are for `name`, by `authority` or by one of its own."""
+        super().__init__(target_port, host=host)
+        self._name = name
         self.certificate = folder / "trusted.pem"
-        authority = trustme.CA()
-        authority.cert_pem.write_to_path(str(self.certificate))
-        self._trusted, self._untrusted = _context(authority), _context(trustme.CA())
+        self.authority = authority or trustme.CA()
+        self.authority.cert_pem.write_to_path(str(self.certificate))
+        self._trusted, self._untrusted = (
+            _context(each, name) for each in (self.authority, trustme.CA())
+        )
         self._context = self._trusted
         self._clients: set[socket.socket] = set()
 
     @property
     def settings(self) -> dict[str, str]:
         """By which imagegen finds it, and trusts it."""
-        url = f"https://{HOST}:{self.port}"
+        url = f"https://{self._name}:{self.port}"
         return {"REPLICATE_BASE_URL": url, "SSL_CERT_FILE": str(self.certificate)}
 
     def distrust(self) -> None:
@@ -68,8 +80,8 @@ def _pass_on_both_ways(client: socket.socket, server: socket.socket) -> None:
             other[source].sendall(data)
 
 
-def _context(authority: trustme.CA) -> ssl.SSLContext:
+def _context(authority: trustme.CA, name: str) -> ssl.SSLContext:
     """A server's side of TLS, with a certificate that only those trust who trust its authority."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(HOST).configure_cert(context)
+    authority.issue_cert(name).configure_cert(context)
     return context

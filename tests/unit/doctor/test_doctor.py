@@ -206,7 +206,7 @@ def test_a_proxy_is_asked_and_a_settle_time_that_is_too_short_for_it_is_reported
 
     assert (way.level, longer.level) == (Level.WARNING, Level.OK)
     assert way.fix is not None
-    assert way.fix.startswith("set IMAGEGEN_SETTLE_SECONDS to 300, and the proxy as")
+    assert way.fix.startswith("set IMAGEGEN_SETTLE_SECONDS=300, and in the proxy")
     assert credentials.message == "no answer: ProxyError: 407 Who are you"
 
 

@@ -117,6 +117,18 @@ def test_a_proxy_is_used_and_its_connections_end_with_their_sockets(
     assert "Basic dXNlcjpwYXNzLXdvcmQ=" in request
 
 
+def test_a_proxy_may_speak_tls_itself(
+    front: TlsFront, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = ConnectProxy(front.port)
+    with TlsFront(proxy.port, tmp_path, authority=front.authority) as secured, proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"https://127.0.0.1:{secured.port}")
+        with client_of(front.settings["REPLICATE_BASE_URL"]) as client:
+            assert isinstance(ask(client), Answered)
+
+    assert len(proxy.requests) == 1
+
+
 def test_hosts_of_no_proxy_are_reached_without_it(
     front: TlsFront, monkeypatch: pytest.MonkeyPatch
 ) -> None:
