@@ -46,6 +46,9 @@ DUE_WITHIN_SECONDS = 1.0
 # each with a fallback, and refusals between them.
 MOST_FORGOTTEN = 30
 
+# What a worker records of a generation, one after the other.
+RECORDED = ("requested_at", "prompt", "account", "prediction_id")
+
 # Wait only briefly for a lock, then give the connection back and try again later. All statements
 # assume READ COMMITTED, whatever the database's default is.
 LOCK_MILLISECONDS = 200
@@ -144,8 +147,16 @@ class Queue:
         return daily_limit.allowance(self._daily_limit, counted)
 
     def apply(self, claim: Claim, decision: Decision) -> Applied | None:
-        """Write what was decided about a generation, in one statement. None: the lease is lost."""
-        values = asdict(decision) | _fence(claim)
+        """Write what was decided about a generation, in one statement. None: as for
+        `record_prediction`."""
+        try:
+            return self._apply(claim, decision)
+        except UniqueViolation:
+            return None
+
+    def _apply(self, claim: Claim, decision: Decision) -> Applied | None:
+        known = {name: getattr(claim, name) for name in RECORDED}
+        values = known | asdict(decision) | _fence(claim)
         if "message" in values:
             values["message"] = values["message"][:ERROR_CHARACTERS]
         match decision:

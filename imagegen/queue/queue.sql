@@ -8,6 +8,13 @@
 id = %(generation_id)s AND seed = %(seed)s AND token_id = %(token_id)s
     AND worker = %(worker)s AND state = 'open'
 
+-- fragment: known
+-- What the worker has recorded of the generation is written again at its end: a server that took
+-- over from another may have the claim, and not what came after it.
+requested_at = coalesce(requested_at, %(requested_at)s), prompt = coalesce(prompt, %(prompt)s),
+    account = coalesce(account, %(account)s),
+    prediction_id = coalesce(prediction_id, %(prediction_id)s)
+
 -- fragment: server
 -- The run of the database server, and the table in it: one of them changes with each restart,
 -- failover and restore.
@@ -225,7 +232,7 @@ RETURNING prediction_id
 -- name: complete
 -- The token changes only if nobody has moved it on in the meantime, here and below.
 WITH closed AS (
-    UPDATE generations SET closed_at = now(), state = 'succeeded', image_url = %(url)s,
+    UPDATE generations SET $known, closed_at = now(), state = 'succeeded', image_url = %(url)s,
         predict_seconds = %(predict_seconds)s, images = %(images)s,
         image_path = %(path)s, image_sha256 = %(sha256)s
     WHERE $fence
@@ -243,7 +250,7 @@ SELECT $result FROM closed
 -- What never became a prediction is not counted (law 3). The count may be below 0: an operator may
 -- grant more attempts that way.
 WITH closed AS (
-    UPDATE generations SET closed_at = now(), state = 'failed', error_kind = %(kind)s,
+    UPDATE generations SET $known, closed_at = now(), state = 'failed', error_kind = %(kind)s,
         error_message = %(message)s
     WHERE $fence
     RETURNING *, (prediction_id IS NOT NULL)::integer AS counted, %(max_attempts)s > 0 AS may_pass
@@ -264,7 +271,7 @@ SELECT $result FROM closed
 -- name: requeue
 -- The token's own delay, if it has one, doubles with each refusal in a row.
 WITH closed AS (
-    UPDATE generations SET closed_at = now(), state = 'refused', error_kind = %(reason)s,
+    UPDATE generations SET $known, closed_at = now(), state = 'refused', error_kind = %(reason)s,
         error_message = %(message)s,
         refusals = coalesce((SELECT p.refusals $from_previous_refusal), 0) + 1,
         refused_since = coalesce((SELECT p.refused_since $from_previous_refusal), opened_at)
@@ -286,7 +293,7 @@ SELECT $result FROM closed
 -- name: use_fallback
 -- A second generation of the same attempt, held by this worker.
 WITH $noticed, closed AS (
-    UPDATE generations SET state = 'failed', closed_at = now(),
+    UPDATE generations SET $known, state = 'failed', closed_at = now(),
         error_kind = %(kind)s, error_message = %(message)s
     WHERE $fence
     RETURNING token_id, author, attempt, model
@@ -294,7 +301,7 @@ WITH $noticed, closed AS (
     INSERT INTO generations
         (token_id, author, attempt, model, seed, worker, lease_until, fallback, prompt)
     SELECT token_id, author, attempt, model, $seed, %(worker)s,
-        now() + make_interval(secs => %(lease_seconds)s), true, %(prompt)s
+        now() + make_interval(secs => %(lease_seconds)s), true, %(fallback_prompt)s
     FROM (SELECT closed.*, 1 + (
             SELECT count(*) FROM generations p WHERE p.token_id = closed.token_id) AS number
         FROM closed) n
@@ -308,7 +315,7 @@ FROM g LEFT JOIN tokens_s0 t USING (token_id)
     $join_doubt
 
 -- name: postpone
-UPDATE generations SET worker = NULL,
+UPDATE generations SET $known, worker = NULL,
     lease_until = now() + make_interval(secs => %(retry_seconds)s)
 WHERE $fence
 RETURNING id

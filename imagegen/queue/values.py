@@ -78,11 +78,11 @@ class FailAttempt:
 
 @dataclass(frozen=True)
 class UseFallback:
-    """Close the generation as failed, and open a second one of the same attempt with `prompt`."""
+    """Close the generation as failed, and open a second one of the same attempt."""
 
     kind: str
     message: str
-    prompt: str
+    fallback_prompt: str
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from imagegen.queue import Claim, Complete, Queue
+from imagegen.queue import (
+    Claim,
+    Complete,
+    Decision,
+    FailAttempt,
+    Postpone,
+    Queue,
+    Requeue,
+    UseFallback,
+)
 from imagegen.replicate.facts import LARGEST_SEED
 from tests.support import earlier_state
 from tests.support.processes import Site
@@ -189,6 +198,56 @@ def test_what_another_server_recorded_is_completed_all_the_same(
 
     assert queue.apply(accepted, DONE) is not None
     assert site.token()[0] == "uploading"
+
+
+@pytest.mark.parametrize(
+    "decision",
+    [
+        DONE,
+        FailAttempt("transient", "no", 3, 1.0),
+        Requeue("unavailable", "no", 1.0),
+        UseFallback("content_policy", "no", "soft"),
+        Postpone(1.0),
+    ],
+    ids=lambda decision: type(decision).__name__,
+)
+def test_what_was_recorded_before_is_written_again(
+    site: Site, make_queue: MakeQueue, decision: Decision
+) -> None:
+    """Where the new server has the claim, and not what came after it."""
+    site.mint("one")
+    queue = make_queue()
+    claimed = claim_one(queue)
+    with gone_back(site):
+        requested = record_request(queue, claimed, "one")
+        assert requested
+        accepted = queue.record_prediction(requested, "prediction1")
+        assert accepted
+
+    assert queue.apply(accepted, decision) is not None
+    [row] = site.query(
+        "SELECT prediction_id, prompt, account, requested_at::text FROM generations WHERE id = %s",
+        claimed.generation_id,
+    )
+    assert row[:3] == ("prediction1", "one", "an-account")
+    assert row[3] is not None
+
+
+def test_a_prediction_that_another_generation_has_taken_is_not_taken_from_it(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    """As can happen without a marker, where two tokens have one prompt."""
+    site.mint("one", "one")
+    queue = make_queue()
+    held, other = claim(queue)
+    with gone_back(site):
+        requested = record_request(queue, held, "one")
+        assert requested
+        accepted = queue.record_prediction(requested, "prediction1")
+        assert accepted
+    assert queue.record_found(other, "prediction1", prompt="one", account=None)
+
+    assert queue.apply(accepted, DONE) is None
 
 
 def test_a_token_that_is_at_work_here_is_not_claimed_anew(

@@ -138,7 +138,7 @@ class RecordingQueue(Queue):
                 return APPLIED if self._note("fail_attempt", str(kind), max_attempts) else None
             case Requeue(reason, _, retry_seconds):
                 return APPLIED if self._note("requeue", str(reason), retry_seconds) else None
-            case UseFallback(prompt=prompt):
+            case UseFallback(fallback_prompt=prompt):
                 following = replace(NEW, generation_id=2, fallback=True, prompt=prompt, seed=43)
                 held = self._note("use_fallback", prompt)
                 return replace(APPLIED, fallback=following) if held else None

@@ -177,6 +177,10 @@ class LawChecks:
             assert len(paid) <= MAX_ATTEMPTS, f"law 3: {paid}"
 
     def every_image_is_that_of_its_token(self) -> None:
+        unknown = self.query(
+            "SELECT * FROM generations WHERE state = 'succeeded' AND prediction_id IS NULL"
+        )
+        assert not unknown, f"an image of nowhere: {unknown}"
         for row in self.query("SELECT * FROM generations WHERE prediction_id IS NOT NULL"):
             made = self.replicate.made[row.prediction_id]
             assert made.token_id == row.token_id, f"{row}: {made}"
