@@ -195,9 +195,10 @@ class Queue:
         """End the leases of workers whose processes have ended. Returns how many."""
         return self._release(workers)
 
-    def known_predictions(self, prediction_ids: Collection[str]) -> set[str]:
-        """Return which of these predictions belong to a generation already."""
-        rows = self._run("known_predictions", {"prediction_ids": list(prediction_ids)})
+    def known_predictions(self, claim: Claim, prediction_ids: Collection[str]) -> set[str]:
+        """Return which of these predictions belong to another generation."""
+        values = {"prediction_ids": list(prediction_ids)} | _fence(claim)
+        rows = self._run("known_predictions", values)
         return {row["prediction_id"] for row in rows}
 
     def is_any_token_waiting(self) -> bool:

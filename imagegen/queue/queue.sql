@@ -83,13 +83,15 @@ noticed AS (
 
 -- fragment: join_doubt
 -- Seeds of requests that new servers may have forgotten of the token `t`: those of the generation `g`
--- and of the ones after it. A server leaves no doubt about a token that was minted later, nor once
--- a request was recorded, or given up as unresolved, since. The clocks of two servers differ by less
--- than ten seconds.
+-- and of the ones after it. A token that was minted later may have been forgotten too, and minted
+-- again; after an hour Replicate has forgotten its request as well. There is no doubt once a request
+-- was recorded, or given up as unresolved, since. The clocks of two servers differ by less than ten
+-- seconds.
 LEFT JOIN LATERAL (
     SELECT max(c.noticed_at) AS noticed_at, min(c.ledger_until) AS ledger_until
     FROM changes c
     WHERE coalesce($minted_at < c.noticed_at + interval '10 seconds'
+            OR c.noticed_at > now() - interval '1 hour'
             OR NOT isfinite(t.created_at), true)
         AND NOT EXISTS (
             SELECT FROM generations p
@@ -333,7 +335,10 @@ WHERE id IN (
 RETURNING id
 
 -- name: known_predictions
-SELECT prediction_id FROM generations WHERE prediction_id = ANY(%(prediction_ids)s)
+-- Not those of this generation, which another worker may have adopted meanwhile.
+SELECT prediction_id FROM generations
+WHERE prediction_id = ANY(%(prediction_ids)s)
+    AND NOT (id = %(generation_id)s AND seed = %(seed)s AND token_id = %(token_id)s)
 
 -- name: is_any_token_waiting
 SELECT EXISTS (SELECT FROM tokens_s0 t WHERE t.status = $detected)

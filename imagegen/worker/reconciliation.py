@@ -79,7 +79,7 @@ class Reconciler:
         request = Request(
             claim.prompt, self._seeds([claim.seed]), _around(claim.requested_at), has_settled
         )
-        match matching.match_request(listed.predictions, request, self._known(listed)):
+        match matching.match_request(listed.predictions, request, self._known(claim, listed)):
             case Found(prediction, others):
                 _report(claim, "found")
                 self._cancel(claim, others)
@@ -122,7 +122,7 @@ class Reconciler:
         age_seconds = max(earlier.requested_seconds_ago for earlier in claim.unresolved)
         account = next((earlier.account for earlier in claim.unresolved if earlier.account), None)
         listed = self._list(datetime.fromisoformat(since), age_seconds, account)
-        known = self._known(listed)
+        known = self._known(claim, listed)
         has_expired = False
         for earlier in claim.unresolved:
             if self.is_of_another_account(earlier):
@@ -155,7 +155,7 @@ class Reconciler:
         made = (since - SURELY, noticed_at + SURELY)
         request = Request(prompt, self._seeds(doubt.seeds), made, has_settled, self._settings.model)
         result: Prediction | Ending | PollFailed | None = None
-        match matching.match_request(listed.predictions, request, self._known(listed)):
+        match matching.match_request(listed.predictions, request, self._known(claim, listed)):
             case Found(prediction, others):
                 self._cancel(claim, others)
                 outcome, result = "found", prediction
@@ -177,10 +177,10 @@ class Reconciler:
         """Return by which seeds a request is known again: none, if the model takes none."""
         return () if self._settings.marker_input is None else seeds
 
-    def _known(self, listed: Listed) -> set[str]:
-        """Return which of these belong to a generation already."""
+    def _known(self, claim: Claim, listed: Listed) -> set[str]:
+        """Return which of these belong to another generation."""
         ids = {item.id for item in listed.predictions}
-        return self._retry.until_available(lambda: self._queue.known_predictions(ids))
+        return self._retry.until_available(lambda: self._queue.known_predictions(claim, ids))
 
     def _list(self, since: datetime, seconds_ago: float, account: str | None = None) -> Listed:
         """Return what was made since then, by either clock, with an account if it is known."""

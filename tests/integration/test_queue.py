@@ -187,6 +187,19 @@ def test_a_mint_is_heard_at_once(site: Site) -> None:
     assert len(heard) == 1
 
 
+def test_a_prediction_is_known_if_it_belongs_to_another_generation(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("one", "two")
+    queue = make_queue()
+    one, two = claim(queue)
+    assert queue.record_found(one, "prediction1", prompt="one", account=None)
+
+    ids = ["prediction1", "prediction2"]
+    assert queue.known_predictions(two, ids) == {"prediction1"}
+    assert queue.known_predictions(one, ids) == set()
+
+
 def test_a_claim_among_a_million_finished_tokens_uses_the_partial_index(site: Site) -> None:
     site.mint("waiting")
     site.query(

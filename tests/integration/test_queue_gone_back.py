@@ -130,13 +130,19 @@ def test_a_token_that_a_new_server_may_have_forgotten_is_claimed_in_doubt(
     assert claimed.server != finished.server
 
 
-def test_a_token_that_was_minted_later_is_not_in_doubt(site: Site, make_queue: MakeQueue) -> None:
+def test_a_token_that_was_minted_later_is_in_doubt_for_an_hour(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    """It may have been minted before, and forgotten."""
     site.mint("one")
     with gone_back(site):
         claim_one(make_queue())
-    assert claim_one(make_queue()).doubt is not None
-    site.query("UPDATE imagegen_servers SET noticed_at = noticed_at - interval '11 seconds'")
+    claim_one(make_queue())
+    site.query("UPDATE imagegen_servers SET noticed_at = noticed_at - interval '59 minutes'")
     site.mint("two", first_token_id=2)
+    assert claim_one(make_queue()).doubt is not None
+    site.query("UPDATE imagegen_servers SET noticed_at = noticed_at - interval '1 minute'")
+    site.mint("three", first_token_id=3)
 
     assert claim_one(make_queue()).doubt is None
 

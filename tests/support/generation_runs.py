@@ -145,7 +145,7 @@ class RecordingQueue(Queue):
             case Postpone(retry_seconds):
                 return APPLIED if self._note("postpone", retry_seconds) else None
 
-    def known_predictions(self, prediction_ids: Collection[str]) -> set[str]:
+    def known_predictions(self, claim: Claim, prediction_ids: Collection[str]) -> set[str]:
         return self.known
 
 
