@@ -13,7 +13,11 @@ from tests.support.pooler import PgBouncer, through_pooler
 
 pytest_plugins = ["tests.support.site_fixtures", "tests.support.queue_fixtures"]
 
-MARKERS_BY_FOLDER = {"integration": pytest.mark.integration, "drills": pytest.mark.drill}
+MARKERS_BY_FOLDER = {
+    "integration": pytest.mark.integration,
+    "drills": pytest.mark.drill,
+    "model": pytest.mark.model,
+}
 TESTS = Path(__file__).parent
 POSTGRES_CHOICE = pytest.StashKey[postgres.PostgresChoice]()
 
