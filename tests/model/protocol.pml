@@ -23,10 +23,11 @@
  *
  * How to read it. `Slot` is a slot of a worker. It brings one token at a time to its end, as
  * imagegen/worker/generation.py does. Each `atomic` in it is one statement in the database, one
- * request to Replicate, or one decision. Between two of them anything else may happen, and any time
- * may pass: this is how a process is slow or frozen. The other processes are the world around it:
- * `Network` is what happens to one request, `Token` the mint of a token and the end of a lease,
- * `Server` the failover.
+ * request to Replicate, or one decision. (`poll` is a request and a statement: a prediction that has
+ * ended does not change, so nothing that happens between them matters.) Between two of them anything
+ * else may happen, and any time may pass: this is how a process is slow or frozen. The other processes
+ * are the world around it: `Network` is what happens to one request, `Token` the mint of a token and
+ * the end of a lease, `Server` the failover.
  *
  * Time. Nothing counts seconds. A request leaves before half of its settle time is over, or not at
  * all. It arrives, or is lost, before its settle time is over, and by then Replicate's list shows
@@ -60,7 +61,8 @@
  *     generation must take server and doubt from the database as a claim does.
  *   - Which failure counts as an attempt (law 3), the gate, delays, operators, other programs, and
  *     what becomes of an image that was handed on (law 10).
- *   - More than two slots. They belong to two workers or to one; with two tokens, to one.
+ *   - More than two slots. They belong to two workers or to one; with two tokens, to one, and all
+ *     clocks agree.
  */
 
 #ifndef TOKENS
@@ -569,7 +571,7 @@ inline settle(number) {
     :: number > server * ROWS -> unsettled--
     :: else -> unsettled_before--
     fi;
-    printf("request %d: its settle time is over\n", number)
+    printf("request %d: is in the list, or its settle time is over\n", number)
 }
 
 /* One request: the network, the time, and Replicate. */
