@@ -7,6 +7,7 @@ the lease is lost and the verb says so. Leases and backoffs run on PostgreSQL's 
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
+from datetime import datetime
 from typing import Any, TypeVar
 
 from psycopg import ClientCursor
@@ -117,11 +118,19 @@ class Queue:
         return replace(claim, **rows[0], requested_seconds_ago=0.0) if rows else None
 
     def record_found(
-        self, claim: Claim, prediction_id: str, *, prompt: str, account: str | None
+        self,
+        claim: Claim,
+        prediction_id: str,
+        *,
+        prompt: str,
+        account: str | None,
+        made_at: datetime | None,
     ) -> Claim | None:
-        """Commit, in place of a request, the prediction that an earlier one made. It is paid for:
-        the daily limit does not count. None: as for `record_prediction`."""
-        values = {"prediction_id": prediction_id, "prompt": prompt, "account": account}
+        """Commit, in place of a request, the prediction that an earlier one made at `made_at`, if
+        that is known. It is paid for: the daily limit does not count. None: as for
+        `record_prediction`."""
+        values = {"prompt": prompt, "account": account, "made_at": made_at}
+        values |= {"prediction_id": prediction_id}
         return self._record_prediction("record_found", claim, values)
 
     def record_prediction(self, claim: Claim, prediction_id: str) -> Claim | None:

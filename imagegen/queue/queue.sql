@@ -220,11 +220,17 @@ RETURNING prompt, model, account,
     to_char(requested_at AT TIME ZONE 'UTC', $iso_8601) AS requested_at
 
 -- name: record_found
-UPDATE generations SET requested_at = coalesce(requested_at, now()), prompt = %(prompt)s,
-    account = %(account)s, prediction_id = %(prediction_id)s
+-- The request left when its prediction was made, which may be wrong there, so not longer ago than
+-- doubts reach. A token that is in doubt stays so: there may be others from before the server
+-- changed.
+UPDATE generations SET prompt = %(prompt)s, account = %(account)s,
+    requested_at = coalesce(requested_at,
+        greatest(least(%(made_at)s, now()), now() - interval '30 days')),
+    prediction_id = %(prediction_id)s
 WHERE $fence AND coalesce(prediction_id, %(prediction_id)s) = %(prediction_id)s
 RETURNING prompt, account, prediction_id,
-    to_char(requested_at AT TIME ZONE 'UTC', $iso_8601) AS requested_at
+    to_char(requested_at AT TIME ZONE 'UTC', $iso_8601) AS requested_at,
+    extract(epoch FROM now() - requested_at)::float AS requested_seconds_ago
 
 -- name: record_prediction
 UPDATE generations SET prediction_id = %(prediction_id)s

@@ -1,6 +1,6 @@
 """Which predictions of Replicate's list are ours: pure functions, as in `outcomes`."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -17,7 +17,8 @@ class Request:
     """A request whose prediction is looked for."""
 
     prompt: str | None  # None: not known
-    seeds: Collection[int] = ()  # it carries one of them; none: the model has no marker
+    # It carries one of them: those of successive generations, of which several may have asked.
+    seeds: Sequence[int] = ()  # none: the model has no marker
     made: Period = ALWAYS
     has_settled: bool = True  # nothing that it made can be missing in the list
     model: str | None = (
@@ -52,12 +53,16 @@ def match_request(
     return a prompt otherwise than it was sent. Two requests have the same one by chance in a
     billion. `known_ids` are predictions that belong to other generations.
 
+    Of several generations, the first is taken that may have an image: what came of it is decided
+    again, and the next one is looked for then.
+
     Without a marker, and where the list shows that the model returns none, an unknown prediction
     with this prompt of about that time is taken.
     """
     unknown = [item for item in listed if item.id not in known_ids]
-    if ours := [item for item in unknown if item.seed in request.seeds]:
-        return _best(ours)
+    carriers = [[item for item in unknown if item.seed == seed] for seed in request.seeds]
+    if ours := [same_seed for same_seed in carriers if same_seed]:
+        return _best(next(filter(_may_have_image, ours), ours[0]))
     unknown = [item for item in unknown if _is_within(item, request.made)]
     returns_seeds = any(item.seed is not None for item in listed)
     if not request.seeds or (request.has_settled and not returns_seeds):
@@ -68,6 +73,10 @@ def match_request(
     model = request.model and facts.model_name(request.model)
     may_be_ours = [item for item in unknown if not model or item.model in (None, model)]
     return Expired() if any(item.data_removed for item in may_be_ours) else Absent()
+
+
+def _may_have_image(items: list[Prediction]) -> bool:
+    return any(item.status not in ENDED_WITHOUT_IMAGE for item in items)
 
 
 def _best(newest_first: list[Prediction]) -> Found | Expired:

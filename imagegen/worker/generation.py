@@ -5,6 +5,7 @@ ends, and settle. An adopted generation enters where its predecessor stopped: at
 Replicate's list if nobody knows what became of the POST.
 """
 
+from datetime import datetime
 from typing import Any
 
 from imagegen import prompts
@@ -187,9 +188,14 @@ class GenerationRunner:
 
     def _take(self, claim: Claim, late: Prediction, prompt: str) -> Step:
         """Take what an earlier request of the token made, in place of a request."""
-        sent, account = late.prompt or prompt, self._client.account()
+        sent, account, made_at = late.prompt or prompt, self._client.account(), late.created_at
+        if claim.doubt:  # which this does not end, whatever Replicate's clock says
+            noticed_at = datetime.fromisoformat(claim.doubt.noticed_at)
+            made_at = min(made_at or noticed_at, noticed_at)
         claim = self._retry.fenced(
-            lambda: self._queue.record_found(claim, late.id, prompt=sent, account=account)
+            lambda: self._queue.record_found(
+                claim, late.id, prompt=sent, account=account, made_at=made_at
+            )
         )
         return self._watch(claim, late.id)
 

@@ -27,7 +27,9 @@ def test_what_an_earlier_request_made_is_recorded_though_the_daily_limit_is_reac
     site.mint("one")
     queue = make_queue(daily_limit=0)
 
-    found = queue.record_found(claim_one(queue), "prediction1", prompt="one", account="an-account")
+    found = queue.record_found(
+        claim_one(queue), "prediction1", prompt="one", account="an-account", made_at=None
+    )
 
     assert found is not None
     assert (found.prediction_id, found.prompt, found.account) == (

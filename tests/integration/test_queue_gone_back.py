@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -79,7 +80,7 @@ WRITES: dict[str, Callable[[Queue, Claim], object]] = {
     "request": lambda queue, held: record_request(queue, held, "a prompt"),
     "prediction": lambda queue, held: queue.record_prediction(held, "prediction1"),
     "found": lambda queue, held: queue.record_found(
-        held, "prediction1", prompt="a prompt", account=None
+        held, "prediction1", prompt="a prompt", account=None, made_at=None
     ),
     "image": lambda queue, held: queue.apply(held, DONE),
 }
@@ -163,6 +164,43 @@ def test_doubt_ends_with_what_is_decided_since(
 
     assert held.doubt is not None and fallback.doubt is not None
     assert use_fallback(make_queue(), fallback, "soft").doubt is None
+
+
+def test_doubt_does_not_end_with_what_was_made_before(site: Site, make_queue: MakeQueue) -> None:
+    """Others may have been made too."""
+    site.mint("one")
+    site.query("UPDATE tokens_s0 SET created_at = created_at - interval '1 minute'")
+    with gone_back(site):
+        claim_one(make_queue())
+    held = claim_one(make_queue())
+    site.query("UPDATE imagegen_servers SET noticed_at = noticed_at - interval '11 seconds'")
+    made_at = datetime.now(UTC) - timedelta(seconds=30)
+
+    found = make_queue().record_found(
+        held, "prediction1", prompt="one", account=None, made_at=made_at
+    )
+
+    assert found is not None
+    assert found.requested_at == made_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    assert found.requested_seconds_ago == pytest.approx(30.0, abs=20.0)
+    assert use_fallback(make_queue(), found, "soft").doubt is not None
+
+
+@pytest.mark.parametrize(
+    "made_at", [None, datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)]
+)
+def test_a_time_that_cannot_be_is_not_believed(
+    site: Site, make_queue: MakeQueue, made_at: datetime | None
+) -> None:
+    site.mint("one")
+
+    found = make_queue().record_found(
+        claim_one(make_queue()), "prediction1", prompt="one", account=None, made_at=made_at
+    )
+
+    assert found is not None
+    assert found.requested_seconds_ago is not None
+    assert 0.0 <= found.requested_seconds_ago <= timedelta(days=30).total_seconds()
 
 
 def test_the_fallback_of_a_token_in_doubt_is_in_doubt_too(

@@ -121,7 +121,13 @@ class RecordingQueue(Queue):
         return known if self._note("record_request", prompt) else None
 
     def record_found(
-        self, claim: Claim, prediction_id: str, *, prompt: str, account: str | None
+        self,
+        claim: Claim,
+        prediction_id: str,
+        *,
+        prompt: str,
+        account: str | None,
+        made_at: datetime | None,
     ) -> Claim | None:
         known = replace(claim, prompt=prompt, prediction_id=prediction_id, requested_at=NOW)
         return known if self._note("record_found", prediction_id) else None

@@ -145,4 +145,16 @@ def test_a_request_that_may_carry_one_of_several_seeds_is_found_by_any() -> None
     everything = listed(("second", "processing", "b", 8), ("first", "failed", "a", 7))
 
     assert match(everything, seeds=(7, 8, 9)) == Found(everything[0])
+    assert match(everything[1:], seeds=(7, 8, 9)) == Found(everything[1])
     assert match(everything, seeds=(1, 2)) == Absent()
+
+
+@pytest.mark.parametrize("status", ["succeeded", "processing"])
+def test_of_successive_requests_the_first_is_taken_and_the_next_is_no_duplicate(
+    status: str,
+) -> None:
+    """It may have been held back as unsafe, and the other made with the fallback prompt."""
+    everything = listed(("fallback", status, "soft", 8), ("first", "succeeded", "a", 7))
+
+    assert match(everything, seeds=(7, 8)) == Found(everything[1])
+    assert match(everything, "first", seeds=(8, 9)) == Found(everything[0])
