@@ -51,11 +51,14 @@ unresolved.requests AS unresolved, doubtful.doubt
 
 -- fragment: join_unresolved
 -- Requests of the token of `g` that Replicate's list did not hold when they had settled: it may hold
--- them late.
+-- them late. They are written off once the token has failed for one of them.
 LEFT JOIN LATERAL (
     SELECT jsonb_agg(jsonb_build_object(
         'seed', p.seed, 'prompt', p.prompt, 'account', p.account,
-        'written_off', p.state = 'failed',
+        'written_off', p.state = 'failed' OR EXISTS (
+            SELECT FROM generations later
+            WHERE later.token_id = p.token_id AND later.id > p.id AND later.id <> g.id
+                AND later.error_kind = 'unresolved'),
         'requested_at', to_char(p.requested_at AT TIME ZONE 'UTC', $iso_8601),
         'requested_seconds_ago', extract(epoch FROM now() - p.requested_at)::float)) AS requests
     FROM generations p
@@ -84,11 +87,13 @@ noticed AS (
 -- fragment: join_doubt
 -- Seeds of requests that new servers may have forgotten of the token `t`: those of the generation `g`
 -- and of the ones after it. A token that was minted later may have been forgotten too, and minted
--- again; after an hour Replicate has forgotten its request as well. There is no doubt once a request
--- was recorded, or given up as unresolved, since. The clocks of two servers differ by less than ten
--- seconds.
+-- again; after an hour Replicate has forgotten its request as well. So requests are looked for since
+-- an hour before the mint, and not since the last one before a quiet week. There is no doubt once a
+-- request was recorded, or given up as unresolved, since. The clocks of two servers differ by less
+-- than ten seconds.
 LEFT JOIN LATERAL (
-    SELECT max(c.noticed_at) AS noticed_at, min(c.ledger_until) AS ledger_until
+    SELECT max(c.noticed_at) AS noticed_at, greatest(min(c.ledger_until) + interval '1 hour',
+        CASE WHEN isfinite(t.created_at) THEN $minted_at END) - interval '1 hour' AS since
     FROM changes c
     WHERE coalesce($minted_at < c.noticed_at + interval '10 seconds'
             OR c.noticed_at > now() - interval '1 hour'
@@ -102,8 +107,8 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT jsonb_build_object(
         'seeds', jsonb_agg($seed),
-        'since', to_char(change.ledger_until AT TIME ZONE 'UTC', $iso_8601),
-        'since_seconds_ago', extract(epoch FROM now() - change.ledger_until)::float,
+        'since', to_char(change.since AT TIME ZONE 'UTC', $iso_8601),
+        'since_seconds_ago', extract(epoch FROM now() - change.since)::float,
         'noticed_at', to_char(change.noticed_at AT TIME ZONE 'UTC', $iso_8601),
         'noticed_seconds_ago', extract(epoch FROM now() - change.noticed_at)::float) AS doubt
     FROM (
@@ -112,7 +117,7 @@ LEFT JOIN LATERAL (
             WHERE q.token_id = g.token_id AND q.id < g.id) AS number
         FROM generate_series(1, %(most_forgotten)s) later) n
     WHERE change.noticed_at IS NOT NULL
-    GROUP BY change.noticed_at, change.ledger_until) doubtful ON true
+    GROUP BY change.noticed_at, change.since) doubtful ON true
 
 -- fragment: result
 -- What became of the token when the generation was closed.

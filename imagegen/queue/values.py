@@ -21,7 +21,7 @@ class Doubt:
     """The database server changed after the token was minted: it may have forgotten requests."""
 
     seeds: list[int]  # that they would have
-    since: str  # the newest generation that it knew; ISO 8601, UTC
+    since: str  # the newest generation that it knew, or about the mint; ISO 8601, UTC
     since_seconds_ago: float
     noticed_at: str
     noticed_seconds_ago: float

@@ -18,7 +18,6 @@ from imagegen.replicate import (
     Accepted,
     Ambiguous,
     Failed,
-    PollFailed,
     Prediction,
     Refused,
     ReplicateClient,
@@ -123,10 +122,6 @@ class GenerationRunner:
         match self._reconciler.find_late(claim) or self._reconciler.find_forgotten(claim, prompt):
             case Prediction() as late:
                 return self._take(claim, late, prompt)
-            case PollFailed(message):
-                trouble = Refused(Reason.UNAVAILABLE, message)
-                delay = self._gate.record_refusal(trouble, claim.generation_id)
-                return claim, Postponed(Until.GATE_OPENS, delay.seconds)
             case Failed() | Postponed() as ending:
                 return claim, ending
         model, account = self._settings.model, self._client.account()

@@ -22,7 +22,6 @@ from imagegen.replicate import (
     Found,
     Listed,
     NoAnswer,
-    PollFailed,
     Prediction,
     Refused,
     ReplicateClient,
@@ -86,8 +85,7 @@ class Reconciler:
                 return prediction
             case _ if listed.missing:
                 _report(claim, UNSEEN)
-                why = str(listed.missing)
-                return Postponed(Until.LIST_IS_READ, age_seconds=age_seconds, why=why)
+                return _list_again(age_seconds, listed)
             case _ if not has_settled:
                 _report(claim, NOT_YET)
                 return Postponed(Until.LIST_HOLDS_IT, age_seconds=age_seconds)
@@ -113,7 +111,7 @@ class Reconciler:
         account = claim.account and self._client.account()
         return account is not None and account != claim.account
 
-    def find_late(self, claim: Claim) -> Prediction | Ending | PollFailed | None:
+    def find_late(self, claim: Claim) -> Prediction | Ending | None:
         """Return what an earlier request of this token made though it was not in the list when it
         had settled, or why no other may be sent. None: nothing, and one may."""
         if not claim.unresolved:
@@ -140,10 +138,11 @@ class Reconciler:
                 case Expired():
                     has_expired = has_expired or not earlier.written_off
         if listed.missing:
-            return PollFailed(f"Replicate's list cannot be read: {listed.missing}")
+            _report(claim, UNSEEN)
+            return _list_again(claim.opened_seconds_ago, listed)
         return EXPIRED if has_expired else None
 
-    def find_forgotten(self, claim: Claim, prompt: str) -> Prediction | Ending | PollFailed | None:
+    def find_forgotten(self, claim: Claim, prompt: str) -> Prediction | Ending | None:
         """Return what a request made that the database has forgotten, because it went back to an
         earlier state, or why no other may be sent. None: nothing, and one may."""
         doubt = claim.doubt
@@ -154,14 +153,14 @@ class Reconciler:
         listed = self._list(since, doubt.since_seconds_ago)
         made = (since - SURELY, noticed_at + SURELY)
         request = Request(prompt, self._seeds(doubt.seeds), made, has_settled, self._settings.model)
-        result: Prediction | Ending | PollFailed | None = None
+        result: Prediction | Ending | None = None
         match matching.match_request(listed.predictions, request, self._known(claim, listed)):
             case Found(prediction, others):
                 self._cancel(claim, others)
                 outcome, result = "found", prediction
             case _ if listed.missing and listed.missing != ENDLESS_LIST:
-                why = f"Replicate's list cannot be read: {listed.missing}"
-                outcome, result = UNSEEN, PollFailed(why)
+                age_seconds = min(claim.opened_seconds_ago, doubt.noticed_seconds_ago)
+                outcome, result = UNSEEN, _list_again(age_seconds, listed)
             case _ if not has_settled:
                 seconds = self._settings.settle_seconds - doubt.noticed_seconds_ago
                 outcome, result = NOT_YET, Postponed(Until.FORGOTTEN_IS_LISTED, seconds)
@@ -203,6 +202,10 @@ class Reconciler:
 def _around(requested_at: str) -> tuple[datetime, datetime]:
     at = datetime.fromisoformat(requested_at)
     return at - SURELY, at + SURELY
+
+
+def _list_again(age_seconds: float, listed: Listed) -> Postponed:
+    return Postponed(Until.LIST_IS_READ, age_seconds=age_seconds, why=str(listed.missing))
 
 
 def _report(claim: Claim, result: str) -> None:

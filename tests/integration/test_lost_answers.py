@@ -75,6 +75,27 @@ def test_a_token_that_failed_for_its_account_takes_its_image_when_the_account_is
     assert paid_once(lost, sandbox)
 
 
+def test_a_person_who_tries_again_with_another_account_gets_an_image(
+    site: Site, sandbox: Sandbox
+) -> None:
+    """A request that made nothing, of the former account, is in nobody's way for days."""
+    site.settings["IMAGEGEN_TEST_SETTLE_SECONDS"] = "1"
+    sandbox.faults.add(Fault.answers(503))
+    site.mint("a picture")
+    with site.supervisor():
+        wait_for(
+            "a refusal", lambda: site.query("SELECT 1 FROM generations WHERE state = 'refused'")
+        )
+    sandbox.faults.clear()
+    sandbox.faults.add(Fault.answers(200, {"username": "another"}, operation="account"))
+    with site.supervisor():
+        assert site.wait_until_done() == {"failed": 1}
+        assert "another account" in site.token()[2]
+
+        assert site.run("tokens", "retry", "1", "--yes").returncode == 0
+        assert site.wait_until_done() == {"uploading": 1}
+
+
 def test_what_is_sent_and_recorded_is_the_model_of_the_settings_at_that_moment(
     site: Site, sandbox: Sandbox, tmp_path: Path
 ) -> None:

@@ -193,7 +193,7 @@ def test_a_prediction_is_known_if_it_belongs_to_another_generation(
     site.mint("one", "two")
     queue = make_queue()
     one, two = claim(queue)
-    assert queue.record_found(one, "prediction1", prompt="one", account=None)
+    assert queue.record_found(one, "prediction1", prompt="one", account=None, made_at=None)
 
     ids = ["prediction1", "prediction2"]
     assert queue.known_predictions(two, ids) == {"prediction1"}

@@ -117,6 +117,7 @@ def test_a_token_that_a_new_server_may_have_forgotten_is_claimed_in_doubt(
     finished = accepted_claim(make_queue())
     make_queue().apply(finished, DONE)
     site.mint("two", first_token_id=2)
+    site.query("UPDATE tokens_s0 SET created_at = created_at - interval '1 hour'")
     with gone_back(site):
         forgotten = claim_one(make_queue())
         fallback = use_fallback(make_queue(), forgotten, "soft")
@@ -129,6 +130,29 @@ def test_a_token_that_a_new_server_may_have_forgotten_is_claimed_in_doubt(
     [(opened_at,)] = site.query("SELECT min(opened_at) FROM generations")
     assert claimed.doubt.since == opened_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     assert claimed.server != finished.server
+
+
+def test_nothing_is_looked_for_that_is_much_older_than_the_mint(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    """In a quiet week others of the account may have made what cannot be told apart any more."""
+    site.mint("of a year ago", "of an hour ago", "just now", "at no time")
+    site.query(
+        """UPDATE tokens_s0 SET created_at = CASE token_id WHEN 1 THEN now() - interval '1 year'
+           WHEN 2 THEN now() - interval '1 hour' WHEN 3 THEN now() ELSE '-infinity' END"""
+    )
+    with gone_back(site):
+        pass
+
+    since = {
+        each.token_id: each.doubt.since_seconds_ago
+        for each in claim(make_queue())
+        if each.doubt is not None
+    }
+
+    week, slack = 7 * 86_400.0, 3600.0
+    ages = {1: week, 2: 3600.0 + slack, 3: slack, 4: week}
+    assert since == pytest.approx(ages, abs=30.0)
 
 
 def test_a_token_that_was_minted_later_is_in_doubt_for_an_hour(
@@ -289,7 +313,7 @@ def test_a_prediction_that_another_generation_has_taken_is_not_taken_from_it(
         assert requested
         accepted = queue.record_prediction(requested, "prediction1")
         assert accepted
-    assert queue.record_found(other, "prediction1", prompt="one", account=None)
+    assert queue.record_found(other, "prediction1", prompt="one", account=None, made_at=None)
 
     assert queue.apply(accepted, DONE) is None
 

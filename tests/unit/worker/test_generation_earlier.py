@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from imagegen.queue import Doubt, EarlierRequest
+from imagegen.queue import Claim, Doubt, EarlierRequest
 from imagegen.replicate import ENDLESS_LIST
 from imagegen.replicate.replies import Answered, Listed, Prediction, Rejected
 from tests.support.generation_runs import (
@@ -18,6 +18,7 @@ from tests.support.generation_runs import (
     STARTED,
     adopted,
     generate,
+    open_gate,
     prediction,
     sent,
 )
@@ -118,6 +119,37 @@ def test_what_made_nothing_is_sent_then() -> None:
 
 def test_nothing_is_sent_in_doubt_while_the_list_cannot_be_read() -> None:
     assert generate(IN_DOUBT, listed=Rejected(503)).verbs() == ["list", "postpone"]
+
+
+LONG_IN_DOUBT = replace(
+    NEW, opened_seconds_ago=90_000.0, doubt=replace(DOUBT, noticed_seconds_ago=90_000.0)
+)
+
+
+@pytest.mark.parametrize("claim", [WITH_EARLIER, IN_DOUBT, LONG_IN_DOUBT])
+def test_a_list_that_cannot_be_read_holds_back_its_token_alone(claim: Claim) -> None:
+    gate = open_gate()
+
+    generate(claim, listed=Rejected(503), gate=gate)
+
+    assert gate.allows(1) == 1
+    assert gate.admit_waiting(2).wait_seconds == 0.0
+
+
+@pytest.mark.parametrize(
+    ("claim", "ends_with"),
+    [
+        (LONG_IN_DOUBT, UNRESOLVED),
+        (replace(WITH_EARLIER, opened_seconds_ago=90_000.0), UNRESOLVED),
+        # The doubt, or the generation, is a minute old.
+        (replace(LONG_IN_DOUBT, doubt=DOUBT), ("postpone", 60.0)),
+        (replace(LONG_IN_DOUBT, opened_seconds_ago=60.0), ("postpone", 60.0)),
+    ],
+)
+def test_a_token_does_not_wait_for_ever_for_a_list_that_cannot_be_read(
+    claim: Claim, ends_with: tuple[object, ...]
+) -> None:
+    assert generate(claim, listed=Rejected(503)).happened[-1] == ends_with
 
 
 @pytest.mark.parametrize("listed", [Listed((PURGED,)), Listed((), ENDLESS_LIST)])
