@@ -89,10 +89,8 @@ class LawChecks:
         earlier_state.go_back(self.query)
         vars(self).update({name: copy(value) for name, value in self._saved.items()})
         self._left_behind |= at_work
-        # A request that made nothing may be sent again. What the list never shows, nobody finds.
-        self._sent = {
-            made.seed for made in self.replicate.made.values() if made.fate is not Fate.FORGOTTEN
-        }
+        # The same seed may be sent again if no image came of it.
+        self._sent = {made.seed for made in self.replicate.made.values() if made.has_image}
 
     def _last_generation(self) -> int:
         return int(self.query("SELECT coalesce(max(id), 0) AS id FROM generations")[0].id)
