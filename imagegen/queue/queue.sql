@@ -85,12 +85,13 @@ noticed AS (
 )
 
 -- fragment: join_doubt
--- Seeds of requests that new servers may have forgotten of the token `t`: those of the generation `g`
--- and of the ones after it. A token that was minted later may have been forgotten too, and minted
--- again; after an hour Replicate has forgotten its request as well. So requests are looked for since
--- an hour before the mint, and not since the last one before a quiet week. There is no doubt once a
--- request was recorded, or given up as unresolved, since. The clocks of two servers differ by less
--- than ten seconds.
+-- Seeds of requests that new servers may have forgotten of the token `t`: those of its generation
+-- `g`, of the ones after it, and of the ones before it, of which a server may have the claim alone.
+-- A token that was minted later may have been forgotten too, and minted again; after an hour
+-- Replicate has forgotten its request as well. So requests are looked for since an hour before the
+-- mint, and not since the last one before a quiet week. There is no doubt once a request was
+-- recorded, or given up as unresolved, since. The clocks of two servers differ by less than ten
+-- seconds.
 LEFT JOIN LATERAL (
     SELECT max(c.noticed_at) AS noticed_at, greatest(min(c.ledger_until) + interval '1 hour',
         CASE WHEN isfinite(t.created_at) THEN $minted_at END) - interval '1 hour' AS since
@@ -112,10 +113,10 @@ LEFT JOIN LATERAL (
         'noticed_at', to_char(change.noticed_at AT TIME ZONE 'UTC', $iso_8601),
         'noticed_seconds_ago', extract(epoch FROM now() - change.noticed_at)::float) AS doubt
     FROM (
-        SELECT g.token_id, g.author, later + (
+        SELECT g.token_id, g.author, number
+        FROM generate_series(1, %(most_forgotten)s + (
             SELECT count(*) FROM generations q
-            WHERE q.token_id = g.token_id AND q.id < g.id) AS number
-        FROM generate_series(1, %(most_forgotten)s) later) n
+            WHERE q.token_id = g.token_id AND q.id < g.id)) number) n
     WHERE change.noticed_at IS NOT NULL
     GROUP BY change.noticed_at, change.since) doubtful ON true
 
