@@ -26,11 +26,13 @@ FLAGS = re.compile(
 )
 # "No NSFW content detected", "NSFW content detected: none", "NSFW content detected, retrying".
 DENIED_BEFORE = re.compile(
-    r"\b(no|not|non|never|without|if|whether|when|any)\b[\w\s-]{0,20}$|(?<!image )\b(0|zero) $",
+    r"\b(no|not|non|none|never|without|if|whether|when|any)\b[\w\s-]{0,20}$"
+    r"|(?<!image )\b(0|zero) $",
     re.IGNORECASE,
 )
+# Each run of characters has one place in it: with three in a row, a line of spaces takes minutes.
 DENIED_AFTER = re.compile(
-    r"( in)?\s*[:=?]?\s*[\[(]?\s*(no\b|none\b|n/a|0(?![\d.])|\])|\s*(instead )?(if|when)\b",
+    r"( in)?[\s:=?\[(]{0,20}(no\b|none\b|n/a|0(?![\d.])|\])|\s{0,20}(instead )?(if|when)\b",
     re.IGNORECASE,
 )
 DENIED_BY = re.compile(r"\bdisabled\b|\bretrying\b|\bregenerating\b", re.IGNORECASE)

@@ -1,5 +1,7 @@
 """What a model's log says of images that it held back: who says so, and who denies it."""
 
+import time
+
 import pytest
 
 from imagegen.replicate.held_back import is_held_back
@@ -51,6 +53,8 @@ def test_an_image_was_held_back(line: str) -> None:
         "NSFW content detected: 0",
         "NSFW content detected in 0 images",
         "0 NSFW images detected",
+        "none of the images was flagged as NSFW",
+        "NSFW content detected in: [none]",
         "NSFW content detected: []",
         "has_nsfw_concepts: [False, False]",
         '{"nsfw_content_detected": [false]}',
@@ -72,3 +76,14 @@ def test_a_log_that_merely_mentions_it_holds_no_image_back(line: str) -> None:
 def test_a_very_long_log_is_read_quickly() -> None:
     for part in ("nsfw " * 200_000, "nsfw" + " " * 1_000_000, "images " * 100_000, "0 " * 400_000):
         assert not is_held_back(part, "a cat")
+
+
+@pytest.mark.parametrize("filler", [" ", "\t", "[", "no ", "image ", "nsfw_", "true,"])
+def test_no_line_of_a_log_takes_long(filler: str) -> None:
+    """A worker that reads it does nothing else, and is killed as hung after a while."""
+    line = f"NSFW content detected{filler * 1000}in"
+    began = time.process_time()
+
+    is_held_back(line, "a cat")
+
+    assert time.process_time() - began < 1.0
