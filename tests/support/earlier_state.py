@@ -1,6 +1,7 @@
 """A database that goes back to an earlier state, as by a failover to a standby that lagged."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 Execute = Callable[[str], object]
 # In the order in which their rows can be put back.
@@ -26,3 +27,11 @@ def go_back(execute: Execute) -> None:
         """SELECT setval(pg_get_serial_sequence('generations', 'id'),
            coalesce(max(id), 0) + 1, false) FROM generations"""
     )
+
+
+@contextmanager
+def forgotten(execute: Execute) -> Iterator[None]:
+    """What happens within is forgotten at its end."""
+    save(execute)
+    yield
+    go_back(execute)

@@ -2,9 +2,10 @@
 
 from imagegen.sandbox import DEFAULT_TOKEN
 from tests.support.sandbox.client import SandboxClient
-from tests.support.sandbox.faults import Fault, PredictionScript, ReplyScript
+from tests.support.sandbox.faults import Fault
 from tests.support.sandbox.ledger import Entry, Ledger
 from tests.support.sandbox.sandbox import Sandbox
+from tests.support.sandbox.scripts import PredictionScript, ReplyScript
 
 __all__ = [
     "DEFAULT_TOKEN",

@@ -9,7 +9,8 @@ from imagegen.sandbox.api import SOME_MODEL, Api, Call
 from imagegen.sandbox.predictions import PredictionStore, StoredPrediction
 from imagegen.sandbox.responses import Answer
 from tests.support.sandbox.answers import throttled
-from tests.support.sandbox.faults import Faults, PredictionScript
+from tests.support.sandbox.faults import Faults
+from tests.support.sandbox.scripts import PredictionScript
 
 
 class CreateLimit:

@@ -16,8 +16,9 @@ from imagegen.sandbox.server import Handler, Server
 from tests.support.sandbox.answers import phrase
 from tests.support.sandbox.api import prompt_and_seed
 from tests.support.sandbox.control import PREFIX, Control
-from tests.support.sandbox.faults import Faults, ReplyScript, Transport
+from tests.support.sandbox.faults import Faults
 from tests.support.sandbox.ledger import Entry, LedgerBook
+from tests.support.sandbox.scripts import ReplyScript, Transport
 
 GONE_SECONDS = 2.0  # a connection that was shut down ends at once; more for a busy machine
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time at all
