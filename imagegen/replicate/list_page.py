@@ -11,7 +11,8 @@ from imagegen.replicate.replies import Page, parse_listed
 # Of one item. An image as text has a few MB.
 ITEM_CHARACTERS = 64 * 1024 * 1024
 PATH = "/v1/predictions"
-DECODER = json.JSONDecoder()
+# Python refuses whole numbers of more than 4300 digits: one of somebody else's must not hide ours.
+DECODER = json.JSONDecoder(parse_int=float)
 WHITE_SPACE = " \t\n\r"
 
 

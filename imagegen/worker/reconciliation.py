@@ -168,8 +168,10 @@ class Reconciler:
                 outcome = "absent"
             case _:
                 outcome, result = "undecidable", EXPIRED
-        log.warning("token.doubted", extra=log_fields(claim, result=outcome))
         metrics.RECONCILIATIONS.labels(outcome).inc()
+        # What was forgotten is named. That nothing was, after an ordinary restart, wakes nobody.
+        level = logging.INFO if outcome in {*UNDECIDED, "absent"} else logging.WARNING
+        log.log(level, "token.doubted", extra=log_fields(claim, result=outcome))
         return result
 
     def _seeds(self, seeds: Sequence[int]) -> Sequence[int]:

@@ -36,6 +36,14 @@ def test_a_page_has_its_predictions_and_the_next_address(length: int) -> None:
     assert page.next_url == "https://host/next"
 
 
+def test_a_number_beyond_all_bounds_hides_no_other_prediction() -> None:
+    huge = b'{"id": "prediction1", "status": "starting", "input": {"seed": ' + b"9" * 5000 + b"}}"
+    ours = b'{"id": "prediction2", "status": "starting", "input": {"seed": 2147483646}}'
+    page = read_page([b'{"results": [' + huge + b", " + ours + b"]}"], "seed")
+
+    assert [item.seed for item in page.predictions] == [None, 2147483646]
+
+
 @pytest.mark.parametrize("last", [{"next": None}, {"next": ""}, {}])
 def test_the_last_page_has_no_next_address(last: dict[str, Any]) -> None:
     assert read({"results": []} | last) == Page([], None)
