@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.processes import Site, wait_for
 from tests.support.sandbox import Fault, Sandbox
+from tests.support.sandbox_user import SandboxUser
 
 IS_OPEN = "SELECT 1 FROM generations WHERE state = 'open' AND requested_at IS NOT NULL"
 
@@ -66,7 +67,10 @@ def test_a_token_that_failed_for_its_account_takes_its_image_when_the_account_is
     with lost.supervisor():
         lost.wait_until_done()
     sandbox.faults.clear()
-    wait_for("the prediction to be listed", sandbox.predictions.paid)
+    user = SandboxUser(sandbox.url)
+    wait_for(
+        "the prediction to be listed", lambda: user.http.get("/v1/predictions").json()["results"]
+    )
 
     assert lost.run("tokens", "retry", "1", "--yes").returncode == 0
     with lost.supervisor():
