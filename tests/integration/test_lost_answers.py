@@ -67,10 +67,10 @@ def test_a_token_that_failed_for_its_account_takes_its_image_when_the_account_is
     with lost.supervisor():
         lost.wait_until_done()
     sandbox.faults.clear()
-    user = SandboxUser(sandbox.url)
-    wait_for(
-        "the prediction to be listed", lambda: user.http.get("/v1/predictions").json()["results"]
-    )
+    with SandboxUser(sandbox.url).http as http:
+        wait_for(
+            "the prediction to be listed", lambda: http.get("/v1/predictions").json()["results"]
+        )
 
     assert lost.run("tokens", "retry", "1", "--yes").returncode == 0
     with lost.supervisor():
