@@ -4,14 +4,17 @@ Names of kinds and reasons are values of rows, labels of metrics and fields of l
 one member and one row of `FAILURES`: retries, spend, metrics and the status page read them here.
 """
 
+import os
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 
 MAX_ATTEMPTS = 3
 # 1, 2, 4 s: long enough for a hiccup of one machine at Replicate, short enough for a P95 of 60 s.
 QUICK_SECONDS = (1.0, 2.0, 4.0)
-# An outage that shows only in what becomes of predictions burns no token.
-OVERLOADED_SECONDS = (20.0, 600.0)
+# During an incident predictions fail for every token (law 3). Each try may be billed, so they are
+# few: about nine in an hour. A token fails after this many of them all the same.
+INCIDENT_SECONDS = (20.0, 60.0, 120.0, 300.0, 600.0)
+MOST_PREDICTIONS = 20
 
 # A request without an answer counts as failed only after its settle time, when it can arrive no
 # more (law 2). It is written within the first part of that time. TCP gives it up when it is not
@@ -23,6 +26,20 @@ LISTED_SECONDS = 10.0
 LEAST_SETTLE_SECONDS = (UNACKNOWLEDGED_SECONDS + LISTED_SECONDS) / (1 - SEND_WITHIN)
 
 
+# Tests and drills shorten what lasts minutes.
+HOUR_SECONDS = float(os.environ.get("IMAGEGEN_TEST_HOUR_SECONDS", "3600"))
+
+
+def shortened(seconds: float) -> float:
+    """Return a delay of an incident as it is in an hour of `HOUR_SECONDS`."""
+    return seconds * HOUR_SECONDS / 3600.0
+
+
+def incident_seconds(waits: int) -> float:
+    """Return how long to wait for the end of an incident, after so many waits for it in a row."""
+    return shortened(INCIDENT_SECONDS[min(waits, len(INCIDENT_SECONDS) - 1)])
+
+
 class Kind(StrEnum):
     """Why a generation failed."""
 
@@ -32,6 +49,7 @@ class Kind(StrEnum):
     PERMANENT = "permanent"
     OVERLOADED = "overloaded"
     STUBBORN = "stubborn"
+    ABORTED = "aborted"
     UNKNOWN = "unknown"
     INVALID_PROMPT = "invalid_prompt"
     CANCELED = "canceled"
@@ -54,6 +72,7 @@ class Reason(StrEnum):
     UNAVAILABLE = "unavailable"
     DAILY_LIMIT = "daily_limit"
     UNREADABLE = "unreadable"
+    FAILING = "failing"
     WITHDRAWN = "withdrawn"
 
 
@@ -73,8 +92,8 @@ class Retry(Enum):
     """What may bring the token's image after a failure."""
 
     NEVER = auto()  # nothing: the token fails at once
-    ATTEMPT = auto()  # another attempt with the same prompt
-    ONCE_MORE = auto()  # the same, but not after two such failures in a row
+    ATTEMPT = auto()  # another attempt with the same prompt; whose fault it is, others show (law 3)
+    ONCE_MORE = auto()  # another attempt, but not after two such failures in a row
     FALLBACK = auto()  # the fallback prompt, within the same attempt
     IF_REPLACED = auto()  # another attempt where the operator pays again (IMAGEGEN_REPLACE_LOST)
 
@@ -86,7 +105,7 @@ class Failure:
     text: str  # for a person
     retry: Retry = Retry.NEVER
     billed: Billed = Billed.NO
-    retry_seconds: tuple[float, ...] = QUICK_SECONDS  # after the first attempt, the second …
+    ran: bool = True  # else it can be no attempt, whatever others show
 
     @property
     def may_be_paid_twice(self) -> bool:
@@ -106,16 +125,13 @@ class Refusal:
 FAILURES = {
     Kind.CONTENT_POLICY: Failure("refused for its content", Retry.FALLBACK),
     Kind.TRANSIENT: Failure("Replicate failed, time and again", Retry.ATTEMPT),
-    Kind.OVERLOADED: Failure(
-        "Replicate was overloaded, time and again",
-        Retry.ATTEMPT,
-        retry_seconds=OVERLOADED_SECONDS,
-    ),
+    Kind.OVERLOADED: Failure("Replicate was overloaded, time and again", Retry.ATTEMPT),
+    # Cancel-After was over before it began.
+    Kind.ABORTED: Failure("no machine was free, time and again", Retry.ATTEMPT, ran=False),
     # Succeeded, and its images were held back as unsafe.
     Kind.HELD_BACK: Failure("paid for, and held back for its content", Retry.FALLBACK, Billed.YES),
     Kind.PERMANENT: Failure("Replicate refuses this input"),
-    # These errors mostly come back for the same input.
-    Kind.STUBBORN: Failure("the model breaks down on this input", Retry.ONCE_MORE),
+    Kind.STUBBORN: Failure("the model breaks down on this input", Retry.ATTEMPT),
     Kind.UNKNOWN: Failure("failed for an unknown reason", Retry.ATTEMPT),
     # By imagegen itself: nothing was sent.
     Kind.INVALID_PROMPT: Failure("the prompt cannot be sent"),
@@ -144,7 +160,9 @@ REFUSALS = {
     Reason.MISCONFIGURED: Refusal("Replicate does not know the model"),
     Reason.UNREACHABLE: Refusal("Replicate cannot be reached"),
     Reason.UNAVAILABLE: Refusal("Replicate answers with errors"),
-    # These three by imagegen itself. Two predictions in a row brought nothing that can be read.
+    # These by imagegen itself. Predictions of several tokens in a row failed, or brought nothing
+    # that can be read.
+    Reason.FAILING: Refusal("one prediction after the other fails", at_the_door=False),
     Reason.UNREADABLE: Refusal("what the model makes cannot be read", at_the_door=False),
     Reason.DAILY_LIMIT: Refusal("the daily limit is reached", at_the_door=False),
     Reason.WITHDRAWN: Refusal("the token no longer waits"),

@@ -15,6 +15,7 @@ from psycopg.errors import UniqueViolation
 from psycopg.rows import BaseRowFactory, dict_row, kwargs_row
 
 from imagegen.database import Pool, Tables, sql
+from imagegen.failures import FAILURES, Retry
 from imagegen.queue import daily_limit
 from imagegen.queue.daily_limit import DailyAllowance
 from imagegen.queue.values import (
@@ -25,6 +26,7 @@ from imagegen.queue.values import (
     Doubt,
     EarlierRequest,
     FailAttempt,
+    History,
     Postpone,
     Repairs,
     Requeue,
@@ -42,6 +44,11 @@ LONGEST_OWN_DELAY_SECONDS = 600.0
 # A postponed generation whose time is about to come is counted before new tokens: the create rate
 # that it waits for admits one at that very moment.
 DUE_WITHIN_SECONDS = 1.0
+
+# One or two tokens whose own predictions fail are not an incident of all.
+SEVERAL_TOKENS = 3
+# Of these failures alone nobody can tell whose fault they are.
+UNPROVEN_KINDS = [kind for kind, failure in FAILURES.items() if failure.retry is Retry.ATTEMPT]
 
 # How many generations of one token a database that went back may have forgotten: three attempts,
 # each with a fallback, and refusals between them.
@@ -156,6 +163,17 @@ class Queue:
             return DailyAllowance()
         [counted] = self._run("count_requests", {})
         return daily_limit.allowance(self._daily_limit, counted)
+
+    def history(self, claim: Claim) -> History | None:
+        """Return what became of the token's predictions before this one, which has failed, and what
+        the model did for others meanwhile. None: the lease is lost."""
+        values = {"several_tokens": SEVERAL_TOKENS, "unproven_kinds": UNPROVEN_KINDS}
+        rows = self._ask("history", values | _fence(claim), kwargs_row(History))
+        return rows[0] if rows else None
+
+    def end_incident(self) -> None:
+        """Let tokens that wait for the end of an incident go on."""
+        self._run("end_incident", {})
 
     def apply(self, claim: Claim, decision: Decision) -> Applied | None:
         """Write what was decided about a generation, in one statement. None: as for

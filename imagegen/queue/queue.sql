@@ -44,9 +44,6 @@ g.prediction_id, g.account, a.prompt_text::text AS author_prompt,
 extract(epoch FROM now() - g.opened_at)::float AS opened_seconds_ago,
 to_char(g.requested_at AT TIME ZONE 'UTC', $iso_8601) AS requested_at,
 extract(epoch FROM now() - g.requested_at)::float AS requested_seconds_ago,
-(SELECT p.error_kind FROM generations p
- WHERE p.token_id = g.token_id AND p.attempt = g.attempt - 1 AND p.state = 'failed'
- ORDER BY p.id DESC LIMIT 1) AS previous_kind,
 unresolved.requests AS unresolved, doubtful.doubt
 
 -- fragment: join_unresolved
@@ -130,16 +127,25 @@ extract(epoch FROM now() - opened_at)::float AS duration_seconds
 -- The token was refused for too long. An operator's reset, which clears the error, starts anew.
 now() - g.refused_since > make_interval(secs => %(give_up_after_seconds)s)
 
--- fragment: from_previous_refusal
--- The generation `p` before this one, if it was refused as well. There is none after a reset, which
--- clears the token's error. If nothing was tried for a quarter of the give-up time (at least an
--- hour), imagegen was not running, and the count starts anew.
+-- fragment: from_previous
+-- The generation `p` before this one. There is none after a reset, which clears the token's error.
 FROM tokens_s0 t JOIN generations p USING (token_id)
 WHERE t.token_id = generations.token_id AND t.generation_error IS NOT NULL
-    AND p.closed_at > now() - make_interval(secs => greatest(%(give_up_after_seconds)s / 4, 3600))
     AND p.id = (
         SELECT max(q.id) FROM generations q
         WHERE q.token_id = generations.token_id AND q.id < generations.id)
+
+-- fragment: from_previous_refusal
+-- If nothing was tried for a quarter of the give-up time (at least an hour), imagegen was not
+-- running, and the count starts anew.
+$from_previous
+    AND p.closed_at > now() - make_interval(secs => greatest(%(give_up_after_seconds)s / 4, 3600))
+
+-- fragment: failures_as_before
+-- A refusal or a censored prompt is none of the token's failures in a row, and does not end them.
+(failures, charged, failing_since) = (
+    SELECT coalesce(max(p.failures), 0), coalesce(max(p.charged), 0), max(p.failing_since)
+    $from_previous)
 
 -- name: claim
 -- Expired leases are adopted first: they may be paid already. Then come generations that have not
@@ -260,22 +266,62 @@ WITH closed AS (
 )
 SELECT $result FROM closed
 
+-- name: history
+-- What an incident of all tokens looks like, beside the failures of one: since the last image, the
+-- predictions of several others have failed too.
+SELECT coalesce(p.failures, 0) AS failures, coalesce(p.charged, 0) AS charged,
+    to_char(since.failing AT TIME ZONE 'UTC', $iso_8601) AS failing_since,
+    extract(epoch FROM now() - since.failing)::float AS failing_seconds,
+    p.error_kind AS previous_kind,
+    EXISTS (
+        SELECT FROM generations o
+        WHERE o.state = 'succeeded' AND o.closed_at > since.failing
+            AND o.requested_at > since.failing
+            AND o.model = g.model AND o.token_id <> g.token_id) AS image_of_later,
+    last_image.closed_at IS NOT NULL AND (
+        SELECT count(DISTINCT f.token_id) < %(several_tokens)s FROM generations f
+        WHERE f.state = 'failed' AND f.closed_at > last_image.closed_at
+            AND f.error_kind = ANY(%(unproven_kinds)s)
+            AND f.token_id <> g.token_id) AS image_meanwhile
+FROM (SELECT * FROM generations WHERE $fence) g
+    LEFT JOIN tokens_s0 t USING (token_id)
+    LEFT JOIN LATERAL (
+        SELECT q.failures, q.charged, q.failing_since, q.error_kind FROM generations q
+        WHERE q.token_id = g.token_id AND q.id < g.id AND t.generation_error IS NOT NULL
+        ORDER BY q.id DESC LIMIT 1) p ON true
+    CROSS JOIN LATERAL (
+        SELECT coalesce(p.failing_since, g.requested_at, g.opened_at) AS failing) since
+    LEFT JOIN LATERAL (
+        SELECT o.closed_at FROM generations o
+        WHERE o.state = 'succeeded' AND o.closed_at > since.failing
+            AND o.model = g.model AND o.token_id <> g.token_id
+        ORDER BY o.closed_at DESC LIMIT 1) last_image ON true
+
+-- name: end_incident
+-- The model makes images again: who waits for the end of the incident need not wait longer.
+UPDATE tokens_s0 t SET generate_after = NULL
+WHERE t.token_id IN (
+    SELECT w.token_id FROM tokens_s0 w
+        JOIN LATERAL (
+            SELECT g.failures FROM generations g
+            WHERE g.token_id = w.token_id ORDER BY g.id DESC LIMIT 1) last ON true
+    WHERE w.status = $detected AND w.generate_after > now() AND last.failures > 0
+    FOR UPDATE OF w SKIP LOCKED)
+RETURNING token_id
+
 -- name: fail_attempt
--- What never became a prediction is not counted (law 3). The count may be below 0: an operator may
--- grant more attempts that way.
 WITH closed AS (
     UPDATE generations SET $known, closed_at = now(), state = 'failed', error_kind = %(kind)s,
-        error_message = %(message)s
+        error_message = %(message)s, failures = %(failures)s, charged = %(charged)s,
+        failing_since = %(failing_since)s
     WHERE $fence
-    RETURNING *, (prediction_id IS NOT NULL)::integer AS counted, %(max_attempts)s > 0 AS may_pass
+    RETURNING *
 ), token AS (
     UPDATE tokens_s0 t SET
-        status = CASE WHEN g.may_pass AND t.generation_attempts + g.counted < %(max_attempts)s
-            THEN $detected ELSE $failed END,
-        generate_after = CASE
-            WHEN g.may_pass AND t.generation_attempts + g.counted < %(max_attempts)s
+        status = CASE WHEN %(token_fails)s THEN $failed ELSE $detected END,
+        generate_after = CASE WHEN NOT %(token_fails)s
             THEN now() + make_interval(secs => %(retry_seconds)s) END,
-        generation_attempts = t.generation_attempts + g.counted,
+        generation_attempts = greatest(t.generation_attempts + %(counted)s, 0),
         generation_error = %(message)s
     FROM closed g WHERE t.token_id = g.token_id AND $wanted
     RETURNING t.status
@@ -283,12 +329,14 @@ WITH closed AS (
 SELECT $result FROM closed
 
 -- name: requeue
--- The token's own delay, if it has one, doubles with each refusal in a row.
+-- The token's own delay, if it has one, doubles with each refusal in a row that blames it.
 WITH closed AS (
     UPDATE generations SET $known, closed_at = now(), state = 'refused', error_kind = %(reason)s,
         error_message = %(message)s,
-        refusals = coalesce((SELECT p.refusals $from_previous_refusal), 0) + 1,
-        refused_since = coalesce((SELECT p.refused_since $from_previous_refusal), opened_at)
+        refusals = coalesce((SELECT p.refusals $from_previous_refusal), 0)
+            + (%(own_seconds)s > 0)::integer,
+        refused_since = coalesce((SELECT p.refused_since $from_previous_refusal), opened_at),
+        $failures_as_before
     WHERE $fence
     RETURNING *
 ), token AS (
@@ -308,7 +356,7 @@ SELECT $result FROM closed
 -- A second generation of the same attempt, held by this worker.
 WITH $noticed, closed AS (
     UPDATE generations SET $known, state = 'failed', closed_at = now(),
-        error_kind = %(kind)s, error_message = %(message)s
+        error_kind = %(kind)s, error_message = %(message)s, $failures_as_before
     WHERE $fence
     RETURNING token_id, author, attempt, model
 ), g AS (

@@ -39,7 +39,6 @@ class Claim:
     seed: int
     author_prompt: str | None
     wanted: bool  # the token is still there and waits for an image
-    previous_kind: str | None  # why the attempt before this one failed
     adopted: bool
     postponed: bool  # adopted, after a worker had postponed it
     waited_seconds: float  # since the mint
@@ -55,6 +54,25 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class History:
+    """What became of a token's predictions since it was minted or reset, when another has failed,
+    and what the model did for others meanwhile (law 3)."""
+
+    failures: int = 0  # in a row, without this one
+    charged: int = 0  # of these, the ones that count as attempts
+    failing_since: str | None = None  # when the first of them was requested; ISO 8601, UTC
+    failing_seconds: float = 0.0  # since then
+    previous_kind: str | None = None
+    image_of_later: bool = False  # another token has an image that was requested since then
+    image_meanwhile: bool = False  # has got one since then, and after it hardly any other failed
+
+    @property
+    def blames_token(self) -> bool:
+        """Whether the failure is the token's own: meanwhile the model makes images for others."""
+        return self.image_of_later or self.image_meanwhile
+
+
+@dataclass(frozen=True)
 class Complete:
     """The image is there: hand the token on."""
 
@@ -67,13 +85,16 @@ class Complete:
 
 @dataclass(frozen=True)
 class FailAttempt:
-    """Close the generation as failed. The token waits for its next attempt, or fails where its own
-    count, which an operator may have reset, has reached `max_attempts`. 0: it fails at once."""
+    """Close the generation as failed. The token fails too, or waits for its next attempt."""
 
     kind: str
     message: str
-    max_attempts: int
-    retry_seconds: float
+    token_fails: bool
+    retry_seconds: float = 0.0
+    counted: int = 0  # is added to the token's attempts; negative: they were no fault of its own
+    failures: int = 0  # as in History, with this one
+    charged: int = 0
+    failing_since: str | None = None
 
 
 @dataclass(frozen=True)

@@ -33,10 +33,11 @@ class Succeeded:
 
 @dataclass(frozen=True)
 class Failed:
-    """The attempt failed."""
+    """The prediction failed, or none can be made of this prompt."""
 
     kind: Kind
     message: str
+    wait_seconds: float = 0.0  # before another attempt, at least
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def of_prediction(
         case "canceled":
             return Failed(Kind.CANCELED, "the prediction was canceled")
         case "aborted":
-            return Failed(Kind.TRANSIENT, "the prediction was aborted")
+            return Failed(Kind.ABORTED, "the prediction was aborted")
         case _:
             return Running()
 

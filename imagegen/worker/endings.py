@@ -31,6 +31,7 @@ class Until(Enum):
     DAILY_LIMIT_ADMITS = auto()
     PREDICTION_IS_SEEN = auto()
     PREDICTION_ENDS = auto()
+    OUTPUT_IS_READ = auto()
     LIST_IS_READ = auto()
     LIST_HOLDS_IT = auto()
     FORGOTTEN_IS_LISTED = auto()

@@ -6,10 +6,10 @@ import threading
 import time
 from dataclasses import dataclass
 
-from imagegen.failures import Reason
+from imagegen.failures import Reason, incident_seconds, shortened
 from imagegen.logs import log
 from imagegen.metrics import definitions as metrics
-from imagegen.queue import DailyAllowance
+from imagegen.queue import Claim, DailyAllowance
 from imagegen.replicate import Refused
 from imagegen.worker.create_rate import CreateRate
 from imagegen.worker.endings import Delay
@@ -24,10 +24,11 @@ MOST_HINT_SECONDS = 120.0
 JITTER = 0.2
 # The token that was refused waits for this many delays of the gate, so that another is the probe.
 BEHIND_OTHERS = 2.0
-# Replicate accepted these predictions and could not run them: that is no accident.
-OVERLOADS_IN_A_ROW = 3
-# These were paid for, and brought nothing that can be read. Each probe is paid for too, and costs
-# its token: so they are far apart, up to an hour.
+# Predictions of so many tokens failed, and none brought an image in between: that is no accident,
+# and no fault of theirs.
+FAILING_TOKENS = 3
+# These were paid for, and brought nothing that can be read. Each probe is paid for too: so they are
+# far apart, up to an hour.
 UNREADABLE_IN_A_ROW = 2
 FIRST_UNREADABLE_SECONDS = 20.0
 MAX_UNREADABLE_SECONDS = 3600.0
@@ -48,8 +49,8 @@ class Gate:
     accepts its request. A throttle opens by itself when its time is over, at a slower rate. Only
     new requests wait: predictions in flight are still polled.
 
-    After outputs that cannot be read it is on trial: whatever opens it otherwise, it admits one
-    token at a time until there is an image.
+    Where predictions are accepted and then fail, only an image opens it. After outputs that cannot
+    be read it is on trial: whatever opens it otherwise, it admits one token at a time until then.
     """
 
     def __init__(self, role: str, rate: CreateRate) -> None:
@@ -62,9 +63,11 @@ class Gate:
         self._next_try = 0.0  # monotonic; infinite while the probe is out
         self._offers_probe = False
         self._probe: int | None = None  # its generation
-        self._overloads = 0  # in a row
-        self._closed_by_overload = False  # Replicate accepts predictions, and they fail
-        self._unreadable = 0  # in a row
+        self._failing: set[int] = set()  # tokens whose predictions failed, since the last image
+        self._incident_waits = 0  # in a row
+        self._only_image_opens = False  # Replicate accepts predictions, and they fail
+        self._has_recovered = False
+        self._unreadable: set[int] = set()  # tokens, since the last image
         self._unreadable_seconds = 0.0  # the delay after the last of them
         self._allowance = DailyAllowance()
         self._shown: set[Reason] = set()
@@ -133,43 +136,48 @@ class Gate:
         """Open: Replicate accepted a prediction, or refused one for what is in it."""
         with self._lock:
             self._rate.succeeded()
-            if not self._closed_by_overload and self._reason is not Reason.UNREADABLE:
+            if not self._only_image_opens:
                 self._reopen()
 
-    def record_overload(self, refused: Refused, generation_id: int) -> Delay:
-        """Note that a prediction failed and its token is not to blame; close after several in a
-        row. Returns when the token may try again."""
+    def record_failure(self, message: str, claim: Claim) -> Delay:
+        """Note that a prediction failed, perhaps for its token, perhaps for any; close after those
+        of several tokens in a row. Returns when the token may try again at the earliest."""
         with self._lock:
-            self._overloads += 1
-            is_accident = (
-                refused.reason is Reason.UNAVAILABLE and self._overloads < OVERLOADS_IN_A_ROW
-            )
-            if self._reason is None and is_accident:
-                return Delay(FIRST_DELAY_SECONDS * BEHIND_OTHERS, escalates=True)
-            self._closed_by_overload = self._closed_by_overload or self._reason is None
-            return self._close(refused, generation_id)
+            self._failing.add(claim.token_id)
+            if len(self._failing) < FAILING_TOKENS:
+                return Delay(0.0)
+            return self._close_until_image(Refused(Reason.FAILING, message), claim)
 
-    def record_completed(self) -> None:
-        """Note that Replicate ran a prediction to its end, whatever came of it."""
+    def record_setting(self, refused: Refused, claim: Claim) -> Delay:
+        """Close: a prediction failed for what every other one has as well, such as the account.
+        Returns when its token may try again."""
         with self._lock:
-            self._complete()
+            return self._close_until_image(refused, claim)
 
     def record_image(self) -> None:
         """Note that a prediction brought an image."""
         with self._lock:
-            self._unreadable, self._unreadable_seconds = 0, 0.0
-            self._complete()
-            if self._reason is Reason.UNREADABLE:
+            self._failing, self._incident_waits = set(), 0
+            self._unreadable, self._unreadable_seconds = set(), 0.0
+            if self._only_image_opens:
+                self._has_recovered = True
                 self._reopen()
 
-    def record_unreadable(self, message: str, generation_id: int) -> None:
+    def record_unreadable(self, message: str, claim: Claim) -> bool:
         """Note that a prediction was paid for, and brought nothing that can be read; close after
-        several in a row."""
+        several in a row. Returns whether it is one of several."""
         with self._lock:
-            self._complete()
-            self._unreadable += 1
-            if self._on_trial:
-                self._close(Refused(Reason.UNREADABLE, message), generation_id)
+            is_known = claim.token_id in self._unreadable
+            self._unreadable.add(claim.token_id)
+            if self._on_trial and not is_known:
+                self._close_until_image(Refused(Reason.UNREADABLE, message), claim)
+            return self._on_trial
+
+    def take_recovery(self) -> bool:
+        """Return, once, that predictions bring images again after they had failed for all."""
+        with self._lock:
+            has_recovered, self._has_recovered = self._has_recovered, False
+            return has_recovered
 
     @property
     def offers_probe(self) -> bool:
@@ -201,12 +209,15 @@ class Gate:
 
     @property
     def _on_trial(self) -> bool:
-        return self._unreadable >= UNREADABLE_IN_A_ROW
+        return len(self._unreadable) >= UNREADABLE_IN_A_ROW
 
-    def _complete(self) -> None:
-        self._overloads = 0
-        if self._closed_by_overload:
-            self._reopen()
+    def _close_until_image(self, refused: Refused, claim: Claim) -> Delay:
+        self._only_image_opens = self._only_image_opens or self._leads(claim.generation_id)
+        return self._close(refused, claim.generation_id)
+
+    def _leads(self, generation_id: int) -> bool:
+        """Whether it decides: the gate was open, or this is the probe."""
+        return self._reason is None or self._probe == generation_id
 
     def _is_open(self) -> bool:
         if self._reason is Reason.THROTTLED and time.monotonic() >= self._next_try:
@@ -214,8 +225,7 @@ class Gate:
         return self._reason is None and not self._on_trial
 
     def _close(self, refused: Refused, generation_id: int) -> Delay:
-        was_open = self._reason is None
-        leads = was_open or self._probe == generation_id
+        was_open, leads = self._reason is None, self._leads(generation_id)
         if leads:
             self._reason = refused.reason
             self._delay_seconds = self._next_delay_seconds(refused)
@@ -233,7 +243,7 @@ class Gate:
 
     def _reopen(self) -> None:
         reason, self._reason = self._reason, None
-        self._delay_seconds, self._closed_by_overload = 0.0, False
+        self._delay_seconds, self._only_image_opens = 0.0, False
         if not self._on_trial:
             self._probe, self._offers_probe = None, False
         self._show()
@@ -244,7 +254,10 @@ class Gate:
         if refused.reason is Reason.UNREADABLE:
             longer_seconds = max(self._unreadable_seconds * 2, FIRST_UNREADABLE_SECONDS)
             self._unreadable_seconds = min(longer_seconds, MAX_UNREADABLE_SECONDS)
-            return self._unreadable_seconds
+            return shortened(self._unreadable_seconds)
+        if refused.reason is Reason.FAILING:
+            self._incident_waits += 1
+            return incident_seconds(self._incident_waits - 1)
         if refused.wait_seconds is not None:
             hint_seconds = min(max(refused.wait_seconds, LEAST_HINT_SECONDS), MOST_HINT_SECONDS)
             return min(hint_seconds * random.uniform(1, 1 + JITTER), MOST_HINT_SECONDS)  # noqa: S311

@@ -1,10 +1,11 @@
 """Polls predictions until they end, and tells the gate what became of them."""
 
 import time
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from imagegen.config import LOOPBACK, Settings
-from imagegen.failures import Kind, Reason
+from imagegen.failures import FAILURES, Kind, Reason, Retry, shortened
 from imagegen.logs import log
 from imagegen.queue import Claim
 from imagegen.replicate import (
@@ -32,6 +33,8 @@ OVERDUE_SECONDS = 60.0
 FAILED_POLLS_IN_A_ROW = 3
 # A prediction may be unknown to GET for a while after its creation.
 MISSING_SECONDS = 60.0
+# An output that cannot be read may be the API's fault of a minute, and reading costs nothing.
+READ_AGAIN_SECONDS = 60.0
 
 EXPIRED = Failed(
     Kind.DATA_REMOVED, "the prediction succeeded, and its image has expired at Replicate since"
@@ -58,6 +61,7 @@ class Poller:
         self._retry = retry
         self._reconciler = reconciler
         self._schedule = PollSchedule()
+        self._give_up_after_seconds = settings.give_up_after_seconds
         self._overdue_seconds = settings.cancel_after_seconds + OVERDUE_SECONDS
         # Image URLs are https, unless the API itself is on this machine.
         self._http_images = urlsplit(settings.replicate_base_url).hostname in LOOPBACK
@@ -79,23 +83,8 @@ class Poller:
             match outcome:
                 case Succeeded() if age_seconds > facts.RETENTION_SECONDS + self._overdue_seconds:
                     return EXPIRED
-                case Succeeded():
-                    self._gate.record_image()
-                    self._schedule.learn(outcome.total_seconds)
-                    return outcome
-                case Failed(Kind.OVERLOADED, message):
-                    trouble = Refused(Reason.UNAVAILABLE, message)
-                    self._gate.record_overload(trouble, claim.generation_id)
-                    return outcome
-                case Failed(Kind.UNREADABLE | Kind.NO_OUTPUT, message):
-                    self._gate.record_unreadable(message, claim.generation_id)
-                    return outcome
-                case Failed():
-                    self._gate.record_completed()
-                    return outcome
-                case Refused():
-                    delay = self._gate.record_overload(outcome, claim.generation_id)
-                    return TurnedAway(outcome, delay)
+                case Succeeded() | Failed() | Refused():
+                    return self._end(claim, outcome, age_seconds)
                 case Running() if age_seconds > self._overdue_seconds:
                     return self._end_overdue(claim, prediction_id, age_seconds)
                 case PollFailed(message, missing=True) if now - last_known > MISSING_SECONDS:
@@ -105,6 +94,35 @@ class Poller:
                 case Running() | PollFailed(missing=False):
                     last_known = now
             wait_seconds = next(waits)
+
+    def _end(
+        self, claim: Claim, outcome: Succeeded | Failed | Refused, age_seconds: float
+    ) -> Ending:
+        """Tell the gate how a prediction has ended."""
+        match outcome:
+            case Succeeded():
+                self._gate.record_image()
+                self._schedule.learn(outcome.total_seconds)
+                return outcome
+            case Refused():
+                return TurnedAway(outcome, self._gate.record_setting(outcome, claim))
+            case Failed(Kind.UNREADABLE | Kind.NO_OUTPUT):
+                return self._end_unreadable(claim, outcome, age_seconds)
+            case Failed(kind) if FAILURES[kind].retry is Retry.ATTEMPT:
+                delay = self._gate.record_failure(outcome.message, claim)
+                return replace(outcome, wait_seconds=delay.seconds)
+            case Failed():
+                return outcome
+
+    def _end_unreadable(self, claim: Claim, failed: Failed, age_seconds: float) -> Ending:
+        """What was paid for and cannot be read is read again before it is given up: for a minute,
+        and as long as it is so with one prediction after the other."""
+        is_one_of_several = self._gate.record_unreadable(failed.message, claim)
+        if age_seconds > self._give_up_after_seconds:
+            return failed
+        if is_one_of_several or age_seconds < shortened(READ_AGAIN_SECONDS):
+            return Postponed(Until.OUTPUT_IS_READ, age_seconds=age_seconds, why=failed.message)
+        return failed
 
     def _count_failed_polls(self, claim: Claim, outcome: object, before: int) -> int:
         """Return how many polls in a row have failed; too many close the gate."""
@@ -133,8 +151,8 @@ class Poller:
         if this one has ended, or cannot be running any more."""
         log.warning("prediction.overdue", extra=log_fields(claim))
         match self._outcome(self._client.cancel(prediction_id)):
-            case Succeeded() | Failed() as ended:
-                return ended
+            case Succeeded() | Failed() | Refused() as ended:
+                return self._end(claim, ended, age_seconds)
             # What it still shows as running then has been forgotten there.
             case Running() if age_seconds > facts.LONGEST_PREDICTION_SECONDS + OVERDUE_SECONDS:
                 return ENDLESS

@@ -1,16 +1,13 @@
-"""What becomes of a generation and its token: decide, then one write, one count, one log line.
+"""What becomes of a generation and its token: decide, then one write, one count, one log line."""
 
-All delays and all rules of how often something is tried again are decided in `decide`, from the
-tables in `imagegen.failures`.
-"""
-
+import logging
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from imagegen import backoff
 from imagegen.config import Settings
-from imagegen.failures import FAILURES, MAX_ATTEMPTS, Kind, Retry
+from imagegen.failures import FAILURES, Kind
 from imagegen.logs import log
 from imagegen.metrics import definitions as metrics
 from imagegen.queue import (
@@ -24,90 +21,23 @@ from imagegen.queue import (
     Requeue,
     UseFallback,
 )
-from imagegen.replicate import DATA, Failed, Succeeded
+from imagegen.replicate import DATA, Failed
 from imagegen.worker import crash_points
 from imagegen.worker.database_retry import DatabaseRetry
-from imagegen.worker.endings import Ending, Postponed, TurnedAway, Until
+from imagegen.worker.decisions import (
+    LOOK_AGAIN_SECONDS,
+    NOTHING_BEFORE,
+    decide,
+    depends_on_history,
+)
+from imagegen.worker.endings import Ending, Postponed, Until
 from imagegen.worker.image_copies import CopyError, ImageCopies
 
 # Tokens that failed together come back one after the other.
 RETRY_JITTER = 0.2
-# The daily limit admits more only when a request of the day before is 24 hours old.
-DAILY_LIMIT_SECONDS = 60.0
-# When a prediction that will not end or cannot be seen is looked at again.
-LOOK_AGAIN_SECONDS = 30.0
-# Replicate's list is asked again after as long as the request is old, within these bounds.
-SHORTEST_LIST_SECONDS = 1.0
-LONGEST_LIST_SECONDS = 60.0
 # After this many tries of a download, the token is handed on without a copy, if it can be.
 COPY_TRIES = 3
 COPY_AGAIN_SECONDS = 1.0
-
-PERHAPS_PAID = "and it is perhaps paid for"
-
-
-def decide(claim: Claim, ending: Ending, settings: Settings) -> Decision:
-    """Return what becomes of a generation that ended so. Delays are without jitter."""
-    match ending:
-        case Succeeded():
-            return Complete(ending.image_url, ending.predict_seconds, ending.images)
-        case Failed():
-            return _after_failure(claim, ending, settings)
-        case TurnedAway(refused, delay):
-            return Requeue(refused.reason, refused.message, delay.seconds, delay.escalates)
-        case Postponed():
-            return _after_postponement(claim, ending, settings)
-
-
-def _after_failure(claim: Claim, failed: Failed, settings: Settings) -> Decision:
-    failure = FAILURES[failed.kind]
-    message = failed.message
-    match failure.retry:
-        case Retry.FALLBACK if not claim.fallback:
-            return UseFallback(failed.kind, message, settings.fallback_prompt)
-        case Retry.FALLBACK:
-            may_pass, message = False, f"the fallback prompt was refused too: {message}"
-        case Retry.ONCE_MORE:
-            may_pass = claim.previous_kind != failed.kind
-        case Retry.IF_REPLACED:
-            may_pass = settings.replace_lost
-        case Retry.ATTEMPT | Retry.NEVER:
-            may_pass = failure.retry is Retry.ATTEMPT
-    delays = failure.retry_seconds
-    # An operator may have set the count of attempts below 0, to grant more of them.
-    retry_seconds = delays[min(max(claim.attempt, 1), len(delays)) - 1]
-    return FailAttempt(failed.kind, message, MAX_ATTEMPTS if may_pass else 0, retry_seconds)
-
-
-def _after_postponement(claim: Claim, postponed: Postponed, settings: Settings) -> Decision:
-    is_too_old = postponed.age_seconds > settings.give_up_after_seconds
-    match postponed.until:
-        case Until.GATE_OPENS if is_too_old and postponed.reason:
-            return Requeue(postponed.reason, "the gate did not open in time", postponed.seconds)
-        case Until.GATE_OPENS | Until.FORGOTTEN_IS_LISTED:
-            return Postpone(postponed.seconds)
-        case Until.PREDICTION_IS_SEEN if is_too_old:
-            message = f"the prediction cannot be read, and is perhaps paid for: {postponed.why}"
-            return FailAttempt(Kind.UNRESOLVED, message, 0, 0.0)
-        case Until.LIST_IS_READ if is_too_old:
-            message = (
-                f"Replicate's list cannot be read, and it is perhaps paid for: {postponed.why}"
-            )
-            return FailAttempt(Kind.UNRESOLVED, message, 0, 0.0)
-        case Until.LIST_IS_READ | Until.LIST_HOLDS_IT:
-            return Postpone(list_again_seconds(postponed.age_seconds, settings.settle_seconds))
-        case Until.DAILY_LIMIT_ADMITS:
-            return Postpone(DAILY_LIMIT_SECONDS)
-        case Until.PREDICTION_IS_SEEN | Until.PREDICTION_ENDS:
-            return Postpone(LOOK_AGAIN_SECONDS)
-
-
-def list_again_seconds(age_seconds: float, settle_seconds: float) -> float:
-    """Return when to ask Replicate's list again: after as long as the request is old, and as soon
-    as its settle time is over."""
-    again_seconds = min(max(age_seconds, SHORTEST_LIST_SECONDS), LONGEST_LIST_SECONDS)
-    remaining_seconds = settle_seconds - age_seconds
-    return min(again_seconds, remaining_seconds) if remaining_seconds > 0.0 else again_seconds
 
 
 class Settlement:
@@ -128,7 +58,10 @@ class Settlement:
 
         Raises LostLeaseError and ShutdownError.
         """
-        decision = decide(claim, ending, self._settings)
+        history = NOTHING_BEFORE
+        if isinstance(ending, Failed) and depends_on_history(ending):
+            history = self._retry.fenced(lambda: self._queue.history(claim))
+        decision = decide(claim, ending, self._settings, history)
         match decision:
             case Complete():
                 decision = self._with_copy(claim, decision)
@@ -140,6 +73,9 @@ class Settlement:
             crash_points.reach("closed")
         elif isinstance(ending, Postponed) and ending.until is Until.PREDICTION_IS_SEEN:
             log.warning("prediction.unseen", extra=log_fields(claim, error=ending.why))
+        elif isinstance(ending, Postponed) and ending.until is Until.OUTPUT_IS_READ:
+            level = logging.DEBUG if claim.postponed else logging.WARNING
+            log.log(level, "prediction.unreadable", extra=log_fields(claim, error=ending.why))
         report(claim, decision, applied)
         return applied.fallback
 

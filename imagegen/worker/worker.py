@@ -183,6 +183,8 @@ class Worker:
         """Renew leases, then claim as much as there are free slots."""
         self._renew(queue, slots)
         self._repair(queue)
+        if self._gate.take_recovery():
+            queue.end_incident()
         self._tokens_wait = False
         if free := slots.free:
             self._gate.set_allowance(queue.daily_allowance())

@@ -105,8 +105,8 @@ def test_a_token_that_its_worker_writes_to_at_the_last_moment_is_left_alone(
     "ending",
     [
         Requeue("throttled", "wait", 0),
-        FailAttempt("transient", "again", 3, 0),
-        FailAttempt("permanent", "no", 0, 0),
+        FailAttempt("transient", "again", token_fails=False),
+        FailAttempt("permanent", "no", token_fails=True),
         Complete("https://example.com/1.png", None, 1),
     ],
 )

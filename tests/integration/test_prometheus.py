@@ -46,6 +46,7 @@ def watcher(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     with Sandbox(latency_seconds=0.2) as sandbox:
         # Everything is set that has a metric.
         settings = {
+            "IMAGEGEN_TEST_HOUR_SECONDS": "60",
             "IMAGEGEN_PRICE": "0.003",
             "IMAGEGEN_DAILY_LIMIT": "1000",
             "IMAGEGEN_KEEP_IMAGES": str(folders["copies"]),

@@ -157,7 +157,7 @@ def test_an_operators_reset_of_a_failed_token_gives_it_three_attempts_again(
 ) -> None:
     site.mint("a prompt")
     queue = make_queue()
-    queue.apply(accepted_claim(queue), FailAttempt("permanent", "no", 0, 0))
+    queue.apply(accepted_claim(queue), FailAttempt("permanent", "no", token_fails=True))
 
     site.query(RESET)
 

@@ -48,7 +48,7 @@ def test_a_request_that_was_surely_refused_uses_up_no_daily_limit(
     requested = record_request(queue, claim_one(queue), "one")
     assert requested
 
-    assert queue.apply(requested, FailAttempt("permanent", "no", 0, 0))
+    assert queue.apply(requested, FailAttempt("permanent", "no", token_fails=True))
 
     assert queue.daily_allowance().total == 1
 

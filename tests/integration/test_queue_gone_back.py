@@ -123,7 +123,7 @@ def test_what_another_server_recorded_is_completed_all_the_same(
     "decision",
     [
         DONE,
-        FailAttempt("transient", "no", 3, 1.0),
+        FailAttempt("transient", "no", token_fails=False),
         Requeue("unavailable", "no", 1.0),
         UseFallback("content_policy", "no", "soft"),
         Postpone(1.0),

@@ -116,8 +116,9 @@ def test_a_worker_that_lost_its_lease_changes_nothing(site: Site, make_queue: Ma
     assert record_request(zombie, lost, "contested") is None
     assert zombie.record_prediction(lost, "a" * 26) is None
     assert zombie.apply(lost, Complete("https://example.com/1.png", None, 1)) is None
-    assert zombie.apply(lost, FailAttempt("transient", "no", 3, 0)) is None
+    assert zombie.apply(lost, FailAttempt("transient", "no", token_fails=False)) is None
     assert zombie.apply(lost, Requeue("throttled", "no", 0)) is None
+    assert zombie.history(lost) is None
     assert zombie.apply(lost, UseFallback("content_policy", "no", "fallback")) is None
     assert zombie.apply(lost, Postpone(0)) is None
     assert record_request(heir, held, "contested") is not None

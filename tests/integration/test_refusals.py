@@ -137,6 +137,7 @@ def test_what_replicate_accepts_and_is_too_busy_for_burns_no_token(
 ) -> None:
     busy = Fault.fails(error="Service is currently unavailable due to high demand. (E003) (x)")
     sandbox.faults.add(busy)
+    site.settings["IMAGEGEN_TEST_HOUR_SECONDS"] = "180"
     site.mint(*[f"picture {number}" for number in range(80)])
     with site.supervisor() as program:
         closed = program.wait_for_event("gate.closed", 2)
@@ -146,6 +147,6 @@ def test_what_replicate_accepts_and_is_too_busy_for_burns_no_token(
 
         assert site.wait_until_done() == {"uploading": 80}
 
-    assert {line["reason"] for line in closed} == {"unavailable"}
+    assert {line["reason"] for line in closed} == {"failing"}
     assert len(sandbox.predictions) < 80 + 50  # most were not tried meanwhile
     judge(site, sandbox)

@@ -94,7 +94,7 @@ def test_a_prediction_whose_end_nobody_knows_is_perhaps_billed(site: Site) -> No
     ("status", "output", "outcome", "images"),
     [
         ("canceled", None, "failed: canceled", (0, 1)),
-        ("aborted", None, "failed: transient", (0, 0)),
+        ("aborted", None, "failed: aborted", (0, 0)),
         ("succeeded", [{"not": "an image"}], "failed: unreadable", (1, 0)),
     ],
 )

@@ -1,12 +1,20 @@
 """What happens to a gate in a test: a probe leaves, is refused, and the gate closes."""
 
+from dataclasses import replace
+
 from imagegen.failures import Reason
+from imagegen.queue import Claim
 from imagegen.replicate.outcomes import Refused
 from imagegen.worker.gate import Gate
 from tests.support.fake_clock import FakeClock
+from tests.support.generation_runs import NEW
 
 FREE = 10
 PROBE, ANOTHER = 7, 8  # generations
+
+
+def of_token(token_id: int, generation_id: int = ANOTHER) -> Claim:
+    return replace(NEW, token_id=token_id, generation_id=generation_id)
 
 
 def refused(wait_seconds: float | None = None) -> Refused:

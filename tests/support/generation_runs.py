@@ -13,6 +13,7 @@ from imagegen.queue import (
     Complete,
     Decision,
     FailAttempt,
+    History,
     Postpone,
     Queue,
     Requeue,
@@ -47,8 +48,8 @@ APPLIED = Applied(waits_again=True, failed=False, duration_seconds=1.0)
 
 NEW = Claim(
     generation_id=1, token_id=7, attempt=1, fallback=False, model="owner/name", seed=42,
-    author_prompt="a cat", wanted=True, previous_kind=None, adopted=False, postponed=False,
-    waited_seconds=0.1, opened_seconds_ago=0.0,
+    author_prompt="a cat", wanted=True, adopted=False, postponed=False, waited_seconds=0.1,
+    opened_seconds_ago=0.0,
 )  # fmt: skip
 
 
@@ -103,6 +104,7 @@ class RecordingQueue(Queue):
         self._lost_at = lost_at
         self._away = away or []
         self.known: set[str] = set()
+        self.before = History()
 
     def _note(self, verb: str, *about: object) -> bool:
         """Whether the lease is held."""
@@ -140,8 +142,9 @@ class RecordingQueue(Queue):
         match decision:
             case Complete(url=url):
                 return APPLIED if self._note("complete", url) else None
-            case FailAttempt(kind, _, max_attempts, _):
-                return APPLIED if self._note("fail_attempt", str(kind), max_attempts) else None
+            case FailAttempt(kind, _, token_fails):
+                ending = "failed" if token_fails else "waits"
+                return APPLIED if self._note("fail_attempt", str(kind), ending) else None
             case Requeue(reason, _, retry_seconds):
                 return APPLIED if self._note("requeue", str(reason), retry_seconds) else None
             case UseFallback(fallback_prompt=prompt):
@@ -150,6 +153,9 @@ class RecordingQueue(Queue):
                 return replace(APPLIED, fallback=following) if held else None
             case Postpone(retry_seconds):
                 return APPLIED if self._note("postpone", retry_seconds) else None
+
+    def history(self, claim: Claim) -> History | None:
+        return self.before
 
     def known_predictions(self, claim: Claim, prediction_ids: Collection[str]) -> set[str]:
         return self.known
@@ -217,6 +223,7 @@ def generate(
     marker_input: str | None = "seed",
     lost_at: str = "",
     known: set[str] | None = None,
+    before: History | None = None,
     away: list[Exception] | None = None,
     replace_lost: bool = False,
     stops: bool = False,
@@ -230,6 +237,7 @@ def generate(
     retry = DatabaseRetry(shutdown)
     queue = RecordingQueue(calls, lost_at, away)
     queue.known = known or set()
+    queue.before = before or History()
     chosen = settings(
         model="owner/name",
         model_input={"aspect_ratio": "1:1"},

@@ -17,15 +17,13 @@ from tests.support.fake_replicate import FakeReplicate, Fate, Made, Post
 from tests.support.judge import INCONSISTENT
 from tests.support.stepwise_worker import FALLBACK, Work, Worker
 
-MAX_ATTEMPTS = 3
+MAX_ATTEMPTS, MOST_PREDICTIONS = 3, 20
 GIVE_UP_AFTER_SECONDS = 86_400.0
 # No other attempt can pass.
 HOPELESS = """
     SELECT * FROM generations WHERE token_id = %s AND id > %s AND (
         error_kind IN ('permanent', 'invalid_prompt', 'unresolved')
         OR error_kind = 'content_policy' AND fallback)"""
-# These may fail a token one attempt earlier.
-NEARLY_HOPELESS = {Fate.OUT_OF_MEMORY, Fate.DIRECTOR, Fate.NO_OUTPUT}
 
 
 class LawChecks:
@@ -169,14 +167,16 @@ class LawChecks:
         rows = [row for row in self.query(INCONSISTENT) if row.token_id not in self._reset]
         assert not rows, f"law 5: {rows}"
 
-    def an_attempt_is_an_accepted_prediction(self) -> None:
-        """What is refused costs nothing, and three are the most."""
+    def an_attempt_is_a_prediction_that_ran(self) -> None:
+        """What is refused, or never ran, costs nothing; three are the most, and twenty
+        predictions."""
         ended = self._attempts() - self._attempts_before
         for row in self.query("SELECT token_id, generation_attempts FROM tokens_s0"):
-            assert row.generation_attempts == ended[row.token_id], f"law 3: {row}"
+            attempts = min(ended[row.token_id], MAX_ATTEMPTS)
+            assert row.generation_attempts <= attempts, f"law 3: {row}"
             made = self.replicate.of_token(row.token_id)[self._made_before[row.token_id] :]
             paid = [each for each in made if self._costs_an_attempt(each)]
-            assert len(paid) <= MAX_ATTEMPTS, f"law 3: {paid}"
+            assert len(paid) <= MOST_PREDICTIONS, f"law 3: {paid}"
 
     def every_image_is_that_of_its_token(self) -> None:
         unknown = self.query(
@@ -214,7 +214,7 @@ class LawChecks:
         if made.canceled:
             return True
         match made.fate:
-            case Fate.ACCOUNT:
+            case Fate.ACCOUNT | Fate.ABORTED:
                 return False
             case Fate.CENSORED:
                 return made.prompt == FALLBACK  # the author's shares its attempt
@@ -248,6 +248,10 @@ class LawChecks:
             is_overlooked = made.has_image and not self._is_committed(made.id)
             assert is_forgotten or not is_overlooked, f"overlooked: {made}"
 
+    def _has_another_image(self, token_id: int) -> bool:
+        made = self.replicate.made.values()
+        return any(each.fate is Fate.IMAGE and each.token_id != token_id for each in made)
+
     def _may_have_failed(self, token: Any) -> bool:
         """Whether the book knows a reason for how the token's last generation ended."""
         last = self.query(
@@ -267,11 +271,13 @@ class LawChecks:
                 return Fate.PERMANENT in fates or Post.BAD_INPUT in posts
             case Kind.UNREADABLE:
                 return Fate.UNREADABLE in fates
-            case Kind.STUBBORN | Kind.NO_OUTPUT if not fates.isdisjoint(NEARLY_HOPELESS):
-                # Its own number: a reset in between counts the token's attempts anew.
-                return bool(last.attempt >= MAX_ATTEMPTS - 1)
-            case Kind.TRANSIENT | Kind.UNKNOWN | Kind.CANCELED:
-                return attempts == MAX_ATTEMPTS
+            case Kind.NO_OUTPUT:
+                in_vain = [each for each in made if each.fate is Fate.NO_OUTPUT]
+                return len(in_vain) > 1 or attempts == MAX_ATTEMPTS
+            case Kind.TRANSIENT | Kind.UNKNOWN | Kind.CANCELED | Kind.STUBBORN | Kind.ABORTED:
+                is_its_own = attempts == MAX_ATTEMPTS and self._has_another_image(token.token_id)
+                is_too_long = self.passed_seconds > GIVE_UP_AFTER_SECONDS
+                return is_its_own or is_too_long or len(made) >= MOST_PREDICTIONS
             case Kind.GONE:
                 return Fate.FORGOTTEN in fates
             case Kind.DATA_REMOVED:

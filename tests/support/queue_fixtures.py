@@ -64,7 +64,12 @@ def record_request(queue: Queue, claim: Claim, prompt: str) -> Claim | None:
 
 
 def accepted_claim(queue: Queue) -> Claim:
-    requested = record_request(queue, claim_one(queue), "a prompt")
+    return accept(queue, claim_one(queue))
+
+
+def accept(queue: Queue, claim: Claim) -> Claim:
+    """Replicate makes a prediction for it."""
+    requested = record_request(queue, claim, "a prompt")
     assert requested
     accepted = queue.record_prediction(requested, f"prediction{requested.generation_id}")
     assert accepted

@@ -12,14 +12,14 @@ def test_another_attempt_may_bring_what_passes() -> None:
     retried = {kind for kind, failure in FAILURES.items() if failure.retry is Retry.ATTEMPT}
 
     assert retried == {
-        Kind.TRANSIENT, Kind.OVERLOADED, Kind.UNKNOWN, Kind.CANCELED,
+        Kind.TRANSIENT, Kind.OVERLOADED, Kind.UNKNOWN, Kind.CANCELED, Kind.STUBBORN, Kind.ABORTED,
     }  # fmt: skip
 
 
-def test_what_mostly_comes_back_has_one_more_attempt() -> None:
+def test_what_is_paid_for_each_time_has_one_more_attempt() -> None:
     once_more = {kind for kind, failure in FAILURES.items() if failure.retry is Retry.ONCE_MORE}
 
-    assert once_more == {Kind.STUBBORN, Kind.NO_OUTPUT}
+    assert once_more == {Kind.NO_OUTPUT}
 
 
 def test_the_fallback_prompt_is_for_refused_content_alone() -> None:

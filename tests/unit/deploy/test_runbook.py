@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from imagegen.failures import FAILURES, OVERLOADED_SECONDS, Billed, Kind, Reason, Retry
+from imagegen.failures import FAILURES, Billed, Kind, Reason, Retry
 
 TOP = Path(__file__).parents[3]
 RUNBOOK = "deploy/RUNBOOK.md"
@@ -74,6 +74,3 @@ def test_each_kind_is_retried_and_paid_for_as_the_runbook_says() -> None:
     }
     for kind, does, _ in rows:
         assert does.startswith(DOES[FAILURES[Kind(kind)].retry]), kind
-        assert ("after 20 s and 10 min" in does) == (
-            FAILURES[Kind(kind)].retry_seconds == OVERLOADED_SECONDS == (20.0, 600.0)
-        )

@@ -226,7 +226,7 @@ def test_a_status_that_nobody_knows_has_not_ended(status: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [("canceled", Kind.CANCELED), ("aborted", Kind.TRANSIENT)]
+    ("status", "kind"), [("canceled", Kind.CANCELED), ("aborted", Kind.ABORTED)]
 )
 def test_a_prediction_that_was_ended_early_may_pass_another_time(status: str, kind: Kind) -> None:
     assert ended(status) == Failed(kind, f"the prediction was {status}")

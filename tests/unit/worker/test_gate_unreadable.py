@@ -1,6 +1,7 @@
 """The gate where predictions are paid for, and what they bring cannot be read."""
 
 import logging
+from itertools import count
 
 import pytest
 
@@ -10,14 +11,18 @@ from imagegen.replicate.outcomes import Refused
 from imagegen.worker.create_rate import CreateRate
 from imagegen.worker.gate import MAX_UNREADABLE_SECONDS, Gate
 from tests.support.fake_clock import FakeClock
-from tests.support.gate_steps import ANOTHER, FREE, PROBE, probe_leaves, refused
+from tests.support.gate_steps import ANOTHER, FREE, PROBE, of_token, probe_leaves, refused
 from tests.support.generation_runs import open_gate
 
 MESSAGE = "its output holds no image"
 
 
-def unreadable(gate: Gate, generation_id: int = ANOTHER) -> None:
-    gate.record_unreadable(MESSAGE, generation_id)
+TOKENS = count()
+
+
+def unreadable(gate: Gate, generation_id: int = ANOTHER) -> bool:
+    """Another token's output cannot be read. Whether it is one of several."""
+    return gate.record_unreadable(MESSAGE, of_token(next(TOKENS), generation_id))
 
 
 @pytest.fixture
@@ -50,6 +55,17 @@ def test_the_second_in_a_row_closes_the_gate_with_its_reason(
     assert (closed.__dict__["reason"], closed.__dict__["error"]) == (Reason.UNREADABLE, MESSAGE)
 
 
+def test_one_output_that_is_read_time_and_again_is_one(clock: FakeClock) -> None:
+    gate = open_gate()
+    for _ in range(5):
+        assert not gate.record_unreadable(MESSAGE, of_token(1))
+    assert gate.allows(FREE) == FREE
+
+    assert gate.record_unreadable(MESSAGE, of_token(2))
+    assert gate.record_unreadable(MESSAGE, of_token(1))
+    assert gate.next_seconds() == 20.0
+
+
 def test_an_image_in_between_keeps_it_open(clock: FakeClock) -> None:
     gate = open_gate()
     for _ in range(5):
@@ -62,7 +78,7 @@ def test_an_image_in_between_keeps_it_open(clock: FakeClock) -> None:
 def test_a_failure_in_between_proves_nothing(clock: FakeClock) -> None:
     gate = open_gate()
     unreadable(gate)
-    gate.record_completed()  # censored, for example: nothing was paid for
+    gate.record_accepted()  # it is censored, for example: nothing was paid for
     unreadable(gate)
 
     assert gate.allows(FREE) == 0
@@ -91,7 +107,6 @@ def test_being_accepted_or_failing_does_not_open_it_but_an_image_does(
     clock.passes(20.0)
     probe_leaves(gate)
     gate.record_accepted()
-    gate.record_completed()
     assert gate.allows(FREE) == 0
     gate.record_image()
 
@@ -107,7 +122,6 @@ def test_a_probe_that_fails_otherwise_makes_way_for_the_next_probe(
     clock.passes(20.0)
     probe_leaves(gate)
     gate.record_accepted()
-    gate.record_completed()
     gate.release_probe(PROBE)
 
     assert gate.allows(FREE) == 1

@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from imagegen.failures import Reason
+from imagegen.queue import History
 from imagegen.replicate.outcomes import Refused
 from imagegen.replicate.replies import Answered, Listed, NotSent, Rejected, Reply
 from imagegen.worker import gate as gates
@@ -56,7 +57,7 @@ def test_the_prompt_goes_with_its_seed_and_the_inputs_of_the_settings() -> None:
 def test_a_prompt_that_can_never_be_sent_costs_nothing() -> None:
     calls = generate(replace(NEW, author_prompt=None))
 
-    assert calls.happened == [("fail_attempt", "invalid_prompt", 0)]
+    assert calls.happened == [("fail_attempt", "invalid_prompt", "failed")]
 
 
 def test_a_token_that_no_longer_waits_is_not_paid_for() -> None:
@@ -71,20 +72,15 @@ def test_a_token_that_no_longer_waits_is_not_paid_for() -> None:
 def test_a_failed_prediction_is_one_of_three_attempts() -> None:
     calls = generate(creates=[STARTED], looks=[Answered(prediction("failed", error="E6716"))])
 
-    assert calls.about("fail_attempt") == [("transient", 3)]
+    assert calls.about("fail_attempt") == [("transient", "waits")]
 
 
-@pytest.mark.parametrize(
-    ("previous_kind", "max_attempts"), [(None, 3), ("transient", 3), ("stubborn", 0)]
-)
-def test_what_mostly_comes_back_is_tried_twice_at_most(
-    previous_kind: str | None, max_attempts: int
-) -> None:
+def test_the_third_prediction_that_fails_ends_it_where_others_get_images() -> None:
     out_of_memory = Answered(prediction("failed", error="CUDA out of memory."))
-    claim = replace(NEW, attempt=2, previous_kind=previous_kind)
-    calls = generate(claim, creates=[STARTED], looks=[out_of_memory])
+    before = History(failures=2, charged=2, image_of_later=True)
+    calls = generate(creates=[STARTED], looks=[out_of_memory], before=before)
 
-    assert calls.about("fail_attempt") == [("stubborn", max_attempts)]
+    assert calls.about("fail_attempt") == [("stubborn", "failed")]
 
 
 def test_a_censored_prompt_is_followed_by_the_fallback_with_a_seed_of_its_own() -> None:
@@ -99,7 +95,7 @@ def test_a_censored_prompt_is_followed_by_the_fallback_with_a_seed_of_its_own() 
 def test_a_fallback_that_is_censored_too_ends_it() -> None:
     calls = generate(creates=[STARTED, STARTED_FALLBACK], looks=[CENSORED, CENSORED])
 
-    assert calls.happened[-1] == ("fail_attempt", "content_policy", 0)
+    assert calls.happened[-1] == ("fail_attempt", "content_policy", "failed")
 
 
 @pytest.mark.parametrize(
@@ -138,7 +134,7 @@ def test_an_input_that_can_never_pass_fails_its_token_and_opens_the_gate() -> No
     refused = Rejected(422, "", "- input.prompt: Invalid type. Expected: string")
     calls = generate(creates=[refused], gate=gate)
 
-    assert calls.happened[-1] == ("fail_attempt", "permanent", 0)
+    assert calls.happened[-1] == ("fail_attempt", "permanent", "failed")
     assert gate.allows(10) == 10
 
 

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("without_waiting")
 
 PURGED = Prediction("purged000", "succeeded", data_removed=True, model="owner/name")
 TAKEN = ["list", "record_found", "GET", "complete"]
-UNRESOLVED = ("fail_attempt", "unresolved", 0)
+UNRESOLVED = ("fail_attempt", "unresolved", "failed")
 
 # A request that was not in the list when it had settled.
 

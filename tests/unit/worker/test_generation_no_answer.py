@@ -67,7 +67,7 @@ def test_what_nobody_can_tell_any_more_is_not_paid_for_again() -> None:
     purged = Prediction("purged000", "succeeded", data_removed=True)
     calls = generate(sent(4000.0), listed=Listed((purged,)))
 
-    assert calls.happened[-1] == ("fail_attempt", "unresolved", 0)
+    assert calls.happened[-1] == ("fail_attempt", "unresolved", "failed")
 
 
 def test_of_two_predictions_by_mishap_the_other_is_canceled() -> None:

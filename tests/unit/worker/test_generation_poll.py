@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from tests.support.generation_runs import (
     AN_IMAGE,
     DONE,
     GIVE_UP_AFTER_SECONDS,
+    NEW,
     NOW,
     STARTED,
     NoWaits,
@@ -117,7 +119,7 @@ def test_after_a_minute_of_nothing_but_404_nobody_pays_for_it_again() -> None:
     calls = generate(adopted_after(5.0), looks=[GONE] * 9)
 
     assert calls.verbs() == ["GET", "GET", "GET", "list", "fail_attempt"]
-    assert calls.about("fail_attempt") == [("gone", 0)]
+    assert calls.about("fail_attempt") == [("gone", "failed")]
 
 
 @pytest.mark.usefixtures("slow_looks")
@@ -134,7 +136,7 @@ def test_a_prediction_that_neither_ends_nor_can_be_cancelled_for_a_day_is_given_
     long_ago = adopted_after(GIVE_UP_AFTER_SECONDS + 1)
     calls = generate(long_ago, looks=[STARTED], canceled=Rejected(409, "", "no"))
 
-    assert calls.about("fail_attempt") == [("unresolved", 0)]
+    assert calls.about("fail_attempt") == [("unresolved", "failed")]
 
 
 @pytest.mark.usefixtures("slow_looks")
@@ -144,7 +146,7 @@ def test_an_image_that_was_lost_is_paid_for_again_only_where_that_was_wished() -
 
     calls = generate(adopted_after(5.0), looks=[GONE] * 9, replace_lost=True)
 
-    assert calls.about("fail_attempt") == [("gone", 3)]
+    assert calls.about("fail_attempt") == [("gone", "waits")]
     assert paid_again._value.get() == before + 1
 
 
@@ -159,7 +161,7 @@ def test_the_minute_begins_anew_with_every_other_answer(known: Reply) -> None:
 def test_an_image_that_has_expired_is_not_handed_on() -> None:
     calls = generate(adopted_after(3600.0 + 361.0), looks=[DONE])
 
-    assert calls.about("fail_attempt") == [("data_removed", 0)]
+    assert calls.about("fail_attempt") == [("data_removed", "failed")]
 
 
 # Predictions that do not end.
@@ -179,13 +181,13 @@ def test_an_image_that_came_just_before_its_cancel_is_kept() -> None:
 @pytest.mark.parametrize(
     ("ended", "kind"),
     [
-        (prediction("canceled"), ("canceled", 3)),
-        (prediction("aborted"), ("transient", 3)),
-        (prediction("failed", error="ValueError: invalid seed"), ("permanent", 0)),
+        (prediction("canceled"), ("canceled", "waits")),
+        (prediction("aborted"), ("aborted", "waits")),
+        (prediction("failed", error="ValueError: invalid seed"), ("permanent", "failed")),
     ],
 )
 def test_a_canceled_prediction_that_has_ended_is_a_failed_attempt(
-    ended: Prediction, kind: tuple[str, int]
+    ended: Prediction, kind: tuple[str, str]
 ) -> None:
     calls = generate(OVERDUE, looks=[STARTED], canceled=Answered(ended))
 
@@ -207,7 +209,7 @@ def test_unless_it_surely_ended_it_is_looked_at_later_and_never_paid_for_twice(
 def test_a_prediction_that_cannot_be_read_for_a_day_is_given_up_and_not_paid_for_again() -> None:
     calls = generate(adopted_after(GIVE_UP_AFTER_SECONDS + 1), looks=[NoAnswer("not JSON")])
 
-    assert calls.about("fail_attempt") == [("unresolved", 0)]
+    assert calls.about("fail_attempt") == [("unresolved", "failed")]
 
 
 def test_a_prediction_that_cannot_be_seen_for_long_holds_no_slot() -> None:
@@ -256,10 +258,34 @@ def test_an_image_within_the_output_waits_at_replicate_while_it_cannot_be_kept(
     assert calls.verbs()[-2:] == ["GET", "postpone"]
 
 
-def test_an_image_within_the_output_that_is_kept_nowhere_fails_its_token() -> None:
-    calls = generate(creates=[STARTED], looks=[WITHIN_OUTPUT])
+@pytest.mark.parametrize(
+    ("unreadable", "ending"),
+    [
+        (NOTHING, ("no_output", "waits")),
+        (UNREADABLE, ("unreadable", "failed")),
+        (WITHIN_OUTPUT, ("unreadable", "failed")),
+    ],
+)
+def test_an_output_that_cannot_be_read_is_read_again_for_a_minute(
+    unreadable: Answered, ending: tuple[str, str]
+) -> None:
+    calls = generate(creates=[STARTED], looks=[unreadable])
+    assert calls.happened[-1] == ("postpone", 30.0)
+    calls = generate(adopted_after(59.0), looks=[DONE])
+    assert calls.about("complete") == [(AN_IMAGE,)]
 
-    assert calls.about("fail_attempt") == [("unreadable", 0)]
+    calls = generate(adopted_after(61.0), looks=[unreadable])
+    assert calls.about("fail_attempt") == [ending]
+
+
+def test_an_output_is_read_again_as_long_as_those_of_others_cannot_be_read_either() -> None:
+    gate = open_gate()
+    generate(adopted_after(61.0), looks=[UNREADABLE], gate=gate)
+    other = replace(adopted_after(61.0), token_id=8)
+    assert generate(other, looks=[UNREADABLE], gate=gate).verbs() == ["GET", "postpone"]
+    gate.record_image()
+
+    assert generate(other, looks=[UNREADABLE], gate=gate).verbs() == ["GET", "fail_attempt"]
 
 
 @pytest.mark.parametrize("unreadable", [NOTHING, UNREADABLE, WITHIN_OUTPUT])
@@ -269,7 +295,7 @@ def test_two_outputs_in_a_row_that_cannot_be_read_close_the_gate_until_an_image_
     gate = open_gate()
     generate(creates=[STARTED], looks=[unreadable], gate=gate)
     assert gate.allows(10) == 10
-    generate(creates=[STARTED], looks=[unreadable], gate=gate)
+    generate(replace(NEW, token_id=8), creates=[STARTED], looks=[unreadable], gate=gate)
     assert gate.allows(10) == 0
     generate(adopted(prediction_id=AN_ID), looks=[DONE], gate=gate)
 

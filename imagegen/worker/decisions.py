@@ -1,0 +1,155 @@
+"""What becomes of a generation and its token, decided from how the work on it ended.
+
+All delays and all rules of how often something is tried again are decided here, from the tables in
+`imagegen.failures`.
+"""
+
+from imagegen.config import Settings
+from imagegen.failures import (
+    FAILURES,
+    MAX_ATTEMPTS,
+    MOST_PREDICTIONS,
+    QUICK_SECONDS,
+    Kind,
+    Retry,
+    incident_seconds,
+    shortened,
+)
+from imagegen.queue import (
+    Claim,
+    Complete,
+    Decision,
+    FailAttempt,
+    History,
+    Postpone,
+    Requeue,
+    UseFallback,
+)
+from imagegen.replicate import Failed, Succeeded
+from imagegen.worker.endings import Ending, Postponed, TurnedAway, Until
+
+# The daily limit admits more only when a request of the day before is 24 hours old.
+DAILY_LIMIT_SECONDS = 60.0
+# When a prediction that will not end or cannot be seen is looked at again.
+LOOK_AGAIN_SECONDS = 30.0
+# Replicate's list is asked again after as long as the request is old, within these bounds.
+SHORTEST_LIST_SECONDS = 1.0
+LONGEST_LIST_SECONDS = 60.0
+NOTHING_BEFORE = History()
+
+
+def decide(
+    claim: Claim, ending: Ending, settings: Settings, history: History = NOTHING_BEFORE
+) -> Decision:
+    """Return what becomes of a generation that ended so. Delays are without jitter. `history`: only
+    for failures that depend on it."""
+    match ending:
+        case Succeeded():
+            return Complete(ending.image_url, ending.predict_seconds, ending.images)
+        case Failed():
+            return _after_failure(claim, ending, settings, history)
+        case TurnedAway(refused, delay):
+            return Requeue(refused.reason, refused.message, delay.seconds, delay.escalates)
+        case Postponed():
+            return _after_postponement(claim, ending, settings)
+
+
+def depends_on_history(failed: Failed) -> bool:
+    """Return whether it is decided from what was before, and from what others got meanwhile."""
+    return FAILURES[failed.kind].retry not in {Retry.FALLBACK, Retry.NEVER}
+
+
+def _after_failure(claim: Claim, failed: Failed, settings: Settings, history: History) -> Decision:
+    """Return what a failure costs the token (law 3)."""
+    failure = FAILURES[failed.kind]
+    ran = claim.prediction_id is not None and failure.ran
+    match failure.retry:
+        case Retry.FALLBACK if not claim.fallback:
+            return UseFallback(failed.kind, failed.message, settings.fallback_prompt)
+        case Retry.FALLBACK:
+            message = f"the fallback prompt was refused too: {failed.message}"
+            return FailAttempt(failed.kind, message, token_fails=True, counted=int(ran))
+        case Retry.ATTEMPT:
+            return _after_attempt(failed, settings, history, ran=ran)
+        case Retry.ONCE_MORE:
+            may_pass = history.previous_kind != failed.kind
+        case Retry.IF_REPLACED:
+            may_pass = settings.replace_lost
+        case Retry.NEVER:
+            may_pass = False
+    charged = history.charged + int(ran)
+    return FailAttempt(
+        failed.kind,
+        failed.message,
+        token_fails=not may_pass or charged >= MAX_ATTEMPTS,
+        retry_seconds=_quick_seconds(charged),
+        counted=int(ran),
+        failures=history.failures + 1,
+        charged=charged,
+        failing_since=history.failing_since,
+    )
+
+
+def _after_attempt(
+    failed: Failed, settings: Settings, history: History, *, ran: bool
+) -> FailAttempt:
+    """Return what follows a failure that may be anybody's fault. The first two are tried again soon
+    and count; if the third shows an incident, they do not count any more."""
+    failures, counted = history.failures + 1, int(ran)
+    charged = history.charged + counted
+    is_incident = failures >= MAX_ATTEMPTS and not (ran and history.blames_token)
+    if is_incident:
+        counted, charged = -history.charged, 0
+        retry_seconds = incident_seconds(failures - MAX_ATTEMPTS)
+    else:
+        retry_seconds = _quick_seconds(charged)
+    is_endless = failures >= MOST_PREDICTIONS or (
+        history.failing_seconds > settings.give_up_after_seconds
+    )
+    return FailAttempt(
+        failed.kind,
+        failed.message,
+        token_fails=charged >= MAX_ATTEMPTS or is_endless,
+        retry_seconds=max(retry_seconds, failed.wait_seconds),
+        counted=counted,
+        failures=failures,
+        charged=charged,
+        failing_since=history.failing_since,
+    )
+
+
+def _quick_seconds(attempts: int) -> float:
+    return QUICK_SECONDS[min(max(attempts, 1), len(QUICK_SECONDS)) - 1]
+
+
+def _after_postponement(claim: Claim, postponed: Postponed, settings: Settings) -> Decision:
+    is_too_old = postponed.age_seconds > settings.give_up_after_seconds
+    match postponed.until:
+        case Until.GATE_OPENS if is_too_old and postponed.reason:
+            return Requeue(postponed.reason, "the gate did not open in time", postponed.seconds)
+        case Until.GATE_OPENS | Until.FORGOTTEN_IS_LISTED:
+            return Postpone(postponed.seconds)
+        case Until.PREDICTION_IS_SEEN if is_too_old:
+            message = f"the prediction cannot be read, and is perhaps paid for: {postponed.why}"
+            return FailAttempt(Kind.UNRESOLVED, message, token_fails=True, counted=1)
+        case Until.LIST_IS_READ if is_too_old:
+            message = (
+                f"Replicate's list cannot be read, and it is perhaps paid for: {postponed.why}"
+            )
+            return FailAttempt(Kind.UNRESOLVED, message, token_fails=True)
+        case Until.LIST_IS_READ | Until.LIST_HOLDS_IT:
+            return Postpone(list_again_seconds(postponed.age_seconds, settings.settle_seconds))
+        case Until.DAILY_LIMIT_ADMITS:
+            return Postpone(DAILY_LIMIT_SECONDS)
+        case Until.PREDICTION_IS_SEEN | Until.PREDICTION_ENDS:
+            return Postpone(LOOK_AGAIN_SECONDS)
+        case Until.OUTPUT_IS_READ:
+            return Postpone(shortened(LOOK_AGAIN_SECONDS))
+
+
+def list_again_seconds(age_seconds: float, settle_seconds: float) -> float:
+    """Return when to ask Replicate's list again: after as long as the request is old, and as soon
+    as its settle time is over."""
+    again_seconds = min(max(age_seconds, SHORTEST_LIST_SECONDS), LONGEST_LIST_SECONDS)
+    remaining_seconds = settle_seconds - age_seconds
+    return min(again_seconds, remaining_seconds) if remaining_seconds > 0.0 else again_seconds
