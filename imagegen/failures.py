@@ -24,6 +24,15 @@ SEND_WITHIN = 0.5
 UNACKNOWLEDGED_SECONDS = 20.0
 LISTED_SECONDS = 10.0
 LEAST_SETTLE_SECONDS = (UNACKNOWLEDGED_SECONDS + LISTED_SECONDS) / (1 - SEND_WITHIN)
+# The list itself may lag by minutes. What it does not hold counts as not made only if it holds what
+# was made after the settle time, or after so many more of them (5 min in all): longer than any lag
+# that must cost nothing, shorter than the hour after which Replicate deletes inputs.
+LAG_SETTLE_TIMES = 4.0
+
+
+def longest_settle_seconds(settle_seconds: float) -> float:
+    """Return after how long "not in the list" counts, though nothing shows how far it reaches."""
+    return settle_seconds + LAG_SETTLE_TIMES * min(settle_seconds, LEAST_SETTLE_SECONDS)
 
 
 # Tests and drills shorten what lasts minutes.

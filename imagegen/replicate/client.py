@@ -150,9 +150,10 @@ class ReplicateClient:
         found: dict[str, Prediction] = {}
 
         def listed(missing: Rejected | NotSent | NoAnswer | None = None) -> Listed:
-            return Listed(tuple(found.values()), missing)
+            return Listed(tuple(found.values()), missing, sent_at)
 
         response, since = self._first_page(since, timedelta(seconds=last_seconds))
+        sent_at = replies.sent_at(response.headers) if isinstance(response, _Response) else None
         for _ in range(LIST_PAGES):
             if not isinstance(response, _Response):
                 return listed(response)

@@ -2,14 +2,17 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+from imagegen.failures import longest_settle_seconds
 from imagegen.replicate import facts
-from imagegen.replicate.replies import Prediction
+from imagegen.replicate.replies import Listed, Prediction
 
 Period = tuple[datetime, datetime]
 ALWAYS: Period = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 ENDED_WITHOUT_IMAGE = {"failed", "canceled", "aborted"}
+# The time at which a list was sent is in whole seconds.
+ROUNDED = timedelta(seconds=1)
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,23 @@ class Absent:
 @dataclass(frozen=True)
 class Expired:
     """The list no longer shows it: Replicate deletes inputs after an hour."""
+
+
+def must_show(listed: Listed, age_seconds: float, settle_seconds: float) -> bool:
+    """Return whether a list must hold what a request of this age made, though it may lag.
+
+    It must if it holds a prediction, whoever asked for it, that was made after the settle time of
+    the request. Both times are by Replicate's clocks, and may differ by what the settle time has
+    left for the list. Where nothing else is made, it must when the request is older than any lag.
+    """
+    if age_seconds >= longest_settle_seconds(settle_seconds):
+        return True
+    if listed.sent_at is None:
+        return False
+    latest = listed.sent_at + ROUNDED
+    settled_at = latest - timedelta(seconds=age_seconds - settle_seconds)
+    made_at = [item.created_at for item in listed.predictions if item.created_at is not None]
+    return any(settled_at < each <= latest for each in made_at)
 
 
 def match_request(

@@ -88,6 +88,7 @@ class Listed:
 
     predictions: tuple[Prediction, ...]
     missing: Rejected | NotSent | NoAnswer | None = None  # why there may be more
+    sent_at: datetime | None = None  # by Replicate's own clock, in whole seconds
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from imagegen.failures import (
     Kind,
     Retry,
     incident_seconds,
+    longest_settle_seconds,
     shortened,
 )
 from imagegen.queue import (
@@ -149,7 +150,7 @@ def _after_postponement(claim: Claim, postponed: Postponed, settings: Settings) 
 
 def list_again_seconds(age_seconds: float, settle_seconds: float) -> float:
     """Return when to ask Replicate's list again: after as long as the request is old, and as soon
-    as its settle time is over."""
+    as it may tell more: when the settle time is over, and when it must hold what was made."""
     again_seconds = min(max(age_seconds, SHORTEST_LIST_SECONDS), LONGEST_LIST_SECONDS)
-    remaining_seconds = settle_seconds - age_seconds
-    return min(again_seconds, remaining_seconds) if remaining_seconds > 0.0 else again_seconds
+    ends = (settle_seconds, longest_settle_seconds(settle_seconds))
+    return min([again_seconds, *(end - age_seconds for end in ends if end > age_seconds)])

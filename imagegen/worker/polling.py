@@ -140,7 +140,7 @@ class Poller:
         """A prediction that GET does not know is gone only if the list does not hold it either."""
         if self._reconciler.is_of_another_account(claim):
             return OF_ANOTHER_ACCOUNT
-        if self._reconciler.knows(claim, prediction_id) is False:
+        if self._reconciler.knows(claim, prediction_id, age_seconds) is False:
             log.error("prediction.lost", extra=log_fields(claim, error=message))
             gone = f"Replicate no longer knows the prediction, perhaps paid for: {message}"
             return Failed(Kind.GONE, gone)

@@ -1,7 +1,7 @@
 """What became of a request without an answer: only Replicate's list can tell (law 2).
 
-Nothing is sent again until a prediction has had time to show up there. While it waits, a generation
-holds no slot.
+Nothing is sent again until a prediction has had time to show up there, and the list, which may lag,
+has shown that it reaches so far. While it waits, a generation holds no slot.
 """
 
 import logging
@@ -70,7 +70,8 @@ class Reconciler:
         there is none, or none yet."""
         assert claim.requested_at and claim.prompt is not None  # noqa: S101 (committed together)
         age_seconds = claim.requested_seconds_ago or 0.0
-        has_settled = age_seconds >= self._settings.settle_seconds
+        settle_seconds = self._settings.settle_seconds
+        has_settled = age_seconds >= settle_seconds
         if self.is_of_another_account(claim):
             _report(claim, "undecidable")
             return OF_ANOTHER_ACCOUNT
@@ -86,24 +87,25 @@ class Reconciler:
             case _ if listed.missing:
                 _report(claim, UNSEEN)
                 return _list_again(age_seconds, listed)
-            case _ if not has_settled:
-                _report(claim, NOT_YET)
-                return Postponed(Until.LIST_HOLDS_IT, age_seconds=age_seconds)
-            case Expired():
+            case Expired() if has_settled:
                 _report(claim, "undecidable")
                 return EXPIRED
-            case Absent():
+            case Absent() if matching.must_show(listed, age_seconds, settle_seconds):
                 _report(claim, "absent")
                 return ABSENT
+            case _:
+                _report(claim, NOT_YET)
+                return Postponed(Until.LIST_HOLDS_IT, age_seconds=age_seconds)
 
-    def knows(self, claim: Claim, prediction_id: str) -> bool | None:
-        """Return whether the list holds this prediction; None: it cannot be read."""
+    def knows(self, claim: Claim, prediction_id: str, age_seconds: float) -> bool | None:
+        """Return whether the list holds this prediction; None: it cannot be read, or lags."""
         assert claim.requested_at  # noqa: S101 (committed before the prediction)
         requested_at = datetime.fromisoformat(claim.requested_at)
-        listed = self._list(requested_at, claim.requested_seconds_ago or 0.0, claim.account)
+        listed = self._list(requested_at, age_seconds, claim.account)
         if prediction_id in {item.id for item in listed.predictions}:
             return True
-        return None if listed.missing else False
+        must_show = matching.must_show(listed, age_seconds, self._settings.settle_seconds)
+        return False if must_show and not listed.missing else None
 
     def is_of_another_account(self, claim: Claim | EarlierRequest) -> bool:
         """Return whether the request was made with another account than the API token's now, whose
@@ -122,6 +124,7 @@ class Reconciler:
         listed = self._list(datetime.fromisoformat(since), age_seconds, account)
         known = self._known(claim, listed)
         has_expired = False
+        lagging: list[float] = []  # how old the requests are that the list may not show yet
         for earlier in claim.unresolved:
             if self.is_of_another_account(earlier):
                 if not earlier.written_off:
@@ -137,9 +140,16 @@ class Reconciler:
                     return prediction
                 case Expired():
                     has_expired = has_expired or not earlier.written_off
+                case Absent():
+                    seconds = earlier.requested_seconds_ago
+                    if not matching.must_show(listed, seconds, self._settings.settle_seconds):
+                        lagging.append(seconds)
         if listed.missing:
             _report(claim, UNSEEN)
             return _list_again(claim.opened_seconds_ago, listed)
+        if lagging:
+            _report(claim, NOT_YET)
+            return Postponed(Until.LIST_HOLDS_IT, age_seconds=min(lagging))
         return EXPIRED if has_expired else None
 
     def find_forgotten(self, claim: Claim, prompt: str) -> Prediction | Ending | None:
@@ -148,10 +158,11 @@ class Reconciler:
         doubt = claim.doubt
         if doubt is None:
             return None
-        has_settled = doubt.noticed_seconds_ago >= self._settings.settle_seconds
         since, noticed_at = map(datetime.fromisoformat, (doubt.since, doubt.noticed_at))
         listed = self._list(since, doubt.since_seconds_ago)
         made = (since - SURELY, noticed_at + SURELY)
+        # All tokens wait here, and none is sent that would show how far the list reaches.
+        has_settled = doubt.noticed_seconds_ago >= self._settings.settle_seconds
         request = Request(prompt, self._seeds(doubt.seeds), made, has_settled, self._settings.model)
         result: Prediction | Ending | None = None
         match matching.match_request(listed.predictions, request, self._known(claim, listed)):

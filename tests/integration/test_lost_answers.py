@@ -37,6 +37,18 @@ def test_a_model_that_drops_the_seed_is_reconciled_by_prompt_and_time(
     assert metrics['imagegen_reconciliations_total{result="not_yet"}'] >= 1
 
 
+def test_what_a_list_that_lags_does_not_show_yet_is_not_paid_for_again(
+    lost: Site, sandbox: Sandbox
+) -> None:
+    sandbox.faults.add(Fault.lags(6.0))
+    lost.mint("a picture")
+
+    with lost.supervisor():
+        lost.wait_until_done()
+
+    assert paid_once(lost, sandbox)
+
+
 def test_after_a_change_of_the_account_a_doubtful_request_is_not_paid_for_again(
     lost: Site, sandbox: Sandbox
 ) -> None:

@@ -1,11 +1,14 @@
 """One attempt is one POST, whatever the answer: unknown is not failed."""
 
+import time
 from urllib.parse import urlsplit
 
 import pytest
 
+from imagegen.failures import longest_settle_seconds
 from tests.support.processes import Site, wait_for
 from tests.support.sandbox import Fault, Sandbox
+from tests.support.sandbox_user import SandboxUser
 
 # Answers after which nobody can know whether the prediction was made, where it was.
 LOST = {
@@ -43,7 +46,8 @@ def test_what_the_list_holds_only_after_its_settle_time_is_not_paid_for_again(
     site: Site, sandbox: Sandbox
 ) -> None:
     site.settings["IMAGEGEN_TEST_SETTLE_SECONDS"] = "1"
-    sandbox.faults.add(Fault.hides(2.5, times=1), Fault.resets(creates=True, times=1))
+    # Longer than the list is waited for when nothing else is made.
+    sandbox.faults.add(Fault.hides(6.5, times=1), Fault.resets(creates=True, times=1))
     site.mint("a picture")
 
     with site.supervisor():
@@ -101,7 +105,7 @@ def test_a_prediction_whose_answer_comes_too_late_is_found_in_the_list(
 def test_a_request_that_made_nothing_is_sent_again_when_the_list_has_settled(
     site: Site, sandbox: Sandbox, fault: Fault
 ) -> None:
-    site.settings["IMAGEGEN_TEST_SETTLE_SECONDS"] = "4"
+    site.settings["IMAGEGEN_TEST_SETTLE_SECONDS"] = "2"
     sandbox.faults.add(fault)
     site.mint("a picture")
 
@@ -109,10 +113,29 @@ def test_a_request_that_made_nothing_is_sent_again_when_the_list_has_settled(
         assert site.wait_until_done() == {"uploading": 1}
 
     first, second = sandbox.ledger.creates()
-    assert second.at_seconds - first.at_seconds > 4
+    assert second.at_seconds - first.at_seconds > longest_settle_seconds(2.0) == 10.0
     states = site.query("SELECT state, error_kind FROM generations ORDER BY id")
     assert states == [("refused", "unavailable"), ("succeeded", None)]
     assert site.query("SELECT generation_attempts FROM tokens_s0") == [(1,)]
+
+
+def test_a_request_that_made_nothing_is_sent_again_sooner_where_others_show_that_the_list_is_fresh(
+    site: Site, sandbox: Sandbox
+) -> None:
+    site.settings["IMAGEGEN_TEST_SETTLE_SECONDS"] = "8"
+    sandbox.faults.add(Fault.resets(times=1))
+    site.mint("a picture")
+
+    user = SandboxUser(sandbox.url)
+    with site.supervisor(), user.http:
+        wait_for("the request", sandbox.ledger.creates)
+        [lost] = sandbox.ledger.creates()
+        wait_for("the settle time", lambda: time.monotonic() > lost.at_seconds + 10.0)
+        user.create("somebody else's")
+        assert site.wait_until_done() == {"uploading": 1}
+
+    [_, again] = sandbox.ledger.about("a picture").creates()
+    assert 8.0 < again.at_seconds - lost.at_seconds < longest_settle_seconds(8.0)
 
 
 def test_a_prediction_that_the_list_shows_late_is_not_bought_again(

@@ -27,7 +27,7 @@ from imagegen.database import migrations
 from imagegen.database.connection import Connection, Pool, connect, open_pool
 from imagegen.worker import crash_points, gate, polling
 from tests.support import earlier_state
-from tests.support.fake_replicate import LIST_LAG_SECONDS, UNKNOWN, Fate, Look, Post, Script
+from tests.support.fake_replicate import UNKNOWN, Fate, Look, Post, Script
 from tests.support.generation_runs import NoWaits
 from tests.support.law_checks import LawChecks
 from tests.support.stepwise_worker import SETTLE_SECONDS, Worker, make_worker, reach
@@ -157,7 +157,7 @@ class AnySequence(RuleBasedStateMachine):
         for which, worker in enumerate(self.workers):
             if worker.work and worker.work.stands_at == "requested":
                 worker.work.stood_seconds += seconds
-                if worker.work.stood_seconds + LIST_LAG_SECONDS >= SETTLE_SECONDS:
+                if worker.work.stood_seconds >= SETTLE_SECONDS:
                     # Nobody can keep the laws with a request that leaves later than that.
                     self.kill(which, is_released=False)
         self.laws.passed_seconds += seconds

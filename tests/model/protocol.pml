@@ -30,9 +30,10 @@
  * the end of a lease, `Server` the failover.
  *
  * Time. Nothing counts seconds. A request leaves before half of its settle time is over, or not at
- * all. It arrives, or is lost, before its settle time is over, and by then Replicate's list shows
- * what it made. The settle time after a failover is over when that of every request of the former
- * servers is. A lease may run out at any time. Everything else may take any time.
+ * all. It arrives, or is lost, before its settle time is over. The list lags: here the settle time
+ * is over only when the list must show what the request made, as `must_show` in
+ * imagegen/replicate/matching.py decides. The settle time after a failover is over when that of
+ * every request of the former servers is. A lease may run out at any time. Everything else may take any time.
  *
  * Faults. At most FAULTS of these happen: a slot dies; a lease runs out while its slot is at work;
  * half of the settle time passes before a slot sends; a request is lost; a request is refused (429

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from itertools import takewhile
 from typing import Any
 
 import pytest
@@ -27,8 +28,8 @@ from imagegen.worker import crash_points, polling
 
 # Replicate deletes what a prediction took and gave.
 RETENTION_SECONDS = 3600.0
-# The longest that a prediction is seen to be missing in the list.
-LIST_LAG_SECONDS = 30.0
+# The longest that the list lags: longer than a settle time.
+LIST_LAG_SECONDS = 200.0
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class Made:
 
     @property
     def listed(self) -> bool:
-        return self.fate is not Fate.FORGOTTEN and self.age_seconds >= self.listed_after_seconds
+        return self.age_seconds >= self.listed_after_seconds
 
     @property
     def removed(self) -> bool:
@@ -160,9 +161,14 @@ class Made:
         elif not self.ended:
             status, error, output = Fate.STUCK.value
         if self.removed:
-            return Prediction(self.id, status, error=error, data_removed=True)
+            return Prediction(
+                self.id, status, error=error, data_removed=True, created_at=self.made_at
+            )
         outputs = output and [output.format(self.id)]
-        return Prediction(self.id, status, outputs, error, prompt=self.prompt, seed=self.seed)
+        return Prediction(
+            self.id, status, outputs, error, prompt=self.prompt, seed=self.seed,
+            created_at=self.made_at,
+        )  # fmt: skip
 
 
 class FakeReplicate(ReplicateClient):
@@ -241,8 +247,15 @@ class FakeReplicate(ReplicateClient):
         look = self._look()
         if isinstance(look.value, Rejected | NotSent | NoAnswer):
             return Listed((), look.value)
-        found = [made for made in self.made.values() if made.listed and made.made_at >= since]
-        listed = Listed(tuple(made.shown() for made in reversed(found)))
+        # It holds predictions in their order: what it lacks, it lacks with all that came later.
+        known = [made for made in self.made.values() if made.fate is not Fate.FORGOTTEN]
+        found = [
+            made for made in takewhile(lambda made: made.listed, known) if made.made_at >= since
+        ]
+        listed = Listed(
+            tuple(made.shown() for made in reversed(found)),
+            sent_at=datetime.now(UTC).replace(microsecond=0),
+        )
         crash_points.reach("listed")
         return listed
 

@@ -73,6 +73,10 @@ def prediction(status: str, output: object = None, **more: Any) -> Prediction:
     return Prediction(AN_ID, status, output, **inputs | more)
 
 
+# A list that reaches to this moment: it holds what somebody else has just made.
+LISTED_AT = datetime.fromisoformat(NOW)
+A_LATER_ONE = Listed((Prediction("another0", "starting", created_at=LISTED_AT),), sent_at=LISTED_AT)
+
 STARTED = Answered(prediction("starting"))
 UNCLEAR = NoAnswer("ReadTimeout")
 DONE = Answered(prediction("succeeded", [AN_IMAGE]))

@@ -102,6 +102,12 @@ class Fault:
         )
 
     @classmethod
+    def lags(cls, seconds: float, *, times: int | None = None) -> Self:
+        """The list shows a prediction only when it is so old; get shows it at once."""
+        reply = ReplyScript(lags_seconds=seconds, creates=True)
+        return cls(reply=reply, operation="list", times=times)
+
+    @classmethod
     def changes(cls, fields: Mapping[str, object], **target: Unpack[Target]) -> Self:
         """Carried out, and answered with other values in these fields of the true answer."""
         return cls(reply=ReplyScript(changes=fields, creates=True), **target)

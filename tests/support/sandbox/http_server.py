@@ -7,7 +7,10 @@ import socket
 import struct
 import threading
 import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode, urlsplit
 
 from imagegen.sandbox.api import Call
 from imagegen.sandbox.predictions import PredictionStore
@@ -91,7 +94,7 @@ class FaultyHandler(Handler):
         book = self.server.book
         answer = reply.instead()
         if reply.creates:
-            true_answer = self.server.api.answer(call)
+            true_answer = self.server.api.answer(until(call, reply.lags_seconds))
             answer = answer or reply.changed(true_answer)
             if call.operation == "create" and true_answer.status == 201:
                 book.note_prediction(number, json.loads(true_answer.body)["id"])
@@ -158,6 +161,15 @@ class FaultyHandler(Handler):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             self.rfile.close()
             self.connection.close()
+
+
+def until(call: Call, seconds_ago: float) -> Call:
+    """Return a call for a list that ends so long ago; any other call as it is."""
+    if not seconds_ago:
+        return call
+    end = datetime.now(UTC) - timedelta(seconds=seconds_ago)
+    query = urlencode({**call.query, "created_before": end.isoformat()})
+    return replace(call, target=f"{urlsplit(call.target).path}?{query}")
 
 
 def break_off(connection: socket.socket) -> None:

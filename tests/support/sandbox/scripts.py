@@ -24,6 +24,7 @@ class ReplyScript:
     late_seconds: float = 0.0
     transport: Transport = "whole"
     over_seconds: float = 0.0  # how long what drips takes
+    lags_seconds: float = 0.0  # a list shows nothing that is younger
 
     def __post_init__(self) -> None:
         if not self.creates and self.status is None and self.transport not in ("reset", "silence"):

@@ -42,7 +42,9 @@ def test_the_list_is_asked_since_a_time(sandbox: Sandbox, client: ReplicateClien
 
     since = datetime.now(UTC) + timedelta(seconds=30)
 
-    assert client.list(since, last_seconds=-60.0) == Listed(())
+    listed = client.list(since, last_seconds=-60.0)
+
+    assert (listed.predictions, listed.missing) == ((), None)
     [asked] = sandbox.ledger.of("list")
     assert asked.path == f"/v1/predictions?created_after={quote(since.isoformat())}"
 
@@ -72,7 +74,15 @@ def test_a_clock_that_is_ahead_of_replicates_hides_no_prediction(
 def test_a_list_says_what_it_holds_whether_or_not_it_tells_the_time(date: str) -> None:
     page = with_body(b'{"next": null, "results": []}', 200, *filter(None, [date]))
     with canned(page) as server, client_of(server.url) as client:
-        assert client.list(SINCE, last_seconds=60.0) == Listed(())
+        listed = client.list(SINCE, last_seconds=60.0)
+
+    assert (listed.predictions, listed.missing) == ((), None)
+
+
+def test_a_list_says_when_it_was_sent_by_the_clock_of_its_sender() -> None:
+    page = with_body(b'{"next": null, "results": []}', 200, "date: Thu, 01 Jan 2026 12:00:00 GMT")
+    with canned(page) as server, client_of(server.url) as client:
+        assert client.list(SINCE, last_seconds=60.0).sent_at == datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(

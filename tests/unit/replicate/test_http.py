@@ -10,14 +10,17 @@ from typing import Any
 import httpcore
 import pytest
 
+from imagegen.config.parsers import MOST_SETTLE_SECONDS
 from imagegen.errors import CannotStartError
 from imagegen.failures import (
     LEAST_SETTLE_SECONDS,
     LISTED_SECONDS,
     SEND_WITHIN,
     UNACKNOWLEDGED_SECONDS,
+    longest_settle_seconds,
 )
 from imagegen.replicate import client as client_module
+from imagegen.replicate import facts
 from imagegen.replicate.client import ReplicateClient
 from imagegen.replicate.http import Deadline
 from imagegen.replicate.proxy import https_proxy
@@ -47,6 +50,13 @@ def test_the_least_settle_time_leaves_room_for_the_kernel_and_the_list() -> None
     written = LEAST_SETTLE_SECONDS * SEND_WITHIN
 
     assert written + UNACKNOWLEDGED_SECONDS + LISTED_SECONDS <= LEAST_SETTLE_SECONDS == 60.0
+
+
+def test_a_list_may_lag_by_three_minutes_and_is_believed_before_inputs_are_deleted() -> None:
+    arrived_seconds = LEAST_SETTLE_SECONDS - LISTED_SECONDS
+
+    assert arrived_seconds + 180.0 < longest_settle_seconds(LEAST_SETTLE_SECONDS) == 300.0
+    assert longest_settle_seconds(MOST_SETTLE_SECONDS) < facts.RETENTION_SECONDS
 
 
 @pytest.fixture

@@ -270,6 +270,19 @@ def test_a_new_prediction_can_be_unknown_for_a_while(sandbox: Sandbox, user: San
     assert len(user.http.get("/v1/predictions").json()["results"]) == 1
 
 
+def test_a_list_that_lags_shows_what_is_old_enough_alone(
+    sandbox: Sandbox, user: SandboxUser
+) -> None:
+    sandbox.faults.add(Fault.lags(0.5))
+    prediction = user.create()
+
+    assert user.look_at(prediction)["id"] == prediction["id"]
+    assert user.http.get("/v1/predictions").json()["results"] == []
+    wait_for(
+        "the prediction to be listed", lambda: user.http.get("/v1/predictions").json()["results"]
+    )
+
+
 def test_a_fault_that_says_nothing_or_two_things_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="either"):
         Fault(prompt="a cat")

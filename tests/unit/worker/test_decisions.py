@@ -202,7 +202,15 @@ def test_what_waits_is_put_aside_or_given_up(ending: Postponed, decision: object
 @pytest.mark.parametrize("until", [Until.LIST_IS_READ, Until.LIST_HOLDS_IT])
 @pytest.mark.parametrize(
     ("age_seconds", "retry_seconds"),
-    [(0.0, 1.0), (4.0, 4.0), (50.0, 10.0), (59.5, 0.5), (61.0, 60.0), (3600.0, 60.0)],
+    [
+        (0.0, 1.0),
+        (4.0, 4.0),
+        (50.0, 10.0),
+        (59.5, 0.5),
+        (61.0, 60.0),
+        (290.0, 10.0),
+        (3600.0, 60.0),
+    ],
 )
 def test_the_list_is_asked_again_after_as_long_as_it_has_been(
     until: Until, age_seconds: float, retry_seconds: float

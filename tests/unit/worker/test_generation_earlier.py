@@ -48,6 +48,14 @@ def test_what_did_not_show_up_is_sent_again() -> None:
     assert calls.verbs()[:3] == ["list", "record_request", "POST"]
 
 
+def test_nothing_is_sent_again_while_the_list_may_lag() -> None:
+    just_now = replace(NEW, unresolved=(EARLIER, replace(EARLIER, requested_seconds_ago=4.0)))
+    calls = generate(just_now)
+
+    assert calls.verbs() == ["list", "postpone"]
+    assert calls.about("postpone") == [(4.0,)]
+
+
 def test_nothing_is_sent_again_while_the_list_cannot_be_read() -> None:
     assert generate(WITH_EARLIER, listed=Rejected(503)).verbs() == ["list", "postpone"]
 

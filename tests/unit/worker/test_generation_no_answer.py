@@ -6,6 +6,7 @@ import pytest
 
 from imagegen.replicate.replies import Listed, NoAnswer, NotSent, Prediction, Rejected, Reply
 from tests.support.generation_runs import (
+    A_LATER_ONE,
     AN_ID,
     DONE,
     UNCLEAR,
@@ -48,11 +49,24 @@ def test_it_looks_more_seldom_with_time_and_at_the_end_of_the_settle_time(
     assert generate(sent(age_seconds)).about("postpone") == [(again_seconds,)]
 
 
-def test_what_never_showed_up_was_not_made_and_costs_no_attempt() -> None:
-    calls = generate(sent(61.0))
+@pytest.mark.parametrize(
+    ("age_seconds", "listed"), [(62.0, A_LATER_ONE), (301.0, Listed(()))], ids=["busy", "at rest"]
+)
+def test_what_never_showed_up_was_not_made_and_costs_no_attempt(
+    age_seconds: float, listed: Listed
+) -> None:
+    calls = generate(sent(age_seconds), listed=listed)
 
     assert calls.verbs() == ["list", "requeue"]
     assert calls.about("requeue") == [("unavailable", 0.0)]
+
+
+@pytest.mark.parametrize("listed", [Listed(()), replace(A_LATER_ONE, sent_at=None)])
+def test_what_a_list_that_may_lag_does_not_show_is_looked_for_again(listed: Listed) -> None:
+    calls = generate(sent(100.0), listed=listed)
+
+    assert calls.verbs() == ["list", "postpone"]
+    assert calls.about("postpone") == [(60.0,)]
 
 
 @pytest.mark.parametrize("listed", [Rejected(500), Rejected(401), NotSent("no"), UNCLEAR])

@@ -21,6 +21,7 @@ from imagegen.replicate.replies import (
 from imagegen.worker import polling, settlement
 from imagegen.worker.image_copies import ImageCopies
 from tests.support.generation_runs import (
+    A_LATER_ONE,
     AN_ID,
     AN_IMAGE,
     DONE,
@@ -116,14 +117,17 @@ def test_one_404_does_not_fail_an_adopted_prediction_however_old(age_seconds: fl
 
 @pytest.mark.usefixtures("slow_looks")
 def test_after_a_minute_of_nothing_but_404_nobody_pays_for_it_again() -> None:
-    calls = generate(adopted_after(5.0), looks=[GONE] * 9)
+    calls = generate(adopted_after(5.0), looks=[GONE] * 9, listed=A_LATER_ONE)
 
     assert calls.verbs() == ["GET", "GET", "GET", "list", "fail_attempt"]
     assert calls.about("fail_attempt") == [("gone", "failed")]
 
 
 @pytest.mark.usefixtures("slow_looks")
-@pytest.mark.parametrize("listed", [Listed((prediction("processing"),)), Rejected(503)])
+@pytest.mark.parametrize(
+    "listed", [Listed((prediction("processing"),)), Rejected(503), Listed(())],
+    ids=["held", "unreadable", "perhaps lagging"],
+)  # fmt: skip
 def test_what_the_list_holds_or_cannot_tell_of_is_looked_at_later(
     listed: Listed | Rejected,
 ) -> None:
@@ -144,7 +148,7 @@ def test_an_image_that_was_lost_is_paid_for_again_only_where_that_was_wished() -
     paid_again = metrics.PAID_TWICE.labels("gone")
     before = paid_again._value.get()
 
-    calls = generate(adopted_after(5.0), looks=[GONE] * 9, replace_lost=True)
+    calls = generate(adopted_after(300.0), looks=[GONE] * 9, replace_lost=True)
 
     assert calls.about("fail_attempt") == [("gone", "waits")]
     assert paid_again._value.get() == before + 1
