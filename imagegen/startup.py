@@ -28,7 +28,9 @@ def _warn_of_unknown_variables() -> None:
 
 def _check_database(settings: Settings) -> None:
     """Log warnings about the database. Raises CannotStartError or one of database.AWAY."""
-    with database.connect(settings.database_url) as connection:
+    with database.connect_bounded(
+        settings.database_url, "imagegen", database.AnswerLimit()
+    ) as connection:
         problems = preflight.problems(connection, settings.configured_prompts)
     for problem in problems:
         if not problem.prevents_start:

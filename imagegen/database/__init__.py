@@ -3,12 +3,19 @@
 Import the modules `migrations` and `preflight` by name: alembic is slow to import.
 """
 
+from imagegen.database.answers import (
+    AnswerLimit,
+    BoundedConnection,
+    NoAnswerError,
+    in_background,
+)
 from imagegen.database.connection import (
     AWAY,
     NOTIFY_CHANNEL,
     Connection,
     Pool,
     connect,
+    connect_bounded,
     is_pooled,
     open_pool,
     statement_timeout,
@@ -28,13 +35,18 @@ __all__ = [
     "NOTIFY_CHANNEL",
     "STATUSES",
     "VERSION_TABLE",
+    "AnswerLimit",
+    "BoundedConnection",
     "Connection",
+    "NoAnswerError",
     "NotMigratedError",
     "Pool",
     "Tables",
     "check_revision",
     "connect",
+    "connect_bounded",
     "current_revision",
+    "in_background",
     "is_pooled",
     "newest_revision",
     "open_pool",

@@ -10,6 +10,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from imagegen.database import encoding
+from imagegen.database.answers import AnswerLimit, BoundedConnection, in_background
 from imagegen.text import one_line
 
 NOTIFY_CHANNEL = "imagegen_detected"
@@ -37,7 +38,7 @@ POOL_TIMEOUT_SECONDS = 2.0
 POOL_RECONNECT_SECONDS = 1.0
 
 Connection = psycopg.Connection[TupleRow]
-Pool = ConnectionPool[Connection]
+Pool = ConnectionPool[BoundedConnection]
 
 
 def connect(url: str, application_name: str = "imagegen") -> Connection:
@@ -45,12 +46,31 @@ def connect(url: str, application_name: str = "imagegen") -> Connection:
     return psycopg.connect(url, **_arguments(application_name))
 
 
-def open_pool(url: str, max_size: int, application_name: str) -> Pool:
-    """Return a pool that connects in the background, as soon as the database is there."""
+def connect_bounded(url: str, application_name: str, limit: AnswerLimit) -> BoundedConnection:
+    """Return such a connection, whose answers have a time limit. Raises OperationalError.
+
+    Resolving the server's name has none: where that matters, call it `in_background`.
+    """
+    connection = BoundedConnection.connect(url, **_arguments(application_name))
+    connection.limit = limit
+    return connection
+
+
+def open_pool(
+    url: str, max_size: int, application_name: str, limit: AnswerLimit | None = None
+) -> Pool:
+    """Return a pool that connects in the background, as soon as the database is there. All its
+    connections have this limit."""
+
+    def configure(connection: BoundedConnection) -> None:
+        encoding.replace_missing_characters(connection)
+        connection.limit = limit or connection.limit
+
     return ConnectionPool(
         url,
+        connection_class=BoundedConnection,
         kwargs=_arguments(application_name),
-        configure=encoding.replace_missing_characters,
+        configure=configure,
         min_size=1,
         max_size=max_size,
         timeout=POOL_TIMEOUT_SECONDS,
@@ -62,15 +82,19 @@ def open_pool(url: str, max_size: int, application_name: str) -> Pool:
 
 
 def why_away(url: str, error: Exception) -> str:
-    """Return in one line why a statement failed.
+    """Return in one line why a statement failed, after at most POOL_TIMEOUT_SECONDS.
 
     A pool's timeout does not say why, so one connection is tried.
     """
-    if isinstance(error, PoolTimeout):
-        try:
-            connect(url).close()
-        except AWAY as reason:
-            error = reason
+    if not isinstance(error, PoolTimeout):
+        return one_line(error)
+    attempt = in_background(lambda: connect(url).close())
+    try:
+        attempt.result(POOL_TIMEOUT_SECONDS)
+    except TimeoutError:
+        return f"no connection within {POOL_TIMEOUT_SECONDS:g} s"
+    except AWAY as reason:
+        error = reason
     return one_line(error)
 
 

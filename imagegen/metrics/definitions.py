@@ -72,6 +72,9 @@ WORKER_PID = gauge_of_slot("imagegen_worker_pid", "Process id of the worker in t
 WORKER_STARTED = gauge_of_slot(
     "imagegen_worker_started_seconds", "When the worker in this slot started, in Unix time."
 )
+DATABASE_AWAY = gauge_of_slot(
+    "imagegen_database_away", "1 while the worker in this slot waits for the database."
+)
 GATE_OPEN = gauge_of_slot(
     "imagegen_gate_open", "1 while the worker in this slot asks for predictions."
 )

@@ -2,10 +2,20 @@
 
 import math
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
 
 import psycopg
 
-from imagegen.database import AWAY, NOTIFY_CHANNEL, Connection, connect, is_pooled
+from imagegen.database import (
+    AWAY,
+    NOTIFY_CHANNEL,
+    AnswerLimit,
+    Connection,
+    connect_bounded,
+    in_background,
+    is_pooled,
+)
 from imagegen.logs import log
 
 # How soon a lost LISTEN connection is rebuilt; polling covers the gap.
@@ -13,11 +23,19 @@ LISTEN_AGAIN_SECONDS = 5.0
 
 
 class Listener:
-    """A connection that is notified of new tokens. Optional: without it the worker polls."""
+    """A connection that is notified of new tokens. Optional: without it the worker polls.
 
-    def __init__(self, database_url: str, application_name: str) -> None:
+    It connects in a thread of its own, since a name server or a database may not answer.
+    """
+
+    def __init__(
+        self, database_url: str, application_name: str, on_connect: Callable[[], None]
+    ) -> None:
+        """`on_connect` is called, in that thread, when there is something to `keep_listening`."""
         self._database_url = database_url
         self._application_name = application_name
+        self._on_connect = on_connect
+        self._attempt: Future[Connection | None] | None = None
         self._connection: Connection | None = None
         self._next_try = 0.0  # monotonic
 
@@ -25,26 +43,45 @@ class Listener:
         return self._connection.fileno() if self._connection else None
 
     def next_try_seconds(self) -> float:
-        """Return the time until it should be connected again; infinite while it is."""
-        return self._next_try - time.monotonic() if self._connection is None else math.inf
+        """Return the time until it should be connected again; infinite while it is, or tries."""
+        is_due = self._connection is None and self._attempt is None
+        return self._next_try - time.monotonic() if is_due else math.inf
 
     def keep_listening(self) -> bool:
-        """Connect if there is no connection, at most every few seconds. Returns whether it has
-        just begun to listen."""
-        if self._connection is not None or time.monotonic() < self._next_try:
-            return False
-        self._next_try = time.monotonic() + LISTEN_AGAIN_SECONDS
+        """Connect if there is no connection, at most every few seconds, without waiting for it.
+        Returns whether it has just begun to listen."""
+        if self._attempt is not None:
+            return self._attempt.done() and self._take(self._attempt)
+        if self._connection is None and time.monotonic() >= self._next_try:
+            self._next_try = time.monotonic() + LISTEN_AGAIN_SECONDS
+            self._attempt = in_background(self._listen)
+            self._attempt.add_done_callback(lambda _: self._on_connect())
+        return False
+
+    def _listen(self) -> Connection | None:
+        """Return a connection that listens; None behind a pooler. Raises one of AWAY."""
+        name = self._application_name
+        connection = connect_bounded(self._database_url, name, AnswerLimit())
         try:
-            self._connection = connect(self._database_url, self._application_name)
-            if is_pooled(self._connection):
-                log.info("listener.impossible", extra={"error": "a connection pooler; polling"})
-                self._next_try = math.inf
-                self.close()
-            else:
-                self._connection.execute(f"LISTEN {NOTIFY_CHANNEL}")
+            if is_pooled(connection):
+                connection.close()
+                return None
+            connection.execute(f"LISTEN {NOTIFY_CHANNEL}")
+        except AWAY:
+            connection.close()
+            raise
+        return connection
+
+    def _take(self, attempt: "Future[Connection | None]") -> bool:
+        self._attempt = None
+        try:
+            self._connection = attempt.result()
         except AWAY as error:
             log.debug("listener.unavailable", extra={"error": str(error)})
-            self.close()
+            return False
+        if self._connection is None:
+            log.info("listener.impossible", extra={"error": "a connection pooler; polling"})
+            self._next_try = math.inf
         return self._connection is not None
 
     def drain(self) -> None:
@@ -58,6 +95,13 @@ class Listener:
             self.close()
 
     def close(self) -> None:
+        if self._attempt is not None:
+            self._attempt.add_done_callback(_close_late)
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _close_late(attempt: "Future[Connection | None]") -> None:
+    if attempt.exception() is None and (connection := attempt.result()):
+        connection.close()

@@ -1,13 +1,18 @@
-"""How the work on a token waits for the database, until its worker shuts down."""
+"""How a worker and its slots wait for the database."""
 
 import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from imagegen.database import AWAY
+from imagegen.database import AWAY, why_away
 from imagegen.logs import log
+from imagegen.metrics import definitions as metrics
 
 DATABASE_AGAIN_SECONDS = 0.5
+# A statement takes milliseconds; a commit on a disk that is busy takes seconds.
+SHORTEST_ANSWER_SECONDS, LONGEST_ANSWER_SECONDS = 3.0, 10.0
+# For what is left to do once the worker stops: less than the supervisor adds to the grace.
+STOPPING_ANSWER_SECONDS = 2.0
 
 T = TypeVar("T")
 
@@ -18,6 +23,33 @@ class LostLeaseError(Exception):
 
 class ShutdownError(Exception):
     """The worker shuts down; the worker that adopts the generation goes on with it."""
+
+
+def answer_seconds(lease_seconds: float) -> float:
+    """Return how long a worker waits for an answer of the database: less than a lease, if it can,
+    so that the lease can be renewed over another connection."""
+    return max(min(lease_seconds * 2 / 3, LONGEST_ANSWER_SECONDS), SHORTEST_ANSWER_SECONDS)
+
+
+class DatabaseReport:
+    """Says once, in the log and in a metric, that a worker's main loop waits for the database."""
+
+    def __init__(self, role: str, url: str) -> None:
+        self._url = url
+        self._gauge = metrics.DATABASE_AWAY.labels(role)
+        self.is_away = False
+
+    def report_away(self, error: Exception) -> None:
+        if not self.is_away:
+            self.is_away = True
+            self._gauge.set(1)
+            log.error("database.unavailable", extra={"error": why_away(self._url, error)})
+
+    def report_back(self) -> None:
+        if self.is_away:
+            self.is_away = False
+            self._gauge.set(0)
+            log.info("database.available")
 
 
 class DatabaseRetry:

@@ -12,16 +12,16 @@ class Wakeup:
     """Sleeps until `ring` is called, a signal comes, a token is minted, or the time is up."""
 
     def __init__(self, database_url: str, application_name: str) -> None:
-        self._listener = Listener(database_url, application_name)
         self._bell, self._ringer = socket.socketpair()
         self._bell.setblocking(False)
         self._ringer.setblocking(False)
+        self._listener = Listener(database_url, application_name, self.ring)
         # A signal rings too. Python runs its handler before `wait` returns.
         signal.set_wakeup_fd(self._ringer.fileno(), warn_on_full_buffer=False)
 
     def ring(self) -> None:
         """Wake the worker, from any thread."""
-        with suppress(BlockingIOError):  # it rings already
+        with suppress(OSError):  # it rings already, or is closed
             self._ringer.send(b"\0")
 
     def close(self) -> None:

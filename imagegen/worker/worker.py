@@ -9,13 +9,19 @@ from collections.abc import Callable
 from psycopg.errors import LockNotAvailable
 
 from imagegen.config import Settings
-from imagegen.database import AWAY, Pool, Tables, open_pool, read_tables, why_away
+from imagegen.database import AWAY, AnswerLimit, NoAnswerError, Pool, Tables, open_pool, read_tables
 from imagegen.logs import log
 from imagegen.metrics import definitions as metrics
 from imagegen.queue import Claim, Queue
 from imagegen.replicate import ReplicateClient, RequestBudget
 from imagegen.worker.create_rate import CreateRate
-from imagegen.worker.database_retry import DATABASE_AGAIN_SECONDS, DatabaseRetry
+from imagegen.worker.database_retry import (
+    DATABASE_AGAIN_SECONDS,
+    STOPPING_ANSWER_SECONDS,
+    DatabaseReport,
+    DatabaseRetry,
+    answer_seconds,
+)
 from imagegen.worker.gate import Gate
 from imagegen.worker.generation import GenerationRunner
 from imagegen.worker.image_copies import ImageCopies
@@ -63,14 +69,16 @@ class Worker:
         self._beat = beat
         self._wakeup = Wakeup(settings.database_url, lease_name)
         # The main loop has a connection of its own: it renews and beats also while all slots wait
-        # for rows that somebody else has locked.
-        self._pool = open_pool(settings.database_url, 1, lease_name)
-        self._slots_pool = open_pool(settings.database_url, SLOTS_CONNECTIONS, lease_name)
+        # for rows that somebody else has locked. A database that does not answer is no hang.
+        url, seconds = settings.database_url, answer_seconds(settings.lease_seconds)
+        self._limit = AnswerLimit(seconds, on_wait=beat)
+        self._pool = open_pool(url, 1, lease_name, self._limit)
+        self._slots_pool = open_pool(url, SLOTS_CONNECTIONS, lease_name, AnswerLimit(seconds))
+        self._database = DatabaseReport(role, url)
         self._gate = Gate(role, CreateRate(settings.create_rate / settings.procs / 60))
         self._shutdown = threading.Event()
         self._stopping = False
         self._grace_seconds = settings.grace_seconds
-        self._is_database_away = False
         self._tokens_wait = False  # tokens, as far as is known: the gate held them back
         self._renew_at = self._repair_at = 0.0  # monotonic
         self._orphans = Orphans()
@@ -82,6 +90,7 @@ class Worker:
     def stop(self, *, grace_seconds: float | None = None) -> None:
         """Claim nothing more; what is at work may go on for the grace. Safe in a signal handler."""
         self._stopping = True
+        self._limit.seconds = min(self._limit.seconds, STOPPING_ANSWER_SECONDS)
         if grace_seconds is not None:
             self._grace_seconds = grace_seconds
 
@@ -99,6 +108,7 @@ class Worker:
         slots = Slots(self._settings.slots, run, self._wakeup.ring, busy)
         retry = DatabaseRetry(self._shutdown, slots.waits)
         runner = self._runner(self._queue(self._slots_pool, tables), retry)
+        self._limit.on_wait = lambda: self._beat_unless_stuck(slots)
         while not self._stopping:
             self._claim_and_renew(queue, slots)
             self._beat_unless_stuck(slots)
@@ -114,7 +124,7 @@ class Worker:
                     tables = read_tables(connection)
                 self._release_leases_of_dead(self._queue(self._pool, tables))
             except AWAY as error:
-                self._report_database_away(error)
+                self._database.report_away(error)
                 self._beat()
                 self._wakeup.wait(self._pause_seconds)
             else:
@@ -167,17 +177,21 @@ class Worker:
         try:
             self._renew_and_claim(queue, slots)
         except LockNotAvailable as error:
-            self._report_database_away(error)  # somebody has locked a whole table
+            self._database.report_away(error)  # somebody has locked a whole table
             return
-        except AWAY:
+        except AWAY as error:
             self._pool.drain()
             self._slots_pool.drain()
+            if isinstance(error, NoAnswerError):
+                self._database.report_away(error)
+                return
+            self._beat_unless_stuck(slots)
             try:
                 self._renew_and_claim(queue, slots)
             except AWAY as error:
-                self._report_database_away(error)
+                self._database.report_away(error)
                 return
-        self._report_database_back()
+        self._database.report_back()
 
     def _renew_and_claim(self, queue: Queue, slots: Slots) -> None:
         """Renew leases, then claim as much as there are free slots."""
@@ -250,7 +264,7 @@ class Worker:
         if slots.tokens:
             seconds = min(seconds, self._renew_at - time.monotonic())
         # While the database is away, what is overdue is retried with a pause.
-        return max(seconds, DATABASE_AGAIN_SECONDS if self._is_database_away else 0.0)
+        return max(seconds, DATABASE_AGAIN_SECONDS if self._database.is_away else 0.0)
 
     def _drain(self, queue: Queue, slots: Slots) -> None:
         """Wait for the slots to finish, at most for the grace time."""
@@ -260,7 +274,7 @@ class Worker:
             try:
                 self._renew(queue, slots)
             except AWAY as error:
-                self._report_database_away(error)
+                self._database.report_away(error)
             self._beat()
             self._wakeup.wait(min(remaining, self._sleep_seconds(slots)))
 
@@ -276,19 +290,6 @@ class Worker:
         try:
             handed_over = queue.release()
         except AWAY as error:
-            self._report_database_away(error)
+            self._database.report_away(error)
         else:
             log.info("worker.stopped", extra={"handed_over": handed_over})
-
-    def _report_database_away(self, error: Exception) -> None:
-        if not self._is_database_away:
-            self._is_database_away = True
-            log.error(
-                "database.unavailable",
-                extra={"error": why_away(self._settings.database_url, error)},
-            )
-
-    def _report_database_back(self) -> None:
-        if self._is_database_away:
-            self._is_database_away = False
-            log.info("database.available")

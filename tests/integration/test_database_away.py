@@ -157,11 +157,11 @@ def test_a_database_that_answers_no_more_is_noticed_and_waited_for(
         with behind.supervisor() as program:
             wait_for("work", lambda: len(sandbox.ledger.created()) > 0)
             proxy.freeze()
-            # A worker whose own statement hangs is replaced; its successor waits.
             wait_for("both workers to notice", lambda: workers_without_database(program) == 2)
             proxy.thaw()
             site.wait_until_done()
             assert program.process.poll() is None
+            assert program.events("process.hung") == []
             no_storm(program)
 
     judge(site, sandbox)

@@ -32,7 +32,7 @@ class Busy(Slots):
 def beats(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the watchdog hears. The worker has neither a database nor anything to wake it."""
     for part in ("Wakeup", "open_pool"):
-        monkeypatch.setattr(f"imagegen.worker.worker.{part}", lambda *_: None)
+        monkeypatch.setattr(f"imagegen.worker.worker.{part}", lambda *_, **__: None)
     return []
 
 

@@ -1,0 +1,94 @@
+"""Connections whose waits all end: a database may accept, and never answer.
+
+Keepalives do not notice it, because the other host's kernel still acknowledges what it gets: a
+stopped server, a commit that waits for a standby, a proxy that keeps what it should pass on.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import capabilities
+from psycopg.rows import TupleRow
+
+# How long the server is asked to end a statement whose answer nobody waits for any more.
+CANCEL_SECONDS = 1.0
+
+T = TypeVar("T")
+
+
+class NoAnswerError(psycopg.OperationalError):
+    """The database did not answer in time. The statement may be committed, now or later."""
+
+
+@dataclass
+class AnswerLimit:
+    """How long a connection waits for one answer. It may be changed, also during a wait."""
+
+    seconds: float = 10.0
+    on_wait: Callable[[], None] = lambda: None  # called ten times a second during a wait
+
+
+class BoundedConnection(psycopg.Connection[TupleRow]):
+    """A connection that is closed when an answer takes too long; then it raises NoAnswerError."""
+
+    limit = AnswerLimit()
+
+    def wait(self, gen: Any, *args: Any, **options: Any) -> Any:
+        """Run one exchange with the server; psycopg calls this for each."""
+        try:
+            return super().wait(self._bounded(gen), *args, **options)
+        except NoAnswerError:
+            self._give_up()
+            raise
+
+    def _bounded(self, exchange: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
+        """Pass on what psycopg's waiting and an exchange tell each other, until it is too late.
+
+        psycopg resumes it whenever the socket is ready, and else ten times a second.
+        """
+        began = time.monotonic()
+        try:
+            event = next(exchange)
+            while True:
+                ready = yield event
+                if not ready:
+                    self.limit.on_wait()
+                event = exchange.send(ready)
+                if time.monotonic() - began > self.limit.seconds:
+                    raise NoAnswerError(f"no answer within {self.limit.seconds:g} s")
+        except StopIteration as end:
+            answer: T = end.value
+            return answer
+
+    def _give_up(self) -> None:
+        """Close it. The server would not notice before the statement has ended: without the
+        cancellation, sessions that wait for a standby would use up all connections."""
+        try:
+            if capabilities.has_cancel_safe():  # else it may wait for ever itself
+                self.cancel_safe(timeout=CANCEL_SECONDS)
+        except psycopg.Error:
+            pass  # the server does not answer at all
+        finally:
+            self.close()
+
+
+def in_background(call: Callable[[], T]) -> "Future[T]":
+    """Call it in a thread of its own, which nothing waits for at the end of the process.
+
+    For what has no bound: psycopg resolves the server's name in the thread that connects.
+    """
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:  # noqa: BLE001 (it is the future's)
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
