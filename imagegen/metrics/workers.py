@@ -18,6 +18,7 @@ class WorkerRow:
     busy: int | None = 0  # tokens at work; None if unknown
     restarts: Mapping[str, int] = field(default_factory=dict)  # by cause
     starting: bool = False  # its process has set no metric yet
+    waits_for_database: bool = False
 
     @property
     def alive(self) -> bool:
@@ -72,6 +73,7 @@ def workers_in(samples: Iterable[Sample]) -> Workers:
             busy=count("imagegen_slots_busy", slot) or 0,
             restarts={cause: int(times) for cause, times in restarts[slot].items()},
             starting=none_missing and slot not in pids,
+            waits_for_database=value("imagegen_database_away", slot) == 1,
         )
         for slot in slots
     ]

@@ -133,6 +133,11 @@ class App:
         if not workers.processes:
             problems.append("no worker is alive")
         problems += [
+            f"{worker.slot} waits for the database"
+            for worker in workers.rows
+            if worker.waits_for_database
+        ]
+        problems += [
             f"the gate of {worker.slot} is closed: {reason}"
             for worker in workers.rows
             for reason in worker.closed_by

@@ -1,15 +1,29 @@
 """The exporter's one connection to the database, with a limit on each wait."""
 
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg.rows import dict_row
 
-from imagegen.database import AWAY, Connection, NotMigratedError, Tables, connect, read_tables
+from imagegen.database import (
+    AWAY,
+    AnswerLimit,
+    Connection,
+    NoAnswerError,
+    NotMigratedError,
+    Tables,
+    connect_bounded,
+    in_background,
+    read_tables,
+)
+from imagegen.logs import log
+from imagegen.text import one_line
 
 T = TypeVar("T")
+Session = tuple[Connection, Tables]
 
 # What `DatabaseThread.ask` raises instead of an answer.
 NO_ANSWER = (psycopg.Error, NotMigratedError, TimeoutError)
@@ -18,44 +32,81 @@ NO_ANSWER = (psycopg.Error, NotMigratedError, TimeoutError)
 class DatabaseThread:
     """Asks over one connection in a thread of its own, so that no caller waits without limit.
 
-    A statement's own timeout is not enough: a database that hangs does not answer at all.
+    A statement's own timeout is not enough: a database that hangs does not answer at all. Its
+    connection is closed then, and the next question gets another one.
     """
 
     def __init__(self, url: str, name: str) -> None:
         self._url = url
         self._name = name
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="database")
-        self._session: tuple[Connection, Tables] | None = None
+        self._limit = AnswerLimit()
+        self._attempt: Future[Session] | None = None  # to connect
+        self._session: Session | None = None
+        self._is_away = False
 
     def ask(self, question: Callable[[Connection, Tables], T], timeout_seconds: float) -> T:
         """Return the question's answer. Raises one of NO_ANSWER.
 
         It is a TimeoutError if there is none within `timeout_seconds`.
         """
-        answer = self._thread.submit(self._ask, question)
+        answer = self._thread.submit(self._ask_and_report, question, timeout_seconds)
         try:
             return answer.result(timeout_seconds)
-        except TimeoutError:
+        except (TimeoutError, NoAnswerError):
             answer.cancel()  # if it waits behind another question that hangs
             raise TimeoutError(f"no answer within {timeout_seconds:g} s") from None
 
-    def _ask(self, question: Callable[[Connection, Tables], T]) -> T:
+    def _ask_and_report(
+        self, question: Callable[[Connection, Tables], T], timeout_seconds: float
+    ) -> T:
+        """Ask, and log once that the database is away, and once that it is back."""
+        try:
+            answer = self._ask(question, time.monotonic() + timeout_seconds)
+        except (psycopg.errors.QueryCanceled, NotMigratedError):  # it answered
+            raise
+        except (*AWAY, TimeoutError) as error:
+            if not self._is_away:
+                self._is_away = True
+                why = one_line(error) or f"no connection within {timeout_seconds:g} s"
+                log.error("database.unavailable", extra={"error": why})
+            raise
+        if self._is_away:
+            self._is_away = False
+            log.info("database.available")
+        return answer
+
+    def _ask(self, question: Callable[[Connection, Tables], T], deadline: float) -> T:
         idle = self._session
         try:
-            return question(*self._connect())
+            return question(*self._connect(deadline))
         except psycopg.errors.QueryCanceled:  # it took too long; the connection still works
+            raise
+        except NoAnswerError:
+            self._session = None
             raise
         except (*AWAY, NotMigratedError):
             self._session = None
             if idle is None or not idle[0].closed:
                 raise
-        return question(*self._connect())  # the server had closed the idle connection
+        return question(*self._connect(deadline))  # the server had closed the idle connection
 
-    def _connect(self) -> tuple[Connection, Tables]:
+    def _connect(self, deadline: float) -> Session:
+        """Return a session whose next answers come by the deadline, a time of the monotonic clock.
+        Raises TimeoutError while an attempt to connect goes on."""
         if self._session is None:
-            connection = connect(self._url, self._name)
-            self._session = connection, read_tables(connection)
+            if self._attempt is None or (self._attempt.done() and self._attempt.exception()):
+                self._attempt = in_background(self._open)
+            self._session = self._attempt.result(max(deadline - time.monotonic(), 0.0))
+            self._attempt = None
+        self._limit.seconds = max(deadline - time.monotonic(), 0.0)
         return self._session
+
+    def _open(self) -> Session:
+        connection = connect_bounded(self._url, self._name, AnswerLimit())
+        tables = read_tables(connection)
+        connection.limit = self._limit
+        return connection, tables
 
 
 def read_row(connection: Connection, sql: str, timeout_milliseconds: int) -> dict[str, Any] | None:
