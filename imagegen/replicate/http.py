@@ -18,8 +18,11 @@ import httpcore
 import httpx
 
 from imagegen.failures import UNACKNOWLEDGED_SECONDS
+from imagegen.replicate.addresses import Addresses, shares
 from imagegen.replicate.proxy import ByHost, ProxyPool, https_proxy
 
+# For a client without a limit of its own.
+CONNECT_SECONDS = 5.0
 # What has been idle for longer may be dead behind a firewall: httpx's own default, which httpcore
 # does not share.
 KEEPALIVE_SECONDS = 5.0
@@ -50,6 +53,7 @@ class Deadline(httpcore.NetworkBackend):
 
     def __init__(self) -> None:
         self._network = httpcore.SyncBackend()
+        self._addresses = Addresses()
         self._of_thread = threading.local()
 
     def transport(self, ssl_context: SSLContext, *, retries: int = 0) -> httpx.BaseTransport:
@@ -108,10 +112,27 @@ class Deadline(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
+        """Connect to one of a host's addresses, all of them together within `timeout`."""
         # Set here, because httpcore does not pass those of its pools on to a proxy's connections.
         options = [*(socket_options or ()), *SOCKET_OPTIONS]
-        stream = self._network.connect_tcp(host, port, timeout, local_address, options)
-        return _Stream(stream, self)
+        began, seconds = time.monotonic(), CONNECT_SECONDS if timeout is None else timeout
+        try:
+            addresses = self._addresses.of(host, seconds)
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout(error) from None
+        except OSError as error:
+            raise httpcore.ConnectError(error) from None
+        failure: Exception = httpcore.ConnectTimeout("no time is left to connect")
+        for address, share in shares(addresses, began + seconds - time.monotonic()):
+            try:
+                stream = self._network.connect_tcp(address, port, share, local_address, options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                self._addresses.note_failure(address)
+                failure = error
+            else:
+                self._addresses.note_success(address)
+                return _Stream(stream, self)
+        raise failure
 
     def sleep(self, seconds: float) -> None:
         self._network.sleep(seconds)
