@@ -34,8 +34,8 @@ def supervise(settings: Settings) -> int:
     host, port = listening.getsockname()[:2]
     log.info("exporter.listening", extra={"url": f"http://{host}:{port}/metrics"})
 
-    def make_worker(worker_id: int) -> Child:
-        return Child(f"worker-{worker_id}", partial(_work_as_child, settings, listening))
+    def make_worker(role: str) -> Child:
+        return Child(role, partial(_work_as_child, settings, listening))
 
     supervisor = Supervisor(
         Child("exporter", partial(_export, settings, listening)),
@@ -54,7 +54,7 @@ def work(settings: Settings) -> None:
     tls_context()
     https_proxy()
     worker = Worker(settings, role="worker", lease_name=unique_name())
-    _run_until_stopped(worker, [signal.SIGTERM, signal.SIGINT])
+    _run_until_stopped(worker, [signal.SIGTERM, signal.SIGINT], twice_is_at_once=True)
 
 
 def _export(settings: Settings, listening: socket.socket, context: ChildContext) -> None:
@@ -71,14 +71,18 @@ def _work_as_child(settings: Settings, listening: socket.socket, context: ChildC
         lease_name=context.name,
         predecessor=context.predecessor,
         beat=context.heartbeat,
+        ready=context.ready,
     )
-    # Ctrl-C in a terminal reaches the supervisor, which sends SIGTERM.
-    _run_until_stopped(worker, [signal.SIGTERM])
+    # Ctrl-C in a terminal reaches the supervisor, which sends SIGTERM. A SIGTERM to all processes
+    # of the group reaches this one twice.
+    _run_until_stopped(worker, [signal.SIGTERM], twice_is_at_once=False)
 
 
-def _run_until_stopped(worker: Worker, stop_signals: list[signal.Signals]) -> None:
+def _run_until_stopped(
+    worker: Worker, stop_signals: list[signal.Signals], *, twice_is_at_once: bool
+) -> None:
     def stop(number: int, frame: FrameType | None) -> None:
-        at_once = worker.stopping or number == signal.SIGQUIT
+        at_once = number == signal.SIGQUIT or (twice_is_at_once and worker.stopping)
         worker.stop(grace_seconds=0.0 if at_once else None)
 
     for number in [*stop_signals, signal.SIGQUIT]:

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import NoReturn
 
 from imagegen.backoff import exponential, jittered
@@ -26,6 +25,8 @@ RESET_BACKOFF_SECONDS = 60.0
 # From SIGABRT, which writes the stacks of a hung process, to SIGKILL.
 STACKS_SECONDS = 2.0
 READ_BYTES = 4096
+# What a heartbeat says: the main loop goes on; and also, it has claimed.
+ALIVE, CLAIMING = b"\0", b"\1"
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class ChildContext:
     name: str  # unique: no other process ever has it
     predecessor: str | None  # the name of the process before it in this role, which is dead
     heartbeat: Callable[[], None]  # its main loop calls it in each round
+    ready: Callable[[], None]  # a worker calls it when it has claimed
 
 
 class Child:
@@ -56,6 +58,7 @@ class Child:
         self._started_at = 0.0  # monotonic
         self._heartbeats: int | None = None  # the reading end of a pipe
         self._last_heartbeat: float | None = None  # monotonic
+        self._has_claimed = False
 
     @property
     def is_worker(self) -> bool:
@@ -72,6 +75,12 @@ class Child:
         return self.pid is not None and self._last_heartbeat is not None
 
     @property
+    def is_claiming(self) -> bool:
+        """Whether it is a worker that has claimed, and was not told to stop."""
+        self._read_heartbeats()
+        return self.pid is not None and self._has_claimed and not self.stop_reason
+
+    @property
     def uptime_seconds(self) -> float:
         return time.monotonic() - self._started_at
 
@@ -79,6 +88,7 @@ class Child:
         """Fork; in the child this never returns."""
         name = f"{supervisor_name}:{self.role}.{self.starts + 1}"
         self._started_at, self._last_heartbeat, self.stop_reason = time.monotonic(), None, ""
+        self._has_claimed = False
         supervisor_pid, writer = os.getpid(), None
         try:
             self._heartbeats, writer = os.pipe()
@@ -94,8 +104,9 @@ class Child:
             return
         if pid == 0:
             os.close(self._heartbeats)
-            heartbeat = partial(_send_heartbeat, writer, supervisor_pid)
-            _run_and_exit(self._run, ChildContext(self.role, name, self._name, heartbeat))
+            heart = _Heart(writer, supervisor_pid)
+            context = ChildContext(self.role, name, self._name, heart.beat, heart.claim)
+            _run_and_exit(self._run, context)
         os.close(writer)
         self.pid, self._name, self.starts = pid, name, self.starts + 1
 
@@ -143,8 +154,9 @@ class Child:
 
     def _read_heartbeats(self) -> None:
         with contextlib.suppress(BlockingIOError):  # all read
-            while self._heartbeats is not None and os.read(self._heartbeats, READ_BYTES):
+            while self._heartbeats is not None and (read := os.read(self._heartbeats, READ_BYTES)):
                 self._last_heartbeat = time.monotonic()
+                self._has_claimed = self._has_claimed or CLAIMING in read
 
     def _close_heartbeats(self) -> None:
         if self._heartbeats is not None:
@@ -152,11 +164,22 @@ class Child:
             self._heartbeats = None
 
 
-def _send_heartbeat(writer: int, supervisor_pid: int) -> None:
-    if os.getppid() != supervisor_pid:  # the kernel ends orphans on Linux only
-        os._exit(1)
-    with contextlib.suppress(BlockingIOError):  # the pipe is full of heartbeats not yet read
-        os.write(writer, b"\0")
+class _Heart:
+    """Sends the heartbeats of a child."""
+
+    def __init__(self, writer: int, supervisor_pid: int) -> None:
+        self._writer = writer
+        self._supervisor_pid = supervisor_pid
+        self._says = ALIVE
+
+    def beat(self) -> None:
+        if os.getppid() != self._supervisor_pid:  # the kernel ends orphans on Linux only
+            os._exit(1)
+        with contextlib.suppress(BlockingIOError):  # the pipe is full of heartbeats not yet read
+            os.write(self._writer, self._says)
+
+    def claim(self) -> None:
+        self._says = CLAIMING  # in every heartbeat from now on: one may be lost
 
 
 def _run_and_exit(run: Callable[[ChildContext], None], context: ChildContext) -> NoReturn:

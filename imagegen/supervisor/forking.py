@@ -8,10 +8,13 @@ import sys
 from collections.abc import Callable
 
 PR_SET_PDEATHSIG = 1  # from linux/prctl.h
+# What a terminal or `kill -HUP -PGID` sends to every process of the group is the parent's: it says
+# by other signals what its children are to do.
+FOR_THE_PARENT = (signal.SIGHUP, signal.SIGINT, signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR2)
 
 
 def fork() -> int:
-    """Fork; 0 in the child, which starts with default signals and dies with its parent.
+    """Fork; 0 in the child, which ignores the parent's signals and dies with its parent.
 
     Signals are blocked during the fork: one that came before the child has reset its handlers would
     run the parent's handlers in the child, and be lost.
@@ -28,10 +31,10 @@ def fork() -> int:
         raise
     if pid == 0:
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP, signal.SIGQUIT):
+        for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGQUIT):
             signal.signal(number, signal.SIG_DFL)
-        # Ctrl-C in a terminal goes to every process of the group; the parent passes it on.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in FOR_THE_PARENT:
+            signal.signal(number, signal.SIG_IGN)
         tie_to_parent()
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return pid

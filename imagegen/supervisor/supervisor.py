@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from signal import SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1
+from signal import SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2
 
 from imagegen.errors import CONFIGURATION
 from imagegen.logs import log
@@ -32,6 +32,10 @@ BOOT_LOOK_SECONDS = 0.1
 # restart of the whole may help, or a person.
 HEALTHY_SECONDS = 10.0
 GIVE_UP_SECONDS = 60.0
+# Takes part while the others are replaced. What it needs to claim, each new worker needs: if it has
+# not claimed by then, no other worker is stopped.
+SPARE = "worker-spare"
+SPARE_SECONDS = 60.0
 FAILED = 1  # exit code
 
 
@@ -41,15 +45,19 @@ class Supervisor:
     def __init__(
         self,
         exporter: Child,
-        make_worker: Callable[[int], Child],
+        make_worker: Callable[[str], Child],
         *,
         workers: int,
         name: str,
         grace_seconds: float,
         watchdog_seconds: float,
     ) -> None:
-        # The exporter, then the workers in the order of their ids.
-        self._children = [exporter, *map(make_worker, range(workers))]
+        """`make_worker` makes the child of a role: `worker-0` …"""
+        self._spare = make_worker(SPARE)
+        self._spare.retired = True
+        # Then the workers in the order of their ids.
+        self._children = [exporter, self._spare]
+        self._children += [make_worker(f"worker-{number}") for number in range(workers)]
         self._make_worker = make_worker
         self._name = name
         self._grace_seconds = grace_seconds
@@ -57,9 +65,11 @@ class Supervisor:
         self._stopping = False
         self._exit_code = 0
         self._rolling: list[tuple[Child, int]] = []  # to be replaced, if not started since
+        self._spare_due_at = 0.0  # monotonic
         self._healthy_at = time.monotonic()  # when a worker was last known to work
         self._watch_at = 0.0  # monotonic
         self._signals = Signals(HANDLED_SIGNALS)
+        signal.signal(SIGUSR2, signal.SIG_IGN)  # it would end a process
 
     def run(self) -> int:
         """Start the children, watch them until all have ended, and return the exit code.
@@ -107,21 +117,23 @@ class Supervisor:
             case signal.SIGTERM | signal.SIGINT | signal.SIGQUIT:
                 self._stop(at_once=self._stopping or number is SIGQUIT, reason=number.name)
             case signal.SIGHUP if not self._stopping:
-                log.info("supervisor.rolling")
-                self._rolling = [(child, child.starts) for child in self._workers()]
+                self._begin_roll()
             case signal.SIGTTIN if not self._stopping:
                 self._add_worker()
             case signal.SIGTTOU if not self._stopping and len(self._workers()) > 1:
-                last = self._workers()[-1]
-                last.retired = True
-                self._stop_child(last, "retired")
+                self._retire(self._workers()[-1])
 
     def _add_worker(self) -> None:
         """Start a retired worker again, as soon as its process has ended, or make a new one."""
-        if retired := [child for child in self._children if child.retired]:
+        slots = [child for child in self._children if child.is_worker and child is not self._spare]
+        if retired := [child for child in slots if child.retired]:
             retired[0].retired = False
         else:
-            self._children.append(self._make_worker(len(self._workers())))
+            self._children.append(self._make_worker(f"worker-{len(slots)}"))
+
+    def _retire(self, worker: Child) -> None:
+        worker.retired = True
+        self._stop_child(worker, "retired")
 
     def _reap(self) -> None:
         """Reap every process that has ended, also orphans of others: this may be PID 1."""
@@ -141,8 +153,11 @@ class Supervisor:
             self._healthy_at = time.monotonic()
         child.reap()
         if child.is_worker and cause == f"exit-{CONFIGURATION}" and not self._stopping:
-            self._exit_code = CONFIGURATION
-            self._stop(at_once=False, reason=cause)
+            if child is self._spare:
+                self._abandon_roll(cause)
+            else:
+                self._exit_code = CONFIGURATION
+                self._stop(at_once=False, reason=cause)
         if not self._stopping:
             if child.stop_reason not in {"replaced", "retired"}:
                 self._restart(child, pid, child.stop_reason or cause)
@@ -179,7 +194,7 @@ class Supervisor:
         ready = [child for child in alive if child.is_ready]
         self._notify_systemd(sum(not child.retired for child in ready))
         pause_seconds = min(self._watchdog_seconds / 4, systemd.watchdog_seconds() / 2)
-        if len(ready) < len(alive):
+        if len(ready) < len(alive) or self._rolling:
             pause_seconds = min(BOOT_LOOK_SECONDS, pause_seconds)
         self._watch_at = now + pause_seconds
 
@@ -187,20 +202,47 @@ class Supervisor:
         return child.is_worker and child.is_ready and child.uptime_seconds > HEALTHY_SECONDS
 
     def _notify_systemd(self, ready: int) -> None:
-        state = f"WATCHDOG=1\nSTATUS={ready} of {len(self._workers())} workers"
+        wanted = len(self._workers())  # without the spare, which may be ready as well
+        state = f"WATCHDOG=1\nSTATUS={min(ready, wanted)} of {wanted} workers"
         systemd.notify(f"READY=1\n{state}" if ready and not self._stopping else state)
 
+    def _begin_roll(self) -> None:
+        log.info("supervisor.rolling")
+        self._rolling = [(child, child.starts) for child in self._workers()]
+        self._spare.retired, self._spare.failed_starts = False, 0
+        self._spare.due_at = time.monotonic()
+        self._spare_due_at = self._spare.due_at + SPARE_SECONDS
+
     def _roll(self) -> None:
-        """Replace the workers one by one, each when the one before it is ready."""
+        """Replace the workers one by one, each when the one before it claims.
+
+        The spare worker does the work of the one that is replaced, so it comes first and goes last.
+        """
+        if not self._rolling:
+            return
+        if self._spare.is_claiming:
+            self._spare_due_at = time.monotonic() + SPARE_SECONDS
+        elif time.monotonic() >= self._spare_due_at:
+            self._abandon_roll("no new worker has claimed")
+            return
+        else:
+            return
         while self._rolling:
             child, starts = self._rolling[0]
             if child.starts == starts and not child.retired:
                 if not child.stop_reason:
                     self._stop_child(child, "replaced")
                 return
-            if not child.is_ready and not child.retired:
+            if not child.is_claiming and not child.retired:
                 return
             self._rolling.pop(0)
+        self._retire(self._spare)
+
+    def _abandon_roll(self, reason: str) -> None:
+        """Leave the workers that were not replaced at work."""
+        log.error("supervisor.roll.abandoned", extra={"error": reason, "left": len(self._rolling)})
+        self._rolling = []
+        self._retire(self._spare)
 
     def _stop(self, *, at_once: bool, reason: str) -> None:
         if not self._stopping:
@@ -217,7 +259,12 @@ class Supervisor:
         child.stop(reason, number, self._grace_seconds + STOP_MARGIN_SECONDS)
 
     def _workers(self) -> list[Child]:
-        return [child for child in self._children if child.is_worker and not child.retired]
+        """Return the workers that there should be, whether or not they have a process."""
+        return [
+            child
+            for child in self._children
+            if child.is_worker and not child.retired and child is not self._spare
+        ]
 
     def _alive(self) -> list[Child]:
         return [child for child in self._children if child.pid is not None]

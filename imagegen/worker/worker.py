@@ -57,9 +57,10 @@ class Worker:
         lease_name: str,
         predecessor: str | None = None,
         beat: Callable[[], None] = lambda: None,
+        ready: Callable[[], None] = lambda: None,
     ) -> None:
         """`role` says which of a supervisor's workers it is, `lease_name` is its own in its leases.
-        `beat` tells the watchdog that the main loop goes on."""
+        `beat` tells the watchdog that the main loop goes on, `ready` that it has claimed."""
         metrics.WORKER_PID.labels(role).set(os.getpid())
         metrics.WORKER_STARTED.labels(role).set_to_current_time()
         self._settings = settings
@@ -67,6 +68,7 @@ class Worker:
         self._lease_name = lease_name
         self._predecessor = predecessor
         self._beat = beat
+        self._ready = ready
         self._wakeup = Wakeup(settings.database_url, lease_name)
         # The main loop has a connection of its own: it renews and beats also while all slots wait
         # for rows that somebody else has locked. A database that does not answer is no hang.
@@ -191,6 +193,7 @@ class Worker:
             except AWAY as error:
                 self._database.report_away(error)
                 return
+        self._ready()
         self._database.report_back()
 
     def _renew_and_claim(self, queue: Queue, slots: Slots) -> None:

@@ -3,15 +3,24 @@
 from collections.abc import Callable
 
 from tests.drills.stage import Stage
+from tests.support.processes import wait_for
 
 LOAD = 20
 
 
 def roll(stage: Stage, *, rolls: int, tell: Callable[[str], None]) -> None:
     """Replace all workers so often, then wait until all is quiet; the supervisor goes on."""
+
+    def wait_for_starts(count: int) -> None:
+        def look() -> bool:
+            started = stage.program.events("worker.started")
+            return sum(line["worker"] != "worker-spare" for line in started) == count
+
+        wait_for(f"{count} starts", look)
+
     for number in range(1, rolls + 1):
         stage.mint(max(LOAD - stage.unfinished(), 0))
         stage.program.hang_up()
-        stage.program.wait_for_event("worker.started", (number + 1) * stage.procs)
+        wait_for_starts((number + 1) * stage.procs)
         tell(f"{number} rolling restarts, {stage.minted} tokens")
     stage.site.wait_until_done()

@@ -65,6 +65,7 @@ def listen(child: NotingChild) -> None:
 
 def send_heartbeats(child: NotingChild) -> NoReturn:
     child.note("began")
+    child.context.ready()
     while True:
         child.context.heartbeat()
         time.sleep(HEARTBEAT_SECONDS)
@@ -208,6 +209,13 @@ def never_ever_begins(child: NotingChild) -> NoReturn:
     stuck_here()
 
 
+def waits_for_the_database(child: NotingChild) -> NoReturn:
+    child.note("started")
+    while True:
+        child.context.heartbeat()
+        time.sleep(HEARTBEAT_SECONDS)
+
+
 def counts_terms(child: NotingChild) -> NoReturn:
     signal.signal(signal.SIGTERM, lambda *_: child.note("told"))
     child.note("started")
@@ -220,6 +228,6 @@ CHILDREN: dict[str, Callable[[NotingChild], NoReturn]] = {
         sleeps, is_stubborn, is_deaf, is_quiet, dies, dies_after_a_healthy_life, dies_many_times,
         counts_and_dies, finds_a_mistake, leaves_an_orphan, gets_stuck, never_begins,
         beats_for_long, beats_faster_than_anybody_reads, reboots_when_told, boots_when_told,
-        counts_terms, never_ever_begins,
+        counts_terms, never_ever_begins, waits_for_the_database,
     )
 }  # fmt: skip

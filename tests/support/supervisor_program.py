@@ -78,14 +78,13 @@ def supervise(asked: dict[str, Any], folder: Path) -> int:
     def make(role: str, behaviour: str) -> "Child":
         return child.Child(role, partial(run, behaviour))
 
-    def make_worker(worker_id: int) -> "Child":
-        role = f"worker-{worker_id}"
+    def make_worker(role: str) -> "Child":
         return make(role, children.get(role, children["worker-0"]))
 
     return supervisor.Supervisor(
         make("exporter", children.get("exporter", "is_quiet")),
         make_worker,
-        workers=sum(role.startswith("worker") for role in children),
+        workers=len(children.keys() - {"exporter", supervisor.SPARE}),
         name="test",
         grace_seconds=asked["grace_seconds"],
         watchdog_seconds=asked["watchdog_seconds"],

@@ -59,6 +59,10 @@ class RunningSupervisor:
     def tell(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
+    def tell_all(self, number: signal.Signals) -> None:
+        """Send a signal to the supervisor and its children at once."""
+        os.killpg(self.process.pid, number)
+
     def let_begin(self, role: str) -> None:
         """Let a child that `reboots_when_told` get to its main loop."""
         (self._folder / f"go-{role}").touch()
@@ -146,7 +150,8 @@ def running_supervisor(
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.supervisor_program", json.dumps(asked)],
-            cwd=ROOT, stderr=log, env={**inherited, "TMPDIR": str(folder), **(environment or {})},
+            cwd=ROOT, start_new_session=True, stderr=log,
+            env={**inherited, "TMPDIR": str(folder), **(environment or {})},
         )  # fmt: skip
     with process:
         try:

@@ -152,7 +152,7 @@ def test_a_worker_in_the_foreground_has_all_of_the_accounts_rates(
     made: list[Settings] = []
     monkeypatch.setattr(app, "Worker", lambda settings, **_: made.append(settings))
     monkeypatch.setattr(startup, "prepare", lambda *_: None)
-    monkeypatch.setattr(app, "_run_until_stopped", lambda *_: None)
+    monkeypatch.setattr(app, "_run_until_stopped", lambda *_, **__: None)
 
     of_a_supervisor = {"IMAGEGEN_PROCS": "4", "IMAGEGEN_METRICS_PORT": "nowhere"}
     result = imagegen("worker", **ENOUGH, **of_a_supervisor)

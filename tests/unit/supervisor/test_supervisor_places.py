@@ -46,7 +46,7 @@ def test_a_place_is_not_filled_while_its_retired_worker_still_drains(tmp_path: P
 
 
 def test_a_stop_does_not_hurry_a_worker_that_is_being_replaced(tmp_path: Path) -> None:
-    children = {"exporter": "sleeps", "worker-0": "counts_terms"}
+    children = {"exporter": "sleeps", "worker-0": "counts_terms", "worker-spare": "sleeps"}
     with running_supervisor(
         tmp_path, children, grace_seconds=0.5, constants={"STOP_MARGIN_SECONDS": 0.1}
     ) as running:
