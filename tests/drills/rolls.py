@@ -13,8 +13,8 @@ def roll(stage: Stage, *, rolls: int, tell: Callable[[str], None]) -> None:
 
     def wait_for_starts(count: int) -> None:
         def look() -> bool:
-            started = stage.program.events("worker.started")
-            return sum(line["worker"] != "worker-spare" for line in started) == count
+            started = [line["worker"] for line in stage.program.events("worker.started")]
+            return len(started) - started.count("worker-spare") == count
 
         wait_for(f"{count} starts", look)
 
