@@ -11,9 +11,8 @@ from dataclasses import replace
 from functools import partial
 from types import FrameType
 
-from imagegen import database, logs, startup
+from imagegen import logs, startup
 from imagegen.config import Settings
-from imagegen.errors import CONFIGURATION
 from imagegen.logs import log
 from imagegen.replicate import https_proxy, tls_context
 from imagegen.supervisor import Child, ChildContext, Supervisor
@@ -87,11 +86,7 @@ def _run_until_stopped(
 
     for number in [*stop_signals, signal.SIGQUIT]:
         signal.signal(number, stop)
-    try:
-        worker.run()
-    except database.NotMigratedError as error:
-        log.critical("worker.misconfigured", extra={"error": str(error)})
-        raise SystemExit(CONFIGURATION) from None
+    worker.run()
     # Python's own exit would wait for slots that are in a request. Their leases are released.
     logs.flush()
     os._exit(0)

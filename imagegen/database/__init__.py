@@ -28,7 +28,13 @@ from imagegen.database.revision import (
     current_revision,
     newest_revision,
 )
-from imagegen.database.tables import STATUSES, Tables, read_tables
+from imagegen.database.tables import (
+    STATUSES,
+    Tables,
+    TablesAwayError,
+    away_if_changed,
+    read_tables,
+)
 
 __all__ = [
     "AWAY",
@@ -42,6 +48,8 @@ __all__ = [
     "NotMigratedError",
     "Pool",
     "Tables",
+    "TablesAwayError",
+    "away_if_changed",
     "check_revision",
     "connect",
     "connect_bounded",

@@ -9,7 +9,7 @@ import psycopg
 from imagegen.database import encoding, sql
 from imagegen.database.connection import Connection
 from imagegen.database.revision import VERSION_TABLE, NotMigratedError, check_revision
-from imagegen.database.tables import read_tables
+from imagegen.database.tables import Tables, read_tables
 
 SQL = sql.load("imagegen.database", "preflight.sql")
 
@@ -55,6 +55,21 @@ def problems(connection: Connection, prompts: Mapping[str, str]) -> list[Problem
         *_schema(connection),
         *_encoding(connection, prompts),
     ]
+
+
+def usable_tables(connection: Connection) -> Tables:
+    """Return the tables as they are. Raises NotMigratedError if they must not be worked on.
+
+    Their revision does not matter: workers of the one before go on during an upgrade.
+    """
+    for problem in (
+        *_missing_privileges(connection),
+        *_row_security(connection),
+        *table_problems(connection),
+    ):
+        if problem.prevents_start:
+            raise NotMigratedError(problem.message, problem.fix)
+    return read_tables(connection)
 
 
 def _missing_privileges(connection: Connection) -> Iterator[Problem]:

@@ -1,14 +1,45 @@
 """The user's tables as they are: labels of the status, times with a zone or without."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from string import Template
 
+import psycopg
+
 from imagegen.database.connection import Connection
-from imagegen.database.revision import UPGRADE, NotMigratedError
+from imagegen.database.revision import NotMigratedError
 
 # In the order of a token's life.
 STATUSES = ("detected", "generating", "uploading", "failed")
+# The SQLSTATE of a statement that does not fit the tables as they are now, or its first two digits:
+# a migration has moved or changed them. In order: a name, type, index or privilege is missing; a
+# schema is; a view is in a table's place; a table was dropped meanwhile; a label is gone.
+MISFIT_CLASSES, MISFITS = {"42", "3F", "0A"}, {"XX000", "22P02"}
+BRING_BACK = "bring it back, or put its schema into search_path"
 ADD_LABELS = "ALTER TYPE … ADD VALUE '…', for each label that it lacks"
+
+
+class TablesAwayError(psycopg.OperationalError):
+    """The tables are not as they were read: a migration or the restore of a table may be at work.
+
+    Wait as for a database that is away, and read them again.
+    """
+
+
+@contextmanager
+def away_if_changed() -> Iterator[None]:
+    """Raise TablesAwayError in place of the error of a statement that does not fit the tables."""
+    try:
+        yield
+    except NotMigratedError as error:
+        raise TablesAwayError(str(error)) from error
+    except psycopg.Error as error:
+        state = error.sqlstate or ""
+        # An error with a context comes from a function, such as a trigger's, and may be one row's.
+        if (state[:2] in MISFIT_CLASSES or state in MISFITS) and not error.diag.context:
+            raise TablesAwayError(error.diag.message_primary or str(error)) from error
+        raise
 
 
 @dataclass(frozen=True)
@@ -46,7 +77,7 @@ def read_tables(connection: Connection) -> Tables:
         ).fetchall()
     )
     if "status" not in columns or "created_at" not in columns:
-        raise NotMigratedError("the database has no table tokens_s0", UPGRADE)
+        raise NotMigratedError("there is no table tokens_s0 with status and created_at", BRING_BACK)
     enum_labels = connection.execute(
         """SELECT lower(enumlabel), enumlabel FROM pg_enum JOIN pg_attribute ON atttypid = enumtypid
            WHERE attrelid = to_regclass('tokens_s0') AND attname = 'status'"""

@@ -2,7 +2,8 @@
 
 from imagegen.queue.daily_limit import DailyAllowance, DailyLimitError
 from imagegen.queue.listener import Listener
-from imagegen.queue.queue import Queue, statements
+from imagegen.queue.queue import Queue
+from imagegen.queue.statements import statements
 from imagegen.queue.values import (
     Applied,
     Claim,

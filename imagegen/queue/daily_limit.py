@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg.rows import dict_row
 
-from imagegen.database import Pool
+from imagegen.database import Connection
 
 # How long a request may wait to be counted, and another one may stand still in its transaction.
 LOCK_MILLISECONDS = 2000
@@ -34,13 +34,13 @@ def allowance(limit: int, counted: Mapping[str, Any]) -> DailyAllowance:
 
 
 def record_within(
-    limit: int, pool: Pool, statements: Mapping[str, str], values: Mapping[str, Any]
+    limit: int, connection: Connection, statements: Mapping[str, str], values: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """Count and record a request in one transaction: another one waits, and counts this one too.
 
     Returns the row that was written, or none. Raises DailyLimitError.
     """
-    with pool.connection() as connection, connection.transaction():
+    with connection.transaction():
         cursor = connection.cursor(row_factory=dict_row)
         cursor.execute("SET LOCAL transaction_isolation = 'read committed'")
         # A worker that stands still in this transaction lets the others go on after a while.

@@ -14,10 +14,11 @@ from psycopg import ClientCursor
 from psycopg.errors import UniqueViolation
 from psycopg.rows import BaseRowFactory, dict_row, kwargs_row
 
-from imagegen.database import Pool, Tables, sql
+from imagegen.database import Pool, Tables
 from imagegen.failures import FAILURES, Retry
 from imagegen.queue import daily_limit
 from imagegen.queue.daily_limit import DailyAllowance
+from imagegen.queue.statements import Session
 from imagegen.queue.values import (
     Applied,
     Claim,
@@ -32,8 +33,6 @@ from imagegen.queue.values import (
     Requeue,
     UseFallback,
 )
-
-STATEMENTS = sql.load("imagegen.queue", "queue.sql")
 
 # The column's width in a database that is shared; the same everywhere.
 ERROR_CHARACTERS = 1000
@@ -69,33 +68,25 @@ BRIEFLY = f"""SET LOCAL transaction_isolation = 'read committed';
 Row = TypeVar("Row")
 
 
-def statements(tables: Tables) -> dict[str, str]:
-    """Return every statement of the queue by name, for the tables that are there."""
-    return {
-        name: tables.fill(text, waited_seconds=tables.waited_seconds)
-        for name, text in STATEMENTS.items()
-    }
-
-
 class Queue:
     """One worker's hands in the two tables."""
 
     def __init__(
         self,
         pool: Pool,
-        tables: Tables,
+        tables: Tables | None,
         worker: str,
         *,
         lease_seconds: float,
         give_up_after_seconds: float,
         daily_limit: int | None = None,
     ) -> None:
-        self._pool = pool
+        """Without `tables`, and when these have changed, they are read from the database."""
+        self._session = Session(pool, tables)
         self._worker = worker
         self._lease_seconds = lease_seconds
         self._give_up_after_seconds = give_up_after_seconds
         self._daily_limit = daily_limit
-        self._statements = statements(tables)
 
     def claim(
         self, *, limit: int, new_limit: int, model: str, busy: Collection[int] = ()
@@ -121,9 +112,10 @@ class Queue:
         if self._daily_limit is None:
             rows = self._run("record_request", values)
         else:
-            rows = daily_limit.record_within(
-                self._daily_limit, self._pool, self._statements, self._with_worker(values)
-            )
+            with self._session.lend() as (connection, prepared):
+                rows = daily_limit.record_within(
+                    self._daily_limit, connection, prepared, self._with_worker(values)
+                )
         return replace(claim, **rows[0], requested_seconds_ago=0.0) if rows else None
 
     def record_found(
@@ -257,11 +249,11 @@ class Queue:
         self, name: str, values: Mapping[str, Any], row_factory: BaseRowFactory[Row]
     ) -> list[Row]:
         """Execute one statement; wait only briefly for rows that another transaction holds."""
-        with self._pool.connection() as connection:
+        with self._session.lend() as (connection, prepared):
             # With its values written into it, it travels with the two settings: one round trip, and
             # one transaction without BEGIN.
             cursor = ClientCursor(connection, row_factory=row_factory)
-            cursor.execute(BRIEFLY + self._statements[name], self._with_worker(values))
+            cursor.execute(BRIEFLY + prepared[name], self._with_worker(values))
             while cursor.nextset():
                 pass
             return cursor.fetchall()

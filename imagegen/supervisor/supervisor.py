@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from signal import SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2
 
-from imagegen.errors import CONFIGURATION
 from imagegen.logs import log
 from imagegen.metrics import definitions as metrics
 from imagegen.supervisor import forking, systemd
@@ -74,8 +73,7 @@ class Supervisor:
     def run(self) -> int:
         """Start the children, watch them until all have ended, and return the exit code.
 
-        0: a signal stopped it. 1: no worker could be kept alive. 78: a worker found a mistake in
-        the configuration.
+        0: a signal stopped it. 1: no worker could be kept alive.
         """
         faulthandler.enable(sys.stderr)  # systemd's watchdog ends it with SIGABRT
         faulthandler.register(SIGUSR1, sys.stderr)
@@ -152,12 +150,6 @@ class Supervisor:
         if self._is_healthy(child):
             self._healthy_at = time.monotonic()
         child.reap()
-        if child.is_worker and cause == f"exit-{CONFIGURATION}" and not self._stopping:
-            if child is self._spare:
-                self._abandon_roll(cause)
-            else:
-                self._exit_code = CONFIGURATION
-                self._stop(at_once=False, reason=cause)
         if not self._stopping:
             if child.stop_reason not in {"replaced", "retired"}:
                 self._restart(child, pid, child.stop_reason or cause)

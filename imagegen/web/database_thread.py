@@ -85,9 +85,10 @@ class DatabaseThread:
         except NoAnswerError:
             self._session = None
             raise
-        except (*AWAY, NotMigratedError):
-            self._session = None
-            if idle is None or not idle[0].closed:
+        except (psycopg.Error, NotMigratedError):
+            was_cut = idle is not None and idle[0].closed
+            self._disconnect()  # the tables may have changed: the next question reads them again
+            if not was_cut:
                 raise
         return question(*self._connect(deadline))  # the server had closed the idle connection
 
@@ -104,9 +105,18 @@ class DatabaseThread:
 
     def _open(self) -> Session:
         connection = connect_bounded(self._url, self._name, AnswerLimit())
-        tables = read_tables(connection)
+        try:
+            tables = read_tables(connection)
+        except Exception:
+            connection.close()
+            raise
         connection.limit = self._limit
         return connection, tables
+
+    def _disconnect(self) -> None:
+        if self._session is not None:
+            self._session[0].close()
+            self._session = None
 
 
 def read_row(connection: Connection, sql: str, timeout_milliseconds: int) -> dict[str, Any] | None:

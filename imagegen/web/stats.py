@@ -61,5 +61,5 @@ def read_stats(connection: Connection, tables: Tables) -> queue_stats.QueueStats
 
 def check_tables(connection: Connection, tables: Tables) -> None:
     """Raise one of NO_ANSWER unless the database answers and its tables are there."""
-    sql = "SELECT FROM tokens_s0, authors, generations LIMIT 0"
+    sql = "SELECT FROM tokens_s0, authors, generations, imagegen_servers LIMIT 0"
     read_row(connection, sql, CHECK_TIMEOUT_MILLISECONDS)

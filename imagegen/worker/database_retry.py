@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from imagegen.database import AWAY, why_away
+from imagegen.database import AWAY, TablesAwayError, why_away
 from imagegen.logs import log
 from imagegen.metrics import definitions as metrics
 
@@ -37,11 +37,13 @@ class DatabaseReport:
     def __init__(self, role: str, url: str) -> None:
         self._url = url
         self._gauge = metrics.DATABASE_AWAY.labels(role)
+        self._missing = ""  # of the tables, as it was reported last
         self.is_away = False
 
     def report_away(self, error: Exception) -> None:
-        if not self.is_away:
-            self.is_away = True
+        missing = str(error) if isinstance(error, TablesAwayError) else self._missing
+        if not self.is_away or missing != self._missing:
+            self.is_away, self._missing = True, missing
             self._gauge.set(1)
             log.error("database.unavailable", extra={"error": why_away(self._url, error)})
 

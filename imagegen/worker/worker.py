@@ -9,7 +9,7 @@ from collections.abc import Callable
 from psycopg.errors import LockNotAvailable
 
 from imagegen.config import Settings
-from imagegen.database import AWAY, AnswerLimit, NoAnswerError, Pool, Tables, open_pool, read_tables
+from imagegen.database import AWAY, AnswerLimit, NoAnswerError, Pool, TablesAwayError, open_pool
 from imagegen.logs import log
 from imagegen.metrics import definitions as metrics
 from imagegen.queue import Claim, Queue
@@ -98,10 +98,9 @@ class Worker:
 
     def run(self) -> None:
         """Claim and generate until told to stop, then hand over what is still at work."""
-        tables = self._wait_for_tables()
-        if tables is None:
+        queue = self._queue(self._pool)
+        if not self._wait_for_tables(queue):
             return
-        queue = self._queue(self._pool, tables)
 
         def run(claim: Claim) -> None:
             runner.run(claim)  # which tells the slots when it waits for the database
@@ -109,7 +108,7 @@ class Worker:
         busy = metrics.SLOTS_BUSY.labels(self._role)
         slots = Slots(self._settings.slots, run, self._wakeup.ring, busy)
         retry = DatabaseRetry(self._shutdown, slots.waits)
-        runner = self._runner(self._queue(self._slots_pool, tables), retry)
+        runner = self._runner(self._queue(self._slots_pool), retry)
         self._limit.on_wait = lambda: self._beat_unless_stuck(slots)
         while not self._stopping:
             self._claim_and_renew(queue, slots)
@@ -118,24 +117,23 @@ class Worker:
         self._drain(queue, slots)
         self._hand_over(queue, slots)
 
-    def _wait_for_tables(self) -> Tables | None:
-        """Return the tables, as soon as the database answers; None if told to stop before."""
+    def _wait_for_tables(self, queue: Queue) -> bool:
+        """Return True as soon as the tables can be worked on; False if told to stop before."""
         while not self._stopping:
             try:
-                with self._pool.connection() as connection:
-                    tables = read_tables(connection)
-                self._release_leases_of_dead(self._queue(self._pool, tables))
+                self._release_leases_of_dead(queue)
             except AWAY as error:
                 self._database.report_away(error)
                 self._beat()
                 self._wakeup.wait(self._pause_seconds)
             else:
+                self._database.report_back()
                 log.info(
                     "worker.started", extra={"pid": os.getpid(), "lease_name": self._lease_name}
                 )
                 self._beat()  # it has begun: what stands still from here on hangs
-                return tables
-        return None
+                return True
+        return False
 
     def _release_leases_of_dead(self, queue: Queue) -> None:
         """End the leases of processes that died before they could: those before this one in its
@@ -145,10 +143,10 @@ class Worker:
         if dead := [name for name in queue.holders() if is_dead(name)]:
             queue.release_leases_of_dead(dead)
 
-    def _queue(self, pool: Pool, tables: Tables) -> Queue:
+    def _queue(self, pool: Pool) -> Queue:
         return Queue(
             pool,
-            tables,
+            None,
             self._lease_name,
             lease_seconds=self._settings.lease_seconds,
             give_up_after_seconds=self._settings.give_up_after_seconds,
@@ -182,8 +180,9 @@ class Worker:
             self._database.report_away(error)  # somebody has locked a whole table
             return
         except AWAY as error:
-            self._pool.drain()
-            self._slots_pool.drain()
+            if not isinstance(error, TablesAwayError):  # which are read again over this connection
+                self._pool.drain()
+                self._slots_pool.drain()
             if isinstance(error, NoAnswerError):
                 self._database.report_away(error)
                 return

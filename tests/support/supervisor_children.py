@@ -118,14 +118,6 @@ def counts_and_dies(child: NotingChild) -> NoReturn:
     dies(child)
 
 
-def finds_a_mistake(child: NotingChild) -> NoReturn:
-    """In its configuration, once the others are there."""
-    child.note("started")
-    while not (child.folder / f"go-{child.context.role}").exists():
-        time.sleep(HEARTBEAT_SECONDS)
-    raise SystemExit(78)
-
-
 def leaves_an_orphan(child: NotingChild) -> NoReturn:
     """Its child outlives it, and then ends."""
     reader, writer = os.pipe()
@@ -226,7 +218,7 @@ CHILDREN: dict[str, Callable[[NotingChild], NoReturn]] = {
     each.__name__: each
     for each in (
         sleeps, is_stubborn, is_deaf, is_quiet, dies, dies_after_a_healthy_life, dies_many_times,
-        counts_and_dies, finds_a_mistake, leaves_an_orphan, gets_stuck, never_begins,
+        counts_and_dies, leaves_an_orphan, gets_stuck, never_begins,
         beats_for_long, beats_faster_than_anybody_reads, reboots_when_told, boots_when_told,
         counts_terms, never_ever_begins, waits_for_the_database,
     )

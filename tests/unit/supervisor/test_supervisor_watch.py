@@ -5,8 +5,6 @@ import signal
 import time
 from pathlib import Path
 
-import pytest
-
 from tests.support.processes import wait_for
 from tests.support.supervisor_runs import PATIENCE_SECONDS, RunningSupervisor, running_supervisor
 
@@ -144,21 +142,6 @@ def test_while_one_worker_is_healthy_it_never_gives_up(tmp_path: Path) -> None:
         running.tell(signal.SIGTERM)
         assert running.ends() == 0
     assert running.events("supervisor.gave_up") == []
-
-
-@pytest.mark.parametrize("finder", ["worker-0", "worker-1"])
-def test_a_worker_that_finds_a_mistake_in_the_configuration_stops_all_with_its_exit_code(
-    tmp_path: Path, finder: str
-) -> None:
-    children = {"exporter": "sleeps", "worker-0": "sleeps", "worker-1": "sleeps"}
-    with running_supervisor(tmp_path, children | {finder: "finds_a_mistake"}) as running:
-        running.wait_for_starts(3)
-        running.let_begin(finder)
-
-        assert running.ends() == 78
-    other = {"worker-0": "worker-1", "worker-1": "worker-0"}[finder]
-    assert [note["role"] for note in running.notes("ended")] == [other, "exporter"]
-    assert [line["exit_code"] for line in running.events("supervisor.stopped")] == [78]
 
 
 def test_a_stop_at_a_bad_moment_ends_one_that_hangs_as_well(tmp_path: Path) -> None:
