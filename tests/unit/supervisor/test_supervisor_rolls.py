@@ -210,22 +210,6 @@ def test_where_no_new_worker_can_claim_the_old_ones_stay(tmp_path: Path, spare: 
         assert running.metric("imagegen_workers_wanted") == 3
 
 
-def test_a_mistake_that_only_a_new_worker_finds_does_not_stop_the_old_ones(
-    tmp_path: Path,
-) -> None:
-    children = {"exporter": "sleeps", "worker-0": "sleeps", SPARE: "finds_a_mistake"}
-    with running_supervisor(tmp_path, children) as running:
-        running.wait_for_notes("began", 2)
-        running.let_begin(SPARE)
-        running.tell(SIGHUP)
-        [abandoned] = running.wait_for_events("supervisor.roll.abandoned")
-        running.wait_for_a_turn()
-
-        assert abandoned["error"] == "exit-78"
-        assert workers_with(running, "ended") == []
-        assert running.process.poll() is None
-
-
 def test_where_no_process_can_be_started_the_old_workers_stay(tmp_path: Path) -> None:
     children = {"exporter": "sleeps", "worker-0": "sleeps"}
     with running_supervisor(tmp_path, children, constants={"SPARE_SECONDS": 0.5}) as running:
