@@ -15,7 +15,7 @@ from imagegen import logs, startup
 from imagegen.config import Settings
 from imagegen.logs import log
 from imagegen.replicate import https_proxy, tls_context
-from imagegen.supervisor import Child, ChildContext, Supervisor
+from imagegen.supervisor import ChildContext, Supervisor
 from imagegen.web import listen, load_templates, serve
 from imagegen.worker import Worker, unique_name
 
@@ -33,12 +33,9 @@ def supervise(settings: Settings) -> int:
     host, port = listening.getsockname()[:2]
     log.info("exporter.listening", extra={"url": f"http://{host}:{port}/metrics"})
 
-    def make_worker(role: str) -> Child:
-        return Child(role, partial(_work_as_child, settings, listening))
-
     supervisor = Supervisor(
-        Child("exporter", partial(_export, settings, listening)),
-        make_worker,
+        partial(_export, settings, listening),
+        partial(_work_as_child, settings, listening),
         workers=settings.procs,
         name=unique_name(),
         grace_seconds=settings.grace_seconds,

@@ -6,7 +6,6 @@ import math
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
@@ -15,6 +14,7 @@ from imagegen.backoff import exponential, jittered
 from imagegen.logs import log
 from imagegen.metrics import files
 from imagegen.supervisor import forking
+from imagegen.supervisor.clock import AwakeClock
 
 FIRST_RESTART_DELAY_SECONDS = 1.0
 MAX_RESTART_DELAY_SECONDS = 30.0
@@ -40,24 +40,28 @@ class ChildContext:
     ready: Callable[[], None]  # a worker calls it when it has claimed
 
 
+Run = Callable[[ChildContext], None]  # a child's main function
+
+
 class Child:
     """A role that one process at a time has. When the process dies, another one replaces it."""
 
-    def __init__(self, role: str, run: Callable[[ChildContext], None]) -> None:
+    def __init__(self, role: str, run: Run, clock: AwakeClock) -> None:
         """`role` is its name in logs and metrics: `exporter`, `worker-0` …"""
+        self._clock = clock
         self.role = role
         self.pid: int | None = None
-        self.due_at = time.monotonic()  # when it may start
-        self.kill_at: float | None = None  # monotonic; set when a signal to stop was sent
+        self.due_at = self._clock.now  # when it may start
+        self.kill_at: float | None = None  # by the clock; set when a signal to stop was sent
         self.stop_reason = ""
         self.starts = 0
         self.failed_starts = 0  # in a row: it died soon, or could not be forked
         self.retired = False  # not to be started again
         self._run = run
         self._name: str | None = None
-        self._started_at = 0.0  # monotonic
+        self._started_at = 0.0  # by the clock
         self._heartbeats: int | None = None  # the reading end of a pipe
-        self._last_heartbeat: float | None = None  # monotonic
+        self._last_heartbeat: float | None = None  # by the clock
         self._has_claimed = False
 
     @property
@@ -82,12 +86,12 @@ class Child:
 
     @property
     def uptime_seconds(self) -> float:
-        return time.monotonic() - self._started_at
+        return self._clock.now - self._started_at
 
     def start(self, supervisor_name: str) -> None:
         """Fork; in the child this never returns."""
         name = f"{supervisor_name}:{self.role}.{self.starts + 1}"
-        self._started_at, self._last_heartbeat, self.stop_reason = time.monotonic(), None, ""
+        self._started_at, self._last_heartbeat, self.stop_reason = self._clock.now, None, ""
         self._has_claimed = False
         supervisor_pid, writer = os.getpid(), None
         try:
@@ -113,7 +117,7 @@ class Child:
     def reap(self) -> None:
         """Record that its process has ended."""
         self.pid = self.kill_at = None
-        self.due_at = time.monotonic()
+        self.due_at = self._clock.now
         self._close_heartbeats()
         files.forget_gauges(self.role)
 
@@ -124,14 +128,14 @@ class Child:
             self.failed_starts = 0
         delay_seconds = restart_delay_seconds(self.failed_starts)
         self.failed_starts += 1
-        self.due_at = time.monotonic() + delay_seconds
+        self.due_at = self._clock.now + delay_seconds
         return delay_seconds
 
     def stop(self, reason: str, number: signal.Signals, within_seconds: float) -> None:
         """Send the signal; kill the process if it still runs after `within_seconds`."""
         if self.pid is not None:
             self.stop_reason = self.stop_reason or reason
-            self.kill_at = min(self.kill_at or math.inf, time.monotonic() + within_seconds)
+            self.kill_at = min(self.kill_at or math.inf, self._clock.now + within_seconds)
             os.kill(self.pid, number)
 
     def abort_hung(self) -> None:
@@ -142,7 +146,7 @@ class Child:
             self.stop("hung", signal.SIGABRT, STACKS_SECONDS)
 
     def kill_if_overdue(self) -> None:
-        if self.pid is not None and time.monotonic() >= (self.kill_at or math.inf):
+        if self.pid is not None and self._clock.now >= (self.kill_at or math.inf):
             log.error("process.killed", extra={"role": self.role, "pid": self.pid})
             os.kill(self.pid, signal.SIGKILL)
             self.kill_at = None
@@ -150,12 +154,12 @@ class Child:
     def silent_seconds(self) -> float:
         """Return the time since its last heartbeat, or since its start if there was none."""
         self._read_heartbeats()
-        return time.monotonic() - (self._last_heartbeat or self._started_at)
+        return self._clock.now - (self._last_heartbeat or self._started_at)
 
     def _read_heartbeats(self) -> None:
         with contextlib.suppress(BlockingIOError):  # all read
             while self._heartbeats is not None and (read := os.read(self._heartbeats, READ_BYTES)):
-                self._last_heartbeat = time.monotonic()
+                self._last_heartbeat = self._clock.now
                 self._has_claimed = self._has_claimed or CLAIMING in read
 
     def _close_heartbeats(self) -> None:
@@ -182,7 +186,7 @@ class _Heart:
         self._says = CLAIMING  # in every heartbeat from now on: one may be lost
 
 
-def _run_and_exit(run: Callable[[ChildContext], None], context: ChildContext) -> NoReturn:
+def _run_and_exit(run: Run, context: ChildContext) -> NoReturn:
     """Run a child's main function and end the process: the stack above is the supervisor's."""
     code = 1
     try:

@@ -9,14 +9,13 @@ import gc
 import os
 import signal
 import sys
-import time
-from collections.abc import Callable
 from signal import SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2
 
 from imagegen.logs import log
 from imagegen.metrics import definitions as metrics
 from imagegen.supervisor import forking, systemd
-from imagegen.supervisor.child import Child
+from imagegen.supervisor.child import Child, Run
+from imagegen.supervisor.clock import AwakeClock
 from imagegen.supervisor.signals import Signals
 
 HANDLED_SIGNALS = [SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGTTIN, SIGTTOU]
@@ -43,30 +42,31 @@ class Supervisor:
 
     def __init__(
         self,
-        exporter: Child,
-        make_worker: Callable[[str], Child],
+        export: Run,
+        work: Run,
         *,
         workers: int,
         name: str,
         grace_seconds: float,
         watchdog_seconds: float,
     ) -> None:
-        """`make_worker` makes the child of a role: `worker-0` …"""
-        self._spare = make_worker(SPARE)
+        """`export` and `work` are the main functions of the exporter and of each worker."""
+        self._clock = AwakeClock()
+        self._work = work
+        self._spare = self._new_worker(SPARE)
         self._spare.retired = True
-        # Then the workers in the order of their ids.
-        self._children = [exporter, self._spare]
-        self._children += [make_worker(f"worker-{number}") for number in range(workers)]
-        self._make_worker = make_worker
+        self._children = [Child("exporter", export, self._clock), self._spare]
+        for number in range(workers):
+            self._children.append(self._new_worker(f"worker-{number}"))
         self._name = name
         self._grace_seconds = grace_seconds
         self._watchdog_seconds = watchdog_seconds
         self._stopping = False
         self._exit_code = 0
         self._rolling: list[tuple[Child, int]] = []  # to be replaced, if not started since
-        self._spare_due_at = 0.0  # monotonic
-        self._healthy_at = time.monotonic()  # when a worker was last known to work
-        self._watch_at = 0.0  # monotonic
+        self._spare_due_at = 0.0  # by the clock
+        self._healthy_at = self._clock.now  # when a worker was last known to work
+        self._watch_at = 0.0  # by the clock
         self._signals = Signals(HANDLED_SIGNALS)
         signal.signal(SIGUSR2, signal.SIG_IGN)  # it would end a process
 
@@ -84,7 +84,10 @@ class Supervisor:
         log.info("supervisor.started", extra={"pid": os.getpid()})
         while not self._stopping or self._alive():
             self._start_due()
-            for number in self._signals.wait(self._next_event_seconds()):
+            seconds = self._next_event_seconds()
+            received = self._signals.wait(seconds)
+            self._clock.advance(seconds)
+            for number in received:
                 self._handle(number)
             self._reap()
             self._watch()
@@ -96,7 +99,7 @@ class Supervisor:
 
     def _start_due(self) -> None:
         for child in self._children:
-            if not self._stopping and child.awaits_start and time.monotonic() >= child.due_at:
+            if not self._stopping and child.awaits_start and self._clock.now >= child.due_at:
                 child.start(self._name)
                 self._watch_at = 0.0  # for its first heartbeat
         metrics.WORKERS.set(len(self._alive_workers()))
@@ -108,7 +111,7 @@ class Supervisor:
         times += [child.kill_at for child in self._children if child.kill_at is not None]
         if not self._stopping:
             times += [child.due_at for child in self._children if child.awaits_start]
-        return max(min(times) - time.monotonic(), 0.0)
+        return max(min(times) - self._clock.now, 0.0)
 
     def _handle(self, number: signal.Signals) -> None:
         match number:
@@ -127,7 +130,10 @@ class Supervisor:
         if retired := [child for child in slots if child.retired]:
             retired[0].retired = False
         else:
-            self._children.append(self._make_worker(f"worker-{len(slots)}"))
+            self._children.append(self._new_worker(f"worker-{len(slots)}"))
+
+    def _new_worker(self, role: str) -> Child:
+        return Child(role, self._work, self._clock)
 
     def _retire(self, worker: Child) -> None:
         worker.retired = True
@@ -148,7 +154,7 @@ class Supervisor:
 
     def _handle_exit(self, child: Child, pid: int, cause: str) -> None:
         if self._is_healthy(child):
-            self._healthy_at = time.monotonic()
+            self._healthy_at = self._clock.now
         child.reap()
         if not self._stopping:
             if child.stop_reason not in {"replaced", "retired"}:
@@ -167,7 +173,7 @@ class Supervisor:
 
     def _watch(self) -> None:
         """At intervals, abort hung children, give up if no worker works, and notify systemd."""
-        now = time.monotonic()
+        now = self._clock.now
         if now < self._watch_at:
             return
         for child in self._alive():
@@ -202,7 +208,7 @@ class Supervisor:
         log.info("supervisor.rolling")
         self._rolling = [(child, child.starts) for child in self._workers()]
         self._spare.retired, self._spare.failed_starts = False, 0
-        self._spare.due_at = time.monotonic()
+        self._spare.due_at = self._clock.now
         self._spare_due_at = self._spare.due_at + SPARE_SECONDS
 
     def _roll(self) -> None:
@@ -213,8 +219,8 @@ class Supervisor:
         if not self._rolling:
             return
         if self._spare.is_claiming:
-            self._spare_due_at = time.monotonic() + SPARE_SECONDS
-        elif time.monotonic() >= self._spare_due_at:
+            self._spare_due_at = self._clock.now + SPARE_SECONDS
+        elif self._clock.now >= self._spare_due_at:
             self._abandon_roll("no new worker has claimed")
             return
         else:

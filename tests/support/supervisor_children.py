@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 HEARTBEAT_SECONDS = 0.02
 LONG_SECONDS = 1.0
+DRAINING_BEATS = 15
 PIPE_BYTES = 65_536
 LAST_OF_MANY = 52
 
@@ -201,6 +202,21 @@ def never_ever_begins(child: NotingChild) -> NoReturn:
     stuck_here()
 
 
+def drains_for_a_while(child: NotingChild) -> NoReturn:
+    """When it is told to end, it works on a little."""
+
+    def drain(number: int, frame: FrameType | None) -> None:
+        for _ in range(DRAINING_BEATS):
+            time.sleep(HEARTBEAT_SECONDS)
+            child.context.heartbeat()
+        child.note("ended")
+        os._exit(0)
+
+    signal.signal(signal.SIGTERM, drain)
+    child.note("started")
+    send_heartbeats(child)
+
+
 def waits_for_the_database(child: NotingChild) -> NoReturn:
     child.note("started")
     while True:
@@ -220,6 +236,6 @@ CHILDREN: dict[str, Callable[[NotingChild], NoReturn]] = {
         sleeps, is_stubborn, is_deaf, is_quiet, dies, dies_after_a_healthy_life, dies_many_times,
         counts_and_dies, leaves_an_orphan, gets_stuck, never_begins,
         beats_for_long, beats_faster_than_anybody_reads, reboots_when_told, boots_when_told,
-        counts_terms, never_ever_begins, waits_for_the_database,
+        counts_terms, never_ever_begins, waits_for_the_database, drains_for_a_while,
     )
 }  # fmt: skip

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tests.support.supervisor_children import CHILDREN, NotingChild, write_note
 
 if TYPE_CHECKING:
-    from imagegen.supervisor.child import Child, ChildContext
+    from imagegen.supervisor.child import ChildContext
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -72,18 +72,12 @@ def supervise(asked: dict[str, Any], folder: Path) -> int:
         setattr(supervisor if hasattr(supervisor, name) else child, name, value)
     children = asked["children"]
 
-    def run(behaviour: str, context: "ChildContext") -> None:
-        CHILDREN[behaviour](NotingChild(context, folder))
-
-    def make(role: str, behaviour: str) -> "Child":
-        return child.Child(role, partial(run, behaviour))
-
-    def make_worker(role: str) -> "Child":
-        return make(role, children.get(role, children["worker-0"]))
+    def run(default: str, context: "ChildContext") -> None:
+        CHILDREN[children.get(context.role, default)](NotingChild(context, folder))
 
     return supervisor.Supervisor(
-        make("exporter", children.get("exporter", "is_quiet")),
-        make_worker,
+        partial(run, "is_quiet"),
+        partial(run, children["worker-0"]),
         workers=len(children.keys() - {"exporter", supervisor.SPARE}),
         name="test",
         grace_seconds=asked["grace_seconds"],

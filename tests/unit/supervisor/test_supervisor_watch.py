@@ -117,6 +117,57 @@ def test_a_supervisor_that_stood_still_itself_blames_no_worker(tmp_path: Path) -
         assert running.events("process.hung") == []
 
 
+def test_when_all_processes_were_frozen_no_worker_is_killed(tmp_path: Path) -> None:
+    """Such as a virtual machine. The supervisor may go on before its workers do."""
+    watchdog_seconds = 2.0
+    children = {"exporter": "sleeps", "worker-0": "sleeps", "worker-1": "sleeps"}
+    with running_supervisor(tmp_path, children, watchdog_seconds=watchdog_seconds) as running:
+        running.wait_for_notes("began", 3)
+        for _ in range(3):
+            for worker in ("worker-0", "worker-1"):
+                os.kill(running.pid_of(worker), signal.SIGSTOP)
+            time.sleep(watchdog_seconds / 3)  # the supervisor has read what they had sent
+            running.tell_all(signal.SIGSTOP)
+            time.sleep(watchdog_seconds)
+            running.tell(signal.SIGCONT)
+            time.sleep(watchdog_seconds / 10)
+            running.tell_all(signal.SIGCONT)
+            running.wait_for_a_turn()
+
+        assert running.events("process.hung") == []
+
+
+def test_a_worker_that_drains_keeps_its_time_when_all_processes_were_frozen(tmp_path: Path) -> None:
+    soon = {"STOP_MARGIN_SECONDS": 0.5}
+    children = {"worker-0": "drains_for_a_while"}
+    with running_supervisor(tmp_path, children, grace_seconds=0.5, constants=soon) as running:
+        running.wait_for_notes("began")
+        running.tell(signal.SIGTERM)
+        running.wait_for_events("supervisor.stopping")
+        running.tell_all(signal.SIGSTOP)
+        time.sleep(1.5)
+        running.tell_all(signal.SIGCONT)
+
+        assert running.ends() == 0
+    assert running.events("process.killed") == []
+    assert len(running.notes("ended")) == 1
+
+
+def test_a_worker_that_hangs_is_found_though_the_supervisor_was_frozen_before(
+    tmp_path: Path,
+) -> None:
+    with running_supervisor(
+        tmp_path, {"worker-0": "sleeps"}, watchdog_seconds=WATCHDOG_SECONDS, constants=SOON
+    ) as running:
+        running.wait_for_notes("began")
+        os.kill(running.pid_of("worker-0"), signal.SIGSTOP)
+        running.tell(signal.SIGSTOP)
+        time.sleep(2 * WATCHDOG_SECONDS)
+        running.tell(signal.SIGCONT)
+
+        running.wait_for_start_of("test:worker-0.2")
+
+
 # Where nobody lives.
 
 
