@@ -58,10 +58,10 @@ class Kind(StrEnum):
     PERMANENT = "permanent"
     OVERLOADED = "overloaded"
     STUBBORN = "stubborn"
-    ABORTED = "aborted"
     UNKNOWN = "unknown"
     INVALID_PROMPT = "invalid_prompt"
     CANCELED = "canceled"
+    ABORTED = "aborted"
     UNREADABLE = "unreadable"
     NO_OUTPUT = "no_output"
     DATA_REMOVED = "data_removed"
@@ -77,6 +77,7 @@ class Reason(StrEnum):
     UNAUTHORIZED = "unauthorized"
     NO_CREDIT = "no_credit"
     MISCONFIGURED = "misconfigured"
+    INTERCEPTED = "intercepted"
     UNREACHABLE = "unreachable"
     UNAVAILABLE = "unavailable"
     DAILY_LIMIT = "daily_limit"
@@ -135,8 +136,6 @@ FAILURES = {
     Kind.CONTENT_POLICY: Failure("refused for its content", Retry.FALLBACK),
     Kind.TRANSIENT: Failure("Replicate failed, time and again", Retry.ATTEMPT),
     Kind.OVERLOADED: Failure("Replicate was overloaded, time and again", Retry.ATTEMPT),
-    # Cancel-After was over before it began.
-    Kind.ABORTED: Failure("no machine was free, time and again", Retry.ATTEMPT, ran=False),
     # Succeeded, and its images were held back as unsafe.
     Kind.HELD_BACK: Failure("paid for, and held back for its content", Retry.FALLBACK, Billed.YES),
     Kind.PERMANENT: Failure("Replicate refuses this input"),
@@ -156,6 +155,8 @@ FAILURES = {
     ),
     # By imagegen or by somebody else.
     Kind.CANCELED: Failure("the prediction was canceled", Retry.ATTEMPT, Billed.PERHAPS),
+    # Its deadline passed before it started, which Replicate bills nowhere.
+    Kind.ABORTED: Failure("the prediction was aborted before it ran", Retry.ATTEMPT, ran=False),
     # Succeeded, and nothing in its output is an image or the URL of one.
     Kind.UNREADABLE: Failure("the output holds no image", billed=Billed.YES),
     # Refused at the door for too long.
@@ -166,7 +167,10 @@ REFUSALS = {
     Reason.THROTTLED: Refusal("Replicate throttles us", passes_by_itself=True),
     Reason.UNAUTHORIZED: Refusal("Replicate refuses the API token"),
     Reason.NO_CREDIT: Refusal("the account has no credit left"),
-    Reason.MISCONFIGURED: Refusal("Replicate does not know the model"),
+    Reason.MISCONFIGURED: Refusal("Replicate refuses the model or one of its inputs"),
+    # A proxy, a firewall or a captive portal answers, or what arrives is not what was sent. It may
+    # be this prompt alone: a firewall may take it for an attack. Nothing is known of the API token.
+    Reason.INTERCEPTED: Refusal("what stands between imagegen and Replicate refuses requests"),
     Reason.UNREACHABLE: Refusal("Replicate cannot be reached"),
     Reason.UNAVAILABLE: Refusal("Replicate answers with errors"),
     # These by imagegen itself. Predictions of several tokens in a row failed, or brought nothing

@@ -70,6 +70,7 @@ class _Response:
     status: int
     headers: httpx.Headers
     body: object  # JSON, or a page of the list; None if it can be read as neither
+    text: str = ""  # how a body begins that is no JSON
 
 
 class ReplicateClient:
@@ -234,10 +235,10 @@ class ReplicateClient:
             with self._http.stream(method, path, content=content, headers=headers) as response:
                 try:
                     is_page = is_list and response.status_code == httpx.codes.OK
-                    body = self._page(response) if is_page else _json_of(response)
+                    body, text = (self._page(response), "") if is_page else _body_of(response)
                 except TooLongError:
                     return NoAnswer(f"HTTP {response.status_code}, too long an answer")
-                return _Response(response.status_code, response.headers, body)
+                return _Response(response.status_code, response.headers, body, text)
         except SendByPassedError as error:
             return NotSent(self._message(error))
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
@@ -256,21 +257,27 @@ class ReplicateClient:
     def _rejection(self, response: _Response) -> Rejected:
         body = response.body if isinstance(response.body, dict) else {}
         title, detail = (replies.error_text(body.get(name)) for name in ("title", "detail"))
+        other = page = ""
+        if not (title or detail):
+            other = replies.error_text(response.body)
+            page = replies.page_text(response.text, response.headers)
         return Rejected(
             response.status,
             self._redact(title),
             self._redact(detail),
             replies.retry_after_seconds(body.get("retry_after"), detail, response.headers),
+            other_json=self._redact(other),
+            page=self._redact(page),
         )
 
 
-def _json_of(response: httpx.Response) -> object:
-    """Return a body as JSON, or None if it is none. Raises TooLongError."""
+def _body_of(response: httpx.Response) -> tuple[object, str]:
+    """Return a body as JSON, or None and how it begins if it is none. Raises TooLongError."""
+    content = read_capped(response, ANSWER_BYTES)
     try:
-        body: object = json.loads(read_capped(response, ANSWER_BYTES))
+        return json.loads(content), ""
     except (ValueError, RecursionError):
-        return None
-    return body
+        return None, content[: replies.MOST_CHARACTERS].decode(errors="replace")
 
 
 def _json(body: object) -> bytes:

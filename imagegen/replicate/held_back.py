@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from imagegen.replicate.content_policy import is_refused_in_log
+
 # The last part of a log has what became of the images.
 LOG_CHARACTERS = 100_000
 # diffusers: "Potential NSFW content was detected in one or more images. A black image will be
@@ -11,11 +13,15 @@ LOG_CHARACTERS = 100_000
 HELD_BACK = re.compile(
     r"\b(nsfw|unsafe|sensitive) (content|concepts?|images?) ((was|were|has been) )?detected\b"
     r"|\bnsfw detected\b"
-    r"|\bblack images? ((will be|was|were|is) )?returned\b|\breplaced (by|with) a black\b"
+    r"|\b(black|blank|blurred) images? ((will be|was|were|is) )?returned\b"
+    r"|\b(returning|replac(ed|ing)) ((it|image|by|with|a) ){0,3}(black|blank|blurred) image"
+    r"|\bblacked out\b|\bimages? (is|are|was|were) (nsfw|unsafe)\b"
     r"|\bimages? .{0,20}\b(flagged as|contain(ed|s)) (potentially )?(nsfw|unsafe)\b"
     r"|\bimages? (was|were) (blocked|filtered|held back)\b.{0,30}\bsafety\b",
     re.IGNORECASE,
 )
+# A line without them says nothing of it, and need not be read as a whole.
+HINT = re.compile(r"nsfw|safe|sensitive|moderat|flag|block|filter|prohibit", re.IGNORECASE)
 IN_IMAGE = re.compile(r"\bimages? #?(\d{1,4})\b", re.IGNORECASE)
 # A flag for each image: "nsfw_content_detected: [False, True]". Settings are logged as well:
 # "nsfw: true", "allow_nsfw: true" and "nsfw_filter: true" say nothing of an image.
@@ -79,9 +85,15 @@ def _flagged_in_line(line: str) -> Iterator[int | None]:
     if flags := FLAGS.search(line):
         values = re.findall(r"true|false", flags["values"], re.IGNORECASE)
         yield from (place for place, value in enumerate(values) if value.lower() == "true")
-    elif (found := HELD_BACK.search(line)) and not _is_denied(line, found):
+    elif _is_said(line):
         number = IN_IMAGE.search(line)
         yield int(number[1]) if number else None
+
+
+def _is_said(line: str) -> bool:
+    if found := HELD_BACK.search(line):
+        return not _is_denied(line, found)
+    return bool(HINT.search(line)) and not DENIED_BY.search(line) and is_refused_in_log(line)
 
 
 def _is_denied(line: str, found: re.Match[str]) -> bool:

@@ -4,8 +4,11 @@ import re
 from dataclasses import dataclass, field
 
 from imagegen.failures import Kind, Reason
+from imagegen.replicate import named_inputs
+from imagegen.replicate.content_policy import is_refused_content
 from imagegen.replicate.held_back import is_held_back, without_held_back
 from imagegen.replicate.images import DATA, find_images, is_empty
+from imagegen.replicate.prediction_errors import meaning
 from imagegen.replicate.replies import Answered, NoAnswer, NotSent, Prediction, Rejected, Reply
 
 
@@ -69,33 +72,24 @@ WITHIN_OUTPUT = (
     "the prediction succeeded, and its image is in the output itself (a data: URI), with no URL:"
     " set IMAGEGEN_KEEP_IMAGES, and such images are kept in that folder"
 )
-# Tried before all others: messages of the content policy say "try again" as well.
-POLICY = re.compile(
-    r"\(E005\)|\bnsfw\b|flagged\s+as\s+(potentially\s+)?sensitive|safety\s+system"
-    r"|(request|content)\s+moderated|content\s+(policy|moderation)",
-    re.IGNORECASE,
-)
 # What is wrong with the request as imagegen makes it, for any token.
 REQUEST = re.compile(r"additional property|version is required", re.IGNORECASE)
-INPUT = re.compile(r"input validation failed|^[ \t]*- input", re.IGNORECASE | re.MULTILINE)
-ACCOUNT = re.compile(r"\bE4875\b")
-CODE = re.compile(r"\bE\d{3,4}\b|\(code:\s*\w+\)")
-OVERLOADED = re.compile(r"\bE00[1-4]\b|ModelRateLimitError|high demand", re.IGNORECASE)
-STUBBORN = re.compile(r"\b(E9828|E1001)\b|out of memory|exitcode -9", re.IGNORECASE)
-TRANSIENT = re.compile(
-    r"unknown reason|internal error|uploa?d(ing)? output|interrupted|already exists",
-    re.IGNORECASE,
-)
-PERMANENT = re.compile(
-    r"must be (one of|less|greater|at (least|most)|between)|\b(Value|Type)Error\b|is required"
-    r"|invalid input|validation",
-    re.IGNORECASE,
-)
+# Statuses that never refuse a content, and those by which the model or an input is wrong.
+NOT_ABOUT_CONTENT = {401, 402, 404}
+ABOUT_MODEL = {404, 405, 410, 422}
+IN_BETWEEN = "not an answer of Replicate's API, but of something in between"
 
 
-def of_create(reply: Reply, seed: int | None) -> Accepted | Refused | Failed | Ambiguous:
+def of_create(
+    reply: Reply,
+    seed: int | None,
+    *,
+    prompt: str | None = None,
+    policy_pattern: re.Pattern[str] | None = None,
+) -> Accepted | Refused | Failed | Ambiguous:
     """Return what the reply to a POST means. `seed` is the one that was sent, if the model takes
-    one. In doubt it is Ambiguous, never a reason to send again."""
+    one; `policy_pattern` is the operator's, for refusals of content. In doubt it is Ambiguous,
+    never a reason to send again."""
     match reply:
         case Answered(prediction) if prediction.seed not in (None, seed) and seed is not None:
             return Ambiguous("the answer to another request")
@@ -105,47 +99,68 @@ def of_create(reply: Reply, seed: int | None) -> Accepted | Refused | Failed | A
             return Refused(Reason.UNREACHABLE, why)
         case NoAnswer(why):
             return Ambiguous(why)
+        case Rejected(status=408 | 409):
+            return Ambiguous(str(reply))
+        case Rejected(status=429):  # also the page of an edge
+            return Refused(Reason.THROTTLED, str(reply), reply.retry_after_seconds)
+        case Rejected(status=status) if 400 <= status < 500:
+            return _of_rejection(reply, prompt, policy_pattern)
         case Rejected():
-            return _of_rejection(reply)
+            return Ambiguous(str(reply))
 
 
-def _of_rejection(reply: Rejected) -> Refused | Failed | Ambiguous:
+def _of_rejection(
+    reply: Rejected, prompt: str | None, policy_pattern: re.Pattern[str] | None
+) -> Refused | Failed:
+    """Return what a status from 400 to 499 means, by which no prediction was made.
+
+    A page is never read as a refusal of content: a firewall's may speak of a content policy too.
+    """
+    is_about_content = reply.status not in NOT_ABOUT_CONTENT and is_refused_content(
+        reply.words, prompt=prompt, pattern=policy_pattern
+    )
+    if is_about_content:
+        return Failed(Kind.CONTENT_POLICY, str(reply))
+    if not reply.is_replicates:
+        return Refused(Reason.INTERCEPTED, f"{reply}: {IN_BETWEEN}")
     match reply.status:
         case 401 | 403:
             return Refused(Reason.UNAUTHORIZED, str(reply))
         case 402:
             return Refused(Reason.NO_CREDIT, str(reply))
-        case 429:
-            return Refused(Reason.THROTTLED, str(reply), reply.retry_after_seconds)
-        case 400 | 413 if reply.title or reply.detail:
-            return Failed(Kind.PERMANENT, str(reply))
-        case 422 if POLICY.search(str(reply)):
-            return Failed(Kind.CONTENT_POLICY, str(reply))
-        case 422 if REQUEST.search(str(reply)):
-            return Refused(Reason.MISCONFIGURED, str(reply))
-        case 422 if INPUT.search(f"{reply.title}\n{reply.detail}"):
-            return Failed(Kind.PERMANENT, str(reply))
-        case 408 | 409:
-            return Ambiguous(str(reply))
-        case status if 400 <= status < 500:
-            # 404, and 422 for a version: the model is not there, for any token. Or the answer is
-            # not Replicate's, but a page of something in between.
-            return Refused(Reason.MISCONFIGURED, str(reply))
-        case _:
-            return Ambiguous(str(reply))
+    names = named_inputs.in_rejection(reply.detail)
+    settings = sorted(name for name in names if name and not named_inputs.is_prompt(name))
+    if settings:
+        refused = f"the model refuses its input {' and '.join(settings)}"
+        return Refused(Reason.MISCONFIGURED, f"{refused}: {reply}")
+    if (names and "" not in names) or named_inputs.is_wrong_prompt(reply.detail):
+        return Failed(Kind.PERMANENT, str(reply))
+    if names or reply.status in ABOUT_MODEL or REQUEST.search(reply.words):
+        return Refused(Reason.MISCONFIGURED, str(reply))
+    # 400: "Failed to parse request body as JSON". What arrived is not what was sent.
+    return Refused(Reason.INTERCEPTED, str(reply))
 
 
 def of_get(
-    reply: Reply, *, http_allowed: bool, data_allowed: bool = False
+    reply: Reply,
+    *,
+    http_allowed: bool,
+    data_allowed: bool = False,
+    policy_pattern: re.Pattern[str] | None = None,
 ) -> Running | Succeeded | Failed | Refused | PollFailed:
     """Return what the reply to a poll means. `data_allowed`: an image within the output will do,
     as a data: URI."""
     match reply:
         case Answered(prediction):
-            return of_prediction(prediction, http_allowed=http_allowed, data_allowed=data_allowed)
-        case Rejected(status=404) if reply.title or reply.detail:  # else no word of Replicate's
+            return of_prediction(
+                prediction,
+                http_allowed=http_allowed,
+                data_allowed=data_allowed,
+                policy_pattern=policy_pattern,
+            )
+        case Rejected(status=404) if reply.is_replicates:
             return PollFailed(str(reply), missing=True)
-        case Rejected(status=401 | 403):
+        case Rejected(status=401 | 403) if reply.is_replicates:
             return PollFailed(str(reply), reason=Reason.UNAUTHORIZED)
         case Rejected(status=429):
             return PollFailed(str(reply))
@@ -158,18 +173,22 @@ def of_get(
 
 
 def of_prediction(
-    prediction: Prediction, *, http_allowed: bool, data_allowed: bool = False
+    prediction: Prediction,
+    *,
+    http_allowed: bool,
+    data_allowed: bool = False,
+    policy_pattern: re.Pattern[str] | None = None,
 ) -> Running | Succeeded | Failed | Refused:
     """Return what a prediction's status means. An unknown status means that it has not ended."""
     match prediction.status:
         case "succeeded":
             return _of_output(prediction, http_allowed=http_allowed, data_allowed=data_allowed)
         case "failed":
-            return _of_error(prediction.error)
+            return _of_error(prediction, policy_pattern)
         case "canceled":
             return Failed(Kind.CANCELED, "the prediction was canceled")
         case "aborted":
-            return Failed(Kind.ABORTED, "the prediction was aborted")
+            return Failed(Kind.ABORTED, "the prediction was aborted before it ran")
         case _:
             return Running()
 
@@ -215,20 +234,15 @@ def _without_image(prediction: Prediction, *, held_back: bool) -> Failed:
     return Failed(Kind.UNREADABLE, unreadable)
 
 
-def _of_error(error: str | None) -> Failed | Refused:
+def _of_error(prediction: Prediction, policy_pattern: re.Pattern[str] | None) -> Failed | Refused:
     """Return what the error of a failed prediction means."""
+    error = prediction.error
     if not error:
         return Failed(Kind.UNKNOWN, "the prediction failed without a message")
-    if POLICY.search(error):
-        return Failed(Kind.CONTENT_POLICY, error)
-    if ACCOUNT.search(error):
-        return Refused(Reason.MISCONFIGURED, error)
-    if OVERLOADED.search(error):
-        return Failed(Kind.OVERLOADED, error)
-    if STUBBORN.search(error):
-        return Failed(Kind.STUBBORN, error)
-    if CODE.search(error) or TRANSIENT.search(error):
-        return Failed(Kind.TRANSIENT, error)
-    if PERMANENT.search(error):
-        return Failed(Kind.PERMANENT, error)
-    return Failed(Kind.UNKNOWN, error)
+    match meaning(error, prompt=prediction.prompt, policy_pattern=policy_pattern):
+        case Reason() as reason:
+            setting = named_inputs.wrong_setting(error)
+            refused = f"the model refuses its input {setting}: {error}" if setting else error
+            return Refused(reason, refused)
+        case kind:
+            return Failed(kind, error)

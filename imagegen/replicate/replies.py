@@ -1,5 +1,6 @@
 """Replicate's replies as plain values: JSON becomes one of them here, or an error."""
 
+import html
 import json
 import re
 from collections.abc import Mapping
@@ -7,6 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeGuard
+
+from imagegen.text import printable, shorten
 
 # A number beyond is no duration and no seed: nonsense, or Infinity.
 LARGEST_NUMBER = 2.0**53
@@ -16,6 +19,7 @@ MOST_IMAGES = 1000
 COUNT_INPUTS = ("num_outputs", "num_images", "number_of_images")
 # Of an error. Replicate's have a few hundred; more is a page of somebody else's.
 MOST_CHARACTERS = 10_000
+PAGE_CHARACTERS = 100
 PREDICTION_ID = re.compile(r"[a-z0-9]{8,80}")
 
 
@@ -48,15 +52,32 @@ class Answered:
 
 @dataclass(frozen=True)
 class Rejected:
-    """Replicate answered with an error: its status, its text, and its hint when to come back."""
+    """An error: its status, its text, and its hint when to come back.
+
+    Replicate's own have a title or a detail. Others are by something in between: a proxy, a
+    firewall, a captive portal; or a gateway passes on what a provider says.
+    """
 
     status: int
     title: str = ""
     detail: str = ""
     retry_after_seconds: float | None = None
+    other_json: str = ""  # of another shape than Replicate's
+    page: str = ""  # what a page says of itself
+
+    @property
+    def is_replicates(self) -> bool:
+        """Whether it is in Replicate's own words."""
+        return bool(self.title or self.detail)
+
+    @property
+    def words(self) -> str:
+        """What is said in JSON, by Replicate or somebody else."""
+        return "\n".join(filter(None, [self.title, self.detail.strip(), self.other_json]))
 
     def __str__(self) -> str:
-        return " ".join(filter(None, [f"HTTP {self.status}", self.title, self.detail.strip()]))
+        said = [self.title, self.detail.strip(), self.other_json, self.page]
+        return " ".join(filter(None, [f"HTTP {self.status}", *said]))
 
 
 @dataclass(frozen=True)
@@ -156,6 +177,17 @@ def error_text(value: object) -> str:
     store: NUL and lone surrogates."""
     text = value if isinstance(value, str) else json.dumps(value) if value is not None else ""
     return text[:MOST_CHARACTERS].replace("\0", "").encode(errors="replace").decode()
+
+
+def page_text(text: str, headers: Mapping[str, str]) -> str:
+    """Return what a body that is no JSON says of who sent it: its title, or how it begins, and the
+    name of the server."""
+    title = re.search(r"<title[^>]{0,200}>([^<]{1,1000})", text, re.IGNORECASE)
+    is_html = text.lstrip().startswith("<")
+    said = html.unescape(title[1]) if title else "" if is_html else text
+    server = printable(headers.get("server", ""))
+    parts = [shorten(printable(said), PAGE_CHARACTERS), f"from {server}" if server else ""]
+    return error_text(", ".join(filter(None, parts)))
 
 
 def _time(value: object) -> datetime | None:

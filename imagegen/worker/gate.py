@@ -24,6 +24,8 @@ MOST_HINT_SECONDS = 120.0
 JITTER = 0.2
 # The token that was refused waits for this many delays of the gate, so that another is the probe.
 BEHIND_OTHERS = 2.0
+# A firewall may take one prompt for an attack; it does not take two in a row.
+INTERCEPTED_TOKENS = 2
 # Predictions of so many tokens failed, and none brought an image in between: that is no accident,
 # and no fault of theirs.
 FAILING_TOKENS = 3
@@ -63,6 +65,7 @@ class Gate:
         self._next_try = 0.0  # monotonic; infinite while the probe is out
         self._offers_probe = False
         self._probe: int | None = None  # its generation
+        self._intercepted: set[int] = set()  # tokens, since the last request that was accepted
         self._failing: set[int] = set()  # tokens whose predictions failed, since the last image
         self._incident_waits = 0  # in a row
         self._only_image_opens = False  # Replicate accepts predictions, and they fail
@@ -132,10 +135,20 @@ class Gate:
         with self._lock:
             return self._close(refused, generation_id)
 
+    def record_intercepted(self, refused: Refused, claim: Claim) -> Delay:
+        """Note that something in between refused a request: perhaps for its prompt, so it closes
+        when another token meets it too. Returns when the token may try again."""
+        with self._lock:
+            self._intercepted.add(claim.token_id)
+            if len(self._intercepted) < INTERCEPTED_TOKENS:
+                return Delay(FIRST_DELAY_SECONDS, escalates=True)
+            return self._close(refused, claim.generation_id)
+
     def record_accepted(self) -> None:
         """Open: Replicate accepted a prediction, or refused one for what is in it."""
         with self._lock:
             self._rate.succeeded()
+            self._intercepted = set()
             if not self._only_image_opens:
                 self._reopen()
 

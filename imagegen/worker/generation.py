@@ -141,11 +141,13 @@ class GenerationRunner:
         # list after the settle time, and send a request of its own.
         send_by = recorded_at + self._settings.settle_seconds * SEND_WITHIN
         reply = self._client.create(claim.model, self._inputs(claim), send_by=send_by)
-        outcome = outcomes.of_create(reply, self._seed(claim))
+        outcome = outcomes.of_create(reply, self._seed(claim), prompt=claim.prompt)
         crash_points.reach("posted")
         match outcome:
             case Accepted(prediction):
                 return self._accept(claim, prediction)
+            case Refused(Reason.INTERCEPTED) as refused:
+                return claim, TurnedAway(refused, self._gate.record_intercepted(refused, claim))
             case Refused() as refused:
                 delay = self._gate.record_refusal(refused, claim.generation_id)
                 return claim, TurnedAway(refused, delay)

@@ -24,6 +24,7 @@ REASONS = {
     "account": {"unauthorized", "no_credit", "misconfigured"},
     "throttled": {"throttled"},
 }
+INTERCEPTED = "intercepted"
 KINDS = {"transient": {"transient", "stubborn", "overloaded"}, "unknown": {"unknown"}}
 THRICE = "a message that comes three times"
 SETTLE_SECONDS = 2
@@ -109,7 +110,7 @@ def crowd(
 ) -> Iterator[Crowd]:
     name = f"test_{uuid.uuid4().hex}"
     url = postgres_server.create_database(name)
-    messages = [message for message in MESSAGES if message.category not in REASONS]
+    messages = [each for each in MESSAGES if each.category not in {*REASONS, INTERCEPTED}]
     with Sandbox(latency_seconds=0.2) as sandbox:
         folder = tmp_path_factory.mktemp("crowd")
         site = Site(pooler.url(name) if pooler else url, sandbox.url, folder)
@@ -201,6 +202,24 @@ def test_what_is_wrong_with_the_account_closes_the_gate_and_costs_no_attempt(
     judge(site, sandbox)
 
 
+@each_of(INTERCEPTED)
+def test_what_something_in_between_refuses_costs_no_attempt_and_no_api_token(
+    site: Site, sandbox: Sandbox, message: Message
+) -> None:
+    sandbox.faults.add(message.fault)
+    site.mint(message.prompt)
+
+    with site.supervisor(procs=1) as program:
+        crowd = Crowd(site, sandbox)
+        ending = crowd.ending(message.prompt)
+        reasons = {line["reason"] for line in program.events("token.refused")}
+
+    assert ending == ("uploading", 1, None)
+    assert reasons == {INTERCEPTED}
+    judge(site, sandbox)
+
+
 def test_every_category_has_its_test() -> None:
-    tested = {"content_policy", "transient", "unknown", "permanent", "ambiguous", *REASONS}
+    others = {"content_policy", "transient", "unknown", "permanent", "ambiguous", INTERCEPTED}
+    tested = {*others, *REASONS}
     assert {message.category for message in MESSAGES} == tested

@@ -50,10 +50,11 @@ class Post(Enum):
     REQUEST_LOST = Says(False, NoAnswer("RemoteProtocolError"))
     NOT_SENT = Says(False, NotSent("ConnectError"))
     THROTTLED = Says(False, Rejected(429, retry_after_seconds=1.0))
-    UNAUTHORIZED = Says(False, Rejected(401))
-    NO_CREDIT = Says(False, Rejected(402))
+    UNAUTHORIZED = Says(False, Rejected(401, "Unauthenticated"))
+    NO_CREDIT = Says(False, Rejected(402, "Insufficient credit"))
+    INTERCEPTED = Says(False, Rejected(403, page="Access denied"))
     NO_MODEL = Says(False, Rejected(404, "", "not found"))
-    BAD_INPUT = Says(False, Rejected(422, "Input validation failed"))
+    BAD_INPUT = Says(False, Rejected(422, "", "- input.prompt: too long"))
     CENSORED = Says(False, Rejected(422, detail="NSFW content detected"))
 
 
@@ -69,7 +70,8 @@ class Fate(Enum):
     TRANSIENT = ("failed", "Internal error. Please try again!", None)
     OUT_OF_MEMORY = ("failed", "CUDA out of memory", None)
     DIRECTOR = ("failed", "Director: unexpected error handling prediction (E9828)", None)
-    PERMANENT = ("failed", "width must be one of [512, 768]", None)
+    PERMANENT = ("failed", "prompt is too long", None)
+    SETTING = ("failed", "width must be one of [512, 768]", None)
     UNKNOWN = ("failed", "never seen before", None)
     ACCOUNT = ("failed", "E4875: webhook URL is empty", None)
     CANCELED = ("canceled", None, None)
@@ -86,7 +88,7 @@ class Look(Enum):
     TRUTH = None
     STILL_RUNNING = "processing"
     MISSING_FOR_A_MOMENT = Rejected(404, "", "not found")
-    UNAUTHORIZED = Rejected(401)
+    UNAUTHORIZED = Rejected(401, "Unauthenticated")
     BROKEN = Rejected(500)
     NOT_SENT = NotSent("ConnectError")
     UNCLEAR = NoAnswer("ReadTimeout")

@@ -115,7 +115,8 @@ WHERE lower(t.status::text) = 'failed' AND t.generation_error IS NULL
 
 # Law 3: an attempt is a prediction that Replicate accepted; a fallback belongs to its attempt.
 MISCOUNTED = """
-SELECT t.token_id, t.generation_attempts, count(g.id) FROM tokens_s0 t
+SELECT t.token_id, t.generation_attempts, count(DISTINCT g.attempt) FROM tokens_s0 t
 LEFT JOIN generations g ON g.token_id = t.token_id
-    AND g.prediction_id IS NOT NULL AND NOT g.fallback AND g.state <> 'refused'
-GROUP BY t.token_id, t.generation_attempts HAVING t.generation_attempts <> count(g.id)"""
+    AND g.prediction_id IS NOT NULL AND g.state <> 'refused'
+GROUP BY t.token_id, t.generation_attempts
+HAVING t.generation_attempts <> count(DISTINCT g.attempt)"""

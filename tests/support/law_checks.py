@@ -214,7 +214,7 @@ class LawChecks:
         if made.canceled:
             return True
         match made.fate:
-            case Fate.ACCOUNT | Fate.ABORTED:
+            case Fate.ACCOUNT | Fate.SETTING | Fate.ABORTED:
                 return False
             case Fate.CENSORED:
                 return made.prompt == FALLBACK  # the author's shares its attempt

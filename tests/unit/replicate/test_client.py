@@ -85,11 +85,35 @@ def test_a_rejection_says_its_status_its_words_and_when_to_come_back(
 
 
 def test_a_wrong_token_is_rejected_and_shown_nowhere(sandbox: Sandbox) -> None:
-    sandbox.faults.add(Fault.answers(401, {"title": "No r8_wrong", "detail": "not r8_wrong"}))
+    body, headers = {"title": "No r8_wrong", "detail": "not r8_wrong"}, {"server": "cloudflare"}
+    sandbox.faults.add(Fault.answers(401, body, headers=headers))
     with client_of(sandbox.url, token="r8_wrong") as client:
         reply = ask(client)
 
     assert reply == Rejected(401, "No [hidden]", "not [hidden]")
+
+
+@pytest.mark.parametrize(
+    ("body", "page", "other_json"),
+    [
+        ("<html><TITLE lang=en>\nAttention &amp; r8_wrong\n</title>", "Attention & [hidden]", ""),
+        ("Blocked by policy\nr8_wrong", "Blocked by policy [hidden]", ""),
+        ("<html><body>no title", "", ""),
+        ("", "", ""),
+        ({"error": {"message": "no r8_wrong"}}, "", '{"error": {"message": "no [hidden]"}}'),
+        ("[7]", "", "[7]"),
+    ],
+)
+def test_an_answer_that_is_not_replicates_says_who_sent_it(
+    sandbox: Sandbox, body: object, page: str, other_json: str
+) -> None:
+    headers = {"server": "squid", "content-type": "text/html"}
+    sandbox.faults.add(Fault.answers(403, body, headers=headers))
+    with client_of(sandbox.url, token="r8_wrong") as client:
+        reply = ask(client)
+
+    from_server = ", ".join(filter(None, [page, "from squid"]))
+    assert reply == Rejected(403, page=from_server, other_json=other_json)
 
 
 @pytest.mark.parametrize("body", ["<html>", "", "[]", "null", "7", {"detail": ["a"]}])

@@ -30,6 +30,17 @@ from imagegen.replicate.held_back import is_held_back
         '{"nsfw_content_detected": [true]}',
         "is_nsfw=True",
         "NSFW detected: True",
+        "Detected potential NSFW content, replacing with black image",
+        "NSFW content found in output",
+        "Output image flagged by safety checker",
+        "Safety checker flagged image 0",
+        "Safety checker triggered: returning a blank image",
+        "Image replaced by black image",
+        "Image 0 was blocked by the safety filter",
+        "Output was flagged as sensitive by the safety system",
+        "1 of 1 images were unsafe",
+        "The output has been blacked out",
+        "finish_reason: IMAGE_SAFETY",
     ],
 )
 def test_an_image_was_held_back(line: str) -> None:
@@ -67,6 +78,14 @@ def test_an_image_was_held_back(line: str) -> None:
         "nsfw_score: 0.02",
         "Negative prompt: NSFW content detected",
         "Revised prompt: a black image was returned",
+        "Running safety checker",
+        "Content moderation",
+        "Loading safety checker took 0.3s",
+        "Image passed safety check",
+        "no images were flagged by the safety checker",
+        "safety checker: 0 images flagged",
+        "Returning image with black background",
+        "Safety filter disabled: unsafe content is not blocked",
     ],
 )
 def test_a_log_that_merely_mentions_it_holds_no_image_back(line: str) -> None:

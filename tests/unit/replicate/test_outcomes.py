@@ -1,6 +1,7 @@
 """What Replicate's answers mean for a token: every real message that is known, and the traps."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,8 @@ def category(outcome: object) -> str:
             return "transient"
         case Failed(kind):
             return kind.value
-        case Refused(Reason.THROTTLED):
-            return "throttled"
+        case Refused(Reason.THROTTLED | Reason.INTERCEPTED as reason):
+            return reason.value
         case Refused(reason) if reason in ACCOUNT_REASONS:
             return "account"
         case Ambiguous():
@@ -85,8 +86,8 @@ def test_a_real_error_of_a_prediction_means_what_is_known_of_it(row: dict[str, A
         ("Prediction interrupted; please retry (code: PA)", Kind.TRANSIENT),
         ("Director: unexpected error handling prediction (E8765)", Kind.TRANSIENT),
         ("Request 0 already exists.", Kind.TRANSIENT),
-        ("ValueError: invalid seed", Kind.PERMANENT),
-        ("Must be less than or equal to 4", Kind.PERMANENT),
+        ("prompt must not be empty", Kind.PERMANENT),
+        ("Must be less than or equal to 4", Kind.STUBBORN),
         ("no words for it", Kind.UNKNOWN),
     ],
 )
@@ -100,6 +101,27 @@ def test_other_errors_seen_in_public_mean_what_is_known_of_them(error: str, kind
 )
 def test_words_of_a_prompt_repeated_in_an_error_decide_nothing(error: str) -> None:
     assert category(failed_with(error)) == "unknown"
+
+
+def test_a_setting_that_a_model_refuses_fails_no_token() -> None:
+    error = "width must be one of [512, 768]"
+
+    assert failed_with(error) == Refused(
+        Reason.MISCONFIGURED, f"the model refuses its input width: {error}"
+    )
+
+
+def test_the_operators_pattern_finds_refusals_that_nobody_knows() -> None:
+    pattern = re.compile("says no")
+    prediction = Prediction(AN_ID, "failed", error="the keeper says no")
+
+    assert failed_with("the keeper says no") == Failed(Kind.UNKNOWN, "the keeper says no")
+    for outcome in (
+        outcomes.of_prediction(prediction, http_allowed=False, policy_pattern=pattern),
+        outcomes.of_get(Answered(prediction), http_allowed=False, policy_pattern=pattern),
+        outcomes.of_create(Rejected(422, "", "the keeper says no"), SEED, policy_pattern=pattern),
+    ):
+        assert category(outcome) == "content_policy"
 
 
 # The answer to a create.
@@ -156,32 +178,6 @@ def test_an_input_refused_for_its_content_gets_the_fallback() -> None:
 
 
 @pytest.mark.parametrize(
-    "detail", ["- input: prompt is required", "- input.seed: Invalid type.", "  - input: x\n"]
-)
-def test_an_input_refused_in_one_line_without_a_title_fails_its_token(detail: str) -> None:
-    assert category(of_create(Rejected(422, "", detail))) == "permanent"
-
-
-@pytest.mark.parametrize("status", [400, 413])
-def test_a_request_that_can_never_be_read_fails_its_token(status: int) -> None:
-    assert category(of_create(Rejected(status, "Bad request"))) == "permanent"
-
-
-@pytest.mark.parametrize("status", [400, 404, 413, 451])
-def test_a_page_of_something_in_between_fails_no_token(status: int) -> None:
-    assert category(of_create(Rejected(status))) == "account"
-
-
-@pytest.mark.parametrize(
-    "detail", ["Additional property model is not allowed", "version is required"]
-)
-def test_a_request_that_imagegen_makes_wrong_fails_no_token(detail: str) -> None:
-    rejected = Rejected(422, "Input validation failed", f"- input: {detail}")
-
-    assert category(of_create(rejected)) == "account"
-
-
-@pytest.mark.parametrize(
     ("reply", "outcome"),
     [
         (Answered(Prediction(AN_ID, "starting")), Accepted(Prediction(AN_ID, "starting"))),
@@ -199,7 +195,10 @@ def test_what_became_of_a_request(reply: Reply, outcome: object) -> None:
 
 @pytest.mark.parametrize(
     "reply",
-    [Rejected(429), Rejected(401), Rejected(402), Rejected(500), Rejected(302), NotSent("no")],
+    [
+        *(Rejected(429), Rejected(401, "No"), Rejected(402), Rejected(500), Rejected(302)),
+        *(Rejected(403, page="Access denied"), NotSent("no")),
+    ],
 )
 def test_a_look_that_failed_says_nothing_of_the_prediction(reply: Reply) -> None:
     outcome = outcomes.of_get(reply, http_allowed=False)
@@ -226,7 +225,13 @@ def test_a_status_that_nobody_knows_has_not_ended(status: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [("canceled", Kind.CANCELED), ("aborted", Kind.ABORTED)]
+    ("status", "kind", "message"),
+    [
+        ("canceled", Kind.CANCELED, "the prediction was canceled"),
+        ("aborted", Kind.ABORTED, "the prediction was aborted before it ran"),
+    ],
 )
-def test_a_prediction_that_was_ended_early_may_pass_another_time(status: str, kind: Kind) -> None:
-    assert ended(status) == Failed(kind, f"the prediction was {status}")
+def test_a_prediction_that_was_ended_early_may_pass_another_time(
+    status: str, kind: Kind, message: str
+) -> None:
+    assert ended(status) == Failed(kind, message)

@@ -102,9 +102,9 @@ def test_a_fallback_that_is_censored_too_ends_it() -> None:
     ("reply", "reason"),
     [
         (NotSent("ConnectError"), "unreachable"),
-        (Rejected(401), "unauthorized"),
-        (Rejected(402), "no_credit"),
-        (Rejected(404), "misconfigured"),
+        (Rejected(401, "Unauthenticated"), "unauthorized"),
+        (Rejected(402, "Insufficient credit"), "no_credit"),
+        (Rejected(404, "", "not found"), "misconfigured"),
         (Rejected(429, retry_after_seconds=2.0), "throttled"),
     ],
 )
@@ -122,7 +122,7 @@ def test_a_refusal_costs_no_attempt_and_closes_the_gate(reply: Reply, reason: st
 
 def test_an_accepted_prediction_opens_the_gate() -> None:
     gate = open_gate()
-    generate(creates=[Rejected(401)], gate=gate)
+    generate(creates=[Rejected(401, "Unauthenticated")], gate=gate)
     generate(creates=[STARTED], looks=[DONE], gate=gate)
 
     assert gate.allows(10) == 10
@@ -130,7 +130,7 @@ def test_an_accepted_prediction_opens_the_gate() -> None:
 
 def test_an_input_that_can_never_pass_fails_its_token_and_opens_the_gate() -> None:
     gate = open_gate()
-    generate(creates=[Rejected(401)], gate=gate)
+    generate(creates=[Rejected(401, "Unauthenticated")], gate=gate)
     refused = Rejected(422, "", "- input.prompt: Invalid type. Expected: string")
     calls = generate(creates=[refused], gate=gate)
 
@@ -140,7 +140,7 @@ def test_an_input_that_can_never_pass_fails_its_token_and_opens_the_gate() -> No
 
 def test_the_gate_opens_for_others_only_after_the_id_is_committed() -> None:
     gate = open_gate()
-    generate(creates=[Rejected(401)], gate=gate)
+    generate(creates=[Rejected(401, "Unauthenticated")], gate=gate)
     generate(creates=[STARTED], lost_at="record_prediction", gate=gate)
 
     assert gate.allows(10) == 0
@@ -151,7 +151,7 @@ def test_a_probe_with_a_prompt_that_cannot_be_sent_lets_the_next_one_go_at_once(
 ) -> None:
     monkeypatch.setattr(gates, "FIRST_DELAY_SECONDS", 0.0)
     gate = open_gate()
-    generate(creates=[Rejected(401)], gate=gate)
+    generate(creates=[Rejected(401, "Unauthenticated")], gate=gate)
     assert gate.allows(10) == 1
     gate.admit_new(NEW.generation_id)
     assert gate.allows(10) == 0

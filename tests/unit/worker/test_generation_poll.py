@@ -187,7 +187,7 @@ def test_an_image_that_came_just_before_its_cancel_is_kept() -> None:
     [
         (prediction("canceled"), ("canceled", "waits")),
         (prediction("aborted"), ("aborted", "waits")),
-        (prediction("failed", error="ValueError: invalid seed"), ("permanent", "failed")),
+        (prediction("failed", error="the prompt is too long"), ("permanent", "failed")),
     ],
 )
 def test_a_canceled_prediction_that_has_ended_is_a_failed_attempt(

@@ -1,0 +1,78 @@
+"""What the error of a failed prediction means: a pure function from its text to a kind or reason.
+
+Such an error is one line of text, by Replicate or by the model: any exception of its code, or what
+the provider behind it answered.
+"""
+
+import re
+
+from imagegen.failures import Kind, Reason
+from imagegen.replicate import named_inputs
+from imagegen.replicate.content_policy import is_refused_content, without_prompt
+
+# The webhook, which is the account's.
+ACCOUNT = re.compile(r"\bE4875\b")
+# Replicate's own codes: E001 and E002 are its account at a provider, E003 and E004 say busy.
+BUSY_CODE = re.compile(r"\bE00[1-4]\b")
+STUBBORN_CODE = re.compile(r"\b(?:E9828|E1001)\b")
+CODE = re.compile(r"\bE\d{3,4}\b|\(code:\s*\w+\)")
+# Somebody has too much to do, or the server behind the model does not answer. Statuses count only
+# with their words, as a number alone may be anything.
+BUSY = re.compile(
+    r"\boverload|ModelRateLimitError|\btoo many requests\b|\brate.?limit|\bthrottl|\bquota\b"
+    r"|\bhigh (?:demand|load|traffic)\b|\bcapacity\b|resource.?exhausted|\bbusy\b"
+    r"|\bqueue\b.{0,20}\b(?:limit|full)\b|\blimit reached\b|\btry again later\b"
+    r"|\A\s*<(?:!doctype|html|head)|\bbad gateway\b|\bgateway time.?out\b|\bunavailable\b"
+    r"|\bunreachable\b|\btim(?:ed|ing) out\b|\btime.?out\b|\bTimeout(?:Error|Exception)?\b"
+    r"|[a-z]Timeout\b|\bdeadline.?exceeded\b|\b(?:Connection|Connect|Read|RemoteProtocol)Error\b"
+    r"|\bconnection (?:was |has been )?(?:refused|reset|error|aborted|closed|broken)\b"
+    # The key or the credit of Replicate's own account at a provider, as in E001 and E002.
+    r"|\bapi.?key\b|\bbilling\b|\binsufficient (?:credit|balance|funds|quota)"
+    r"|\bmax retries exceeded\b|\bname resolution\b|\bserver disconnected\b"
+    r"|(?<![a-z])(?:http|status|code|error)\b[\s:=(]{0,3}(?:code\b[\s:=]{0,3})?"
+    r"(?:429|50[234]|52\d)\b"
+    r"|\b(?:429|50[234]|52\d) (?:client|server) error\b",
+    re.IGNORECASE,
+)
+TRANSIENT = re.compile(
+    r"unknown reason|internal (?:server )?error|uploa?d(?:ing)? output|interrupted|already exists",
+    re.IGNORECASE,
+)
+OUT_OF_MEMORY = re.compile(r"out of memory|exitcode -9", re.IGNORECASE)
+# The model's code broke down, or what it made is not what it promises.
+CRASH = re.compile(
+    r"\b(?!ModelError)[A-Z]\w*(?:Error|Exception)\b|\bTraceback\b|\bexitcode\b|(?i:\bvalidation\b"
+    r"|\bis required\b|\bmust be\b|\binvalid\b|\bno images?\b|\bsegmentation fault\b|\bcuda\b)"
+)
+
+
+def meaning(
+    error: str, *, prompt: str | None = None, policy_pattern: re.Pattern[str] | None = None
+) -> Kind | Reason:
+    """Return why a prediction failed; a reason if its token is not to blame for certain.
+
+    Only content that was refused, and a prompt that is named as wrong, are the token's own for
+    certain. Messages about content say "try again" as well, so they are looked for first.
+    """
+    if is_refused_content(error, prompt=prompt, pattern=policy_pattern):
+        return Kind.CONTENT_POLICY
+    error = without_prompt(error, prompt)
+    if ACCOUNT.search(error):
+        return Reason.MISCONFIGURED
+    if BUSY_CODE.search(error):
+        return Kind.OVERLOADED
+    if STUBBORN_CODE.search(error):
+        return Kind.STUBBORN
+    if CODE.search(error):
+        return Kind.TRANSIENT
+    if OUT_OF_MEMORY.search(error):  # which may tell of the GPU's capacity
+        return Kind.STUBBORN
+    if BUSY.search(error):
+        return Kind.OVERLOADED
+    if TRANSIENT.search(error):
+        return Kind.TRANSIENT
+    if named_inputs.is_wrong_prompt(error):
+        return Kind.PERMANENT
+    if named_inputs.wrong_setting(error):
+        return Reason.MISCONFIGURED
+    return Kind.STUBBORN if CRASH.search(error) else Kind.UNKNOWN
