@@ -14,6 +14,7 @@ from types import FrameType
 from imagegen import logs, startup
 from imagegen.config import Settings
 from imagegen.logs import log
+from imagegen.metrics import definitions as metrics
 from imagegen.replicate import https_proxy, tls_context
 from imagegen.supervisor import ChildContext, Supervisor
 from imagegen.web import listen, load_templates, serve
@@ -29,6 +30,7 @@ def supervise(settings: Settings) -> int:
     tls_context()
     https_proxy()
     load_templates()
+    _count_dropped_lines()
     listening = listen(settings.metrics_host, settings.metrics_port)
     host, port = listening.getsockname()[:2]
     log.info("exporter.listening", extra={"url": f"http://{host}:{port}/metrics"})
@@ -47,6 +49,7 @@ def supervise(settings: Settings) -> int:
 def work(settings: Settings) -> None:
     """Run one worker in the foreground, without a supervisor or an exporter."""
     settings = replace(settings, procs=1)  # it alone may use the account's rates
+    _count_dropped_lines()
     tls_context()
     https_proxy()
     worker = Worker(settings, role="worker", lease_name=unique_name())
@@ -55,12 +58,14 @@ def work(settings: Settings) -> None:
 
 def _export(settings: Settings, listening: socket.socket, context: ChildContext) -> None:
     startup.configure_logs(settings, context.role)
+    _count_dropped_lines()
     serve(listening, settings, context.name, context.heartbeat)
 
 
 def _work_as_child(settings: Settings, listening: socket.socket, context: ChildContext) -> None:
     listening.close()
     startup.configure_logs(settings, context.role)
+    _count_dropped_lines()
     worker = Worker(
         settings,
         role=context.role,
@@ -74,6 +79,10 @@ def _work_as_child(settings: Settings, listening: socket.socket, context: ChildC
     _run_until_stopped(worker, [signal.SIGTERM], twice_is_at_once=False)
 
 
+def _count_dropped_lines() -> None:
+    logs.count_dropped(metrics.LOG_LINES_DROPPED.inc)
+
+
 def _run_until_stopped(
     worker: Worker, stop_signals: list[signal.Signals], *, twice_is_at_once: bool
 ) -> None:
@@ -85,5 +94,4 @@ def _run_until_stopped(
         signal.signal(number, stop)
     worker.run()
     # Python's own exit would wait for slots that are in a request. Their leases are released.
-    logs.flush()
     os._exit(0)

@@ -2,12 +2,17 @@
 
 import copy
 import logging
+import os
 import re
+import select
+import signal
+import socket
+import stat
 import sys
 import threading
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
@@ -107,7 +112,8 @@ def configure(log_format: str, level: str, secrets: Iterable[str], worker: str) 
     """Log to standard error as `worker`. The format is auto, json or text."""
     is_text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
     formatter = TextLines if is_text else JsonLines
-    handler = logging.StreamHandler(sys.stderr)
+    # JSON is in UTF-8, whatever the locale is. A terminal shows what its encoding has.
+    handler = Stderr(sys.stderr.encoding if is_text else "utf-8")
     handler.setFormatter(formatter(Redactor(secrets), worker))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     log.setLevel(level.upper())
@@ -122,8 +128,133 @@ def _log_crash(error: BaseException | None) -> None:
         log.critical("process.crashed", exc_info=error)
 
 
-def flush() -> None:
-    """Write out all log lines, before a process ends by os._exit()."""
+def count_dropped(count: Callable[[], None]) -> None:
+    """Call `count` for each line from now on that could not be written."""
     for handler in logging.getLogger().handlers:
-        with suppress(OSError, ValueError):  # the reader may have closed the pipe
-            handler.flush()
+        if isinstance(handler, Stderr):
+            handler.on_drop = count
+
+
+# A slow reader may catch up meanwhile. After a line was dropped, none waits for a while.
+WAIT_SECONDS = 0.2
+WAIT_AGAIN_SECONDS = 10.0
+
+
+class Stderr(logging.Handler):
+    """Writes lines to standard error, and drops them if nobody reads or the disk is full.
+
+    The work does not stand still or end because of its log. Once lines can be written again, the
+    first one says how many are missing (`log.lines.dropped`).
+    """
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__()
+        self.on_drop: Callable[[], None] = lambda: None
+        self._encoding = encoding
+        self._resources = ExitStack()
+        descriptor, self._write_some = _without_waiting(sys.stderr.fileno(), self._resources)
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLOUT)
+        self._dropped = 0
+        self._wait_again_at = 0.0  # monotonic
+        self._is_mid_line = False
+
+    def close(self) -> None:
+        self._resources.close()
+        super().close()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._dropped and self._write(self._report()):
+            self._dropped = 0
+        if self._dropped or not self._write(record):
+            self._dropped += 1
+            self._wait_again_at = time.monotonic() + WAIT_AGAIN_SECONDS
+            self.on_drop()
+
+    def _report(self) -> logging.LogRecord:
+        fields = {"lines": self._dropped}
+        event = "log.lines.dropped"
+        return log.makeRecord(log.name, logging.WARNING, "", 0, event, (), None, extra=fields)
+
+    def _write(self, record: logging.LogRecord) -> bool:
+        """Return whether the whole line was written."""
+        try:
+            line = self.format(record).encode(self._encoding, "backslashreplace") + b"\n"
+        except Exception:  # noqa: BLE001 (a field may be an object that fails)
+            return False
+        rest = b"\n" + line if self._is_mid_line else line
+        length = len(rest)
+        now = time.monotonic()
+        deadline = now + (WAIT_SECONDS if now >= self._wait_again_at else 0.0)
+        try:
+            while rest:
+                written = self._write_some(rest)
+                rest = rest[written:]
+                if not written:
+                    remaining_seconds = deadline - time.monotonic()
+                    if remaining_seconds <= 0:
+                        break
+                    self._poll.poll(remaining_seconds * 1000)
+        except OSError:  # the disk is full, the reader or the terminal is gone
+            pass
+        if len(rest) < length:
+            self._is_mid_line = bool(rest)
+        return not rest
+
+
+def _without_waiting(descriptor: int, resources: ExitStack) -> tuple[int, Callable[[bytes], int]]:
+    """Return a descriptor of the same file, and what writes some bytes to it without waiting.
+
+    All processes share the open file of standard error, others too: it stays as it is.
+    """
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISSOCK(mode):  # systemd's journal
+        journal = resources.enter_context(socket.socket(fileno=os.dup(descriptor)))
+        return journal.fileno(), lambda data: _sent(journal, data)
+    if stat.S_ISREG(mode):
+        return descriptor, lambda data: os.write(descriptor, data)
+    try:
+        # Linux opens a pipe or a terminal anew by this name, with flags of its own.
+        own = os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError:  # it belongs to another user, or there is no such folder
+        # So many bytes fit into a pipe that can be written to, unless another process is faster.
+        return (
+            descriptor,
+            lambda data: (
+                _written(descriptor, data[: select.PIPE_BUF]) if _is_writable(descriptor) else 0
+            ),
+        )
+    resources.callback(os.close, own)
+    return own, lambda data: _written(own, data)
+
+
+def _is_writable(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return bool(poll.poll(0))
+
+
+def _sent(journal: socket.socket, data: bytes) -> int:
+    try:
+        return journal.send(data, socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return 0
+
+
+def _written(descriptor: int, data: bytes) -> int:
+    with _in_the_background():
+        try:
+            return os.write(descriptor, data)
+        except BlockingIOError:
+            return 0
+
+
+@contextmanager
+def _in_the_background() -> Iterator[None]:
+    """Allow this thread to write to a terminal from the background: `stty tostop` would send
+    SIGTTOU for each try, which stops a process or means something else to it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

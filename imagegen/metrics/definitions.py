@@ -59,6 +59,9 @@ REPLICATE_REQUEST_SECONDS = Histogram(
     ["operation"],
     buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
+LOG_LINES_DROPPED = Counter(
+    "imagegen_log_lines_dropped", "Log lines that could not be written to standard error."
+)
 WORKER_RESTARTS = Counter(
     "imagegen_worker_restarts", "Workers that were replaced, by how they ended.", ["slot", "cause"]
 )

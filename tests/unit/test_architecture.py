@@ -27,7 +27,17 @@ ALLOWED: dict[str, set[str]] = {
         "startup",
     }
     | GROUND,
-    "app": {"config", "database", "replicate", "startup", "supervisor", "web", "worker"} | GROUND,
+    "app": {
+        "config",
+        "database",
+        "metrics",
+        "replicate",
+        "startup",
+        "supervisor",
+        "web",
+        "worker",
+    }
+    | GROUND,
     "startup": {"config", "database"} | GROUND,
     "demo": {"config", "database", "sandbox", "supervisor", "web"} | GROUND,
     "doctor": {"config", "database", "metrics", "operator", "queue", "replicate", "web"} | GROUND,
