@@ -61,6 +61,7 @@ class Kind(StrEnum):
     UNKNOWN = "unknown"
     INVALID_PROMPT = "invalid_prompt"
     CANCELED = "canceled"
+    MISCONFIGURED = "misconfigured"
     ABORTED = "aborted"
     UNREADABLE = "unreadable"
     NO_OUTPUT = "no_output"
@@ -139,6 +140,8 @@ FAILURES = {
     # Succeeded, and its images were held back as unsafe.
     Kind.HELD_BACK: Failure("paid for, and held back for its content", Retry.FALLBACK, Billed.YES),
     Kind.PERMANENT: Failure("Replicate refuses this input"),
+    # A setting is the same for every token; what looks like one may be this prompt's fault.
+    Kind.MISCONFIGURED: Failure("the model refuses one of its settings", Retry.ATTEMPT),
     Kind.STUBBORN: Failure("the model breaks down on this input", Retry.ATTEMPT),
     Kind.UNKNOWN: Failure("failed for an unknown reason", Retry.ATTEMPT),
     # By imagegen itself: nothing was sent.

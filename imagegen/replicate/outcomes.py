@@ -147,7 +147,7 @@ def of_get(
     http_allowed: bool,
     data_allowed: bool = False,
     policy_pattern: re.Pattern[str] | None = None,
-) -> Running | Succeeded | Failed | Refused | PollFailed:
+) -> Running | Succeeded | Failed | PollFailed:
     """Return what the reply to a poll means. `data_allowed`: an image within the output will do,
     as a data: URI."""
     match reply:
@@ -178,7 +178,7 @@ def of_prediction(
     http_allowed: bool,
     data_allowed: bool = False,
     policy_pattern: re.Pattern[str] | None = None,
-) -> Running | Succeeded | Failed | Refused:
+) -> Running | Succeeded | Failed:
     """Return what a prediction's status means. An unknown status means that it has not ended."""
     match prediction.status:
         case "succeeded":
@@ -234,15 +234,11 @@ def _without_image(prediction: Prediction, *, held_back: bool) -> Failed:
     return Failed(Kind.UNREADABLE, unreadable)
 
 
-def _of_error(prediction: Prediction, policy_pattern: re.Pattern[str] | None) -> Failed | Refused:
+def _of_error(prediction: Prediction, policy_pattern: re.Pattern[str] | None) -> Failed:
     """Return what the error of a failed prediction means."""
     error = prediction.error
     if not error:
         return Failed(Kind.UNKNOWN, "the prediction failed without a message")
-    match meaning(error, prompt=prediction.prompt, policy_pattern=policy_pattern):
-        case Reason() as reason:
-            setting = named_inputs.wrong_setting(error)
-            refused = f"the model refuses its input {setting}: {error}" if setting else error
-            return Refused(reason, refused)
-        case kind:
-            return Failed(kind, error)
+    kind = meaning(error, prompt=prediction.prompt, policy_pattern=policy_pattern)
+    setting = named_inputs.wrong_setting(error) if kind is Kind.MISCONFIGURED else None
+    return Failed(kind, f"the model refuses its input {setting}: {error}" if setting else error)

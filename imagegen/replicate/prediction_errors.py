@@ -1,4 +1,4 @@
-"""What the error of a failed prediction means: a pure function from its text to a kind or reason.
+"""What the error of a failed prediction means: a pure function from its text to a kind.
 
 Such an error is one line of text, by Replicate or by the model: any exception of its code, or what
 the provider behind it answered.
@@ -6,7 +6,7 @@ the provider behind it answered.
 
 import re
 
-from imagegen.failures import Kind, Reason
+from imagegen.failures import Kind
 from imagegen.replicate import named_inputs
 from imagegen.replicate.content_policy import is_refused_content, without_prompt
 
@@ -48,8 +48,8 @@ CRASH = re.compile(
 
 def meaning(
     error: str, *, prompt: str | None = None, policy_pattern: re.Pattern[str] | None = None
-) -> Kind | Reason:
-    """Return why a prediction failed; a reason if its token is not to blame for certain.
+) -> Kind:
+    """Return why a prediction failed.
 
     Only content that was refused, and a prompt that is named as wrong, are the token's own for
     certain. Messages about content say "try again" as well, so they are looked for first.
@@ -58,7 +58,7 @@ def meaning(
         return Kind.CONTENT_POLICY
     error = without_prompt(error, prompt)
     if ACCOUNT.search(error):
-        return Reason.MISCONFIGURED
+        return Kind.MISCONFIGURED
     if BUSY_CODE.search(error):
         return Kind.OVERLOADED
     if STUBBORN_CODE.search(error):
@@ -74,5 +74,5 @@ def meaning(
     if named_inputs.is_wrong_prompt(error):
         return Kind.PERMANENT
     if named_inputs.wrong_setting(error):
-        return Reason.MISCONFIGURED
+        return Kind.MISCONFIGURED
     return Kind.STUBBORN if CRASH.search(error) else Kind.UNKNOWN

@@ -6,11 +6,11 @@ import threading
 import time
 from dataclasses import dataclass
 
-from imagegen.failures import Reason, incident_seconds, shortened
+from imagegen.failures import Kind, Reason, incident_seconds, shortened
 from imagegen.logs import log
 from imagegen.metrics import definitions as metrics
 from imagegen.queue import Claim, DailyAllowance
-from imagegen.replicate import Refused
+from imagegen.replicate import Failed, Refused
 from imagegen.worker.create_rate import CreateRate
 from imagegen.worker.endings import Delay
 
@@ -152,19 +152,18 @@ class Gate:
             if not self._only_image_opens:
                 self._reopen()
 
-    def record_failure(self, message: str, claim: Claim) -> Delay:
+    def record_failure(self, failed: Failed, claim: Claim) -> Delay:
         """Note that a prediction failed, perhaps for its token, perhaps for any; close after those
-        of several tokens in a row. Returns when the token may try again at the earliest."""
+        of several tokens in a row, and for a setting, which all of them have, at once. Returns when
+        the token may try again at the earliest."""
         with self._lock:
             self._failing.add(claim.token_id)
-            if len(self._failing) < FAILING_TOKENS:
+            if failed.kind is Kind.MISCONFIGURED:
+                refused = Refused(Reason.MISCONFIGURED, failed.message)
+            elif len(self._failing) < FAILING_TOKENS:
                 return Delay(0.0)
-            return self._close_until_image(Refused(Reason.FAILING, message), claim)
-
-    def record_setting(self, refused: Refused, claim: Claim) -> Delay:
-        """Close: a prediction failed for what every other one has as well, such as the account.
-        Returns when its token may try again."""
-        with self._lock:
+            else:
+                refused = Refused(Reason.FAILING, failed.message)
             return self._close_until_image(refused, claim)
 
     def record_image(self) -> None:

@@ -21,7 +21,7 @@ from imagegen.replicate import (
 )
 from imagegen.worker import crash_points
 from imagegen.worker.database_retry import DatabaseRetry
-from imagegen.worker.endings import Ending, Postponed, TurnedAway, Until
+from imagegen.worker.endings import Ending, Postponed, Until
 from imagegen.worker.gate import Gate
 from imagegen.worker.poll_schedule import PollSchedule
 from imagegen.worker.reconciliation import OF_ANOTHER_ACCOUNT, Reconciler
@@ -83,7 +83,7 @@ class Poller:
             match outcome:
                 case Succeeded() if age_seconds > facts.RETENTION_SECONDS + self._overdue_seconds:
                     return EXPIRED
-                case Succeeded() | Failed() | Refused():
+                case Succeeded() | Failed():
                     return self._end(claim, outcome, age_seconds)
                 case Running() if age_seconds > self._overdue_seconds:
                     return self._end_overdue(claim, prediction_id, age_seconds)
@@ -95,21 +95,17 @@ class Poller:
                     last_known = now
             wait_seconds = next(waits)
 
-    def _end(
-        self, claim: Claim, outcome: Succeeded | Failed | Refused, age_seconds: float
-    ) -> Ending:
+    def _end(self, claim: Claim, outcome: Succeeded | Failed, age_seconds: float) -> Ending:
         """Tell the gate how a prediction has ended."""
         match outcome:
             case Succeeded():
                 self._gate.record_image()
                 self._schedule.learn(outcome.total_seconds)
                 return outcome
-            case Refused():
-                return TurnedAway(outcome, self._gate.record_setting(outcome, claim))
             case Failed(Kind.UNREADABLE | Kind.NO_OUTPUT):
                 return self._end_unreadable(claim, outcome, age_seconds)
             case Failed(kind) if FAILURES[kind].retry is Retry.ATTEMPT:
-                delay = self._gate.record_failure(outcome.message, claim)
+                delay = self._gate.record_failure(outcome, claim)
                 return replace(outcome, wait_seconds=delay.seconds)
             case Failed():
                 return outcome
@@ -151,7 +147,7 @@ class Poller:
         if this one has ended, or cannot be running any more."""
         log.warning("prediction.overdue", extra=log_fields(claim))
         match self._outcome(self._client.cancel(prediction_id)):
-            case Succeeded() | Failed() | Refused() as ended:
+            case Succeeded() | Failed() as ended:
                 return self._end(claim, ended, age_seconds)
             # What it still shows as running then has been forgotten there.
             case Running() if age_seconds > facts.LONGEST_PREDICTION_SECONDS + OVERDUE_SECONDS:
@@ -161,7 +157,7 @@ class Poller:
             case _:
                 return Postponed(Until.PREDICTION_ENDS)
 
-    def _outcome(self, reply: Reply) -> Running | Succeeded | Failed | Refused | PollFailed:
+    def _outcome(self, reply: Reply) -> Running | Succeeded | Failed | PollFailed:
         return outcomes.of_get(
             reply, http_allowed=self._http_images, data_allowed=self._keeps_images
         )

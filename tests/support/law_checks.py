@@ -12,6 +12,7 @@ from psycopg.rows import namedtuple_row
 
 from imagegen.database.connection import Connection
 from imagegen.failures import Kind, Reason
+from imagegen.queue.queue import UNPROVEN_KINDS
 from tests.support import earlier_state
 from tests.support.fake_replicate import FakeReplicate, Fate, Made, Post
 from tests.support.judge import INCONSISTENT
@@ -214,7 +215,7 @@ class LawChecks:
         if made.canceled:
             return True
         match made.fate:
-            case Fate.ACCOUNT | Fate.SETTING | Fate.ABORTED:
+            case Fate.ABORTED:
                 return False
             case Fate.CENSORED:
                 return made.prompt == FALLBACK  # the author's shares its attempt
@@ -274,7 +275,7 @@ class LawChecks:
             case Kind.NO_OUTPUT:
                 in_vain = [each for each in made if each.fate is Fate.NO_OUTPUT]
                 return len(in_vain) > 1 or attempts == MAX_ATTEMPTS
-            case Kind.TRANSIENT | Kind.UNKNOWN | Kind.CANCELED | Kind.STUBBORN | Kind.ABORTED:
+            case kind if kind in UNPROVEN_KINDS:
                 is_its_own = attempts == MAX_ATTEMPTS and self._has_another_image(token.token_id)
                 is_too_long = self.passed_seconds > GIVE_UP_AFTER_SECONDS
                 return is_its_own or is_too_long or len(made) >= MOST_PREDICTIONS

@@ -13,6 +13,7 @@ def test_another_attempt_may_bring_what_passes() -> None:
 
     assert retried == {
         Kind.TRANSIENT, Kind.OVERLOADED, Kind.UNKNOWN, Kind.CANCELED, Kind.STUBBORN, Kind.ABORTED,
+        Kind.MISCONFIGURED,
     }  # fmt: skip
 
 

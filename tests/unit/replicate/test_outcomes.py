@@ -34,6 +34,8 @@ def category(outcome: object) -> str:
     match outcome:
         case Failed(Kind.STUBBORN | Kind.OVERLOADED):
             return "transient"
+        case Failed(Kind.MISCONFIGURED):
+            return "account"
         case Failed(kind):
             return kind.value
         case Refused(Reason.THROTTLED | Reason.INTERCEPTED as reason):
@@ -103,11 +105,11 @@ def test_words_of_a_prompt_repeated_in_an_error_decide_nothing(error: str) -> No
     assert category(failed_with(error)) == "unknown"
 
 
-def test_a_setting_that_a_model_refuses_fails_no_token() -> None:
+def test_a_setting_that_a_model_refuses_is_named() -> None:
     error = "width must be one of [512, 768]"
 
-    assert failed_with(error) == Refused(
-        Reason.MISCONFIGURED, f"the model refuses its input width: {error}"
+    assert failed_with(error) == Failed(
+        Kind.MISCONFIGURED, f"the model refuses its input width: {error}"
     )
 
 

@@ -92,7 +92,7 @@ MESSAGES: dict[Kind | Reason, list[str]] = {
         "The text prompt must contain at least 3 words",
         "Missing prompt",
     ],
-    Reason.MISCONFIGURED: [
+    Kind.MISCONFIGURED: [
         "E4875: webhook URL is empty",
         "width must be one of [512, 768]",
         "ValueError: width must be divisible by 8",

@@ -1,20 +1,21 @@
 """The gate where Replicate accepts predictions, and they fail for everybody."""
 
-from imagegen.failures import INCIDENT_SECONDS, Reason
+from imagegen.failures import INCIDENT_SECONDS, Kind, Reason
 from imagegen.metrics import definitions as metrics
-from imagegen.replicate.outcomes import Refused
+from imagegen.replicate.outcomes import Failed
 from imagegen.worker.endings import Delay
 from imagegen.worker.gate import FAILING_TOKENS, Gate
 from tests.support.fake_clock import FakeClock
 from tests.support.gate_steps import ANOTHER, FREE, PROBE, of_token, probe_leaves, refused
 from tests.support.generation_runs import open_gate
 
-ACCOUNT = Refused(Reason.MISCONFIGURED, "E4875")
+BUSY = Failed(Kind.OVERLOADED, "E003")
+SETTING = Failed(Kind.MISCONFIGURED, "E4875")
 
 
 def fail(gate: Gate, tokens: int = FAILING_TOKENS) -> None:
     for token_id in range(tokens):
-        gate.record_failure("E003", of_token(token_id))
+        gate.record_failure(BUSY, of_token(token_id))
 
 
 def test_failures_of_several_tokens_without_an_image_close_the_gate(clock: FakeClock) -> None:
@@ -31,7 +32,7 @@ def test_failures_of_several_tokens_without_an_image_close_the_gate(clock: FakeC
 def test_one_token_whose_predictions_fail_holds_up_no_other(clock: FakeClock) -> None:
     gate = open_gate()
     for _ in range(20):
-        assert gate.record_failure("unknown", of_token(1)) == Delay(0.0)
+        assert gate.record_failure(BUSY, of_token(1)) == Delay(0.0)
 
     assert gate.allows(FREE) == FREE
 
@@ -54,7 +55,7 @@ def test_probes_go_one_at_a_time_up_to_ten_minutes_apart(clock: FakeClock) -> No
         clock.passes(gate.next_seconds())
         probe_leaves(gate)
         gate.record_accepted()
-        gate.record_failure("E003", of_token(token_id, PROBE))
+        gate.record_failure(BUSY, of_token(token_id, PROBE))
 
     assert delays == [*INCIDENT_SECONDS, 600.0, 600.0]
 
@@ -65,7 +66,7 @@ def test_the_token_that_was_the_probe_lets_another_be_the_next(clock: FakeClock)
     clock.passes(20.0)
     probe_leaves(gate)
 
-    delay = gate.record_failure("E003", of_token(1, PROBE))
+    delay = gate.record_failure(BUSY, of_token(1, PROBE))
 
     assert delay.seconds > gate.next_seconds() == 60.0
 
@@ -97,7 +98,7 @@ def test_an_image_does_not_open_what_a_refusal_closed(clock: FakeClock) -> None:
 
 def test_what_every_prediction_has_in_common_closes_it_at_once(clock: FakeClock) -> None:
     gate = open_gate()
-    gate.record_setting(ACCOUNT, of_token(1))
+    gate.record_failure(SETTING, of_token(1))
     clock.passes(1.0)
     probe_leaves(gate)
     gate.record_accepted()
