@@ -1,30 +1,26 @@
 """`python -m tests.drills`: the long drills, with figures. Exits 1 where a promise is broken."""
 
 import contextlib
-import random
 import signal
 import sys
 import tempfile
-import time
-import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 
 import click
 
-from imagegen.demo.postgres import EmbeddedPostgres
-from tests.benchmarks.figures import Figure, table
+from tests.benchmarks.figures import table
 from tests.drills import failover as failover_drill
+from tests.drills import incidents as incident_drill
 from tests.drills import kills as kill_drill
 from tests.drills import limits, outages, schedule, takeover
 from tests.drills import network as network_drill
 from tests.drills import rolls as roll_drill
 from tests.drills.namespaces import Network, obstacle
-from tests.drills.stage import IN_EARNEST, Around, Stage, stage
-from tests.support.judge import judge_counters, judge_what_is_left, violations
-from tests.support.processes import Site
+from tests.drills.stage import IN_EARNEST
+from tests.drills.verdict import a_seed, judge_figures, judged, tell
+from tests.support.judge import judge_counters
 from tests.support.sandbox import Sandbox
 
 ROUNDS = 3  # of measuring a takeover
@@ -211,9 +207,7 @@ def network(
         )
 
 
-def judge_figures(figures: list[Figure]) -> None:
-    missed = [figure.name for figure in figures if figure.verdict == "missed"]
-    assert not missed, f"missed: {', '.join(missed)}"
+main.add_command(incident_drill.command)
 
 
 def measure() -> None:
@@ -233,65 +227,6 @@ def measure() -> None:
         assert median(replaced) < 1.0, "slower than a second"
         assert median(started_again) < 2.0, "slower than a start"
         assert max(taken_over) <= takeover.LONGEST_TAKEOVER_SECONDS, "slower than lease and poll"
-
-
-@contextlib.contextmanager
-def judged(
-    name: str,
-    around: Around = contextlib.nullcontext,
-    server: EmbeddedPostgres | None = None,
-    judge: Callable[[Site, Sandbox], Iterator[str]] = violations,
-    /,
-    *,
-    procs: int = 2,
-    sandbox: Sandbox | None = None,
-    **settings: str,
-) -> Iterator[Stage]:
-    """A stage for a drill, its figures, and the verdict; the folder is kept where it is guilty."""
-    began = time.monotonic()
-    folder = Path(tempfile.mkdtemp(prefix=f"imagegen-drill-{name}-"))
-    with stage(folder, around, server, procs=procs, sandbox=sandbox, **settings) as place:
-        try:
-            yield place
-            found = list(judge(place.site, place.sandbox))
-            judge_what_is_left(place.site)
-        except AssertionError as broken:
-            told = "".join(traceback.format_exception(broken))
-            found = [told, *judge(place.site, place.sandbox)]
-        tell_figures(name, place, time.monotonic() - began)
-    for violation in found:
-        click.echo(f"VIOLATION: {violation}")
-    if found:
-        click.echo(f"logs: {folder}")
-        sys.exit(1)
-    for log in folder.glob("*"):
-        log.unlink()
-    folder.rmdir()
-
-
-def tell_figures(name: str, place: Stage, seconds: float) -> None:
-    paid = place.sandbox.predictions.paid_by_prompt()
-    figures = {
-        "tokens": place.minted,
-        "by status": place.site.statuses(),
-        "supervisors": place.supervisors,
-        "predictions": len(place.sandbox.predictions),
-        "POSTs": len(place.sandbox.ledger.creates()),
-        "lost": place.minted - place.site.statuses().get("uploading", 0),
-        "paid twice": sum(times > 1 for times in paid.values()),
-        "seconds": round(seconds, 1),
-    }
-    click.echo(f"{name}: " + ", ".join(f"{what} {value}" for what, value in figures.items()))
-
-
-def a_seed(seed: int | None) -> int:
-    seed = random.randrange(1_000_000) if seed is None else seed
-    click.echo(f"--seed {seed}")
-    return seed
-
-
-def tell(what: str) -> None:
-    click.echo(f"{time.strftime('%H:%M:%S')} {what}")
 
 
 if __name__ == "__main__":
