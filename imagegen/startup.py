@@ -4,7 +4,7 @@ import os
 
 from imagegen import database, logs
 from imagegen.config import Settings, unknown_variables
-from imagegen.database import preflight
+from imagegen.database import EXPORTER_CONNECTIONS, WORKER_CONNECTIONS, preflight
 from imagegen.errors import CannotStartError
 from imagegen.logs import log
 
@@ -14,7 +14,8 @@ def prepare(settings: Settings, role: str) -> None:
     database.AWAY."""
     configure_logs(settings, role)
     _warn_of_unknown_variables()
-    _check_database(settings)
+    workers, others = (1, 0) if role == "worker" else (settings.procs, EXPORTER_CONNECTIONS)
+    _check_database(settings, workers * WORKER_CONNECTIONS + others)
 
 
 def configure_logs(settings: Settings, role: str) -> None:
@@ -26,17 +27,19 @@ def _warn_of_unknown_variables() -> None:
         log.warning("setting.unknown", extra={"error": line})
 
 
-def _check_database(settings: Settings) -> None:
+def _check_database(settings: Settings, connections: int) -> None:
     """Log warnings about the database. Raises CannotStartError or one of database.AWAY."""
     with database.connect_bounded(
         settings.database_url, "imagegen", database.AnswerLimit()
     ) as connection:
-        problems = preflight.problems(connection, settings.configured_prompts)
+        problems = preflight.problems(
+            connection, settings.configured_prompts, connections=connections
+        )
     for problem in problems:
         if not problem.prevents_start:
-            log.warning(
-                "database.encoding", extra={"drawback": problem.message, "mend": problem.fix}
-            )
+            is_of_limits = problem.check == "connections"
+            event = "database.connections.few" if is_of_limits else "database.encoding"
+            log.warning(event, extra={"drawback": problem.message, "mend": problem.fix})
     fatal = [problem for problem in problems if problem.prevents_start]
     # Only those of the first check: without privileges, for instance, no revision can be read.
     if first := [problem for problem in fatal if problem.check == fatal[0].check]:

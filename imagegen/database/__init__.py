@@ -11,7 +11,10 @@ from imagegen.database.answers import (
 )
 from imagegen.database.connection import (
     AWAY,
+    EXPORTER_CONNECTIONS,
     NOTIFY_CHANNEL,
+    SLOTS_CONNECTIONS,
+    WORKER_CONNECTIONS,
     Connection,
     Pool,
     connect,
@@ -38,9 +41,12 @@ from imagegen.database.tables import (
 
 __all__ = [
     "AWAY",
+    "EXPORTER_CONNECTIONS",
     "NOTIFY_CHANNEL",
+    "SLOTS_CONNECTIONS",
     "STATUSES",
     "VERSION_TABLE",
+    "WORKER_CONNECTIONS",
     "AnswerLimit",
     "BoundedConnection",
     "Connection",

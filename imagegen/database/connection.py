@@ -13,6 +13,11 @@ from imagegen.database import encoding
 from imagegen.database.answers import AnswerLimit, BoundedConnection, in_background
 from imagegen.text import one_line
 
+# Each statement takes a millisecond or two; ten slots do not need ten connections.
+SLOTS_CONNECTIONS = 3
+# A worker's main loop has one, and one listens.
+WORKER_CONNECTIONS = SLOTS_CONNECTIONS + 2
+EXPORTER_CONNECTIONS = 1
 NOTIFY_CHANNEL = "imagegen_detected"
 # The database is away, restarts or fails over: a statement works when it is tried again later.
 AWAY = (

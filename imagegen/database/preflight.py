@@ -7,7 +7,7 @@ from typing import Literal
 import psycopg
 
 from imagegen.database import encoding, sql
-from imagegen.database.connection import Connection
+from imagegen.database.connection import Connection, is_pooled
 from imagegen.database.revision import VERSION_TABLE, NotMigratedError, check_revision
 from imagegen.database.tables import Tables, read_tables
 
@@ -31,6 +31,8 @@ NEEDED_PRIVILEGES: dict[str, dict[str, list[str] | None]] = {
     "imagegen_servers": {"SELECT": None, "INSERT": None, "UPDATE": None},
 }  # fmt: skip
 UNIQUE_INDEX = "CREATE UNIQUE INDEX ON tokens_s0 (token_id);"
+# For commands such as `imagegen status`.
+SPARE_CONNECTIONS = 2
 ONE_TABLE = "keep all tokens in one table, or partition it by token_id, and " + UNIQUE_INDEX
 
 
@@ -38,7 +40,7 @@ ONE_TABLE = "keep all tokens in one table, or partition it by token_id, and " + 
 class Problem:
     """Something that is wrong with the database, and its fix: a command or what to change."""
 
-    check: Literal["permissions", "migrations", "tables", "encoding"]
+    check: Literal["permissions", "migrations", "tables", "encoding", "connections"]
     message: str
     fix: str
     prevents_start: bool = True
@@ -47,13 +49,17 @@ class Problem:
         return f"{self.message}: {self.fix}"
 
 
-def problems(connection: Connection, prompts: Mapping[str, str]) -> list[Problem]:
-    """Return all problems; `prompts` are the configured ones by their variables."""
+def problems(
+    connection: Connection, prompts: Mapping[str, str], *, connections: int = 0
+) -> list[Problem]:
+    """Return all problems; `prompts` are the configured ones by their variables, and so many
+    `connections` are needed."""
     return [
         *_missing_privileges(connection),
         *_row_security(connection),
         *_schema(connection),
         *_encoding(connection, prompts),
+        *_connection_limits(connection, connections),
     ]
 
 
@@ -70,6 +76,17 @@ def usable_tables(connection: Connection) -> Tables:
         if problem.prevents_start:
             raise NotMigratedError(problem.message, problem.fix)
     return read_tables(connection)
+
+
+def _connection_limits(connection: Connection, needed: int) -> Iterator[Problem]:
+    """Check that PostgreSQL admits so many connections. A pooler has limits of its own."""
+    values = {"needed": needed, "enough": needed + SPARE_CONNECTIONS}
+    for limit, fix in connection.execute(SQL["connection_limits"], values):
+        if not is_pooled(connection):
+            message = f"{needed} connections are needed, and PostgreSQL admits {limit}"
+            yield Problem(
+                "connections", message, f"{fix} or lower IMAGEGEN_PROCS", prevents_start=False
+            )
 
 
 def _missing_privileges(connection: Connection) -> Iterator[Problem]:

@@ -35,6 +35,23 @@ WHERE row_security_active(to_regclass(name)) AND (
         WHERE p.polrelid = to_regclass(name) AND NOT p.polpermissive AND $applies))
 HAVING count(*) > 0
 
+-- name: connection_limits
+-- Each limit of connections for the role that has logged in, and how it is raised; -1 is none.
+-- Superusers have only the server's, and all of that.
+SELECT "limit", fix
+FROM pg_roles r, pg_database d, LATERAL (VALUES
+    (CASE WHEN rolsuper THEN -1 ELSE rolconnlimit END,
+        format('ALTER ROLE %%I CONNECTION LIMIT %%s;', rolname, %(enough)s::integer)),
+    (CASE WHEN rolsuper THEN -1 ELSE datconnlimit END,
+        format('ALTER DATABASE %%I CONNECTION LIMIT %%s;', datname, %(enough)s::integer)),
+    (current_setting('max_connections')::integer - CASE WHEN rolsuper THEN 0
+            ELSE current_setting('superuser_reserved_connections')::integer
+                + coalesce(current_setting('reserved_connections', true)::integer, 0) END,
+        'raise max_connections in postgresql.conf,')) limits ("limit", fix)
+WHERE r.rolname = session_user AND d.datname = current_database()
+    AND "limit" BETWEEN 0 AND %(needed)s::integer - 1
+ORDER BY "limit"
+
 -- name: token_id_uniqueness
 -- Whether an index keeps two rows from having one token_id, and whether the rows are in several
 -- tables: an index of a parent says nothing about tables that inherit from it.

@@ -114,12 +114,15 @@ def _pooler(connection: Connection) -> Findings:
 
 
 def _preflight(connection: Connection, settings: Settings) -> Findings:
+    needed = settings.procs * database.WORKER_CONNECTIONS + database.EXPORTER_CONNECTIONS
     with statement_timeout(connection):
-        problems = preflight.problems(connection, settings.configured_prompts)
+        problems = preflight.problems(connection, settings.configured_prompts, connections=needed)
     for problem in problems:
         level = Level.WRONG if problem.prevents_start else Level.WARNING
         yield Finding(level, problem.check, problem.message, problem.fix)
     checks = {problem.check for problem in problems}
+    if "connections" not in checks:
+        yield ok("connections", f"PostgreSQL admits the {needed} that are needed")
     if "migrations" in checks:
         yield warning("tables", "not checked at another revision")
         return

@@ -29,7 +29,7 @@ class Check:
 MODEL = ("replicate_base_url", "replicate_api_token", "model", "model_input", "marker_input")
 CHECKS = (
     Check("certificates", replicate.check_certificates),
-    Check("database", check_database, ("database_url",)),
+    Check("database", check_database, ("database_url", "procs")),
     Check("replicate", replicate.check_replicate, ("replicate_base_url", "replicate_api_token")),
     Check("model", check_model, MODEL),
     Check("prompts", host.check_prompts, ("fallback_prompt", "default_prompt")),

@@ -4,6 +4,7 @@ import contextlib
 import faulthandler
 import math
 import os
+import select
 import signal
 import sys
 from collections.abc import Callable
@@ -155,6 +156,11 @@ class Child:
         """Return the time since its last heartbeat, or since its start if there was none."""
         self._read_heartbeats()
         return self._clock.now - (self._last_heartbeat or self._started_at)
+
+    def wait_for_heartbeat(self, seconds: float) -> None:
+        """Wait until it sends one or dies, or the time is over."""
+        if self._heartbeats is not None:
+            select.select([self._heartbeats], [], [], seconds)
 
     def _read_heartbeats(self) -> None:
         with contextlib.suppress(BlockingIOError):  # all read

@@ -24,6 +24,8 @@ STOP_MARGIN_SECONDS = 5.0
 # A worker hangs if its main loop has not begun by then. Until then it waits for the database alone,
 # and sends heartbeats while it waits.
 BOOT_SECONDS = 60.0
+# How long the workers wait for the exporter at the start.
+EXPORTER_FIRST_SECONDS = 2.0
 # How often to look for the first heartbeat of a worker that boots.
 BOOT_LOOK_SECONDS = 0.1
 # A worker that has run for this long works. If none has for GIVE_UP_SECONDS, the supervisor ends: a
@@ -101,6 +103,9 @@ class Supervisor:
         for child in self._children:
             if not self._stopping and child.awaits_start and self._clock.now >= child.due_at:
                 child.start(self._name)
+                if not child.is_worker and child.starts == 1:
+                    # What they compete for, such as connections, the probes have first.
+                    child.wait_for_heartbeat(EXPORTER_FIRST_SECONDS)
                 self._watch_at = 0.0  # for its first heartbeat
         metrics.WORKERS.set(len(self._alive_workers()))
         metrics.WORKERS_WANTED.set(0 if self._stopping else len(self._workers()))

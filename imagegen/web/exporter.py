@@ -5,7 +5,7 @@ import io
 import socket
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -18,8 +18,11 @@ from imagegen.errors import CannotStartError
 from imagegen.logs import log
 from imagegen.metrics.files import FilesCollector
 from imagegen.web.app import App
-from imagegen.web.database_thread import DatabaseThread
+from imagegen.web.database_thread import NO_ANSWER, DatabaseThread
+from imagegen.web.stats import check_tables
 
+# How long the workers' start is put off by a database that is away.
+CONNECT_SECONDS = 1.0
 NO_HOST = "name an address of this host in --metrics-host (IMAGEGEN_METRICS_HOST)"
 NO_PORT = "choose another --metrics-port (IMAGEGEN_METRICS_PORT; 0 takes a free one)"
 
@@ -54,7 +57,11 @@ def serve(
     """
     process_registry = CollectorRegistry()
     process_registry.register(FilesCollector())
-    app = App(settings, name, process_registry, DatabaseThread(settings.database_url, name))
+    database = DatabaseThread(settings.database_url, name)
+    with suppress(*NO_ANSWER):  # connect before the workers, which start at the first heartbeat
+        database.ask(check_tables, CONNECT_SECONDS)
+    heartbeat()
+    app = App(settings, name, process_registry, database)
     Server(listening, app, heartbeat).serve_forever()
 
 

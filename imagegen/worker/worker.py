@@ -9,7 +9,15 @@ from collections.abc import Callable
 from psycopg.errors import LockNotAvailable
 
 from imagegen.config import Settings
-from imagegen.database import AWAY, AnswerLimit, NoAnswerError, Pool, TablesAwayError, open_pool
+from imagegen.database import (
+    AWAY,
+    SLOTS_CONNECTIONS,
+    AnswerLimit,
+    NoAnswerError,
+    Pool,
+    TablesAwayError,
+    open_pool,
+)
 from imagegen.logs import log
 from imagegen.metrics import definitions as metrics
 from imagegen.queue import Claim, Queue
@@ -32,8 +40,6 @@ from imagegen.worker.settlement import log_fields
 from imagegen.worker.slots import Slots
 from imagegen.worker.wakeup import Wakeup
 
-# Each statement takes a millisecond or two; ten slots do not need ten connections.
-SLOTS_CONNECTIONS = 3
 # A third of the lease: two renewals may fail before it runs out.
 RENEWALS_PER_LEASE = 3
 # Tokens whose status another program changed can wait.
@@ -176,16 +182,13 @@ class Worker:
         or if they lead to a server that has become a standby."""
         try:
             self._renew_and_claim(queue, slots)
-        except LockNotAvailable as error:
-            self._database.report_away(error)  # somebody has locked a whole table
+        except (LockNotAvailable, NoAnswerError) as error:
+            self._database.report_away(error)  # a whole table is locked, or nothing answers
             return
         except AWAY as error:
             if not isinstance(error, TablesAwayError):  # which are read again over this connection
                 self._pool.drain()
                 self._slots_pool.drain()
-            if isinstance(error, NoAnswerError):
-                self._database.report_away(error)
-                return
             self._beat_unless_stuck(slots)
             try:
                 self._renew_and_claim(queue, slots)

@@ -14,7 +14,7 @@ from tests.support.sandbox import Fault, Sandbox
 CHECKS = {
     "settings", "certificates", "database", "clock", "wake-up", "migrations", "permissions",
     "tables", "replicate", "credentials", "model", "inputs", "prompts", "metrics", "tmpdir",
-    "images", "files", "leftovers", "time zone",
+    "images", "files", "leftovers", "time zone", "connections",
 }  # fmt: skip
 
 
