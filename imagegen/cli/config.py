@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from typing import Any
 
 import click
@@ -29,6 +30,8 @@ def config(*, as_json: bool, **options: str | None) -> None:
     for spec in all_settings():
         if spec.secret and (value := values.get(spec.name)):
             values[spec.name] = redacted_url(value) if spec.name == "database_url" else HIDDEN
+        if isinstance(value := values.get(spec.name), re.Pattern):
+            values[spec.name] = value.pattern
         _, source = spec.lookup(os.environ, options)
         shown[spec.variable] = {"value": values.get(spec.name), "source": source}
         lines.append(f"{spec.variable:<32} {_text(spec, values)}  ({source})")

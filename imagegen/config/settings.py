@@ -109,6 +109,10 @@ class Settings:
         "FALLBACK_CENSORED_PROMPT", parsers.prompt,
         "Sent once in place of a prompt that Replicate refuses for its content.",
         "An abstract composition of soft flowing colours and light"))
+    content_policy_words: re.Pattern[str] | None = setting(Spec(
+        "IMAGEGEN_CONTENT_POLICY_WORDS", parsers.error_pattern,
+        "A regular expression: an error that it matches is a refusal for content.",
+        optional=True))
     default_prompt: str | None = setting(Spec(
         "DEFAULT_PROMPT", parsers.prompt,
         "Sent for an author without a prompt; without it such a token fails.", optional=True))

@@ -15,7 +15,7 @@ from itertools import takewhile
 
 # What is wrong is said at the beginning. A pattern of the operator's may be slow on long texts.
 MOST_CHARACTERS = 5000
-CHARACTERS_FOR_PATTERN = 1000
+CHARACTERS_FOR_PATTERN = 500
 # A shorter prompt may be part of the error's own words.
 ECHO_CHARACTERS = 20
 

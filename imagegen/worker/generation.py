@@ -141,7 +141,12 @@ class GenerationRunner:
         # list after the settle time, and send a request of its own.
         send_by = recorded_at + self._settings.settle_seconds * SEND_WITHIN
         reply = self._client.create(claim.model, self._inputs(claim), send_by=send_by)
-        outcome = outcomes.of_create(reply, self._seed(claim), prompt=claim.prompt)
+        outcome = outcomes.of_create(
+            reply,
+            self._seed(claim),
+            prompt=claim.prompt,
+            policy_pattern=self._settings.content_policy_words,
+        )
         crash_points.reach("posted")
         match outcome:
             case Accepted(prediction):

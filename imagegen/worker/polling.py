@@ -66,6 +66,7 @@ class Poller:
         # Image URLs are https, unless the API itself is on this machine.
         self._http_images = urlsplit(settings.replicate_base_url).hostname in LOOPBACK
         self._keeps_images = keeps_images
+        self._policy_pattern = settings.content_policy_words
 
     def poll(self, claim: Claim, prediction_id: str) -> Ending:
         """Poll a prediction until it ends, or until its slot is better used otherwise."""
@@ -159,7 +160,10 @@ class Poller:
 
     def _outcome(self, reply: Reply) -> Running | Succeeded | Failed | PollFailed:
         return outcomes.of_get(
-            reply, http_allowed=self._http_images, data_allowed=self._keeps_images
+            reply,
+            http_allowed=self._http_images,
+            data_allowed=self._keeps_images,
+            policy_pattern=self._policy_pattern,
         )
 
 

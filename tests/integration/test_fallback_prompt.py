@@ -43,3 +43,29 @@ def test_a_lone_fallback_that_is_refused_tries_again_by_itself(
 
     judge(site, sandbox)
     assert len(sandbox.predictions.about("a scandal")) == 1
+
+
+def test_a_refusal_that_nobody_knows_gets_the_fallback_by_the_operators_words(
+    site: Site, sandbox: Sandbox
+) -> None:
+    site.settings["IMAGEGEN_CONTENT_POLICY_WORDS"] = "keeper says no|code 77"
+    refusal = {"detail": "The Keeper says no.", "status": 422}
+    sandbox.faults.add(
+        Fault.answers(422, refusal, prompt="a scandal"),
+        Fault.fails("an affair", error="odd (code 77)"),
+    )
+    site.mint("a scandal", "an affair")
+    with site.supervisor(procs=1) as program:
+        assert site.wait_until_done() == {"uploading": 2}
+        assert len(program.events("token.censored")) == 2
+
+    assert len(sandbox.ledger.creates()) == 4
+
+
+def test_words_that_are_no_pattern_are_refused_at_the_start(site: Site) -> None:
+    site.settings["IMAGEGEN_CONTENT_POLICY_WORDS"] = "("
+    done = site.run("supervise")
+
+    assert done.returncode == 78
+    [line] = [each for each in done.stderr.splitlines() if "CONTENT_POLICY_WORDS" in each]
+    assert "must be a regular expression" in line

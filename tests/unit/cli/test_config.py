@@ -70,6 +70,15 @@ def test_config_shows_the_models_inputs_as_they_are_given() -> None:
     assert f"{given}  (environment)" in result.stdout
 
 
+def test_config_shows_the_words_of_refusals_as_they_are_given() -> None:
+    given = r"keeper says \w+|code 77"
+    environment = ENOUGH | {"IMAGEGEN_CONTENT_POLICY_WORDS": given}
+    shown = json.loads(imagegen("config", "--json", **environment).stdout)
+
+    assert configured(**environment)["IMAGEGEN_CONTENT_POLICY_WORDS"] == given
+    assert shown["IMAGEGEN_CONTENT_POLICY_WORDS"]["value"] == given
+
+
 def test_config_as_json_is_one_object() -> None:
     given = {"IMAGEGEN_REPLACE_LOST": "yes"}
     shown = json.loads(imagegen("config", "--json", "--slots", "4", **ENOUGH, **given).stdout)

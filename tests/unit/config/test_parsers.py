@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.settings import ENOUGH, complaints, with_environment
 
+ANY_ERROR = "'Internal error. Please try again!'"
 A_VERSION = "0123456789abcdef" * 4
 
 
@@ -171,3 +172,53 @@ def test_a_prompt_of_the_settings_is_cleaned_as_an_authors(variable: str) -> Non
 )
 def test_the_api_may_be_a_proxy_or_stand_on_this_machine(given: str, used: str) -> None:
     assert with_environment(REPLICATE_BASE_URL=given).replicate_base_url == used
+
+
+# Patterns of errors.
+
+
+@pytest.mark.parametrize(
+    ("given", "matches"),
+    [
+        ("keeper says no", "The Keeper says NO"),
+        ("blocked by acme|code 77", "error: code 77"),
+        (r"refused .* by .* guard|denied.+law|\[7\]", "DENIED by some law"),
+        ("violates (?:our|their)? law", "it violates  law"),
+        ("a{3}b{2}c{1}d{2}", "aaabbcdd"),
+        ("[*+{}()|]{2}", "(*"),
+        (r"\(a\)\+\*\{", "(a)+*{"),
+    ],
+)
+def test_words_of_refusals_are_a_pattern_in_any_case_of_letters(given: str, matches: str) -> None:
+    pattern = with_environment(IMAGEGEN_CONTENT_POLICY_WORDS=given).content_policy_words
+
+    assert pattern is not None
+    assert pattern.search(matches)
+    assert with_environment().content_policy_words is None
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ("(", "not '(': missing ), unterminated subpattern at position 0"),
+        ("*", "not '*': nothing to repeat at position 0"),
+        ("a{99999999999}", "not 'a{99999999999}': the repetition number is too large"),
+        ("(a+)+$", "without a group that is repeated, not '(a+)+$'"),
+        ("(?:a|a)*b", "without a group that is repeated, not '(?:a|a)*b'"),
+        ("(a*){30}", "without a group that is repeated, not '(a*){30}'"),
+        (r"(a+) \1", r"without a group that is repeated, not '(a+) \\1'"),
+        (".*.*.*x", "with at most 2 of *, + and {} in it, not '.*.*.*x'"),
+        ("a|b+c+(d|e)f{0,9}", "with at most 2 of *, + and {} in it, not 'a|b+c+(d|e)f{0,9}'"),
+        ("foo|", f"that does not match every error, as 'foo|' does: it matches {ANY_ERROR}"),
+        (".", f"that does not match every error, as '.' does: it matches {ANY_ERROR}"),
+        ("again", f"that does not match every error, as 'again' does: it matches {ANY_ERROR}"),
+    ],
+)
+def test_a_pattern_that_is_none_or_slow_or_matches_everything_is_refused(
+    given: str, why: str
+) -> None:
+    (complaint,) = complaints(ENOUGH | {"IMAGEGEN_CONTENT_POLICY_WORDS": given})
+
+    expected = "IMAGEGEN_CONTENT_POLICY_WORDS must be a regular expression such as"
+    assert complaint.startswith(expected)
+    assert complaint.endswith(why)

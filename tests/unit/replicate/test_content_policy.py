@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from imagegen.config.parsers import error_pattern
 from imagegen.replicate.content_policy import is_refused_content, is_refused_in_log, without_prompt
 
 DATA = Path(__file__).parent / "data"
@@ -96,6 +97,16 @@ def test_a_refusal_that_nobody_knows_is_found_by_the_operators_pattern() -> None
 
 def test_the_operators_pattern_does_not_match_the_prompt() -> None:
     assert not is_refused_content(f"odd: {PROMPT}", prompt=PROMPT, pattern=re.compile("oil on"))
+
+
+@pytest.mark.parametrize("slowest", [".*.*x", "a*a*b", r"\w+\w+%", "(?:a+|a+)b"])
+def test_the_slowest_pattern_that_is_allowed_takes_no_long_time(slowest: str) -> None:
+    pattern = error_pattern(slowest)
+    began = time.process_time()
+
+    is_refused_content("a" * 10_000, pattern=pattern)
+
+    assert time.process_time() - began < 1.0
 
 
 # Logs, and long texts.
