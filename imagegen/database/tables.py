@@ -7,6 +7,7 @@ from string import Template
 
 import psycopg
 
+from imagegen.database.columns import characters
 from imagegen.database.connection import Connection
 from imagegen.database.revision import NotMigratedError
 
@@ -48,6 +49,7 @@ class Tables:
 
     labels: dict[str, str]  # SQL literals by status: a parameter would lose the partial index
     created_at_is_naive: bool
+    error_characters: int | None = None  # the width of generation_error, if it has one
 
     @property
     def minted_at(self) -> str:
@@ -91,4 +93,5 @@ def read_tables(connection: Connection) -> Tables:
     return Tables(
         labels={status: f"'{labels[status]}'::{column_type}" for status in STATUSES},
         created_at_is_naive=columns["created_at"] == "timestamp without time zone",
+        error_characters=characters(connection, "generation_error"),
     )

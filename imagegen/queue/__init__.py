@@ -1,5 +1,6 @@
 """The worker's only way to the tables: a verb for each thing that happens to a token."""
 
+from imagegen.queue.closings import ClosingRefusedError
 from imagegen.queue.daily_limit import DailyAllowance, DailyLimitError
 from imagegen.queue.listener import Listener
 from imagegen.queue.queue import Queue
@@ -22,6 +23,7 @@ from imagegen.queue.values import (
 __all__ = [
     "Applied",
     "Claim",
+    "ClosingRefusedError",
     "Complete",
     "DailyAllowance",
     "DailyLimitError",

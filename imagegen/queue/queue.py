@@ -6,39 +6,32 @@ the lease is lost and the verb says so. Leases and backoffs run on PostgreSQL's 
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
+import psycopg
 from psycopg import ClientCursor
 from psycopg.errors import UniqueViolation
 from psycopg.rows import BaseRowFactory, dict_row, kwargs_row
 
-from imagegen.database import Pool, Tables
+from imagegen.database import AWAY, Pool, Tables
 from imagegen.failures import FAILURES, Retry
-from imagegen.queue import daily_limit
+from imagegen.queue import closings, daily_limit
+from imagegen.queue.closings import ClosingRefusedError
 from imagegen.queue.daily_limit import DailyAllowance
 from imagegen.queue.statements import Session
 from imagegen.queue.values import (
     Applied,
     Claim,
-    Complete,
     Decision,
     Doubt,
     EarlierRequest,
-    FailAttempt,
     History,
     Postpone,
     Repairs,
-    Requeue,
     UseFallback,
 )
-
-# The column's width in a database that is shared; the same everywhere.
-ERROR_CHARACTERS = 1000
-# A token that alone is refused time and again makes way for the others: 2, 4, 8 … s.
-OWN_DELAY_SECONDS = 2.0
-LONGEST_OWN_DELAY_SECONDS = 600.0
 
 # A postponed generation whose time is about to come is counted before new tokens: the create rate
 # that it waits for admits one at that very moment.
@@ -52,9 +45,6 @@ UNPROVEN_KINDS = [kind for kind, failure in FAILURES.items() if failure.retry is
 # How many generations of one token a database that went back may have forgotten: three attempts,
 # each with a fallback, and refusals between them.
 MOST_FORGOTTEN = 30
-
-# What a worker records of a generation, one after the other.
-RECORDED = ("requested_at", "prompt", "account", "prediction_id")
 
 # Wait only briefly for a lock, then give the connection back and try again later. All statements
 # assume READ COMMITTED, whatever the database's default is. They read a few rows: PostgreSQL, which
@@ -168,35 +158,45 @@ class Queue:
         self._run("end_incident", {})
 
     def apply(self, claim: Claim, decision: Decision) -> Applied | None:
-        """Write what was decided about a generation, in one statement. None: as for
-        `record_prediction`."""
-        try:
-            return self._apply(claim, decision)
-        except UniqueViolation:
-            return None
+        """Write what was decided about a generation, together with its token. None: as for
+        `record_prediction`. Raises ClosingRefusedError if the token cannot have it."""
+        refused = ""
+        for error in closings.errors_of(decision, self._session.error_characters):
+            try:
+                return self._apply(claim, decision, error)
+            except AWAY:
+                raise
+            except psycopg.Error as why:
+                if isinstance(why, UniqueViolation) and why.diag.table_name == "generations":
+                    return None
+                refused = closings.why_refused(why)
+        raise ClosingRefusedError(refused)
 
-    def _apply(self, claim: Claim, decision: Decision) -> Applied | None:
-        known = {name: getattr(claim, name) for name in RECORDED}
-        values = known | asdict(decision) | _fence(claim)
-        if "message" in values:
-            values["message"] = values["message"][:ERROR_CHARACTERS]
+    def _apply(self, claim: Claim, decision: Decision, error: str | None) -> Applied | None:
+        values = closings.values_of(decision, error, self._give_up_after_seconds) | _known(claim)
         match decision:
-            case Complete():
-                return self._close("complete", values)
-            case FailAttempt():
-                return self._close("fail_attempt", values)
-            case Requeue(escalates=escalates):
-                values |= {
-                    "own_seconds": OWN_DELAY_SECONDS if escalates else 0.0,
-                    "own_most_seconds": LONGEST_OWN_DELAY_SECONDS,
-                    "give_up_after_seconds": self._give_up_after_seconds,
-                }
-                return self._close("requeue", values)
             case UseFallback():
                 fallbacks = self._ask("use_fallback", values, kwargs_row(_claim))
                 return Applied(fallback=fallbacks[0]) if fallbacks else None
             case Postpone():
                 return Applied() if self._run("postpone", values) else None
+        with self._session.lend() as (connection, prepared):
+            values = self._with_worker(values)
+            row = closings.close(connection, decision, BRIEFLY, prepared, values)
+        return Applied(**row) if row else None
+
+    def keep(self, claim: Claim, decision: Decision, why: str) -> Applied | None:
+        """Keep in `generations` a decision that was refused: any worker tries it again, first soon,
+        then later each time. None: the lease is lost."""
+        values = closings.kept_values(decision, why) | _known(claim)
+        rows = self._run("keep", values)
+        return (
+            Applied(refused_because=why, retry_seconds=rows[0]["retry_seconds"]) if rows else None
+        )
+
+    def hasten_closings(self) -> None:
+        """Let all decisions that were refused be tried again at once."""
+        self._run("hasten_closings", {})
 
     def release(self) -> int:
         """End the leases of this worker, which stops; returns how many. The next worker that claims
@@ -238,10 +238,6 @@ class Queue:
         values = {"of_workers": list(workers), "worker_prefix": prefix}
         return len(self._run("release", values))
 
-    def _close(self, name: str, values: Mapping[str, Any]) -> Applied | None:
-        rows = self._run(name, values)
-        return Applied(**rows[0]) if rows else None
-
     def _run(self, name: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
         return self._ask(name, values, dict_row)
 
@@ -277,9 +273,19 @@ def _fence(claim: Claim) -> dict[str, Any]:
     }
 
 
-def _claim(unresolved: list[Any] | None, doubt: dict[str, Any] | None, **columns: Any) -> Claim:
+def _known(claim: Claim) -> dict[str, Any]:
+    return {name: getattr(claim, name) for name in closings.RECORDED} | _fence(claim)
+
+
+def _claim(
+    unresolved: list[Any] | None,
+    doubt: dict[str, Any] | None,
+    closing: dict[str, Any] | None,
+    **columns: Any,
+) -> Claim:
     return Claim(
         **columns,
+        closing=closings.from_json(closing),
         unresolved=tuple(EarlierRequest(**each) for each in unresolved or ()),
         doubt=Doubt(**doubt) if doubt else None,
     )

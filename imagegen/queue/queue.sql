@@ -44,7 +44,8 @@ g.prediction_id, g.account, a.prompt_text::text AS author_prompt,
 extract(epoch FROM now() - g.opened_at)::float AS opened_seconds_ago,
 to_char(g.requested_at AT TIME ZONE 'UTC', $iso_8601) AS requested_at,
 extract(epoch FROM now() - g.requested_at)::float AS requested_seconds_ago,
-unresolved.requests AS unresolved, doubtful.doubt
+unresolved.requests AS unresolved, doubtful.doubt,
+g.closing, extract(epoch FROM now() - g.closing_refused_at)::float AS closing_refused_seconds
 
 -- fragment: join_unresolved
 -- Requests of the token of `g` that Replicate's list did not hold when they had settled: it may hold
@@ -166,7 +167,7 @@ WITH $noticed, expired AS (
     RETURNING g.*, expired.postponed
 ), due AS (
     SELECT FROM generations
-    WHERE state = 'open' AND requested_at IS NULL
+    WHERE state = 'open' AND requested_at IS NULL AND closing IS NULL
         AND lease_until < now() + make_interval(secs => %(due_within_seconds)s)
 ), picked AS (
     SELECT t.token_id, t.generation_attempts, t.author_id::text AS author,
@@ -250,7 +251,8 @@ WHERE $fence AND coalesce(prediction_id, %(prediction_id)s) = %(prediction_id)s
 RETURNING prediction_id
 
 -- name: complete
--- The token changes only if nobody has moved it on in the meantime, here and below.
+-- The token changes only if nobody has moved it on in the meantime, here and below. A trigger that
+-- takes the URL away makes it divide by zero, as in `discarded`.
 WITH closed AS (
     UPDATE generations SET $known, closed_at = now(), state = 'succeeded', image_url = %(url)s,
         predict_seconds = %(predict_seconds)s, images = %(images)s,
@@ -262,9 +264,10 @@ WITH closed AS (
         generation_attempts = t.generation_attempts + 1,
         generation_error = NULL, generate_after = NULL
     FROM closed g WHERE t.token_id = g.token_id AND $wanted
-    RETURNING t.status
+    RETURNING t.status, t.image_url
 )
 SELECT $result FROM closed
+WHERE 1 / (NOT EXISTS (SELECT FROM token WHERE image_url IS NULL))::integer > 0
 
 -- name: history
 -- What an incident of all tokens looks like, beside the failures of one: since the last image, the
@@ -322,7 +325,7 @@ WITH closed AS (
         generate_after = CASE WHEN NOT %(token_fails)s
             THEN now() + make_interval(secs => %(retry_seconds)s) END,
         generation_attempts = greatest(t.generation_attempts + %(counted)s, 0),
-        generation_error = %(message)s
+        generation_error = %(error)s
     FROM closed g WHERE t.token_id = g.token_id AND $wanted
     RETURNING t.status
 )
@@ -346,7 +349,7 @@ WITH closed AS (
             secs => greatest(%(retry_seconds)s, least(
                 %(own_seconds)s * 2 ^ least(g.refusals - 1, 20),
                 %(own_most_seconds)s))) END,
-        generation_error = %(message)s
+        generation_error = %(error)s
     FROM closed g WHERE t.token_id = g.token_id AND $wanted
     RETURNING t.status
 )
@@ -375,6 +378,40 @@ FROM g LEFT JOIN tokens_s0 t USING (token_id)
     LEFT JOIN authors a ON a.id = t.author_id
     $join_unresolved
     $join_doubt
+
+-- name: discarded
+-- Divides by zero, which undoes the closing, if a token still is what it was before its generation
+-- `g` was closed, in this transaction: a trigger has discarded or reverted the change, without an
+-- error.
+SELECT 1 / (0 * length(t.status::text)) FROM generations g JOIN tokens_s0 t USING (token_id)
+WHERE g.id = %(generation_id)s AND g.seed = %(seed)s AND g.token_id = %(token_id)s
+    AND g.closed_at = now() AND $wanted AND (t.status = $generating OR g.state = 'succeeded')
+
+-- name: keep
+-- The database refuses to close a generation. It stays open, with all that is known of it, and is
+-- closed later, after as long as this has been refused. A paid image is never asked for again: it
+-- is here, and at Replicate only for an hour.
+UPDATE generations SET $known, worker = NULL,
+    lease_until = now() + make_interval(secs => least(greatest(
+        extract(epoch FROM now() - coalesce(closing_refused_at, now()))::float,
+        %(shortest_seconds)s), %(longest_seconds)s)),
+    closing = %(closing)s, closing_error = %(why)s,
+    closing_refused_at = coalesce(closing_refused_at, now()),
+    image_url = coalesce(%(url)s, image_url), images = coalesce(%(images)s, images),
+    predict_seconds = coalesce(%(predict_seconds)s, predict_seconds),
+    image_path = coalesce(%(path)s, image_path), image_sha256 = coalesce(%(sha256)s, image_sha256),
+    error_kind = %(kind)s, error_message = %(message)s
+WHERE $fence
+RETURNING extract(epoch FROM lease_until - now())::float AS retry_seconds
+
+-- name: hasten_closings
+-- One that was refused has gone through, so what refused it may be gone for the others too.
+UPDATE generations SET lease_until = now()
+WHERE id IN (
+    SELECT id FROM generations
+    WHERE state = 'open' AND closing IS NOT NULL AND worker IS NULL AND lease_until > now()
+    FOR UPDATE SKIP LOCKED)
+RETURNING id
 
 -- name: postpone
 UPDATE generations SET $known, worker = NULL,
@@ -447,8 +484,10 @@ SELECT pg_advisory_xact_lock(hashtextextended('imagegen daily limit', 0))
 -- name: count_requests
 -- A request that may have been accepted counts; one that was surely refused does not.
 SELECT count(*) AS requested, (
-        SELECT count(*) FROM generations WHERE state = 'open' AND requested_at IS NULL
+        SELECT count(*) FROM generations
+        WHERE state = 'open' AND requested_at IS NULL AND closing IS NULL
     ) AS unsent
 FROM generations
 WHERE requested_at > now() - interval '24 hours'
-    AND (prediction_id IS NOT NULL OR state = 'open' OR error_kind = 'unresolved')
+    AND (prediction_id IS NOT NULL OR state = 'open' AND closing IS NULL
+        OR error_kind = 'unresolved')

@@ -29,7 +29,13 @@ class Session:
 
     def __init__(self, pool: Pool, tables: Tables | None) -> None:
         self._pool = pool
+        self._tables = tables
         self._statements = statements(tables) if tables else None
+
+    @property
+    def error_characters(self) -> int | None:
+        """The width of `generation_error`, as far as is known."""
+        return self._tables.error_characters if self._tables else None
 
     @contextmanager
     def lend(self) -> Iterator[tuple[Connection, dict[str, str]]]:
@@ -42,8 +48,8 @@ class Session:
             try:
                 with away_if_changed():
                     if (known := self._statements) is None:
-                        known = statements(preflight.usable_tables(connection))
-                        self._statements = known
+                        self._tables = preflight.usable_tables(connection)
+                        self._statements = known = statements(self._tables)
                     yield connection, known
             except TablesAwayError:
                 self._statements = None

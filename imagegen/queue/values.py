@@ -51,6 +51,9 @@ class Claim:
     server: str = ""  # the run of the database server that it was claimed from
     unresolved: tuple[EarlierRequest, ...] = ()
     doubt: Doubt | None = None
+    # What was decided of it, if the database has refused to write it since so long ago.
+    closing: "Decision | None" = None
+    closing_refused_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,9 @@ class Applied:
     failed: bool = False  # the token has failed
     duration_seconds: float = 0.0  # since the claim
     fallback: Claim | None = None  # the generation that follows at once
+    # Nothing, because the database refuses it: it is kept, and tried again after so long.
+    refused_because: str | None = None
+    retry_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from imagegen.queue import (
     UseFallback,
 )
 from imagegen.replicate import Failed, Succeeded
-from imagegen.worker.endings import Ending, Postponed, TurnedAway, Until
+from imagegen.worker.endings import Ending, Kept, Postponed, TurnedAway, Until
 
 # The daily limit admits more only when a request of the day before is 24 hours old.
 DAILY_LIMIT_SECONDS = 60.0
@@ -53,6 +53,8 @@ def decide(
             return Requeue(refused.reason, refused.message, delay.seconds, delay.escalates)
         case Postponed():
             return _after_postponement(claim, ending, settings)
+        case Kept(decision):
+            return decision
 
 
 def depends_on_history(failed: Failed) -> bool:

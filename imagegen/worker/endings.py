@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from imagegen.failures import Reason
+from imagegen.queue import Decision
 from imagegen.replicate import Failed, Refused, Succeeded
 
 
@@ -48,4 +49,11 @@ class Postponed:
     reason: Reason | None = None  # why the gate is closed
 
 
-Ending = Succeeded | Failed | TurnedAway | Postponed
+@dataclass(frozen=True)
+class Kept:
+    """It ended before, and the database refused what was decided."""
+
+    decision: Decision
+
+
+Ending = Succeeded | Failed | TurnedAway | Postponed | Kept

@@ -5,7 +5,9 @@ ends, and settle. An adopted generation enters where its predecessor stopped: at
 Replicate's list if nobody knows what became of the POST.
 """
 
+from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from imagegen import prompts
@@ -13,7 +15,7 @@ from imagegen.config import Settings
 from imagegen.failures import SEND_WITHIN, Kind, Reason
 from imagegen.logs import log
 from imagegen.metrics import definitions as metrics
-from imagegen.queue import Claim, DailyLimitError, Queue
+from imagegen.queue import Claim, Complete, DailyLimitError, Decision, Queue
 from imagegen.replicate import (
     Accepted,
     Ambiguous,
@@ -22,14 +24,15 @@ from imagegen.replicate import (
     Refused,
     ReplicateClient,
     boottime,
+    facts,
     outcomes,
 )
 from imagegen.worker import crash_points
 from imagegen.worker.database_retry import DatabaseRetry, LostLeaseError, ShutdownError
-from imagegen.worker.endings import Delay, Ending, Postponed, TurnedAway, Until
+from imagegen.worker.endings import Delay, Ending, Kept, Postponed, TurnedAway, Until
 from imagegen.worker.gate import Gate, Permit
 from imagegen.worker.image_copies import ImageCopies
-from imagegen.worker.polling import Poller
+from imagegen.worker.polling import EXPIRED, Poller
 from imagegen.worker.reconciliation import Reconciler
 from imagegen.worker.settlement import Settlement, log_fields
 
@@ -94,6 +97,8 @@ class GenerationRunner:
     def _generate(self, claim: Claim, is_admitted: bool) -> Step:
         """Run one generation to its ending. `is_admitted`: the gate has counted it already."""
         crash_points.reach("claimed")
+        if claim.closing:
+            return claim, _kept(claim, claim.closing)
         if claim.prediction_id:
             return claim, self._poller.poll(claim, claim.prediction_id)
         if claim.requested_at:
@@ -212,3 +217,15 @@ class GenerationRunner:
         self._gate.record_accepted()
         metrics.ATTEMPTS.labels("fallback" if claim.fallback else "author").inc()
         return claim, self._poller.poll(claim, prediction_id)
+
+
+def _kept(claim: Claim, decision: Decision) -> Ending:
+    """Return how a generation ends that was refused before. An image that Replicate has deleted
+    since is handed on by its copy."""
+    is_expired = (claim.closing_refused_seconds or 0.0) > facts.RETENTION_SECONDS
+    match decision:
+        case Complete(path=str() as path) if is_expired:
+            return Kept(replace(decision, url=Path(path).as_uri()))
+        case Complete() if is_expired:
+            return EXPIRED
+    return Kept(decision)

@@ -23,6 +23,7 @@ from imagegen.queue import (
 )
 from imagegen.replicate import DATA, Failed
 from imagegen.worker import crash_points
+from imagegen.worker.closings import write
 from imagegen.worker.database_retry import DatabaseRetry
 from imagegen.worker.decisions import (
     LOOK_AGAIN_SECONDS,
@@ -30,7 +31,7 @@ from imagegen.worker.decisions import (
     decide,
     depends_on_history,
 )
-from imagegen.worker.endings import Ending, Postponed, Until
+from imagegen.worker.endings import Ending, Kept, Postponed, Until
 from imagegen.worker.image_copies import CopyError, ImageCopies
 
 # Tokens that failed together come back one after the other.
@@ -63,12 +64,17 @@ class Settlement:
             history = self._retry.fenced(lambda: self._queue.history(claim))
         decision = decide(claim, ending, self._settings, history)
         match decision:
-            case Complete():
+            case Complete(path=None):
                 decision = self._with_copy(claim, decision)
             case FailAttempt():
                 jittered = backoff.jittered(decision.retry_seconds, RETRY_JITTER)
                 decision = replace(decision, retry_seconds=jittered)
-        applied = self._retry.fenced(lambda: self._queue.apply(claim, decision))
+        applied = write(self._queue, self._retry, claim, decision)
+        if applied.refused_because is not None:
+            _report_refused(claim, decision, applied)
+            return None
+        if isinstance(ending, Kept):
+            self._retry.until_available(self._queue.hasten_closings)
         if not isinstance(decision, Postpone):
             crash_points.reach("closed")
         elif isinstance(ending, Postponed) and ending.until is Until.PREDICTION_IS_SEEN:
@@ -103,6 +109,14 @@ class Settlement:
                 self._retry.sleep(COPY_AGAIN_SECONDS)
         metrics.COPIES.labels("failed").inc()
         return Postpone(LOOK_AGAIN_SECONDS) if is_data else complete
+
+
+def _report_refused(claim: Claim, decision: Decision, applied: Applied) -> None:
+    fields: dict[str, object] = {"error": applied.refused_because}
+    if isinstance(decision, Complete):
+        fields["url"] = decision.url
+    fields["retry_seconds"] = round(applied.retry_seconds)
+    log.error("token.closing.refused", extra=log_fields(claim) | fields)
 
 
 def report(claim: Claim, decision: Decision, applied: Applied) -> None:

@@ -1,0 +1,12 @@
+"""What the user's columns take of what imagegen writes to them."""
+
+from imagegen.database import sql
+from imagegen.database.connection import Connection
+
+SQL = sql.load("imagegen.database", "columns.sql")
+
+
+def characters(connection: Connection, column: str) -> int | None:
+    """Return how many characters a column of `tokens_s0` takes; None if that has no limit."""
+    row = connection.execute(SQL["characters"], [column]).fetchone()
+    return row[0] if row else None

@@ -1,0 +1,140 @@
+"""What is written at the end of a generation, and what if the database refuses it.
+
+It may refuse for the sake of a column, a constraint or a trigger of the user's table: of one row,
+or of each.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import psycopg
+from psycopg import ClientCursor
+from psycopg.errors import DivisionByZero
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from imagegen.database import Connection
+from imagegen.queue.values import Complete, Decision, FailAttempt, Requeue, UseFallback
+from imagegen.text import one_line
+
+# The statements that close a generation and change its token.
+VERBS: dict[type[Decision], str] = {
+    Complete: "complete",
+    FailAttempt: "fail_attempt",
+    Requeue: "requeue",
+}
+DECISIONS = {each.__name__: each for each in (Complete, FailAttempt, Requeue, UseFallback)}
+
+# What a worker records of a generation, one after the other.
+RECORDED = ("requested_at", "prompt", "account", "prediction_id")
+# Columns that a decision has of its own.
+OWN = ("url", "predict_seconds", "images", "path", "sha256", "kind")
+
+# The column's width in a database that is shared; the same everywhere.
+ERROR_CHARACTERS = 1000
+# A column may take less of an error than its type says, because of a CHECK or a trigger. Fewer
+# characters than these say nothing any more.
+FEWEST_CHARACTERS = 16
+
+# A token that alone is refused time and again makes way for the others: 2, 4, 8 … s.
+OWN_DELAY_SECONDS = 2.0
+LONGEST_OWN_DELAY_SECONDS = 600.0
+
+# A closing takes milliseconds. If it takes this long, a trigger holds it up.
+CLOSE_MILLISECONDS = 10_000
+# The bounds of when a refused closing is tried again. Replicate deletes the image after an hour.
+SHORTEST_DELAY_SECONDS = 15.0
+LONGEST_DELAY_SECONDS = 300.0
+
+DISCARDED = "tokens_s0 takes the change without an error and does not make it: a trigger"
+
+
+class ClosingRefusedError(Exception):
+    """The database refuses to close a generation; the message is the database's."""
+
+
+def why_refused(error: psycopg.Error) -> str:
+    """Return the database's message in one line, without the values of the row."""
+    return " ".join((error.diag.message_primary or one_line(error)).split())
+
+
+def errors_of(decision: Decision, characters: int | None) -> Iterator[str | None]:
+    """Yield the error that a token is to have, at most `characters` of it, then ever shorter ones:
+    the column may take less. None for a decision without an error."""
+    message: str | None = getattr(decision, "message", None)
+    if message is None:
+        yield None
+        return
+    length = min(len(message), characters or ERROR_CHARACTERS, ERROR_CHARACTERS)
+    yield message[:length]
+    while (length := length // 2) >= FEWEST_CHARACTERS:
+        yield message[:length]
+
+
+def values_of(
+    decision: Decision, error: str | None, give_up_after_seconds: float
+) -> dict[str, Any]:
+    """Return the parameters of the statement that writes a decision."""
+    values = asdict(decision)
+    if error is not None:
+        values |= {"message": values["message"][:ERROR_CHARACTERS], "error": error}
+    if isinstance(decision, Requeue):
+        values |= {
+            "own_seconds": OWN_DELAY_SECONDS if decision.escalates else 0.0,
+            "own_most_seconds": LONGEST_OWN_DELAY_SECONDS,
+            "give_up_after_seconds": give_up_after_seconds,
+        }
+    return values
+
+
+def close(
+    connection: Connection,
+    decision: Decision,
+    before: str,
+    statements: Mapping[str, str],
+    values: Mapping[str, Any],
+) -> dict[str, Any] | None:
+    """Close a generation, after the settings `before`; return what became of it. None: no row is
+    like that.
+
+    Raises ClosingRefusedError, and changes nothing, if the token does not get what is written.
+    """
+    limit = f"SET LOCAL statement_timeout = {CLOSE_MILLISECONDS}; "
+    verb = statements[VERBS[type(decision)]]
+    cursor = ClientCursor(connection, row_factory=dict_row)
+    try:  # in one round trip, which is one transaction
+        cursor.execute(f"{before}{limit}{verb}; {statements['discarded']}", values)
+    except DivisionByZero as error:
+        if error.diag.context:  # in a trigger
+            raise
+        raise ClosingRefusedError(DISCARDED) from None
+    results = [cursor.fetchall() if cursor.description else []]
+    while cursor.nextset():
+        results.append(cursor.fetchall() if cursor.description else [])
+    *_, closed, _ = results
+    return closed[0] if closed else None
+
+
+def kept_values(decision: Decision, why: str) -> dict[str, Any]:
+    """Return the parameters of `keep`."""
+    values = asdict(decision)
+    message = values.get("message")
+    return {
+        **{name: values.get(name) for name in OWN},
+        "kind": values.get("kind") or values.get("reason"),
+        "message": message and message[:ERROR_CHARACTERS],
+        "closing": Jsonb({"decision": type(decision).__name__, **values}),
+        "why": why,
+        "shortest_seconds": SHORTEST_DELAY_SECONDS,
+        "longest_seconds": LONGEST_DELAY_SECONDS,
+    }
+
+
+def from_json(value: Mapping[str, Any] | None) -> Decision | None:
+    """Return the decision that was kept; None if there is none, or one of another version."""
+    fields = dict(value or {})
+    try:
+        return DECISIONS[fields.pop("decision")](**fields)
+    except (KeyError, TypeError):
+        return None
