@@ -47,7 +47,7 @@ GOOD_AROUND = 20  # minted with it
 # Some tokens are at work when the incident begins, and none is minted just before its end.
 SHARE_BEFORE, LAST_MINT = 0.1, 0.9
 EARNEST_SECONDS = 3600.0
-LATENCY_SECONDS = 1.5
+LATENCY_SECONDS = 0.3  # in the shortened hour as long as a slow prediction in an earnest one
 LEAST_CANCEL_AFTER_SECONDS = 5.0
 LAG_MINUTES = 3.0
 MOST_ACCEPTED = 1.5  # for each token
