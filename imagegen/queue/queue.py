@@ -87,6 +87,10 @@ class Queue:
         values |= {"due_within_seconds": DUE_WITHIN_SECONDS}
         return self._ask("claim", values, kwargs_row(_claim))
 
+    def confirm_commits(self) -> None:
+        """Commit a change of nothing. Raises one of AWAY if the database cannot commit."""
+        self._run("confirm_commits", {})
+
     def renew(self, token_ids: Collection[int]) -> None:
         """Hold the open generations of these tokens for another lease."""
         if token_ids:

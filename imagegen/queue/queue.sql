@@ -210,6 +210,11 @@ FROM (SELECT *, true AS adopted FROM adopted UNION ALL SELECT *, false, false FR
     $join_doubt
 ORDER BY g.adopted DESC, g.id
 
+-- name: confirm_commits
+-- A change of nothing, which commits only when the database can commit: reads tell nothing of that
+-- while commits wait for a standby. The row is there since the migration.
+UPDATE imagegen_servers SET noticed_at = noticed_at WHERE noticed_at = '-infinity' RETURNING server
+
 -- name: renew
 -- A row that is locked is passed over, here, in `release` and in `repair_statuses`: its own write
 -- may be waiting for a token that an operator's open transaction holds. Nobody can adopt it then.

@@ -200,6 +200,8 @@ class Worker:
 
     def _renew_and_claim(self, queue: Queue, slots: Slots) -> None:
         """Renew leases, then claim as much as there are free slots."""
+        if self._database.is_away:
+            queue.confirm_commits()
         self._renew(queue, slots)
         self._repair(queue)
         if self._gate.take_recovery():
