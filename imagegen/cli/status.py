@@ -121,6 +121,8 @@ def _queue_lines(queue: queue_stats.QueueStats) -> Iterator[str]:
     if queue.oldest_waiting_seconds is not None:
         counts[0] += f" (the oldest has waited {duration(queue.oldest_waiting_seconds)})"
     yield f"tokens     {', '.join(counts)}"
+    if queue.closings_refused:
+        yield f"refused    {queue.closings_refused} by tokens_s0: `imagegen doctor` says why"
     hour = f"last hour  {queue.images_last_hour} images, {queue.images_last_hour / 60:.1f} a minute"
     if queue.p50_seconds is not None:
         hour += f"; claim to image p50 {queue.p50_seconds:.1f} s, p95 {queue.p95_seconds:.1f} s"
@@ -157,6 +159,7 @@ def _queue_object(queue: queue_stats.QueueStats) -> dict[str, Any]:
     return {
         "tokens": queue.tokens,
         "oldest_waiting_seconds": queue.oldest_waiting_seconds,
+        "closings_refused": queue.closings_refused,
         "images": queue.images_last_hour,
         "images_per_minute": queue.images_last_hour / 60,
         "p50_seconds": queue.p50_seconds,

@@ -165,6 +165,7 @@ def _generation_lines(generation: queries.Generation) -> Iterator[str]:
     title = f"generation {generation.id}, attempt {generation.attempt}{fallback}"
     yield click.style(f"\n{title}, {generation.state}{printable(kind)}", bold=True)
     closed_at, predict_seconds = _moment(generation.closed_at), generation.predict_seconds
+    until = "tried again" if generation.refusal else "held until"
     facts = {
         "error": generation.error_message,
         "refusals": f"{generation.refusals} in a row" if generation.refusals else None,
@@ -174,7 +175,8 @@ def _generation_lines(generation: queries.Generation) -> Iterator[str]:
         "claimed": _moment(generation.opened_at),
         "requested": _moment(generation.requested_at),
         "ended": closed_at and f"{closed_at}, after {generation.duration_seconds:.1f} s",
-        "held until": None if closed_at else _moment(generation.lease_until),
+        "refused": generation.refusal,
+        until: None if closed_at else _moment(generation.lease_until),
         "computed": None if predict_seconds is None else f"{predict_seconds:.2f} s",
         "image": generation.image_url,
         "kept as": generation.image_path,

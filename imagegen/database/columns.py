@@ -1,5 +1,7 @@
 """What the user's columns take of what imagegen writes to them."""
 
+from collections.abc import Collection
+
 from imagegen.database import sql
 from imagegen.database.connection import Connection
 
@@ -10,3 +12,10 @@ def characters(connection: Connection, column: str) -> int | None:
     """Return how many characters a column of `tokens_s0` takes; None if that has no limit."""
     row = connection.execute(SQL["characters"], [column]).fetchone()
     return row[0] if row else None
+
+
+def obstacles(connection: Connection, columns: Collection[str]) -> list[str]:
+    """Return the triggers, constraints and the like that may refuse a change of these columns of
+    `tokens_s0`, each as its kind and name."""
+    rows = connection.execute(SQL["obstacles"], {"columns": list(columns)})
+    return [obstacle for (obstacle,) in rows]

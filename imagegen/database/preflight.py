@@ -7,6 +7,7 @@ from typing import Literal
 import psycopg
 
 from imagegen.database import encoding, sql
+from imagegen.database.columns import characters, obstacles
 from imagegen.database.connection import Connection, is_pooled
 from imagegen.database.revision import VERSION_TABLE, NotMigratedError, check_revision
 from imagegen.database.tables import Tables, read_tables
@@ -33,6 +34,8 @@ NEEDED_PRIVILEGES: dict[str, dict[str, list[str] | None]] = {
 UNIQUE_INDEX = "CREATE UNIQUE INDEX ON tokens_s0 (token_id);"
 # For commands such as `imagegen status`.
 SPARE_CONNECTIONS = 2
+# Those of Replicate have 91 characters and more, by the name of the file.
+URL_CHARACTERS = 120
 ONE_TABLE = "keep all tokens in one table, or partition it by token_id, and " + UNIQUE_INDEX
 
 
@@ -40,7 +43,7 @@ ONE_TABLE = "keep all tokens in one table, or partition it by token_id, and " + 
 class Problem:
     """Something that is wrong with the database, and its fix: a command or what to change."""
 
-    check: Literal["permissions", "migrations", "tables", "encoding", "connections"]
+    check: Literal["permissions", "migrations", "tables", "columns", "encoding", "connections"]
     message: str
     fix: str
     prevents_start: bool = True
@@ -58,6 +61,7 @@ def problems(
         *_missing_privileges(connection),
         *_row_security(connection),
         *_schema(connection),
+        *_obstacles(connection),
         *_encoding(connection, prompts),
         *_connection_limits(connection, connections),
     ]
@@ -156,6 +160,26 @@ def table_problems(connection: Connection) -> Iterator[Problem]:
         if not is_unique:
             message = "tokens_s0.token_id must be unique by itself: no unique index is on it alone"
             yield Problem("tables", message, ONE_TABLE if is_divided else UNIQUE_INDEX)
+
+
+def _obstacles(connection: Connection) -> Iterator[Problem]:
+    """Warn of what may refuse a token's image or error: it is kept then, and tried again."""
+    width = characters(connection, "image_url")
+    if width is not None and width < URL_CHARACTERS:
+        yield Problem(
+            "columns",
+            f"tokens_s0.image_url takes {width} characters, and a URL may have {URL_CHARACTERS}",
+            "ALTER TABLE tokens_s0 ALTER COLUMN image_url TYPE text;",
+            prevents_start=False,
+        )
+    written = NEEDED_PRIVILEGES["tokens_s0"]["UPDATE"] or ()
+    if found := obstacles(connection, written):
+        yield Problem(
+            "columns",
+            f"these may refuse what imagegen writes to tokens_s0: {', '.join(found)}",
+            f"see that they take each change of {', '.join(written)}",
+            prevents_start=False,
+        )
 
 
 def _encoding(connection: Connection, prompts: Mapping[str, str]) -> Iterator[Problem]:

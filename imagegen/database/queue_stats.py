@@ -19,6 +19,7 @@ class QueueStats:
     oldest_waiting_seconds: float | None
     oldest_generating_seconds: float | None
     oldest_unfetched_seconds: float | None
+    closings_refused: int  # generations whose end the database refuses to write to their tokens
     predictions_last_day: int
     images_last_day: int
     images_last_hour: int

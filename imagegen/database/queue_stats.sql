@@ -28,6 +28,9 @@ coalesce((
         SELECT bool_or(t.status = $uploading AND t.image_url = image.image_url)
         FROM tokens_s0 t WHERE t.token_id = image.token_id) ORDER BY closed_at LIMIT 1))
 
+-- fragment: closings_refused
+(SELECT count(*) FROM generations WHERE state = 'open' AND closing IS NOT NULL)
+
 -- name: stats
 -- Labels of a status may differ in case only. Counting each label, then adding up, is fast.
 SELECT
@@ -37,7 +40,8 @@ SELECT
         GROUP BY 1) counted) AS tokens,
     $oldest_waiting_seconds AS oldest_waiting_seconds,
     (SELECT extract(epoch FROM now() - min(opened_at))::float FROM generations
-     WHERE state = 'open') AS oldest_generating_seconds,
+     WHERE state = 'open' AND closing IS NULL) AS oldest_generating_seconds,
+    $closings_refused AS closings_refused,
     $oldest_unfetched_seconds AS oldest_unfetched_seconds,
     last_day.*, last_hour.*
 FROM (

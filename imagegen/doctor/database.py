@@ -134,6 +134,7 @@ def _preflight(connection: Connection, settings: Settings) -> Findings:
         yield from _statements(connection, may_be_denied="permissions" in checks)
         if "permissions" not in checks:
             yield from _older_worker(connection)
+            yield from _refused_closings(connection)
 
 
 def _statements(connection: Connection, *, may_be_denied: bool) -> Findings:
@@ -167,6 +168,23 @@ def _older_worker(connection: Connection) -> Findings:
             f"{plural(orphans, 'token')} {are} `generating` without a generation of imagegen's:"
             f" an older worker may be at work; {they_are} taken over after ten minutes",
             "stop it, or wait: imagegen pays as well for a token that takes it longer",
+        )
+
+
+def _refused_closings(connection: Connection) -> Findings:
+    """Name the tokens whose image or failure is kept because the database refuses to write it."""
+    query = """SELECT count(*), (array_agg(token_id ORDER BY token_id))[:10],
+                   (array_agg(closing_error ORDER BY lease_until DESC))[1]
+               FROM generations WHERE state = 'open' AND closing IS NOT NULL"""
+    ((refused, token_ids, error),) = _ask(connection, query)
+    if refused:
+        more = " …" if refused > len(token_ids) else ""
+        yield wrong(
+            "tokens",
+            f"tokens_s0 refuses what became of {plural(refused, 'token')}"
+            f" ({', '.join(map(str, token_ids))}{more}): {error}",
+            "change the column, constraint or trigger that the message names: what was refused is"
+            " kept and tried again, at once with `imagegen tokens retry ID`",
         )
 
 

@@ -32,6 +32,7 @@ class TokenSnapshot:
     image_id: int | None
     made_url: str | None
     copy_path: str | None  # absolute, on the worker's host
+    closing_error: str | None  # why the database refuses to write what became of it
     is_expired: bool  # Replicate has deleted the image
 
     @property
@@ -64,6 +65,7 @@ class RetryPlan:
     chosen: list[TokenSnapshot] = field(default_factory=list)  # they get new attempts
     handed_on: list[TokenSnapshot] = field(default_factory=list)  # nothing is paid for them
     skipped: list[str] = field(default_factory=list)  # they wait or are at work already
+    hastened: list[int] = field(default_factory=list)  # of these, what was refused is tried again
     refused: list[str] = field(default_factory=list)
 
     @property
@@ -140,6 +142,12 @@ def _plan(tokens: Iterable[TokenSnapshot], *, lost: bool) -> RetryPlan:
                 plan.handed_on.append(token)
             case "uploading":
                 plan.refused.append(f"{line}, its image is paid for: --lost pays for another one")
+            case "generating" if token.closing_error is not None:
+                plan.hastened.append(token.token_id)
+                plan.skipped.append(
+                    f"{line}: tokens_s0 refuses what became of it ({token.closing_error}), which is"
+                    " tried again now"
+                )
             case "detected" | "generating":
                 plan.skipped.append(f"{line} and left alone: its image is on its way")
             case _:
@@ -154,6 +162,8 @@ def retry(connection: Connection, tables: Tables, plan: RetryPlan) -> Iterator[t
     """
     changes: dict[Change, list[TokenSnapshot]] = {"hand_on": plan.handed_on, "retry": plan.chosen}
     with statement_timeout(connection, STEP_SECONDS):
+        if plan.hastened:
+            connection.execute(SQL["hasten"], [plan.hastened])
         for change, tokens in changes.items():
             for start in range(0, len(tokens), STEP):
                 step = tokens[start : start + STEP]

@@ -1,7 +1,7 @@
 -- name: spend
 -- Rows from before the column `images` have one image each.
 WITH ledger AS (
-    SELECT *, state = 'succeeded' OR coalesce(error_kind = ANY(%(billed)s), false) AS billed
+    SELECT *, image_url IS NOT NULL OR coalesce(error_kind = ANY(%(billed)s), false) AS billed
     FROM generations
     WHERE requested_at >= %(since)s
         AND (prediction_id IS NOT NULL OR error_kind = %(unresolved)s)

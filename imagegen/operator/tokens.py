@@ -57,6 +57,16 @@ class Generation:
     lease_until: str
     refusals: int
     refused_since: str | None
+    closing_error: str | None  # why its end cannot be written to the token, or could not
+    closing_refused_at: str | None  # the first time
+
+    @property
+    def refusal(self) -> str | None:
+        """Why its end cannot be written to the token, and since when; None if it can, or was."""
+        if self.closed_at or self.closing_refused_at is None:
+            return None
+        since = self.closing_refused_at[:19].replace("T", " ")
+        return f"by tokens_s0 since {since} UTC: {self.closing_error}"
 
 
 @dataclass(frozen=True)

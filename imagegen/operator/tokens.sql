@@ -69,23 +69,31 @@ SELECT id, attempt, state, error_kind, error_message, prompt, fallback, model, s
     extract(epoch FROM coalesce(closed_at, now()) - opened_at)::float AS duration_seconds,
     predict_seconds, images, image_url, image_path, image_sha256, worker,
     to_json(lease_until) #>> '{}' AS lease_until, refusals,
-    to_json(refused_since) #>> '{}' AS refused_since
+    to_json(refused_since) #>> '{}' AS refused_since, closing_error,
+    to_json(closing_refused_at) #>> '{}' AS closing_refused_at
 FROM generations WHERE token_id = %s ORDER BY id DESC LIMIT %s
 
 -- name: snapshots
 -- `image` is the newest generation that made an image of the token. All that is needed of a token's
 -- generations is taken in one look: a join with all images takes seconds.
-SELECT t.token_id, lower(t.status::text) AS status, t.image_url, newest.error_kind,
+SELECT t.token_id, lower(t.status::text) AS status, t.image_url, newest.error_kind, closing_error,
     (image).id AS image_id, (image).image_url AS made_url, (image).image_path AS copy_path,
     coalesce((image).closed_at < now() - make_interval(secs => %(retention_seconds)s), false)
         AS is_expired
 FROM tokens_s0 t, LATERAL (
     SELECT (array_agg(g.error_kind ORDER BY g.id DESC))[1] AS error_kind,
-        (array_agg(g ORDER BY g.id DESC) FILTER (WHERE g.state = 'succeeded' AND $own))[1] AS image
+        (array_agg(g ORDER BY g.id DESC) FILTER (WHERE g.state = 'succeeded' AND $own))[1] AS image,
+        max(g.closing_error) FILTER (WHERE g.state = 'open') AS closing_error
     FROM generations g WHERE g.token_id = t.token_id) newest
 
 -- name: with_token_ids
 t.token_id = ANY(%(token_ids)s)
+
+-- name: hasten
+-- What became of these tokens, and was refused, is tried again at once.
+UPDATE generations SET lease_until = now()
+WHERE token_id = ANY(%s) AND state = 'open' AND closing IS NOT NULL AND worker IS NULL
+    AND lease_until > now()
 
 -- name: with_failed_since
 -- A token that was minted since then has failed since then.

@@ -47,6 +47,7 @@ SELECT extract(epoch FROM now())::float AS now,
         SELECT bool_or(t.status = $uploading AND t.image_url = image.image_url)
         FROM tokens_s0 t WHERE t.token_id = image.token_id)) AS unfetched,
     $oldest_unfetched_seconds AS oldest_unfetched_seconds,
+    $closings_refused AS closings_refused,
     (SELECT coalesce(json_object_agg(worker, tokens), '{}') FROM (
         SELECT coalesce(worker, '') AS worker, count(*) AS tokens
         FROM generations WHERE state = 'open' GROUP BY 1) workers) AS tokens_by_worker,

@@ -103,6 +103,7 @@ class Snapshot:
     tokens: int
     unfetched: int  # images of the last day whose token no next stage has taken on
     oldest_unfetched_seconds: float | None
+    closings_refused: int  # tokens whose end the database refuses to write
     tokens_by_worker: dict[str, int]  # at work; those of no worker by ""
     total: Bucket
     buckets: list[Bucket]  # in the order of time, without gaps

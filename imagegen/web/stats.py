@@ -20,6 +20,7 @@ HELP = {
     "oldest_generating_seconds": "Since the claim of the token that has been at work longest.",
     "oldest_unfetched_seconds": "Age of the oldest image that nobody has taken on; Replicate"
     " deletes it after an hour.",
+    "closings_refused": "Images and failures that the database refuses to write to their tokens.",
     "predictions_last_day": "Predictions that Replicate accepted in the last 24 hours, over all"
     " hosts.",
     "images_last_day": "Images made in the last 24 hours, over all hosts.",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from imagegen.metrics.workers import WorkerRow
-from imagegen.text import shorten
+from imagegen.text import plural, shorten
 from imagegen.web.formatting import SPACE, count, duration, estimate, listed, printable, why_closed
 from imagegen.web.image_sources import HOME, source
 from imagegen.web.snapshot import (
@@ -94,6 +94,12 @@ class StatusPage:
         for reason, slots in closed.items():
             ask = "asks" if len(slots) == 1 else "ask"
             problems.append(f"{listed(slots)} {ask} for no images: {why_closed(reason)}.")
+        if self.snapshot and self.snapshot.closings_refused:
+            of_tokens = plural(self.snapshot.closings_refused, "token")
+            problems.append(
+                f"tokens_s0 refuses what became of {of_tokens}: imagegen doctor says why."
+                " It is kept and tried again."
+            )
         return [printable(problem) for problem in problems]
 
     @property

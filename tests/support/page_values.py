@@ -80,6 +80,7 @@ def snapshot(**known: Any) -> Snapshot:
         "tokens": 0,
         "unfetched": 0,
         "oldest_unfetched_seconds": None,
+        "closings_refused": 0,
         "tokens_by_worker": {},
         "total": Bucket(FIRST),
         "buckets": buckets(),
