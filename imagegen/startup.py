@@ -22,10 +22,6 @@ def configure_logs(settings: Settings, role: str) -> None:
     logs.configure(settings.log_format, settings.log_level, settings.secrets, role)
 
 
-# What a start warns of, by the check that found it.
-EVENTS = {"encoding": "database.encoding", "connections": "database.connections.few"}
-
-
 def _warn_of_unknown_variables() -> None:
     for line in unknown_variables(os.environ):
         log.warning("setting.unknown", extra={"error": line})
@@ -41,7 +37,15 @@ def _check_database(settings: Settings, connections: int) -> None:
         )
     for problem in problems:
         if not problem.prevents_start:
-            event = EVENTS.get(problem.check, "database.obstacle")
+            match problem.check:
+                case "encoding":
+                    event = "database.encoding"
+                case "connections":
+                    event = "database.connections.few"
+                case "indexes":
+                    event = "database.indexes"
+                case _:
+                    event = "database.obstacle"
             log.warning(event, extra={"drawback": problem.message, "mend": problem.fix})
     fatal = [problem for problem in problems if problem.prevents_start]
     # Only those of the first check: without privileges, for instance, no revision can be read.

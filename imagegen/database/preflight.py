@@ -31,19 +31,41 @@ NEEDED_PRIVILEGES: dict[str, dict[str, list[str] | None]] = {
     "generations": {"SELECT": None, "INSERT": None, "UPDATE": None},
     "imagegen_servers": {"SELECT": None, "INSERT": None, "UPDATE": None},
 }  # fmt: skip
-UNIQUE_INDEX = "CREATE UNIQUE INDEX ON tokens_s0 (token_id);"
 # For commands such as `imagegen status`.
 SPARE_CONNECTIONS = 2
 # Those of Replicate have 91 characters and more, by the name of the file.
 URL_CHARACTERS = 120
-ONE_TABLE = "keep all tokens in one table, or partition it by token_id, and " + UNIQUE_INDEX
+# What a value is known by.
+KEYS = {"tokens_s0": "token_id", "authors": "id"}
+WHOLE_NUMBER = "bigint, integer, smallint, numeric"
+NUMBER = f"{WHOLE_NUMBER}, real, double precision"
+MOMENT = "timestamp with time zone, timestamp without time zone, date"
+TEXT = "text, character varying, character, name, citext"
+# Of the tokens that are looked for by their status: the migrations make them.
+INDEXES = {
+    "detected": "(created_at, token_id)",
+    "generating": "(token_id)",
+    "failed": "(created_at, token_id)",
+}
+# The types that imagegen can use, the best one first; `tables` looks at the status.
+USABLE_TYPES = {
+    ("tokens_s0", "token_id"): WHOLE_NUMBER,
+    ("tokens_s0", "created_at"): MOMENT,
+    ("tokens_s0", "image_url"): TEXT,
+    ("tokens_s0", "generation_attempts"): NUMBER,
+    ("tokens_s0", "generation_error"): TEXT,
+    ("tokens_s0", "generate_after"): MOMENT,
+    ("authors", "prompt_text"): TEXT,
+}
 
 
 @dataclass(frozen=True)
 class Problem:
     """Something that is wrong with the database, and its fix: a command or what to change."""
 
-    check: Literal["permissions", "migrations", "tables", "columns", "encoding", "connections"]
+    check: Literal[
+        "permissions", "migrations", "tables", "columns", "indexes", "encoding", "connections"
+    ]
     message: str
     fix: str
     prevents_start: bool = True
@@ -60,7 +82,8 @@ def problems(
     return [
         *_missing_privileges(connection),
         *_row_security(connection),
-        *_schema(connection),
+        *(of_schema := list(_schema(connection))),
+        *([] if of_schema else _indexes(connection)),
         *_obstacles(connection),
         *_encoding(connection, prompts),
         *_connection_limits(connection, connections),
@@ -154,12 +177,69 @@ def table_problems(connection: Connection) -> Iterator[Problem]:
         read_tables(connection)
     except NotMigratedError as error:
         yield Problem("tables", error.message, error.fix)
-    row = connection.execute(SQL["token_id_uniqueness"]).fetchone()
+    yield from _unusable_columns(connection)
+    for table, column in KEYS.items():
+        values = {"table": table, "column": column}
+        row = connection.execute(SQL["uniqueness"], values).fetchone()
+        if row:
+            is_divided, is_unique = row
+            if not is_unique:
+                index = f"CREATE UNIQUE INDEX ON {table} ({column});"
+                one_table = f"keep all rows in one table, or partition it by {column}, and {index}"
+                message = (
+                    f"{table}.{column} must be unique by itself: no unique index is on it alone"
+                )
+                yield Problem("tables", message, one_table if is_divided else index)
+
+
+def _unusable_columns(connection: Connection) -> Iterator[Problem]:
+    """Check the types of columns: PostgreSQL would refuse every statement that compares them."""
+    tables, columns = zip(*USABLE_TYPES, strict=True)
+    values = {
+        "tables": list(tables),
+        "columns": list(columns),
+        "types": list(USABLE_TYPES.values()),
+        "written": NEEDED_PRIVILEGES["tokens_s0"]["UPDATE"],
+    }
+    rows = connection.execute(SQL["unusable_columns"], values)
+    for table, column, type_, types, is_computed in rows.fetchall():
+        if is_computed:
+            message = f"{table}.{column} is computed (GENERATED), and imagegen has to write to it"
+            yield Problem("tables", message, f"make {table}.{column} an ordinary column")
+            continue
+        best = types.partition(",")[0]
+        message = f"{table}.{column} is of type {type_}, and must be one of {types}"
+        fix = f"ALTER TABLE {table} ALTER COLUMN {column} TYPE {best} USING {column}::{best};"
+        yield Problem("tables", message, fix)
+    for of_token, of_author in connection.execute(SQL["author_types"]).fetchall():
+        message = f"tokens_s0.author_id is of type {of_token}, and authors.id of type {of_author}"
+        yield Problem("tables", message, "make both of one type")
+
+
+def _indexes(connection: Connection) -> Iterator[Problem]:
+    """Check that the indexes are for the status as the application writes it: `db upgrade` assumes
+    lower case for a table without a row, a default or a CHECK."""
+    labels = read_tables(connection).labels
+    row = connection.execute(SQL["detected_index"], [labels["detected"]]).fetchone()
     if row:
-        is_divided, is_unique = row
-        if not is_unique:
-            message = "tokens_s0.token_id must be unique by itself: no unique index is on it alone"
-            yield Problem("tables", message, ONE_TABLE if is_divided else UNIQUE_INDEX)
+        (made_for,) = row
+        indexes = [
+            f"DROP INDEX IF EXISTS imagegen_tokens_{status}; CREATE INDEX imagegen_tokens_{status}"
+            f" ON tokens_s0 {columns} WHERE status = {labels[status]};"
+            for status, columns in INDEXES.items()
+        ]
+        trigger = (
+            "DROP TRIGGER IF EXISTS imagegen_notify_detected ON tokens_s0;"
+            " CREATE TRIGGER imagegen_notify_detected AFTER INSERT OR UPDATE OF status ON tokens_s0"
+            f" FOR EACH ROW WHEN (NEW.status = {labels['detected']})"
+            " EXECUTE FUNCTION imagegen_notify_detected();"
+        )
+        message = (
+            f"each claim reads all of tokens_s0: the index is for {made_for}, and the status is"
+            f" {labels['detected']}"
+        )
+        fix = " ".join([*indexes, trigger])
+        yield Problem("indexes", message, fix, prevents_start=False)
 
 
 def _obstacles(connection: Connection) -> Iterator[Problem]:

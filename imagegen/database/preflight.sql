@@ -52,8 +52,8 @@ WHERE r.rolname = session_user AND d.datname = current_database()
     AND "limit" BETWEEN 0 AND %(needed)s::integer - 1
 ORDER BY "limit"
 
--- name: token_id_uniqueness
--- Whether an index keeps two rows from having one token_id, and whether the rows are in several
+-- name: uniqueness
+-- Whether an index keeps two rows from having one value, and whether the rows are in several
 -- tables: an index of a parent says nothing about tables that inherit from it.
 SELECT is_divided, is_indexed AND (is_partitioned OR NOT is_divided) AS is_unique
 FROM (
@@ -63,6 +63,42 @@ FROM (
             SELECT FROM pg_index i
             JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
             WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid
-                AND i.indnkeyatts = 1 AND i.indpred IS NULL AND a.attname = 'token_id'
+                AND i.indnkeyatts = 1 AND i.indpred IS NULL AND a.attname = %(column)s
         ) AS is_indexed
-    FROM pg_class c WHERE c.oid = to_regclass('tokens_s0')) found
+    FROM pg_class c WHERE c.oid = to_regclass(%(table)s) AND relkind IN ('r', 'p')) found
+
+-- name: unusable_columns
+-- Columns whose type, or a domain's base type, is none of these, and those that are computed though
+-- imagegen writes to them.
+WITH RECURSIVE needed AS (
+    SELECT * FROM unnest(%(tables)s::text[], %(columns)s::text[], %(types)s::text[])
+        WITH ORDINALITY AS needed ("table", "column", types, n)
+), base AS (
+    SELECT needed.*, atttypid, atttypid AS type, attgenerated FROM needed
+    JOIN pg_attribute ON attrelid = to_regclass("table") AND attname = "column"
+    UNION ALL
+    SELECT n."table", n."column", n.types, n.n, n.atttypid, d.typbasetype, n.attgenerated
+    FROM base n JOIN pg_type d ON d.oid = n.type WHERE d.typtype = 'd'
+)
+SELECT "table", "column", format_type(atttypid, NULL), types, attgenerated <> ''
+FROM base JOIN pg_type ON pg_type.oid = type
+WHERE typtype <> 'd' AND (attgenerated <> '' AND "column" = ANY(%(written)s)
+    OR NOT format_type(type, NULL) = ANY(string_to_array(types, ', ')))
+ORDER BY n
+
+-- name: author_types
+-- The types of a token's author and of the author's id, if a value of one is never one of the other.
+SELECT format_type(t.atttypid, NULL), format_type(a.atttypid, NULL)
+FROM pg_attribute t JOIN pg_type tt ON tt.oid = t.atttypid,
+    pg_attribute a JOIN pg_type aa ON aa.oid = a.atttypid
+WHERE t.attrelid = to_regclass('tokens_s0') AND t.attname = 'author_id'
+    AND a.attrelid = to_regclass('authors') AND a.attname = 'id'
+    AND (tt.typcategory <> aa.typcategory OR tt.typcategory = 'U' AND tt.oid <> aa.oid
+        AND tt.typtype <> 'd' AND aa.typtype <> 'd')
+
+-- name: detected_index
+-- What the index of waiting tokens is for, if that is not this status.
+SELECT predicate FROM (
+    SELECT pg_get_expr(indpred, indrelid) AS predicate FROM pg_index
+    WHERE indexrelid = to_regclass('imagegen_tokens_detected')) index
+WHERE position(split_part(%s, '::', 1) IN predicate) = 0
