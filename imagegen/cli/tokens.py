@@ -107,9 +107,13 @@ def _row(token: queries.Token, width: int | None) -> list[str]:
     if width is not None and len(author) > SHORT_WALLET:
         author = f"{author[:6]}…{author[-4:]}"
     return [
-        str(token.token_id), author, token.status, str(token.generation_attempts),
+        _shown(token.token_id), author, _shown(token.status), _shown(token.generation_attempts),
         duration(token.age_seconds), token.generation_error or "",
     ]  # fmt: skip
+
+
+def _shown(value: object) -> str:
+    return "-" if value is None else str(value)
 
 
 @tokens.command()
@@ -156,7 +160,7 @@ def _token_lines(token: queries.Token) -> Iterator[str]:
         "prompt": token.author_prompt,
         "image": token.image_url,
     }
-    yield from _fact_lines(facts, COLOURS.get(token.status))
+    yield from _fact_lines(facts, COLOURS.get(token.status or ""))
 
 
 def _generation_lines(generation: queries.Generation) -> Iterator[str]:

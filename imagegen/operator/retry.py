@@ -25,7 +25,7 @@ class TokenSnapshot:
     """A token as it was read: it is changed only if it is still the same."""
 
     token_id: int
-    status: str
+    status: str | None
     image_url: str | None
     error_kind: str | None
     # The generation that made its newest image, if there is one.
@@ -148,6 +148,8 @@ def _plan(tokens: Iterable[TokenSnapshot], *, lost: bool) -> RetryPlan:
                     f"{line}: tokens_s0 refuses what became of it ({token.closing_error}), which is"
                     " tried again now"
                 )
+            case None:
+                plan.refused.append(f"token {token.token_id} has no status: give it one")
             case "detected" | "generating":
                 plan.skipped.append(f"{line} and left alone: its image is on its way")
             case _:

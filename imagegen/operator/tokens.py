@@ -3,8 +3,10 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
+from typing import Any
 
-from psycopg.rows import class_row
+from psycopg.rows import class_row, kwargs_row
 
 from imagegen.database import Connection, Tables, sql, statement_timeout
 
@@ -17,13 +19,13 @@ SQL = sql.load("imagegen.operator", "tokens.sql")
 class Token:
     """A row of `tokens_s0` with its author. Times are ISO 8601 in UTC, or infinity."""
 
-    token_id: int
+    token_id: int | None
     author: str | None  # the wallet
     author_prompt: str | None
-    status: str  # in lower case
+    status: str | None  # in lower case
     created_at: str | None
     age_seconds: float | None  # None if its mint is at no finite time
-    generation_attempts: int
+    generation_attempts: int | None
     generation_error: str | None
     generate_after: str | None
     image_url: str | None
@@ -106,7 +108,7 @@ def list_tokens(
     query = tables.fill(SQL["list"], filters=filters)
     more = {"statuses": list(statuses), "limit": limit}
     with statement_timeout(connection):
-        cursor = connection.cursor(row_factory=class_row(Token))
+        cursor = connection.cursor(row_factory=kwargs_row(_token))
         return cursor.execute(query, values | more).fetchall()
 
 
@@ -125,10 +127,16 @@ def _with_statuses(connection: Connection, tables: Tables, statuses: Collection[
     return SQL["with_statuses"]
 
 
+def _token(token_id: int | Decimal | None, **columns: Any) -> Token:
+    """Return a token. The user's column may be numeric, and hold what is no number."""
+    is_number = isinstance(token_id, int) or (token_id is not None and token_id.is_finite())
+    return Token(int(token_id) if token_id is not None and is_number else None, **columns)
+
+
 def read_history(connection: Connection, tables: Tables, token_id: int) -> TokenHistory:
     """Return a token and its generations, which are kept when the token is deleted."""
     with statement_timeout(connection):
-        tokens = connection.cursor(row_factory=class_row(Token))
+        tokens = connection.cursor(row_factory=kwargs_row(_token))
         token = tokens.execute(tables.fill(SQL["show"]), [token_id]).fetchone()
         generations = connection.cursor(row_factory=class_row(Generation))
         values = [token_id, GENERATIONS_SHOWN + 1]

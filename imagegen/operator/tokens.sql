@@ -3,7 +3,7 @@
 -- fragment: token
 -- Times are ISO 8601 text: Python has no datetime for infinity, which an operator may have set.
 -- A mint that is ahead of the clock is 0 seconds old.
-t.token_id, a.wallet_address::text AS author, a.prompt_text::text AS author_prompt,
+t.token_id, a.wallet_address::text AS author, left(a.prompt_text::text, 100000) AS author_prompt,
     lower(t.status::text) AS status, to_json($minted_at) #>> '{}' AS created_at,
     CASE WHEN isfinite($minted_at)
         THEN greatest(extract(epoch FROM now() - $minted_at), 0)::float END AS age_seconds,
@@ -13,7 +13,7 @@ t.token_id, a.wallet_address::text AS author, a.prompt_text::text AS author_prom
 -- fragment: newest_kind
 -- How a token's newest generation ended. LIMIT 1 would invite a walk through the primary key.
 (SELECT (array_agg(g.error_kind ORDER BY g.id DESC))[1]
-    FROM generations g WHERE g.token_id = t.token_id)
+    FROM generations g WHERE g.token_id = $token_id)
 
 -- fragment: own
 -- Whether a generation `g` was for the author of its token `t`: one that was deleted and minted anew
@@ -84,7 +84,7 @@ FROM tokens_s0 t, LATERAL (
     SELECT (array_agg(g.error_kind ORDER BY g.id DESC))[1] AS error_kind,
         (array_agg(g ORDER BY g.id DESC) FILTER (WHERE g.state = 'succeeded' AND $own))[1] AS image,
         max(g.closing_error) FILTER (WHERE g.state = 'open') AS closing_error
-    FROM generations g WHERE g.token_id = t.token_id) newest
+    FROM generations g WHERE g.token_id = $token_id) newest
 
 -- name: with_token_ids
 t.token_id = ANY(%(token_ids)s)

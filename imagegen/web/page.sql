@@ -76,12 +76,13 @@ SELECT extract(epoch FROM now())::float AS now,
         ORDER BY generations.closed_at DESC, id DESC LIMIT $pictures) latest) AS pictures,
     -- A failure has no index: it is looked for among the 200 newest mints that failed.
     (SELECT coalesce(json_agg(latest), '[]') FROM (
-        SELECT t.token_id, t.generation_attempts AS attempts,
+        SELECT t.token_id, CASE WHEN t.generation_attempts BETWEEN -1000000 AND 1000000
+                THEN t.generation_attempts::integer ELSE 0 END AS attempts,
             left(coalesce(a.prompt_text::text, g.prompt), $prompt_characters) AS prompt,
             left(t.generation_error, $message_characters) AS message,
             g.error_kind AS kind, coalesce(g.state = 'refused', false) AS refused,
-            extract(epoch FROM coalesce(g.closed_at, $minted_at)) AS closed_at,
-            extract(epoch FROM now() - coalesce(g.closed_at, $minted_at)) AS age_seconds
+            extract(epoch FROM ended_at) AS closed_at,
+            extract(epoch FROM now() - ended_at) AS age_seconds
         FROM (
             SELECT token_id, author_id, generation_attempts, generation_error, created_at
             FROM tokens_s0 t WHERE t.status = $failed
@@ -89,7 +90,11 @@ SELECT extract(epoch FROM now())::float AS now,
         LEFT JOIN LATERAL (
             -- By the id itself, the planner would walk the primary key if it has no statistics.
             SELECT prompt, error_kind, state, closed_at FROM generations g
-            WHERE g.token_id = t.token_id ORDER BY g.id + 0 DESC LIMIT 1) g ON true
+            WHERE g.token_id = $token_id ORDER BY g.id + 0 DESC LIMIT 1) g ON true
+        -- A mint may be at a time that no clock shows.
+        CROSS JOIN LATERAL (
+            SELECT coalesce(g.closed_at, CASE WHEN t.created_at BETWEEN '1970-01-01'
+                AND now() + interval '1 day' THEN $minted_at END) AS ended_at) ended
         LEFT JOIN authors a ON a.id = t.author_id
         ORDER BY age_seconds LIMIT $failures) latest) AS failures
 

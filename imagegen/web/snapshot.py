@@ -80,14 +80,14 @@ class Details:
 class Failure:
     """A token that failed, and how its newest generation ended, if it has one."""
 
-    token_id: int
+    token_id: int | None
     attempts: int
     prompt: str | None
     message: str | None
     kind: str | None
     refused: bool
-    closed_at: float  # Unix time
-    age_seconds: float
+    closed_at: float | None  # Unix time; None if nothing tells it
+    age_seconds: float | None
 
 
 @dataclass(frozen=True)

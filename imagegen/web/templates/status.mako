@@ -175,8 +175,12 @@ ${printable(picture.prompt, PROMPT_CHARACTERS)}</span>\
 % else:
 <ol class="failures">
 % for failed in now.failures:
-<li><p class="who"><b>#${failed.token_id}</b> <span>${plural(failed.attempts, "attempt")}</span>
-${self.moment(failed.closed_at, ago(failed.age_seconds))}</p>
+<li><p class="who"><b>${"no token_id" if failed.token_id is None else f"#{failed.token_id}"}</b>
+<span>${plural(failed.attempts, "attempt")}</span>
+% if failed.closed_at is not None:
+${self.moment(failed.closed_at, ago(failed.age_seconds))}\
+% endif
+</p>
 <div><h3>${printable(why_failed(failed.kind, refused=failed.refused))}</h3>
 % if failed.message:
 <p class="message" dir="auto">${printable(failed.message, MESSAGE_CHARACTERS)}</p>
