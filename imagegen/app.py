@@ -1,7 +1,7 @@
 """Puts supervisor, workers and exporter together, for `imagegen supervise` and `imagegen worker`.
 
-Importing it makes the metrics. For a supervisor, import it inside `metrics.files.shared`. What can
-be wrong without them is checked before, in `startup`.
+Importing it makes the metrics: for a supervisor, after `metrics.shared_memory.share`. What can be
+wrong without them is checked before, in `startup`.
 """
 
 import os

@@ -5,7 +5,7 @@ import click
 from imagegen import startup
 from imagegen.cli.connection import one_line_errors
 from imagegen.cli.options import load_settings, settings_options
-from imagegen.metrics import files
+from imagegen.metrics import shared_memory
 
 # Settings that a worker without a supervisor does not use.
 SUPERVISOR_ONLY = ("procs", "watchdog_seconds", "metrics_host", "metrics_port")
@@ -24,11 +24,11 @@ def supervise(**options: str | None) -> None:
     settings = load_settings(options)
     with one_line_errors(settings.database_url):
         startup.prepare(settings, "supervisor")
-        with files.shared(settings.procs):
-            # Importing it makes the metrics, which are kept in these files.
-            from imagegen import app  # noqa: PLC0415
+        shared_memory.share(settings.procs)
+        # Importing it makes the metrics, which are kept in this memory.
+        from imagegen import app  # noqa: PLC0415
 
-            code = app.supervise(settings)
+        code = app.supervise(settings)
     raise SystemExit(code)
 
 

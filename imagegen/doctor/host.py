@@ -11,7 +11,6 @@ from imagegen import owned_folders
 from imagegen.config import Settings
 from imagegen.doctor.report import Findings, ok, warning, wrong
 from imagegen.errors import CannotStartError
-from imagegen.metrics import files
 from imagegen.operator.status import NoSupervisorError, read_workers
 from imagegen.text import plural
 from imagegen.web import listen
@@ -64,21 +63,16 @@ def check_metrics_port(settings: Settings) -> Findings:
 
 
 def check_temporary_folder(settings: Settings) -> Findings:
-    """Check the folder where the supervisor keeps its metrics."""
+    """Check the folder for temporary files, which only `imagegen demo` needs."""
     fix = "export TMPDIR=…, a folder that can be written to"
     given, folder = os.environ.get("TMPDIR"), _temporary_folder()
     if folder is None:
-        yield wrong("tmpdir", "no folder for temporary files can be written to", fix)
-        return
-    if given and not (Path(given).is_dir() and folder.samefile(given)):
+        message = "no folder for temporary files can be written to: there can be no demo"
+        yield warning("tmpdir", message, fix)
+    elif given and not (Path(given).is_dir() and folder.samefile(given)):
         yield wrong("tmpdir", f"TMPDIR, {given}, cannot be written to: {folder} is used", fix)
-        return
-    free = shutil.disk_usage(folder).free
-    needed = files.bytes_needed(settings.procs)
-    if free < needed:
-        message = f"{folder} has {_size(free)} left, the metrics need {_size(needed)}"
-        yield wrong("tmpdir", message, f"make room in {folder}, or set TMPDIR")
     else:
+        free = shutil.disk_usage(folder).free
         yield ok("tmpdir", f"{folder} can be written to, {_size(free)} are free")
 
 

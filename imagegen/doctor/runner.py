@@ -34,7 +34,7 @@ CHECKS = (
     Check("model", check_model, MODEL),
     Check("prompts", host.check_prompts, ("fallback_prompt", "default_prompt")),
     Check("metrics", host.check_metrics_port, ("metrics_host", "metrics_port")),
-    Check("tmpdir", host.check_temporary_folder, ("procs",)),
+    Check("tmpdir", host.check_temporary_folder),
     Check("images", host.check_images_folder, ("keep_images",)),
     Check("files", host.check_open_files, ("slots",)),
     Check("leftovers", host.check_leftovers),

@@ -1,5 +1,5 @@
 """What imagegen counts.
 
 This package re-exports nothing. Metrics are made when `definitions` is imported, which a supervisor
-does within `files.shared`.
+does after `shared_memory.share`.
 """

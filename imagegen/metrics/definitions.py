@@ -1,8 +1,8 @@
 """Everything imagegen counts, by the names that dashboards and alerts use.
 
-Under `supervise` the values live in files, one set for each worker, so that a restarted worker goes
-on counting where the dead one stopped. There this module must be imported within
-`imagegen.metrics.files.shared`.
+Under `supervise` the values are in memory that all processes share, by role, so that a restarted
+worker goes on counting where the dead one stopped. There this module must be imported after
+`imagegen.metrics.shared_memory.share`.
 """
 
 from collections.abc import Iterable

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from imagegen.backoff import exponential, jittered
 from imagegen.logs import log
-from imagegen.metrics import files
+from imagegen.metrics import shared_memory
 from imagegen.supervisor import forking
 from imagegen.supervisor.clock import AwakeClock
 
@@ -49,6 +49,8 @@ class Child:
 
     def __init__(self, role: str, run: Run, clock: AwakeClock) -> None:
         """`role` is its name in logs and metrics: `exporter`, `worker-0` …"""
+        if not shared_memory.reserve(role):
+            log.warning("metrics.full", extra={"role": role})
         self._clock = clock
         self.role = role
         self.pid: int | None = None
@@ -120,7 +122,7 @@ class Child:
         self.pid = self.kill_at = None
         self.due_at = self._clock.now
         self._close_heartbeats()
-        files.forget_gauges(self.role)
+        shared_memory.forget_gauges(self.role)
 
     def schedule_restart(self) -> float:
         """Set when it may start again, and return the delay until then."""
@@ -198,7 +200,7 @@ def _run_and_exit(run: Run, context: ChildContext) -> NoReturn:
     try:
         faulthandler.enable(sys.stderr)
         faulthandler.register(signal.SIGUSR1, sys.stderr)
-        files.become(context.role)
+        shared_memory.become(context.role)
         run(context)
         code = 0
     except SystemExit as end:

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from imagegen.config import Settings
 from imagegen.errors import CannotStartError
 from imagegen.logs import log
-from imagegen.metrics.files import FilesCollector
+from imagegen.metrics.shared_memory import SharedCollector
 from imagegen.web.app import App
 from imagegen.web.database_thread import NO_ANSWER, DatabaseThread
 from imagegen.web.stats import check_tables
@@ -56,7 +56,7 @@ def serve(
     `heartbeat` is called twice a second while it serves.
     """
     process_registry = CollectorRegistry()
-    process_registry.register(FilesCollector())
+    process_registry.register(SharedCollector())
     database = DatabaseThread(settings.database_url, name)
     with suppress(*NO_ANSWER):  # connect before the workers, which start at the first heartbeat
         database.ask(check_tables, CONNECT_SECONDS)

@@ -1,6 +1,8 @@
 """The main job as the user runs it: from minted tokens to their images."""
 
+import contextlib
 import json
+import shutil
 import signal
 from collections import Counter
 from itertools import pairwise
@@ -9,7 +11,7 @@ import httpx
 import pytest
 
 from tests.support.pooler import PgBouncer
-from tests.support.processes import Site, wait_for
+from tests.support.processes import Site, files_end_at, wait_for
 from tests.support.sandbox import Fault, Sandbox
 
 
@@ -166,6 +168,29 @@ def test_metrics_tell_what_happened_and_survive_a_restarted_worker(
     assert after['imagegen_attempts_total{prompt="author"}'] == 2
     restarts = Counter({name: n for name, n in after.items() if "worker_restarts_total" in name})
     assert restarts.total() == 2
+
+
+@pytest.mark.parametrize("is_full", [True, False])
+def test_on_a_full_disk_or_without_temporary_folder_workers_are_replaced_and_counted(
+    site: Site, sandbox: Sandbox, is_full: bool
+) -> None:
+    temporary = site.folder / "temporary"
+    temporary.mkdir()
+    site.settings["TMPDIR"] = str(temporary)
+    site.mint("a picture")
+
+    disk = files_end_at(64 * 1024) if is_full else contextlib.nullcontext()
+    with disk, site.supervisor() as program:
+        shutil.rmtree(temporary)
+        assert site.wait_until_done() == {"uploading": 1}
+        for deaths in (1, 2):
+            program.kill(program.worker_pids()["worker-0"])
+            program.wait_for_event("worker.started", 2 + deaths)
+        metrics = program.metrics()
+        assert program.stop() == 0
+
+    assert metrics['imagegen_generations_total{outcome="succeeded"}'] == 1
+    assert metrics['imagegen_worker_restarts_total{cause="SIGKILL",slot="worker-0"}'] == 2
 
 
 def alive(metrics: dict[str, float], workers: int) -> dict[str, float] | None:

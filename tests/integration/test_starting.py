@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from imagegen.database.revision import newest_revision
-from tests.support.processes import Site, files_end_at, wait_for
+from tests.support.processes import Site, wait_for
 from tests.support.sandbox import Sandbox
 
 CANARY = "canary-8c1f-secret"
@@ -227,19 +227,6 @@ def test_a_metrics_port_in_use_is_reported_with_the_fix(site: Site) -> None:
 
     assert f"cannot serve metrics on 127.0.0.1:{port}: Address already in use" in message
     assert "--metrics-port" in message
-
-
-def test_a_temporary_folder_without_room_for_the_metrics_is_reported_with_the_fix(
-    site: Site,
-) -> None:
-    with files_end_at(64 * 1024):
-        message = refused(site, "--procs", "3", code=1)
-
-    assert message == (
-        f"imagegen: cannot keep metrics in {site.folder}: File too large:"
-        " make room there for 5 MB, or set TMPDIR to a folder that has it"
-    )
-    assert not list(site.folder.glob("imagegen-metrics-*"))
 
 
 @pytest.mark.direct

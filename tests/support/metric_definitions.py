@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY, Metric
 from prometheus_client.metrics import MetricWrapperBase
 
 from imagegen.database import STATUSES, queue_stats
-from imagegen.metrics import files
+from imagegen.metrics import shared_memory
 from imagegen.web import database_thread, stats
 from tests.support.settings import load
 
@@ -25,9 +25,9 @@ ENVIRONMENT = {
 
 def counted() -> list[Metric]:
     """Return what is served of the processes' metrics before anything was counted."""
-    from imagegen.metrics import definitions  # noqa: F401, PLC0415 (makes them, in the files that are shared)
+    from imagegen.metrics import definitions  # noqa: F401, PLC0415 (makes them, in the memory that is shared)
 
-    return list(files.FilesCollector().collect())
+    return list(shared_memory.SharedCollector().collect())
 
 
 def asked() -> list[Metric]:
@@ -65,8 +65,8 @@ def series(metrics: list[Metric]) -> Iterator[str]:
 
 
 def main() -> None:
-    with files.shared(workers=1):
-        processes, database = counted(), asked()
+    shared_memory.share(workers=1)
+    processes, database = counted(), asked()
     print("# metrics of the processes: name, type, labels")
     print(*sorted(definitions()), sep="\n")
     print("\n# series of the processes from the start")

@@ -9,11 +9,12 @@ import os
 import resource
 import signal
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.support.supervisor_children import CHILDREN, NotingChild, write_note
+from tests.support.supervisor_children import CHILDREN, NotingChild
 
 if TYPE_CHECKING:
     from imagegen.supervisor.child import ChildContext
@@ -51,17 +52,37 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # SIGQUIT would leave a core file
     folder = Path(asked["folder"])
     from imagegen import logs  # noqa: PLC0415
-    from imagegen.metrics import files  # noqa: PLC0415
+    from imagegen.metrics import shared_memory  # noqa: PLC0415
 
-    with files.shared(workers=2) as shared:
-        logs.configure("json", "info", [], "supervisor")
-        write_note(folder, "shared", folder=str(shared))
-        if asked["reaps_strangers"]:
-            ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
-        if asked["interrupted_fork"]:
-            interrupt_fork(asked["interrupted_fork"])
-        fail_forks(asked["failing_forks"])
-        return supervise(asked, folder)
+    logs.configure("json", "info", [], "supervisor")
+    shared_memory.share(workers=2)
+    show_metrics(folder / "metrics")
+    if asked["reaps_strangers"]:
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+    if asked["interrupted_fork"]:
+        interrupt_fork(asked["interrupted_fork"])
+    fail_forks(asked["failing_forks"])
+    return supervise(asked, folder)
+
+
+def show_metrics(file: Path) -> None:
+    """Let a process of its own write them down again and again, as long as this one lives."""
+    from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415
+
+    from imagegen.metrics.shared_memory import SharedCollector  # noqa: PLC0415
+
+    parent = os.getpid()
+    if os.fork() != 0:
+        return
+    os.setsid()  # signals to the supervisor's group are not for it
+    registry = CollectorRegistry()
+    registry.register(SharedCollector())
+    while os.getppid() == parent:
+        written = file.with_suffix(".new")
+        written.write_bytes(generate_latest(registry))
+        written.rename(file)
+        time.sleep(0.05)
+    os._exit(0)
 
 
 def supervise(asked: dict[str, Any], folder: Path) -> int:
