@@ -44,8 +44,10 @@ def _check_database(settings: Settings, connections: int) -> None:
                     event = "database.connections.few"
                 case "indexes":
                     event = "database.indexes"
-                case _:
+                case "columns":
                     event = "database.obstacle"
+                case _:
+                    event = "database.tables"
             log.warning(event, extra={"drawback": problem.message, "mend": problem.fix})
     fatal = [problem for problem in problems if problem.prevents_start]
     # Only those of the first check: without privileges, for instance, no revision can be read.

@@ -1,6 +1,6 @@
 """Columns of `generations` for refusals in a row, billed images and copies of images."""
 
-from alembic import op
+from imagegen.database import parts
 
 revision = "0002"
 down_revision = "0001"
@@ -15,15 +15,12 @@ COLUMNS = {
 
 
 def upgrade() -> None:
-    added = ", ".join(f"ADD COLUMN {name} {definition}" for name, definition in COLUMNS.items())
-    op.execute(f"ALTER TABLE generations {added}")
-    op.execute(
-        "CREATE INDEX generations_requested ON generations (requested_at)"
-        " WHERE requested_at IS NOT NULL"
+    parts.add_columns("generations", COLUMNS)
+    parts.create_index(
+        "generations_requested", "generations", "(requested_at) WHERE requested_at IS NOT NULL"
     )
 
 
 def downgrade() -> None:
-    op.execute("DROP INDEX generations_requested")
-    dropped = ", ".join(f"DROP COLUMN {name}" for name in COLUMNS)
-    op.execute(f"ALTER TABLE generations {dropped}")
+    parts.drop_indexes("generations", "generations_requested")
+    parts.drop_columns("generations", COLUMNS)

@@ -4,19 +4,20 @@ It finds the latest images however many generations failed since, and counts tho
 without the table. Open generations, renewed every few seconds, are not in it.
 """
 
-from alembic import op
+from imagegen.database import parts
 
 revision = "0005"
 down_revision = "0004"
 
 
 def upgrade() -> None:
-    op.execute(
-        "CREATE INDEX generations_ended ON generations (state, closed_at, id) WHERE state <> 'open'"
+    parts.create_index(
+        "generations_ended", "generations", "(state, closed_at, id) WHERE state <> 'open'"
     )
-    op.execute("DROP INDEX generations_closed")
+    parts.drop_indexes("generations", "generations_closed")
 
 
 def downgrade() -> None:
-    op.execute("CREATE INDEX generations_closed ON generations (closed_at)")
-    op.execute("DROP INDEX generations_ended")
+    if "closed_at" in parts.columns("generations"):
+        parts.create_index("generations_closed", "generations", "(closed_at)")
+    parts.drop_indexes("generations", "generations_ended")

@@ -3,15 +3,15 @@
 A token that is deleted and minted again for another author must not get the first one's image.
 """
 
-from alembic import op
+from imagegen.database import parts
 
 revision = "0006"
 down_revision = "0005"
 
 
 def upgrade() -> None:
-    op.execute("ALTER TABLE generations ADD COLUMN author text")
+    parts.add_columns("generations", {"author": "text"})
 
 
 def downgrade() -> None:
-    op.execute("ALTER TABLE generations DROP COLUMN author")
+    parts.drop_columns("generations", {"author"})

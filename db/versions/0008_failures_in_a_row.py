@@ -1,6 +1,6 @@
 """Failures of a token's predictions in a row, and how many of them count as attempts."""
 
-from alembic import op
+from imagegen.database import parts
 
 revision = "0008"
 down_revision = "0007"
@@ -13,10 +13,8 @@ COLUMNS = {
 
 
 def upgrade() -> None:
-    added = ", ".join(f"ADD COLUMN {name} {definition}" for name, definition in COLUMNS.items())
-    op.execute(f"ALTER TABLE generations {added}")
+    parts.add_columns(parts.LEDGER, COLUMNS)
 
 
 def downgrade() -> None:
-    dropped = ", ".join(f"DROP COLUMN {name}" for name in COLUMNS)
-    op.execute(f"ALTER TABLE generations {dropped}")
+    parts.drop_columns(parts.LEDGER, COLUMNS)

@@ -115,7 +115,8 @@ def check(*, as_json: bool, **options: str | None) -> None:
     """
     with connected(read_database_url(options), "imagegen") as connection, waiting():
         for problem in preflight.table_problems(connection):
-            raise CommandError(str(problem))
+            if problem.prevents_start:
+                raise CommandError(str(problem))
         revision = database.current_revision(connection)
     _show(revision, f"the database is at revision {revision}, as needed", as_json=as_json)
 

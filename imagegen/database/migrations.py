@@ -1,10 +1,11 @@
 """Changes of the database's schema: alembic, run from the package, with errors in one line."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from alembic import command
@@ -15,18 +16,25 @@ from sqlalchemy import Connection, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 
 from imagegen import database
-from imagegen.database import preflight
+from imagegen.database import preflight, schema
+from imagegen.database.schema import OWNERSHIP_COMMENT
 from imagegen.errors import ImagegenError
 from imagegen.text import plural
 
-# Every mint waits behind a migration that waits for a lock.
-LOCK_TIMEOUT_MILLISECONDS = 5000
+# Every mint waits behind a migration that waits for a lock. It gives up sooner than PostgreSQL
+# looks for a deadlock (deadlock_timeout, 1 s), which might end a mint, and tries again.
+LOCK_TIMEOUT_MILLISECONDS = 400
+LOCK_PAUSE_SECONDS = 0.2
+GIVE_UP_SECONDS = 5.0
 # Any number, the same in every version: the second of two concurrent upgrades waits.
 ADVISORY_LOCK = 4_127_340_551
-# The comment on the user's tables and columns that a migration made.
-OWNERSHIP_COMMENT = "made by imagegen"
-# In the order in which they are locked. `generations` always belongs to imagegen.
 TABLES = ("tokens_s0", "authors", "generations")
+
+
+# Also where deadlock_timeout is shorter.
+LOCKED = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
+
+T = TypeVar("T")
 
 
 class SchemaError(ImagegenError):
@@ -36,16 +44,34 @@ class SchemaError(ImagegenError):
 def upgrade(url: str, revision: str = "head") -> str | None:
     """Migrate up to `revision` in one transaction; return the revision reached.
 
-    Raises SchemaError, also if imagegen cannot use the tables that are there.
+    The migrations before it run again, and make what is missing of what they had made. Raises
+    SchemaError, also if imagegen cannot use the tables that are there.
     """
-    with _connected(url) as connection:
-        _lock(connection)
-        with _alembic_config(connection, revision) as config:
-            command.upgrade(config, revision)
-        driver: Any = connection.connection.driver_connection
-        for problem in preflight.table_problems(driver):
+
+    def change(connection: Connection) -> str | None:
+        driver = _driver(connection)
+        for problem in schema.obstacles(driver):
             raise SchemaError(problem.message, problem.fix)
-        return _revision(connection)
+        _search_own_schema_first(connection)
+        has_forgotten = schema.was_here(driver) and not schema.has_ledger(driver)
+        has_ledger = schema.has_ledger(driver)
+        with _alembic_config(connection, revision) as config:
+            if (now := _revision(connection)) is not None:
+                connection.exec_driver_sql(f"DELETE FROM {database.VERSION_TABLE}")
+                command.upgrade(config, now)
+            else:
+                connection.exec_driver_sql(f"DROP TABLE IF EXISTS {database.VERSION_TABLE}")
+            command.upgrade(config, revision)
+        if not has_ledger:
+            _doubt(connection, has_forgotten)
+        reached = _revision(connection)
+        if reached == database.newest_revision():
+            for problem in preflight.table_problems(driver):
+                if problem.prevents_start:
+                    raise SchemaError(problem.message, problem.fix)
+        return reached
+
+    return _in_transaction(url, change)
 
 
 def downgrade(url: str, revision: str = "base", *, lose_data: bool = False) -> str | None:
@@ -53,8 +79,12 @@ def downgrade(url: str, revision: str = "base", *, lose_data: bool = False) -> s
 
     Raises SchemaError if rows or values in them would be lost, unless `lose_data`.
     """
-    with _connected(url) as connection:
-        _lock(connection)
+
+    def change(connection: Connection) -> str | None:
+        # All at once, and first what workers lock first. No row is added before it may be dropped.
+        for table in reversed(TABLES):
+            if table == "tokens_s0" or _belongs_to_imagegen(connection, table):
+                _lock_table(connection, table)
         before = {table: _contents(connection, table) for table in TABLES}
         with _alembic_config(connection, revision) as config:
             command.downgrade(config, revision)
@@ -70,11 +100,40 @@ def downgrade(url: str, revision: str = "base", *, lose_data: bool = False) -> s
             connection.exec_driver_sql(f"DROP TABLE IF EXISTS {database.VERSION_TABLE}")
         return reached
 
+    return _in_transaction(url, change)
+
+
+def _search_own_schema_first(connection: Connection) -> None:
+    """Make new tables beside those of imagegen that are there."""
+    if own := schema.schema_of_imagegen(_driver(connection)):
+        path = "concat_ws(', ', %(own)s::text, nullif(current_setting('search_path'), ''))"
+        query = f"SELECT set_config('search_path', {path}, true)"
+        connection.exec_driver_sql(query, {"own": own})
+
+
+def _doubt(connection: Connection, has_forgotten: bool) -> None:
+    """Let workers look in Replicate's list before they send, if requests may have been forgotten.
+
+    They are, if there was an imagegen that has lost its ledger. A token that is `generating` may be
+    of such a one too, of which nothing is left. The server then counts as one that was never seen.
+    """
+    driver = _driver(connection)
+    generating = database.read_tables(driver).labels["generating"]
+    query = f"SELECT 1 FROM tokens_s0 WHERE status = {generating} LIMIT 1".encode()
+    if "noticed_at" in _columns(connection, "imagegen_servers") and (
+        has_forgotten or driver.execute(query).fetchone()
+    ):
+        connection.exec_driver_sql("DELETE FROM imagegen_servers WHERE noticed_at = 'epoch'")
+
 
 def _lock(connection: Connection) -> None:
     """Wait for another migration, and let this one wait for a table only for a short time."""
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MILLISECONDS}")
+
+
+def _driver(connection: Connection) -> Any:
+    return connection.connection.driver_connection
 
 
 @dataclass(frozen=True)
@@ -97,13 +156,13 @@ class TableContents:
 
 
 def _contents(connection: Connection, table: str) -> TableContents:
-    """Count the rows of a table, and lock it: no row is added before it may be dropped."""
+    """Count the rows of a table that may be lost."""
     columns = _columns(connection, table)
     if not columns:
         return TableContents(columns, 0)
-    if table == "generations" or _belongs_to_imagegen(connection, table):
-        connection.exec_driver_sql(f"LOCK TABLE {table} IN SHARE MODE")
-        unfinished = "state = 'open'" if table == "generations" else "false"
+    if _belongs_to_imagegen(connection, table):
+        is_ledger = table == "generations" and "state" in columns
+        unfinished = "state = 'open'" if is_ledger else "false"
         query = f"SELECT count(*), count(*) FILTER (WHERE {unfinished}) FROM {table}"
         return TableContents(columns, *connection.exec_driver_sql(query).one())
     if table != "tokens_s0" or "image_url" not in columns:
@@ -121,13 +180,19 @@ def _columns(connection: Connection, table: str) -> frozenset[str]:
 
 
 def _belongs_to_imagegen(connection: Connection, table: str) -> bool:
+    if table == "generations":
+        return schema.has_ledger(_driver(connection))
     query = f"SELECT obj_description(to_regclass('{table}'), 'pg_class')"
     return bool(connection.exec_driver_sql(query).scalar() == OWNERSHIP_COMMENT)
 
 
+def _lock_table(connection: Connection, table: str) -> None:
+    if _columns(connection, table):
+        connection.exec_driver_sql(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+
+
 def _revision(connection: Connection) -> str | None:
-    driver: Any = connection.connection.driver_connection
-    return database.current_revision(driver)
+    return database.current_revision(_driver(connection))
 
 
 @contextmanager
@@ -153,11 +218,11 @@ def _alembic_config(connection: Connection, revision: str) -> Iterator[Config]:
         ) from None
 
 
-@contextmanager
-def _connected(url: str) -> Iterator[Connection]:
-    """Run one transaction. SQLAlchemy gets a connection, and never the URL with its password.
+def _in_transaction(url: str, change: Callable[[Connection], T]) -> T:
+    """Return what a change of the schema returns. It is tried again if it has to wait for a lock.
 
-    Raises SchemaError, or psycopg's own error if the database is away.
+    SQLAlchemy gets a connection, and never the URL with its password. Raises SchemaError, or
+    psycopg's own error if the database is away.
     """
 
     def connect() -> psycopg.Connection:
@@ -166,12 +231,26 @@ def _connected(url: str) -> Iterator[Connection]:
         return connection
 
     engine = create_engine("postgresql+psycopg://", creator=connect, poolclass=NullPool)
-    try:
-        with engine.begin() as connection:
-            yield connection
-    except DBAPIError as error:
-        if isinstance(error.orig, psycopg.errors.LockNotAvailable):
-            raise SchemaError("a long transaction holds a table", "try again later") from None
-        if isinstance(error.orig, database.AWAY):
-            raise error.orig from None
-        raise SchemaError(str(error.orig).partition("\n")[0]) from None
+    deadline = time.monotonic() + GIVE_UP_SECONDS
+    while True:
+        try:
+            with engine.begin() as connection:
+                _lock(connection)
+                return change(connection)
+        except (DBAPIError, psycopg.Error) as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            if not isinstance(cause, LOCKED):
+                raise _as_error(cause) from None
+        if time.monotonic() > deadline:
+            raise SchemaError("a long transaction holds a table", "try again later")
+        time.sleep(LOCK_PAUSE_SECONDS)
+
+
+def _as_error(cause: BaseException | None) -> Exception:
+    """Return what PostgreSQL says of a statement as an error of one line."""
+    if isinstance(cause, database.AWAY):
+        return cause
+    if isinstance(cause, psycopg.errors.DependentObjectsStillExist):
+        detail = (cause.diag.message_detail or "").replace("\n", ", ")
+        return SchemaError(f"{cause.diag.message_primary} ({detail})", "drop these first")
+    return SchemaError(str(cause).partition("\n")[0])

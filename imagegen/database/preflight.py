@@ -1,14 +1,13 @@
 """Checks of the database, for the start, the doctor and the upgrade."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
 
 import psycopg
 
-from imagegen.database import encoding, sql
+from imagegen.database import encoding, schema, sql
 from imagegen.database.columns import characters, obstacles
 from imagegen.database.connection import Connection, is_pooled
+from imagegen.database.problem import Problem
 from imagegen.database.revision import VERSION_TABLE, NotMigratedError, check_revision
 from imagegen.database.tables import Tables, read_tables
 
@@ -57,21 +56,6 @@ USABLE_TYPES = {
     ("tokens_s0", "generate_after"): MOMENT,
     ("authors", "prompt_text"): TEXT,
 }
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that is wrong with the database, and its fix: a command or what to change."""
-
-    check: Literal[
-        "permissions", "migrations", "tables", "columns", "indexes", "encoding", "connections"
-    ]
-    message: str
-    fix: str
-    prevents_start: bool = True
-
-    def __str__(self) -> str:
-        return f"{self.message}: {self.fix}"
 
 
 def problems(
@@ -161,7 +145,8 @@ def _row_security(connection: Connection) -> Iterator[Problem]:
 def _schema(connection: Connection) -> Iterator[Problem]:
     """Check the revision, and the tables if it is the one needed."""
     try:
-        check_revision(connection)
+        with connection.transaction():  # what comes after it goes on if it is refused
+            check_revision(connection)
     except NotMigratedError as error:
         yield Problem("migrations", error.message, error.fix)
         return
@@ -172,7 +157,15 @@ def _schema(connection: Connection) -> Iterator[Problem]:
 
 
 def table_problems(connection: Connection) -> Iterator[Problem]:
-    """Yield why imagegen cannot use the user's tables, at whatever revision they are."""
+    """Yield what is wrong with the tables of the newest revision."""
+    needed = {
+        table: [column for columns in NEEDED_PRIVILEGES[table].values() for column in columns or ()]
+        for table in schema.USERS_TABLES
+    }
+    found = list(schema.defects(connection, needed))
+    yield from found
+    if any(problem.prevents_start for problem in found):
+        return
     try:
         read_tables(connection)
     except NotMigratedError as error:

@@ -21,9 +21,9 @@ def newest_revision() -> str:
 
 def current_revision(connection: Connection) -> str | None:
     """Return the database's revision, or None if it was never migrated."""
-    query = "SELECT to_regclass(%s) IS NOT NULL"
-    (there,) = connection.execute(query, [VERSION_TABLE]).fetchone() or (False,)
-    if not there:
+    query = """SELECT 1 FROM pg_attribute
+               WHERE attrelid = to_regclass(%s) AND attname = 'version_num' AND NOT attisdropped"""
+    if not connection.execute(query, [VERSION_TABLE]).fetchone():
         return None
     row = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()
     return str(row[0]) if row else None

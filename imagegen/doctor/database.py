@@ -120,9 +120,9 @@ def _preflight(connection: Connection, settings: Settings) -> Findings:
     for problem in problems:
         level = Level.WRONG if problem.prevents_start else Level.WARNING
         yield Finding(level, problem.check, problem.message, problem.fix)
-    checks = {problem.check for problem in problems}
-    if "connections" not in checks:
+    if not any(problem.check == "connections" for problem in problems):
         yield ok("connections", f"PostgreSQL admits the {needed} that are needed")
+    checks = {problem.check for problem in problems if problem.prevents_start}
     if "migrations" in checks:
         yield warning("tables", "not checked at another revision")
         return
@@ -150,8 +150,8 @@ def _statements(connection: Connection, *, may_be_denied: bool) -> Findings:
         except psycopg.ProgrammingError as error:
             if not (may_be_denied and isinstance(error, psycopg.errors.InsufficientPrivilege)):
                 errors.add(error.diag.message_primary or str(error))
-    for message in sorted(errors):
-        yield wrong("tables", message, "undo what was changed since `imagegen db upgrade`")
+    for message in sorted(errors)[:1]:  # the others are mostly of the same column
+        yield wrong("tables", message, "run `imagegen db upgrade`, or undo what was changed")
     if not errors:
         yield ok("tables", "their columns and the labels of status are as imagegen needs them")
 

@@ -76,6 +76,10 @@ def a_column_that_was_dropped(site: Site, *_: object) -> None:
     site.query("ALTER TABLE authors DROP COLUMN prompt_text")
 
 
+def a_column_of_the_ledger_that_was_dropped(site: Site, *_: object) -> None:
+    site.query("ALTER TABLE generations DROP COLUMN image_path")
+
+
 def a_status_that_is_missing(site: Site, *_: object) -> None:
     assert site.run("db", "downgrade").returncode == 0
     site.query(GLISK_SCHEMA.read_text())
@@ -171,7 +175,8 @@ MISTAKES: list[tuple[Mistake, str, str, str]] = [
     (an_older_revision, "migrations", "is at revision 0001", "imagegen db upgrade"),
     (a_newer_revision, "migrations", "is at revision 9999", "install the imagegen that"),
     (a_role_without_update, "permissions", " may not UPDATE on tokens_s0", "GRANT UPDATE ON tok"),
-    (a_column_that_was_dropped, "tables", "column a.prompt_text does not exist", "undo what"),
+    (a_column_that_was_dropped, "tables", "authors lacks the column prompt_text", "undo what"),
+    (a_column_of_the_ledger_that_was_dropped, "tables", '"image_path"', "run `imagegen db up"),
     (a_status_that_is_missing, "tables", "of type tokenstatus, lacks uploading", "ADD VALUE"),
     (a_database_that_is_read_only, "database", "default_transaction_read_only", "= off"),
     (another_clock, "clock", "PostgreSQL's clock is 300.0 s ahead of this host's", "NTP"),
