@@ -218,6 +218,7 @@ def _moment(time: str | None) -> str | None:
 @click.option(
     "--lost", is_flag=True, help="Also tokens whose image is lost or no good; pays for another."
 )
+@click.option("--fallback", is_flag=True, help="With the fallback prompt, not the author's.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option()
 @settings_options("database_url")
@@ -227,6 +228,7 @@ def retry(
     failed_since: datetime | None,
     error_kind: str | None,
     lost: bool,
+    fallback: bool,
     yes: bool,
     as_json: bool,
     **options: str | None,
@@ -237,8 +239,9 @@ def retry(
     nothing; if Replicate has deleted the image, by its kept copy, as a file:// URL. Without an
     image it gets three new attempts, as if it had just been minted. Tokens that wait or are at work
     are left alone. If an image that was paid for is lost, or the token is `uploading`, it is
-    refused; with --lost, and its ID, it gets another image that will be paid for. Asks before it
-    changes all that --failed-since finds, and before it pays again.
+    refused; with --lost, and its ID, it gets another one, which is paid for. Asks before it changes
+    all that --failed-since finds, and before it pays again. --fallback is for a prompt refused for
+    its content in words that imagegen does not know, and also takes tokens that wait.
 
     \b
     Example: imagegen tokens retry 42 43
@@ -250,20 +253,21 @@ def retry(
         raise MisusedError("--error-kind goes with --failed-since")
     if lost and not token_ids:
         raise MisusedError("--lost goes with the IDs of tokens")
+    how = {"lost": lost, "fallback": fallback}
     with connected(read_database_url(options), APPLICATION_NAME) as connection:
         with waiting():
             tables = database.read_tables(connection)
             if failed_since is None:
-                plan = retries.plan_named(connection, tables, token_ids, lost=lost)
+                plan = retries.plan_named(connection, tables, token_ids, **how)
             else:
                 plan = retries.plan_failed(connection, tables, failed_since, error_kind)
         for line in plan.warnings:
             click.echo(f"imagegen: {line}", err=True)
         planned = len(plan.handed_on) + len(plan.chosen)
         if not yes and (plan.billed or (planned and not token_ids)):
-            _ask(" and ".join(_changes(len(plan.handed_on), len(plan.chosen))))
+            _ask(" and ".join(_changes(len(plan.handed_on), len(plan.chosen), fallback)))
         done: Counter[retries.Change] = Counter()
-        steps = retries.retry(connection, tables, plan)
+        steps = retries.retry(connection, tables, plan, fallback=fallback)
         for change, count in with_bar(steps, planned, lambda step: step[1]):
             done[change] += count
     others = planned - done.total()
@@ -274,7 +278,7 @@ def retry(
         "left_alone": plan.skipped,
         "refused": plan.refused,
     }
-    emit(value, _changes(done["hand_on"], done["retry"]), as_json=as_json)
+    emit(value, _changes(done["hand_on"], done["retry"], fallback), as_json=as_json)
     if others:
         click.echo(f"imagegen: {others} changed meanwhile, and left alone", err=True)
     if plan.refused:
@@ -291,12 +295,12 @@ def _ask(question: str) -> None:
         click.confirm(f"{question}. Go on?", abort=True)
 
 
-def _changes(handed_on: int, retried: int) -> list[str]:
+def _changes(handed_on: int, retried: int, fallback: bool) -> list[str]:
     """Return a line for those handed on, if there are any, and one for those with new attempts."""
     lines = []
     if handed_on:
-        are = "token is" if handed_on == 1 else "tokens are"
-        lines.append(f"{handed_on} {are} handed on again")
+        lines.append(f"{handed_on} token{' is' if handed_on == 1 else 's are'} handed on again")
     if retried or not handed_on:
-        lines.append(f"{'1 token gets' if retried == 1 else f'{retried} tokens get'} new attempts")
+        what = "new attempts with the fallback prompt" if fallback else "new attempts"
+        lines.append(f"{'1 token gets' if retried == 1 else f'{retried} tokens get'} {what}")
     return lines

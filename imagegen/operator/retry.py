@@ -17,6 +17,9 @@ RETENTION_SECONDS = 3600.0
 STEP, STEP_SECONDS = 1000, 30
 SQL = sql.load("imagegen.operator", "tokens.sql")
 
+# Why a token waits that is tried again with the fallback prompt.
+ASKED = "an operator asked for the fallback prompt"
+
 Change = Literal["hand_on", "retry"]
 
 
@@ -88,13 +91,20 @@ class RetryPlan:
 
 
 def plan_named(
-    connection: Connection, tables: Tables, token_ids: Collection[int], *, lost: bool
+    connection: Connection,
+    tables: Tables,
+    token_ids: Collection[int],
+    *,
+    lost: bool,
+    fallback: bool = False,
 ) -> RetryPlan:
-    """Plan for these tokens. `lost`: their images are lost, or of no use; pay for others."""
+    """Plan for these tokens. `lost`: their images are lost, or of no use; pay for others.
+    `fallback`: with the fallback prompt, also for those that wait."""
     values = {"token_ids": list(token_ids)}
     tokens = _snapshots(connection, tables, SQL["with_token_ids"], values)
     unknown = sorted(set(token_ids) - {token.token_id for token in tokens})
-    plan = _plan(sorted(tokens, key=lambda token: token.token_id), lost=lost)
+    tokens.sort(key=lambda token: token.token_id)
+    plan = _plan(tokens, lost=lost, waiting=fallback)
     plan.refused[:0] = [f"there is no token {token_id}" for token_id in unknown]
     return plan
 
@@ -122,8 +132,9 @@ def _snapshots(
         return cursor.execute(query, {**values, "retention_seconds": RETENTION_SECONDS}).fetchall()
 
 
-def _plan(tokens: Iterable[TokenSnapshot], *, lost: bool) -> RetryPlan:
-    """Sort the tokens by what becomes of them. An image that exists is handed on (law 10)."""
+def _plan(tokens: Iterable[TokenSnapshot], *, lost: bool, waiting: bool = False) -> RetryPlan:
+    """Sort the tokens by what becomes of them. An image that exists is handed on (law 10).
+    `waiting`: those that wait start anew too."""
     plan = RetryPlan()
     for token in tokens:
         line = f"token {token.token_id} is {token.status}"
@@ -150,6 +161,8 @@ def _plan(tokens: Iterable[TokenSnapshot], *, lost: bool) -> RetryPlan:
                 )
             case None:
                 plan.refused.append(f"token {token.token_id} has no status: give it one")
+            case "detected" if waiting:
+                plan.chosen.append(token)
             case "detected" | "generating":
                 plan.skipped.append(f"{line} and left alone: its image is on its way")
             case _:
@@ -157,12 +170,17 @@ def _plan(tokens: Iterable[TokenSnapshot], *, lost: bool) -> RetryPlan:
     return plan
 
 
-def retry(connection: Connection, tables: Tables, plan: RetryPlan) -> Iterator[tuple[Change, int]]:
+def retry(
+    connection: Connection, tables: Tables, plan: RetryPlan, *, fallback: bool = False
+) -> Iterator[tuple[Change, int]]:
     """Hand on, and give new attempts to, the tokens that are unchanged, in one transaction.
+    `fallback`: the attempts are with the fallback prompt.
 
     Yields after each step what was done and to how many. Nothing is committed before the last step.
     """
     changes: dict[Change, list[TokenSnapshot]] = {"hand_on": plan.handed_on, "retry": plan.chosen}
+    again = "retry_with_fallback" if fallback else "retry"
+    statements = {"hand_on": tables.fill(SQL["hand_on"]), "retry": tables.fill(SQL[again])}
     with statement_timeout(connection, STEP_SECONDS):
         if plan.hastened:
             connection.execute(SQL["hasten"], [plan.hastened])
@@ -175,5 +193,6 @@ def retry(connection: Connection, tables: Tables, plan: RetryPlan) -> Iterator[t
                     "image_urls": [token.image_url for token in step],
                     "image_ids": [token.image_id for token in step],
                     "handed_on_urls": [token.handed_on_url for token in step],
+                    "reason": ASKED,
                 }
-                yield change, connection.execute(tables.fill(SQL[change]), values).rowcount
+                yield change, connection.execute(statements[change], values).rowcount

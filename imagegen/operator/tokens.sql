@@ -114,6 +114,24 @@ FROM unnest(%(token_ids)s::bigint[], %(statuses)s::text[], %(image_urls)s::text[
 WHERE t.token_id = seen.token_id AND lower(t.status::text) = seen.status
     AND t.image_url IS NOT DISTINCT FROM seen.image_url AND $own
 
+-- name: retry_with_fallback
+-- For the record, what the operator asks for is a fallback generation that was never sent. After it
+-- the claim goes on with the fallback prompt, as after any other, until the token's error is cleared.
+WITH asked AS (
+    UPDATE tokens_s0 t SET status = $detected, generation_attempts = 0,
+        generation_error = %(reason)s, generate_after = NULL, image_url = NULL
+    FROM unnest(%(token_ids)s::bigint[], %(statuses)s::text[], %(image_urls)s::text[])
+        AS seen (token_id, status, image_url)
+    WHERE t.token_id = seen.token_id AND lower(t.status::text) = seen.status
+        AND t.image_url IS NOT DISTINCT FROM seen.image_url
+    RETURNING t.token_id, t.author_id::text AS author
+)
+INSERT INTO generations
+    (token_id, author, attempt, model, seed, fallback, state, lease_until, closed_at, error_message)
+SELECT token_id, author, 1, coalesce((SELECT max(g.model) FROM generations g
+        WHERE g.token_id = asked.token_id), ''), 0, true, 'refused', now(), now(), %(reason)s
+FROM asked
+
 -- name: retry
 -- An open generation goes on, and its image is the token's.
 UPDATE tokens_s0 t SET status = $detected, generation_attempts = 0, generation_error = NULL,

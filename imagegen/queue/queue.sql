@@ -153,8 +153,9 @@ $from_previous
 -- asked yet because the gate held them back: they are counted off before any new token. A token
 -- with an open generation (an operator's reset) is left to that generation.
 --
--- The prompt of a fallback that was refused at the door stays the token's: the author's was
--- censored already, and sending it again costs time and another refusal.
+-- After a fallback the token goes on with the fallback prompt until its error is cleared: the
+-- author's was censored already, and sending it again costs time and another refusal. A fallback
+-- that an operator asked for has no prompt yet.
 WITH $noticed, expired AS (
     SELECT id, worker IS NULL AS postponed FROM generations
     WHERE state = 'open' AND lease_until < now()
@@ -172,7 +173,7 @@ WITH $noticed, expired AS (
 ), picked AS (
     SELECT t.token_id, t.generation_attempts, t.author_id::text AS author,
         CASE WHEN t.generation_error IS NOT NULL THEN (
-            SELECT (array_agg(CASE WHEN p.fallback AND p.state = 'refused' THEN p.prompt END
+            SELECT (array_agg(CASE WHEN p.fallback THEN coalesce(p.prompt, '') END
                 ORDER BY p.id DESC))[1]
             FROM generations p WHERE p.token_id = t.token_id) END AS fallback_prompt
     FROM tokens_s0 t
@@ -191,7 +192,7 @@ WITH $noticed, expired AS (
         (token_id, author, attempt, model, seed, worker, lease_until, fallback, prompt)
     SELECT token_id, author, generation_attempts + 1, %(model)s, $seed, %(worker)s,
         now() + make_interval(secs => %(lease_seconds)s),
-        fallback_prompt IS NOT NULL, fallback_prompt
+        fallback_prompt IS NOT NULL, nullif(fallback_prompt, '')
     FROM (SELECT picked.*, 1 + (
             SELECT count(*) FROM generations g WHERE g.token_id = picked.token_id) AS number
         FROM picked) n

@@ -106,12 +106,16 @@ class GenerationRunner:
         if not claim.wanted:
             return claim, WITHDRAWN
         try:
-            prompt = claim.prompt or prompts.clean(
-                claim.author_prompt, self._settings.default_prompt
-            )
+            prompt = claim.prompt or self._first_prompt(claim)
         except prompts.InvalidPromptError as problem:
             return claim, Failed(Kind.INVALID_PROMPT, str(problem))
         return self._request(claim, prompt, is_admitted)
+
+    def _first_prompt(self, claim: Claim) -> str:
+        """Return the prompt of a generation that has none yet. Raises InvalidPromptError."""
+        if claim.fallback:  # an operator asked for it
+            return self._settings.fallback_prompt
+        return prompts.clean(claim.author_prompt, self._settings.default_prompt)
 
     def _request(self, claim: Claim, prompt: str, is_admitted: bool) -> Step:
         """Commit that a request leaves (law 1), send it, and follow what it made."""

@@ -68,6 +68,9 @@ def statements(tables: Tables) -> dict[str, str]:
         "retry.named": lambda it: retries.plan_named(it, tables, [42], lost=False),
         "retry.failed": lambda it: retries.plan_failed(it, tables, since, None),
         "retry.failed of a kind": lambda it: retries.plan_failed(it, tables, since, "transient"),
+        "retry.retry with the fallback prompt": lambda it: list(
+            retries.retry(it, tables, RetryPlan([seen], []), fallback=True)
+        ),
         "retry.retry": lambda it: list(retries.retry(it, tables, RetryPlan([seen], [seen]))),
         "spend.spend": lambda it: spend.read_spend(it, since),
         "enqueue.enqueue": lambda it: list(
