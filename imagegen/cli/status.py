@@ -123,6 +123,8 @@ def _queue_lines(queue: queue_stats.QueueStats) -> Iterator[str]:
     yield f"tokens     {', '.join(counts)}"
     if queue.closings_refused:
         yield f"refused    {queue.closings_refused} by tokens_s0: `imagegen doctor` says why"
+    if set_aside := sum(queue.tokens_set_aside.values()):
+        yield f"set aside  {set_aside}: `imagegen doctor` says which and why"
     hour = f"last hour  {queue.images_last_hour} images, {queue.images_last_hour / 60:.1f} a minute"
     if queue.p50_seconds is not None:
         hour += f"; claim to image p50 {queue.p50_seconds:.1f} s, p95 {queue.p95_seconds:.1f} s"
@@ -158,6 +160,7 @@ def _object(snapshot: StatusSnapshot) -> dict[str, Any]:
 def _queue_object(queue: queue_stats.QueueStats) -> dict[str, Any]:
     return {
         "tokens": queue.tokens,
+        "tokens_set_aside": queue.tokens_set_aside,
         "oldest_waiting_seconds": queue.oldest_waiting_seconds,
         "closings_refused": queue.closings_refused,
         "images": queue.images_last_hour,

@@ -4,18 +4,23 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from imagegen.database.connection import Connection, statement_timeout
+from imagegen.database.odd_tokens import KINDS, REASONS, OddTokens
 from imagegen.database.sql import parse
 from imagegen.database.tables import STATUSES, Tables
 
 TEXT = files("imagegen.database").joinpath("queue_stats.sql").read_text(encoding="utf-8")
 SQL = parse(TEXT)
+# Of each kind of odd tokens.
+TOKENS_NAMED = 10
 
 
 @dataclass(frozen=True)
 class QueueStats:
     """The queue over all hosts. Seconds are None if there is nothing to measure."""
 
-    tokens: dict[str, int]  # by status, in lower case
+    tokens: dict[str, int]  # by status, in lower case; "none" without one
+    tokens_set_aside: dict[str, int]  # by kind, see `odd_tokens`; no more than 1000 are counted
     oldest_waiting_seconds: float | None
     oldest_generating_seconds: float | None
     oldest_unfetched_seconds: float | None
@@ -33,5 +38,17 @@ def statement(tables: Tables) -> str:
 
 
 def from_row(row: dict[str, Any]) -> QueueStats:
-    """Return the figures in a row, with 0 for a status without tokens."""
-    return QueueStats(**row | {"tokens": dict.fromkeys(STATUSES, 0) | row["tokens"]})
+    """Return the figures in a row, with 0 for a status or a kind without tokens."""
+    tokens = dict.fromkeys(STATUSES, 0) | row["tokens"]
+    set_aside = dict.fromkeys(KINDS, 0) | row["tokens_set_aside"]
+    return QueueStats(**row | {"tokens": tokens, "tokens_set_aside": set_aside})
+
+
+def odd_tokens(connection: Connection, tables: Tables, timeout_seconds: int) -> list[OddTokens]:
+    """Return the tokens that are left alone. Raises QueryCanceled if it takes longer."""
+    with statement_timeout(connection, timeout_seconds):
+        rows = connection.execute(tables.fill(SQL["odd_tokens"]), {"named": TOKENS_NAMED})
+        return [
+            OddTokens(kind, REASONS[kind][0] if kind in REASONS else reason, count, token_ids)
+            for kind, reason, count, token_ids in rows
+        ]

@@ -31,13 +31,51 @@ coalesce((
 -- fragment: closings_refused
 (SELECT count(*) FROM generations WHERE state = 'open' AND closing IS NOT NULL)
 
+-- fragment: odd
+-- Tokens that are left alone, by kind, at most 1000 of each: see odd_tokens.py. Those of `generations`
+-- have been tried within the hour, and nothing else has been done with them since.
+SELECT * FROM (
+    SELECT 'no_status' AS kind, NULL AS reason, t.token_id::text AS token_id FROM tokens_s0 t
+    WHERE $status_is_null LIMIT 1000) odd
+UNION ALL SELECT * FROM (
+    SELECT 'other_case', NULL, t.token_id::text FROM tokens_s0 t
+    WHERE t.status IN ($misspelt) LIMIT 1000) odd
+UNION ALL SELECT * FROM (
+    SELECT 'no_number', NULL, t.token_id::text FROM tokens_s0 t
+    WHERE t.status = $detected AND $token_id IS NULL LIMIT 1000) odd
+UNION ALL SELECT * FROM (
+    SELECT 'no_number', NULL, t.token_id::text FROM tokens_s0 t
+    WHERE t.status = $generating AND $token_id IS NULL LIMIT 1000) odd
+UNION ALL SELECT * FROM (
+    SELECT 'not_before', NULL, t.token_id::text FROM tokens_s0 t
+    WHERE t.status = $detected AND t.generate_after > now() + interval '1 day' LIMIT 1000) odd
+UNION ALL SELECT * FROM (
+    SELECT DISTINCT ON (g.token_id) 'set_aside', g.error_message, g.token_id::text
+    FROM generations g
+    WHERE g.state = 'refused' AND g.error_kind = 'set_aside'
+        AND g.closed_at > now() - interval '1 hour'
+        AND EXISTS (
+            SELECT FROM tokens_s0 t
+            WHERE t.token_id = g.token_id AND t.status IN ($detected, $generating))
+        AND NOT EXISTS (
+            SELECT FROM generations later WHERE later.token_id = g.token_id AND later.id > g.id)
+    ORDER BY g.token_id LIMIT 1000) odd
+
+-- name: odd_tokens
+SELECT kind, reason, count(*),
+    (array_agg(coalesce(token_id, 'NULL') ORDER BY length(token_id), token_id))[:%(named)s]
+FROM ($odd) odd GROUP BY kind, reason ORDER BY kind, reason
+
 -- name: stats
 -- Labels of a status may differ in case only. Counting each label, then adding up, is fast.
 SELECT
     (SELECT coalesce(jsonb_object_agg(status, counted), '{}') FROM (
-        SELECT lower(status::text) AS status, sum(counted)::bigint AS counted FROM (
+        SELECT coalesce(lower(status::text), 'none') AS status, sum(counted)::bigint AS counted
+        FROM (
             SELECT status, count(*) AS counted FROM tokens_s0 GROUP BY status) labels
         GROUP BY 1) counted) AS tokens,
+    (SELECT coalesce(jsonb_object_agg(kind, counted), '{}') FROM (
+        SELECT kind, count(*) AS counted FROM ($odd) odd GROUP BY kind) counted) AS tokens_set_aside,
     $oldest_waiting_seconds AS oldest_waiting_seconds,
     (SELECT extract(epoch FROM now() - min(opened_at))::float FROM generations
      WHERE state = 'open' AND closing IS NULL) AS oldest_generating_seconds,

@@ -8,12 +8,14 @@ import psycopg
 
 from imagegen import database
 from imagegen.config import Settings
-from imagegen.database import Connection, is_pooled, preflight, statement_timeout
+from imagegen.database import Connection, is_pooled, preflight, queue_stats, statement_timeout
 from imagegen.doctor.report import NTP, Finding, Findings, Level, ok, warning, wrong
 from imagegen.queue import statements
 from imagegen.replicate import facts
 from imagegen.text import one_line, plural
 
+# To look for odd rows is to look at all rows of some tables.
+ODD_SECONDS = 10
 OLDEST_VERSION = 13  # the first with gen_random_uuid()
 # Ordinary hosts differ by milliseconds.
 SKEW_SECONDS = 2.0
@@ -135,6 +137,7 @@ def _preflight(connection: Connection, settings: Settings) -> Findings:
         if "permissions" not in checks:
             yield from _older_worker(connection)
             yield from _refused_closings(connection)
+            yield from _odd_tokens(connection)
 
 
 def _statements(connection: Connection, *, may_be_denied: bool) -> Findings:
@@ -186,6 +189,17 @@ def _refused_closings(connection: Connection) -> Findings:
             "change the column, constraint or trigger that the message names: what was refused is"
             " kept and tried again, at once with `imagegen tokens retry ID`",
         )
+
+
+def _odd_tokens(connection: Connection) -> Findings:
+    """Name the tokens that are left alone because of what is in their rows."""
+    try:
+        found = queue_stats.odd_tokens(connection, database.read_tables(connection), ODD_SECONDS)
+    except psycopg.errors.QueryCanceled:
+        yield warning("tokens", f"odd rows were not found within {ODD_SECONDS} s")
+        return
+    for odd in found:
+        yield warning("tokens", str(odd), odd.fix)
 
 
 def _ask(connection: Connection, sql: str, values: Any = None) -> list[tuple[Any, ...]]:

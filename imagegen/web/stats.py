@@ -46,6 +46,14 @@ class StatsCollector(Collector):
         for status, count in stats.tokens.items():
             tokens.add_metric([status], count)
         yield tokens
+        set_aside = GaugeMetricFamily(
+            "imagegen_tokens_set_aside",
+            "Tokens that are left alone because of what is in their rows, by kind.",
+            labels=["kind"],
+        )
+        for kind, count in stats.tokens_set_aside.items():
+            set_aside.add_metric([kind], count)
+        yield set_aside
         values = {name: figure or 0 for name, figure in vars(stats).items()} | self._settings
         for name, help_text in HELP.items():
             if values[name] is not None:

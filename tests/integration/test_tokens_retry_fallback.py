@@ -181,7 +181,7 @@ def test_after_a_fallback_that_failed_the_next_attempt_goes_on_with_it(
     retry(site, "1")
     queue = make_queue()
     claimed = accepted_claim(queue)
-    assert queue.apply(claimed, FailAttempt(Kind.TRANSIENT, "oh", 3, 0))
+    assert queue.apply(claimed, FailAttempt(Kind.TRANSIENT, "oh", token_fails=False, counted=1))
 
     again = claim_one(queue)
 

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from imagegen.cli import cli
 from imagegen.database import STATUSES, Tables
+from imagegen.database.odd_tokens import KINDS
 from imagegen.database.queue_stats import QueueStats
 from imagegen.doctor import Finding, Level
 from imagegen.metrics.workers import WorkerRow
@@ -49,7 +50,8 @@ def stand_ins() -> dict[str, object]:
     """
     token, generation = made(tokens.Token), made(tokens.Generation)
     history = tokens.TokenHistory(token, [generation], is_truncated=False)
-    queue = made(QueueStats, tokens=dict.fromkeys(STATUSES, 0))
+    set_aside = dict.fromkeys(KINDS, 0)
+    queue = made(QueueStats, tokens=dict.fromkeys(STATUSES, 0), tokens_set_aside=set_aside)
     worker = made(WorkerRow, closed_by=["throttled"], restarts={})
     tables = Tables(dict.fromkeys(STATUSES, "''"), created_at_is_naive=False)
     answers: dict[str, object] = {

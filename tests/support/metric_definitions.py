@@ -10,7 +10,7 @@ from unittest.mock import patch
 from prometheus_client import REGISTRY, Metric
 from prometheus_client.metrics import MetricWrapperBase
 
-from imagegen.database import STATUSES, queue_stats
+from imagegen.database import queue_stats
 from imagegen.metrics import shared_memory
 from imagegen.web import database_thread, stats
 from tests.support.settings import load
@@ -33,7 +33,7 @@ def counted() -> list[Metric]:
 def asked() -> list[Metric]:
     """Return what is served of the database."""
     row: dict[str, object] = {item.name: 0 for item in fields(queue_stats.QueueStats)}
-    numbers = queue_stats.from_row(row | {"tokens": dict.fromkeys(STATUSES, 0)})
+    numbers = queue_stats.from_row(row | {"tokens": {}, "tokens_set_aside": {}})
     database = database_thread.DatabaseThread("postgresql:///tokens", "contracts")
     with patch.object(database_thread.DatabaseThread, "ask", return_value=numbers):
         return list(stats.StatsCollector(database, load(ENVIRONMENT, {})).collect())
