@@ -85,6 +85,7 @@ class Reason(StrEnum):
     UNREADABLE = "unreadable"
     FAILING = "failing"
     WITHDRAWN = "withdrawn"
+    SET_ASIDE = "set_aside"
 
 
 class Billed(Enum):
@@ -182,6 +183,7 @@ REFUSALS = {
     Reason.UNREADABLE: Refusal("what the model makes cannot be read", at_the_door=False),
     Reason.DAILY_LIMIT: Refusal("the daily limit is reached", at_the_door=False),
     Reason.WITHDRAWN: Refusal("the token no longer waits"),
+    Reason.SET_ASIDE: Refusal("its row, its author, a trigger or a CHECK is in the way"),
 }
 
 

@@ -3,6 +3,8 @@
 import unicodedata
 
 MAX_CHARACTERS = 1000
+# Of a prompt that is this long, no more is read from the database.
+READ_CHARACTERS = 100_000
 # Letters and symbols that no font draws: fillers of Hangul and hieroglyphs, a braille cell without
 # dots, a note without a head, and U+FFFC, which stands for an object that is not there.
 BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0\ufffc\U00013441\U00013442\U0001d159")
@@ -21,6 +23,10 @@ def clean(prompt: str | None, default: str | None) -> str:
     Joiners and variation selectors stay: emoji are made with them. `default` replaces a missing or
     blank prompt. Raises InvalidPromptError.
     """
+    if prompt and len(prompt) >= READ_CHARACTERS:
+        raise InvalidPromptError(
+            f"the prompt has {READ_CHARACTERS} characters or more, more than {MAX_CHARACTERS}"
+        )
     text = _sendable(prompt or "") or _sendable(default or "")
     if not text:
         raise InvalidPromptError("the author has no prompt")

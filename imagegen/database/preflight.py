@@ -159,7 +159,7 @@ def _schema(connection: Connection) -> Iterator[Problem]:
 def table_problems(connection: Connection) -> Iterator[Problem]:
     """Yield what is wrong with the tables of the newest revision."""
     needed = {
-        table: [column for columns in NEEDED_PRIVILEGES[table].values() for column in columns or ()]
+        table: sorted({name for names in NEEDED_PRIVILEGES[table].values() for name in names or ()})
         for table in schema.USERS_TABLES
     }
     found = list(schema.defects(connection, needed))

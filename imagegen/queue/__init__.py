@@ -2,9 +2,9 @@
 
 from imagegen.queue.closings import ClosingRefusedError
 from imagegen.queue.daily_limit import DailyAllowance, DailyLimitError
+from imagegen.queue.fill import statements
 from imagegen.queue.listener import Listener
 from imagegen.queue.queue import Queue
-from imagegen.queue.statements import statements
 from imagegen.queue.values import (
     Applied,
     Claim,

@@ -18,9 +18,10 @@ from psycopg.rows import BaseRowFactory, dict_row, kwargs_row
 from imagegen.database import AWAY, Pool, Tables
 from imagegen.failures import FAILURES, Retry
 from imagegen.queue import closings, daily_limit
-from imagegen.queue.closings import ClosingRefusedError
+from imagegen.queue.closings import ERROR_CHARACTERS, ClosingRefusedError
 from imagegen.queue.daily_limit import DailyAllowance
-from imagegen.queue.statements import Session
+from imagegen.queue.fill import among
+from imagegen.queue.session import Session
 from imagegen.queue.values import (
     Applied,
     Claim,
@@ -78,14 +79,41 @@ class Queue:
         self._give_up_after_seconds = give_up_after_seconds
         self._daily_limit = daily_limit
 
+    @property
+    def tables(self) -> Tables | None:
+        """The tables as they were read last."""
+        return self._session.tables
+
+    def use(self, tables: Tables) -> None:
+        """Use statements for these tables from now on."""
+        self._session.use(tables)
+
     def claim(
-        self, *, limit: int, new_limit: int, model: str, busy: Collection[int] = ()
+        self,
+        *,
+        limit: int,
+        new_limit: int,
+        model: str,
+        busy: Collection[int] = (),
+        only: Collection[int] | None = None,
     ) -> list[Claim]:
         """Claim up to `limit` generations: first those with an expired lease, whoever held it, then
-        up to `new_limit` tokens that wait, the oldest first. `busy` are the tokens at work here."""
-        values = {"limit": limit, "new_limit": new_limit, "model": model, "busy": list(busy)}
+        up to `new_limit` tokens that wait, the oldest first. Not those of `busy` tokens, or those
+        of `only` these."""
+        values = {"limit": limit, "new_limit": new_limit, "model": model}
         values |= {"due_within_seconds": DUE_WITHIN_SECONDS}
-        return self._ask("claim", values, kwargs_row(_claim))
+        return self._ask(*among("claim", values, busy, only), kwargs_row(_claim))
+
+    def candidates(self, *, limit: int, busy: Collection[int]) -> list[int]:
+        """Return tokens that `claim` would take, in its order: up to `limit` expired leases, then
+        up to `limit` that wait."""
+        values = {"limit": limit, "tokens": list(busy)}
+        return [row["token_id"] for row in self._run("candidates", values)]
+
+    def set_aside(self, token_id: int, message: str, model: str) -> int:
+        """Record that a token could not be claimed. Returns how many times in a row."""
+        values = {"token_id": token_id, "message": message[:ERROR_CHARACTERS], "model": model}
+        return int(self._run("set_aside", values)[0]["refusals"])
 
     def confirm_commits(self) -> None:
         """Commit a change of nothing. Raises one of AWAY if the database cannot commit."""
@@ -164,8 +192,8 @@ class Queue:
     def apply(self, claim: Claim, decision: Decision) -> Applied | None:
         """Write what was decided about a generation, together with its token. None: as for
         `record_prediction`. Raises ClosingRefusedError if the token cannot have it."""
-        refused = ""
-        for error in closings.errors_of(decision, self._session.error_characters):
+        refused, tables = "", self.tables
+        for error in closings.errors_of(decision, tables.error_characters if tables else None):
             try:
                 return self._apply(claim, decision, error)
             except AWAY:
@@ -230,11 +258,21 @@ class Queue:
         """Return whether there is a token without its image, at work or not."""
         return bool(self._run("is_any_token_waiting", {})[0]["is_waiting"])
 
-    def repair_statuses(self, abandoned: Mapping[int, str]) -> Repairs:
+    def resets(self) -> list[int]:
+        """Return the tokens that an operator reset while their generation was open."""
+        return [row["token_id"] for row in self._run("resets", {})]
+
+    def repair_statuses(
+        self,
+        abandoned: Mapping[int, str],
+        busy: Collection[int] = (),
+        only: Collection[int] | None = None,
+    ) -> Repairs:
         """Repair the status of tokens that an operator reset, and of those `abandoned` by another
-        program: orphans of an earlier repair that have not changed since."""
+        program: orphans of an earlier repair that have not changed since. Not of `busy` ones, or
+        of `only` these."""
         values = {"token_ids": list(abandoned), "versions": list(abandoned.values())}
-        [row] = self._run("repair_statuses", values)
+        [row] = self._run(*among("repair_statuses", values, busy, only))
         orphans = dict(zip(row["token_ids"], row["versions"], strict=True))
         return Repairs(row["repaired"], orphans)
 

@@ -1,7 +1,8 @@
 -- The SQL of the queue: one statement for each verb, so that both tables change together (law 5).
 --
 -- $detected and the other statuses are labels of tokens_s0.status, filled in as literals: a
--- parameter would lose the partial indexes. $waited_seconds is the time since the mint of `t`.
+-- parameter would lose the partial indexes. $waited_seconds is the time since the mint of `t`, and
+-- $token_id its id as an integer: NULL where the user's column holds something else.
 
 -- fragment: fence
 -- Only the worker that holds the lease of an open generation may write to it (law 4).
@@ -40,7 +41,8 @@ coalesce(t.status IN ($detected, $generating)
 -- fragment: claim_columns
 -- A generation `g`, its author `a` and its token's `unresolved` requests, as a Claim.
 g.id AS generation_id, g.token_id, g.attempt, g.fallback, g.model, g.seed, g.prompt,
-g.prediction_id, g.account, a.prompt_text::text AS author_prompt,
+g.prediction_id, g.account, left(a.prompt_text::text, 100000) AS author_prompt,
+a.id IS NOT NULL AS has_author,
 extract(epoch FROM now() - g.opened_at)::float AS opened_seconds_ago,
 to_char(g.requested_at AT TIME ZONE 'UTC', $iso_8601) AS requested_at,
 extract(epoch FROM now() - g.requested_at)::float AS requested_seconds_ago,
@@ -92,7 +94,8 @@ noticed AS (
 -- seconds.
 LEFT JOIN LATERAL (
     SELECT max(c.noticed_at) AS noticed_at, greatest(min(c.ledger_until) + interval '1 hour',
-        CASE WHEN isfinite(t.created_at) THEN $minted_at END) - interval '1 hour' AS since
+        CASE WHEN isfinite(t.created_at) THEN least($minted_at, now()) END)
+            - interval '1 hour' AS since
     FROM changes c
     WHERE coalesce($minted_at < c.noticed_at + interval '10 seconds'
             OR c.noticed_at > now() - interval '1 hour'
@@ -148,6 +151,21 @@ $from_previous
     SELECT coalesce(max(p.failures), 0), coalesce(max(p.charged), 0), max(p.failing_since)
     $from_previous)
 
+-- fragment: expired
+-- Generations whose lease ran out, but for those of `tokens`; $but is NOT in most statements.
+state = 'open' AND lease_until < now()
+    AND $but token_id = ANY(%(tokens)s::bigint[])
+
+-- fragment: waiting
+-- Tokens that may be claimed. What is odd in a row makes no condition here fail: it would fail for
+-- all others.
+t.status = $detected
+    AND (t.generate_after IS NULL OR t.generate_after <= now())
+    AND $token_id IS NOT NULL
+    AND $but $token_id = ANY(%(tokens)s::bigint[])
+    AND NOT EXISTS (
+        SELECT FROM generations g WHERE g.token_id = $token_id AND g.state = 'open')
+
 -- name: claim
 -- Expired leases are adopted first: they may be paid already. Then come generations that have not
 -- asked yet because the gate held them back: they are counted off before any new token. A token
@@ -156,10 +174,11 @@ $from_previous
 -- After a fallback the token goes on with the fallback prompt until its error is cleared: the
 -- author's was censored already, and sending it again costs time and another refusal. A fallback
 -- that an operator asked for has no prompt yet.
+--
+-- Attempts that nobody can have made, or none, count as 0, and are written so.
 WITH $noticed, expired AS (
     SELECT id, worker IS NULL AS postponed FROM generations
-    WHERE state = 'open' AND lease_until < now()
-        AND NOT token_id = ANY(%(busy)s::bigint[])
+    WHERE $expired
     ORDER BY lease_until LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ), adopted AS (
     UPDATE generations g SET worker = %(worker)s,
@@ -171,17 +190,15 @@ WITH $noticed, expired AS (
     WHERE state = 'open' AND requested_at IS NULL AND closing IS NULL
         AND lease_until < now() + make_interval(secs => %(due_within_seconds)s)
 ), picked AS (
-    SELECT t.token_id, t.generation_attempts, t.author_id::text AS author,
+    SELECT $token_id AS token_id, t.author_id::text AS author,
+        CASE WHEN t.generation_attempts BETWEEN -1000 AND 1000 THEN t.generation_attempts ELSE 0 END
+            AS generation_attempts,
         CASE WHEN t.generation_error IS NOT NULL THEN (
             SELECT (array_agg(CASE WHEN p.fallback THEN coalesce(p.prompt, '') END
                 ORDER BY p.id DESC))[1]
-            FROM generations p WHERE p.token_id = t.token_id) END AS fallback_prompt
+            FROM generations p WHERE p.token_id = $token_id) END AS fallback_prompt
     FROM tokens_s0 t
-    WHERE t.status = $detected
-        AND (t.generate_after IS NULL OR t.generate_after <= now())
-        AND NOT t.token_id = ANY(%(busy)s::bigint[])
-        AND NOT EXISTS (
-            SELECT FROM generations g WHERE g.token_id = t.token_id AND g.state = 'open')
+    WHERE $waiting
     ORDER BY t.created_at, t.token_id
     LIMIT greatest(0, least(
         %(new_limit)s - (SELECT count(*) FROM due),
@@ -199,7 +216,8 @@ WITH $noticed, expired AS (
     ON CONFLICT (token_id) WHERE state = 'open' DO NOTHING
     RETURNING *
 ), marked AS (
-    UPDATE tokens_s0 t SET status = $generating, generate_after = NULL
+    UPDATE tokens_s0 t SET status = $generating, generate_after = NULL,
+        generation_attempts = opened.attempt - 1
     FROM opened WHERE t.token_id = opened.token_id
 )
 SELECT $claim_columns, g.adopted, g.postponed, $wanted AS wanted,
@@ -215,6 +233,33 @@ ORDER BY g.adopted DESC, g.id
 -- A change of nothing, which commits only when the database can commit: reads tell nothing of that
 -- while commits wait for a standby. The row is there since the migration.
 UPDATE imagegen_servers SET noticed_at = noticed_at WHERE noticed_at = '-infinity' RETURNING server
+
+-- name: candidates
+-- The tokens that a claim would take, in its order.
+(SELECT token_id FROM generations WHERE $expired ORDER BY lease_until LIMIT %(limit)s)
+UNION ALL
+(SELECT $token_id FROM tokens_s0 t WHERE $waiting ORDER BY t.created_at, t.token_id
+ LIMIT %(limit)s)
+
+-- name: set_aside
+-- The record of a token that cannot be claimed: one row from the first time to the last, which
+-- counts the times, for as long as nothing else is done with the token.
+WITH known AS (
+    UPDATE generations g SET refusals = refusals + 1, closed_at = now(), worker = %(worker)s,
+        error_message = %(message)s
+    WHERE token_id = %(token_id)s AND error_kind = 'set_aside' AND state = 'refused'
+        AND NOT EXISTS (
+            SELECT FROM generations later WHERE later.token_id = g.token_id AND later.id > g.id)
+    RETURNING refusals
+), first AS (
+    INSERT INTO generations (token_id, attempt, model, seed, worker, lease_until, state, closed_at,
+        error_kind, error_message, refusals)
+    SELECT %(token_id)s, 0, %(model)s, 0, %(worker)s, now(), 'refused', now(), 'set_aside',
+        %(message)s, 1
+    WHERE NOT EXISTS (SELECT FROM known)
+    RETURNING refusals
+)
+SELECT refusals FROM known UNION ALL SELECT refusals FROM first
 
 -- name: renew
 -- A row that is locked is passed over, here, in `release` and in `repair_statuses`: its own write
@@ -447,6 +492,14 @@ WHERE prediction_id = ANY(%(prediction_ids)s)
 SELECT EXISTS (SELECT FROM tokens_s0 t WHERE t.status = $detected)
     OR EXISTS (SELECT FROM tokens_s0 t WHERE t.status = $generating) AS is_waiting
 
+-- fragment: reset
+-- Open generations whose token an operator has set back to `detected`.
+FROM generations g JOIN tokens_s0 t USING (token_id)
+WHERE g.state = 'open' AND t.status = $detected AND $wanted
+
+-- name: resets
+SELECT g.token_id $reset
+
 -- name: repair_statuses
 -- `detected` with an open generation (an operator's reset) is generating. `generating` without one
 -- is an orphan: another program may be at work on it, and pay. Nothing in the rows tells a token
@@ -457,18 +510,19 @@ SELECT EXISTS (SELECT FROM tokens_s0 t WHERE t.status = $detected)
 -- The open generation of another author is not the token's: a token that was minted anew stays
 -- `detected` until that generation has ended, and is never made an orphan by it.
 WITH orphaned AS (
-    SELECT t.token_id, t.xmin::text AS version FROM tokens_s0 t
-    WHERE t.status = $generating AND NOT EXISTS (
+    SELECT $token_id AS token_id, t.xmin::text AS version FROM tokens_s0 t
+    WHERE t.status = $generating AND $token_id IS NOT NULL AND NOT EXISTS (
         SELECT FROM generations g
-        WHERE g.token_id = t.token_id AND g.state = 'open' AND $wanted)
+        WHERE g.token_id = $token_id AND g.state = 'open' AND $wanted)
 ), abandoned AS (
     SELECT t.token_id FROM tokens_s0 t
     WHERE t.token_id IN (SELECT token_id FROM orphaned) AND (t.token_id, t.xmin::text) IN (
         SELECT * FROM unnest(%(token_ids)s::bigint[], %(versions)s::text[]))
+        AND $but t.token_id = ANY(%(tokens)s::bigint[])
     FOR UPDATE OF t SKIP LOCKED
 ), reset AS (
-    SELECT t.token_id FROM generations g JOIN tokens_s0 t USING (token_id)
-    WHERE g.state = 'open' AND t.status = $detected AND $wanted
+    SELECT t.token_id $reset
+        AND $but g.token_id = ANY(%(tokens)s::bigint[])
     FOR UPDATE OF g, t SKIP LOCKED
 ), waiting AS (
     UPDATE tokens_s0 t SET status = $detected, generate_after = NULL

@@ -37,7 +37,7 @@ class Claim:
     fallback: bool
     model: str
     seed: int
-    author_prompt: str | None
+    author_prompt: str | None  # no more than prompts.READ_CHARACTERS of it
     wanted: bool  # the token is still there and waits for an image
     adopted: bool
     postponed: bool  # adopted, after a worker had postponed it
@@ -54,6 +54,7 @@ class Claim:
     # What was decided of it, if the database has refused to write it since so long ago.
     closing: "Decision | None" = None
     closing_refused_seconds: float | None = None
+    has_author: bool = True
 
 
 @dataclass(frozen=True)

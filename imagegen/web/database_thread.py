@@ -101,6 +101,9 @@ class DatabaseThread:
             self._session = self._attempt.result(max(deadline - time.monotonic(), 0.0))
             self._attempt = None
         self._limit.seconds = max(deadline - time.monotonic(), 0.0)
+        connection, tables = self._session
+        if tables.is_case_assumed:  # the first tokens may be there by now
+            self._session = connection, read_tables(connection)
         return self._session
 
     def _open(self) -> Session:

@@ -42,6 +42,10 @@ SHORT_WAIT_SECONDS = 1.0
 WITHDRAWN = TurnedAway(
     Refused(Reason.WITHDRAWN, "the token no longer waits for an image"), Delay(0.0)
 )
+# It may come: an application may write a token before its author.
+NO_AUTHOR = TurnedAway(
+    Refused(Reason.SET_ASIDE, "its author is not in the table authors"), Delay(0.0, escalates=True)
+)
 
 Step = tuple[Claim, Ending]
 
@@ -105,6 +109,8 @@ class GenerationRunner:
             return self._find(claim)
         if not claim.wanted:
             return claim, WITHDRAWN
+        if not (claim.prompt or claim.has_author):
+            return claim, NO_AUTHOR
         try:
             prompt = claim.prompt or self._first_prompt(claim)
         except prompts.InvalidPromptError as problem:

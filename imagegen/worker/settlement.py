@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from imagegen import backoff
 from imagegen.config import Settings
-from imagegen.failures import FAILURES, Kind
+from imagegen.failures import FAILURES, Kind, Reason
 from imagegen.logs import log
 from imagegen.metrics import definitions as metrics
 from imagegen.queue import (
@@ -52,6 +52,7 @@ class Settlement:
         self._queue = queue
         self._retry = retry
         self._copies = copies
+        self._set_aside: set[int] = set()  # tokens
 
     def settle(self, claim: Claim, ending: Ending) -> Claim | None:
         """Write, count and log what becomes of a generation. Returns the one that follows at once,
@@ -83,7 +84,15 @@ class Settlement:
             level = logging.DEBUG if claim.postponed else logging.WARNING
             log.log(level, "prediction.unreadable", extra=log_fields(claim, error=ending.why))
         report(claim, decision, applied)
+        if isinstance(decision, Requeue) and decision.reason == Reason.SET_ASIDE:
+            self._report_set_aside(claim, decision.message)
         return applied.fallback
+
+    def _report_set_aside(self, claim: Claim, reason: str) -> None:
+        """Log once that a token waits for something that only a person may bring about."""
+        if claim.token_id not in self._set_aside:
+            self._set_aside.add(claim.token_id)
+            log.warning("token.set_aside", extra=log_fields(claim, reason=reason))
 
     def _with_copy(self, claim: Claim, complete: Complete) -> Complete | Postpone:
         """Add the copy of the image, if one is kept and can be had: a lost copy loses no token.

@@ -5,7 +5,9 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
+import psycopg
 from psycopg.errors import LockNotAvailable
 
 from imagegen.config import Settings
@@ -33,17 +35,16 @@ from imagegen.worker.database_retry import (
 from imagegen.worker.gate import Gate
 from imagegen.worker.generation import GenerationRunner
 from imagegen.worker.image_copies import ImageCopies
-from imagegen.worker.orphans import Orphans
+from imagegen.worker.maintenance import Maintenance
 from imagegen.worker.polling import OVERDUE_SECONDS
 from imagegen.worker.process_names import is_dead
+from imagegen.worker.set_aside import SetAside
 from imagegen.worker.settlement import log_fields
 from imagegen.worker.slots import Slots
 from imagegen.worker.wakeup import Wakeup
 
 # A third of the lease: two renewals may fail before it runs out.
 RENEWALS_PER_LEASE = 3
-# Tokens whose status another program changed can wait.
-REPAIR_SECONDS = 30.0
 # A worker with a longer poll interval still sends this many heartbeats in the watchdog's time.
 BEATS_PER_WATCHDOG = 4
 # Beyond the author's prompt and the fallback, each as long as Replicate may take for it.
@@ -88,8 +89,7 @@ class Worker:
         self._stopping = False
         self._grace_seconds = settings.grace_seconds
         self._tokens_wait = False  # tokens, as far as is known: the gate held them back
-        self._renew_at = self._repair_at = 0.0  # monotonic
-        self._orphans = Orphans()
+        self._renew_at = 0.0  # monotonic
 
     @property
     def stopping(self) -> bool:
@@ -114,10 +114,13 @@ class Worker:
         busy = metrics.SLOTS_BUSY.labels(self._role)
         slots = Slots(self._settings.slots, run, self._wakeup.ring, busy)
         retry = DatabaseRetry(self._shutdown, slots.waits)
-        runner = self._runner(self._queue(self._slots_pool), retry)
+        of_slots = self._queue(self._slots_pool)
+        runner = self._runner(of_slots, retry)
         self._limit.on_wait = lambda: self._beat_unless_stuck(slots)
+        set_aside = SetAside(queue, self._settings.model)
+        maintenance = Maintenance(self._pool, (queue, of_slots), set_aside)
         while not self._stopping:
-            self._claim_and_renew(queue, slots)
+            self._claim_and_renew(queue, slots, set_aside, maintenance)
             self._beat_unless_stuck(slots)
             self._wakeup.wait(self._sleep_seconds(slots))
         self._drain(queue, slots)
@@ -128,7 +131,7 @@ class Worker:
         while not self._stopping:
             try:
                 self._release_leases_of_dead(queue)
-            except AWAY as error:
+            except psycopg.Error as error:
                 self._database.report_away(error)
                 self._beat()
                 self._wakeup.wait(self._pause_seconds)
@@ -177,45 +180,47 @@ class Worker:
             copies=ImageCopies(settings.keep_images) if settings.keep_images else None,
         )
 
-    def _claim_and_renew(self, queue: Queue, slots: Slots) -> None:
+    def _claim_and_renew(
+        self, queue: Queue, slots: Slots, set_aside: SetAside, maintenance: Maintenance
+    ) -> None:
         """Renew and claim. With fresh connections if the database has cut those that were idle,
-        or if they lead to a server that has become a standby."""
-        try:
-            self._renew_and_claim(queue, slots)
-        except (LockNotAvailable, NoAnswerError) as error:
-            self._database.report_away(error)  # a whole table is locked, or nothing answers
-            return
-        except AWAY as error:
-            if not isinstance(error, TablesAwayError):  # which are read again over this connection
-                self._pool.drain()
-                self._slots_pool.drain()
-            self._beat_unless_stuck(slots)
-            try:
-                self._renew_and_claim(queue, slots)
-            except AWAY as error:
-                self._database.report_away(error)
-                return
-        self._ready()
-        self._database.report_back()
+        or if they lead to a server that has become a standby.
 
-    def _renew_and_claim(self, queue: Queue, slots: Slots) -> None:
+        No error of the database ends the worker: what its tables refuse now, it asks again later.
+        """
+        step = partial(self._renew_and_claim, queue, slots, set_aside, maintenance)
+        try:
+            try:
+                step()
+            except (LockNotAvailable, NoAnswerError):
+                raise  # a whole table is locked, or nothing answers
+            except AWAY as error:
+                if not isinstance(error, TablesAwayError):  # they are read again over this one
+                    self._pool.drain()
+                    self._slots_pool.drain()
+                self._beat_unless_stuck(slots)
+                step()
+        except psycopg.Error as error:
+            self._database.report_away(error)
+        else:
+            self._ready()
+            self._database.report_back()
+
+    def _renew_and_claim(
+        self, queue: Queue, slots: Slots, set_aside: SetAside, maintenance: Maintenance
+    ) -> None:
         """Renew leases, then claim as much as there are free slots."""
         if self._database.is_away:
             queue.confirm_commits()
         self._renew(queue, slots)
-        self._repair(queue)
+        maintenance.run_if_due()
         if self._gate.take_recovery():
             queue.end_incident()
         self._tokens_wait = False
         if free := slots.free:
             self._gate.set_allowance(queue.daily_allowance())
             allowed = self._gate.allows(free)
-            claims = queue.claim(
-                limit=free,
-                new_limit=allowed,
-                model=self._settings.model,
-                busy=slots.tokens,
-            )
+            claims = set_aside.claim(limit=free, new_limit=allowed, busy=slots.tokens)
             for claim in claims:
                 self._start(claim, slots)
             new = sum(not each.adopted for each in claims)
@@ -248,15 +253,6 @@ class Worker:
         if now >= self._renew_at:
             queue.renew(slots.tokens)
             self._renew_at = now + self._settings.lease_seconds / RENEWALS_PER_LEASE
-
-    def _repair(self, queue: Queue) -> None:
-        now = time.monotonic()
-        if now >= self._repair_at:
-            repairs = queue.repair_statuses(self._orphans.abandoned())
-            if repairs.repaired:
-                log.warning("tokens.mended", extra={"tokens": repairs.repaired})
-            self._orphans.update(repairs.orphans)
-            self._repair_at = now + REPAIR_SECONDS
 
     @property
     def _pause_seconds(self) -> float:

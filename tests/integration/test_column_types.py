@@ -22,6 +22,15 @@ REFUSED = {
     f"{NO_REFERENCE} ALTER TABLE tokens_s0 ALTER author_id TYPE text": "author_id is of type text",
     f"{NO_REFERENCE} ALTER TABLE authors DROP CONSTRAINT authors_pkey": "authors.id must be unique",
 }
+USED = [
+    "ALTER TABLE tokens_s0 ALTER token_id TYPE numeric(78, 0)",
+    "ALTER TABLE tokens_s0 ALTER token_id TYPE smallint",
+    "CREATE DOMAIN n AS numeric CHECK (VALUE >= 0); ALTER TABLE tokens_s0 ALTER token_id TYPE n",
+    f"{ATTEMPTS} smallint",
+    f"{ATTEMPTS} numeric DEFAULT 0",
+    "ALTER TABLE tokens_s0 ALTER generate_after TYPE timestamp, ALTER created_at TYPE date",
+    "ALTER TABLE authors ALTER prompt_text TYPE char(400)",
+]
 
 
 @pytest.mark.parametrize(("statements", "message"), REFUSED.items())
@@ -51,3 +60,17 @@ def test_the_upgrade_the_start_and_the_doctor_name_the_column_and_the_fix(site: 
     assert f"wrong    tables       {message}" in site.run("doctor").stdout
     site.query(fix)
     assert site.run("db", "check").returncode == 0
+
+
+@pytest.mark.parametrize("statements", USED)
+def test_a_token_gets_its_image_in_a_table_of_other_types(site: Site, statements: str) -> None:
+    site.query(statements)
+    site.mint("a picture")
+
+    with site.supervisor(procs=1) as program:
+        ended = site.wait_until_done()
+        listed = site.run("tokens", "list", "--json")
+
+    assert ended == {"uploading": 1}
+    assert '"token_id": 1,' in listed.stdout
+    assert not program.events("process.died")

@@ -214,7 +214,7 @@ def test_a_claim_among_a_million_finished_tokens_uses_the_partial_index(site: Si
         "limit": 10,
         "new_limit": 10,
         "model": MODEL,
-        "busy": [],
+        "tokens": [],
         "worker": "w",
         "lease_seconds": 15,
     }

@@ -92,6 +92,29 @@ def test_a_table_with_both_cases_keeps_the_one_that_the_index_was_made_for(
     assert label(empty_site) == "GENERATING"
 
 
+def test_capitals_work_from_the_first_token_on_where_nothing_told_of_them_before(
+    empty_site: Site,
+) -> None:
+    site = empty_site
+    make_table(site, "varchar(10)")
+    site.upgrade()
+
+    with site.supervisor(procs=1) as program:
+        site.query(
+            """WITH author AS (INSERT INTO authors (wallet_address, prompt_text)
+                   VALUES ('0x1', 'a picture') RETURNING id)
+               INSERT INTO tokens_s0 (token_id, author_id, status)
+               SELECT 1, id, 'DETECTED' FROM author"""
+        )
+        program.wait_for_event("tables.learned")
+        ended = site.wait_until_done()
+        metrics = program.metrics()
+
+    assert ended == {"uploading": 1}
+    assert site.query("SELECT status FROM tokens_s0") == [("UPLOADING",)]
+    assert metrics['imagegen_tokens_set_aside{kind="other_case"}'] == 0
+
+
 def test_indexes_for_another_case_are_named_with_what_makes_them_anew(empty_site: Site) -> None:
     make_table(empty_site, "varchar(10)")
     empty_site.upgrade()

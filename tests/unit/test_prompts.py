@@ -83,3 +83,9 @@ def test_no_prompt_and_no_default_is_an_error(nothing: str | None) -> None:
 
 def test_a_prompt_that_is_too_long_is_not_replaced_by_the_default() -> None:
     assert refusal_of("x" * 1001, "a default").startswith("the prompt has 1001 characters")
+
+
+def test_a_prompt_of_which_only_the_beginning_was_read_is_never_sent() -> None:
+    beginning = "a cat".ljust(prompts.READ_CHARACTERS)
+
+    assert refusal_of(beginning).startswith("the prompt has 100000 characters or more")

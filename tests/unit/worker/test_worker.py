@@ -1,16 +1,19 @@
 """A worker's beats: the watchdog hears of a slot that hangs, and of nothing else."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from threading import Event
+from unittest.mock import Mock
 
 import pytest
 from prometheus_client import Gauge
 
+from imagegen.database import Tables
 from imagegen.queue import Claim, Queue, Repairs
-from imagegen.worker import orphans
-from imagegen.worker import worker as workers
+from imagegen.worker import maintenance, orphans
+from imagegen.worker.maintenance import REPAIR_SECONDS
+from imagegen.worker.set_aside import SetAside
 from imagegen.worker.slots import Slots
-from imagegen.worker.worker import REPAIR_SECONDS, Worker
+from imagegen.worker.worker import Worker
 from tests.support.fake_clock import FakeClock
 from tests.support.generation_runs import NEW
 from tests.support.settings import settings
@@ -81,24 +84,33 @@ def test_a_slot_that_waits_for_the_database_is_not_stuck(monkeypatch: pytest.Mon
 class OrphansOfOthers(Queue):
     """A queue that finds one orphan at each repair, and records which it was told to repair."""
 
+    tables = Tables({}, created_at_is_naive=False)
+
     def __init__(self) -> None:
         self.abandoned: list[Mapping[int, str]] = []
 
-    def repair_statuses(self, abandoned: Mapping[int, str]) -> Repairs:
+    def repair_statuses(
+        self,
+        abandoned: Mapping[int, str],
+        busy: Collection[int] = (),
+        only: Collection[int] | None = None,
+    ) -> Repairs:
         self.abandoned.append(abandoned)
         return Repairs(len(abandoned), {} if abandoned else {42: "a version"})
 
 
 def test_a_worker_takes_over_what_another_left_ten_minutes_after_it_saw_it(
-    beats: list[str], monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock, queue = FakeClock(), OrphansOfOthers()
-    for module in (orphans, workers):
+    for module in (orphans, maintenance):
         monkeypatch.setattr(module, "time", clock)
-    started = worker(beats)
+    monkeypatch.setattr(maintenance.Maintenance, "_report_odd_tokens", lambda self, tables: None)
+    set_aside = SetAside(queue, "owner/name")
+    started = maintenance.Maintenance(Mock(), [queue], set_aside)
 
     while not any(queue.abandoned):
-        started._repair(queue)
+        started.run_if_due()
         clock.passes(REPAIR_SECONDS)
         assert clock.now < 10_000
 

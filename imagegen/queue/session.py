@@ -1,4 +1,4 @@
-"""The queue's statements, for the tables as they are, and connections to run them over."""
+"""Connections of a pool, with the queue's statements for the tables as they are."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,18 +10,8 @@ from imagegen.database import (
     TablesAwayError,
     away_if_changed,
     preflight,
-    sql,
 )
-
-STATEMENTS = sql.load("imagegen.queue", "queue.sql")
-
-
-def statements(tables: Tables) -> dict[str, str]:
-    """Return every statement of the queue by name, for the tables that are there."""
-    return {
-        name: tables.fill(text, waited_seconds=tables.waited_seconds)
-        for name, text in STATEMENTS.items()
-    }
+from imagegen.queue.fill import statements
 
 
 class Session:
@@ -29,13 +19,12 @@ class Session:
 
     def __init__(self, pool: Pool, tables: Tables | None) -> None:
         self._pool = pool
-        self._tables = tables
+        self.tables = tables
         self._statements = statements(tables) if tables else None
 
-    @property
-    def error_characters(self) -> int | None:
-        """The width of `generation_error`, as far as is known."""
-        return self._tables.error_characters if self._tables else None
+    def use(self, tables: Tables) -> None:
+        """Lend statements for these tables from now on."""
+        self.tables, self._statements = tables, statements(tables)
 
     @contextmanager
     def lend(self) -> Iterator[tuple[Connection, dict[str, str]]]:
@@ -48,8 +37,8 @@ class Session:
             try:
                 with away_if_changed():
                     if (known := self._statements) is None:
-                        self._tables = preflight.usable_tables(connection)
-                        self._statements = known = statements(self._tables)
+                        self.use(preflight.usable_tables(connection))
+                        known = self._statements or {}
                     yield connection, known
             except TablesAwayError:
                 self._statements = None

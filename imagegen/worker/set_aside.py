@@ -1,0 +1,117 @@
+"""Tokens that the database does not let through are set aside, and all others go on (law 9).
+
+A statement for many tokens fails for all of them if one row has what it cannot take: a trigger or a
+CHECK of the application's refuses it, or a value cannot be read. Then each token gets a statement
+of its own. Those whose statement fails are kept out of claims for a growing time, and recorded in
+`generations`, where `doctor`, /metrics and `tokens show` find them.
+"""
+
+import logging
+import time
+from collections.abc import Collection, Mapping
+
+import psycopg
+
+from imagegen.backoff import exponential
+from imagegen.database import AWAY
+from imagegen.logs import log
+from imagegen.queue import Claim, Queue, Repairs
+from imagegen.text import one_line
+
+FIRST_SECONDS = 15.0
+# The longest that a token waits after its row or the trigger was corrected.
+LONGEST_SECONDS = 600.0
+# Looked at one by one before the worker goes on with its other work: at 3 ms each.
+CANDIDATES = 100
+
+
+class SetAside:
+    """Claims for one worker, and the tokens that it has set aside."""
+
+    def __init__(self, queue: Queue, model: str) -> None:
+        self._queue = queue
+        self._model = model
+        self._until: dict[int, float] = {}  # monotonic, by token
+        self._reported: dict[int, str] = {}
+
+    def tokens(self) -> list[int]:
+        """Return the tokens whose time is not over."""
+        now = time.monotonic()
+        self._until = {token_id: until for token_id, until in self._until.items() if until > now}
+        return list(self._until)
+
+    def claim(self, *, limit: int, new_limit: int, busy: Collection[int]) -> list[Claim]:
+        """Claim as `Queue.claim` does, but for the tokens that are set aside.
+
+        Raises psycopg.Error if the statement fails whatever the rows are.
+        """
+        busy = [*busy, *self.tokens()]
+        try:
+            return self._queue.claim(limit=limit, new_limit=new_limit, model=self._model, busy=busy)
+        except AWAY:
+            raise
+        except psycopg.Error:
+            return self._claim_one_by_one(limit, new_limit, busy)
+
+    def _claim_one_by_one(self, limit: int, new_limit: int, busy: Collection[int]) -> list[Claim]:
+        # Raises if it fails without any token as well: then no row is to blame.
+        self._queue.claim(limit=1, new_limit=1, model=self._model, only=[])
+        claims: list[Claim] = []
+        for token_id in self._queue.candidates(limit=CANDIDATES, busy=busy):
+            if len(claims) == limit:
+                break
+            new = sum(not claim.adopted for claim in claims)
+            try:
+                claims += self._queue.claim(
+                    limit=1, new_limit=new_limit - new, model=self._model, only=[token_id]
+                )
+            except AWAY:
+                if not claims:
+                    raise
+                break  # what is claimed already must start
+            except psycopg.Error as error:
+                self._set_aside(token_id, error)
+        for claim in claims:
+            self._reported.pop(claim.token_id, None)
+        return claims
+
+    def repair_statuses(self, abandoned: Mapping[int, str]) -> Repairs:
+        """Repair as `Queue.repair_statuses` does, also if one of the tokens cannot be repaired.
+
+        Raises psycopg.Error if the statement fails whatever the rows are.
+        """
+        try:
+            return self._queue.repair_statuses(abandoned)
+        except AWAY:
+            raise
+        except psycopg.Error:
+            found = self._queue.repair_statuses({}, only=[])
+        repaired = 0
+        for token_id in {*abandoned, *self._queue.resets()}:
+            own = {token_id: abandoned[token_id]} if token_id in abandoned else {}
+            try:
+                repaired += self._queue.repair_statuses(own, only=[token_id]).repaired
+            except AWAY:
+                raise
+            except psycopg.Error as error:
+                # It may have an image on its way: only its status stays as it is.
+                self._report(token_id, reason(error))
+        return Repairs(repaired, found.orphans)
+
+    def _set_aside(self, token_id: int, error: psycopg.Error) -> None:
+        why = reason(error)
+        times = self._queue.set_aside(token_id, why, self._model)
+        seconds = exponential(times, first_seconds=FIRST_SECONDS, most_seconds=LONGEST_SECONDS)
+        self._until[token_id] = time.monotonic() + seconds
+        self._report(token_id, why)
+
+    def _report(self, token_id: int, why: str) -> None:
+        """Log why a token is set aside: as a warning the first time, and when it changes."""
+        level = logging.DEBUG if self._reported.get(token_id) == why else logging.WARNING
+        self._reported[token_id] = why
+        log.log(level, "token.set_aside", extra={"token_id": token_id, "reason": why})
+
+
+def reason(error: psycopg.Error) -> str:
+    """Return PostgreSQL's message without its details, which hold the values of the row."""
+    return error.diag.message_primary or one_line(error)
