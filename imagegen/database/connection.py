@@ -48,7 +48,9 @@ Pool = ConnectionPool[BoundedConnection]
 
 def connect(url: str, application_name: str = "imagegen") -> Connection:
     """Return a connection in autocommit and UTC. Raises psycopg.OperationalError."""
-    return psycopg.connect(url, **_arguments(application_name))
+    connection = psycopg.connect(url, **_arguments(application_name))
+    encoding.read_any_bytes(connection)
+    return connection
 
 
 def connect_bounded(url: str, application_name: str, limit: AnswerLimit) -> BoundedConnection:

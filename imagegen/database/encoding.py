@@ -4,13 +4,16 @@ PostgreSQL converts between our UTF-8 and the database's encoding, and refuses c
 latter lacks. SQL_ASCII means no encoding, and works if other clients write UTF-8 too.
 """
 
+import json
 from typing import Any
 
-from psycopg import BaseConnection
+from psycopg import BaseConnection, Connection
 from psycopg._encodings import pg2pyenc
 from psycopg.abc import AdaptContext, Buffer
-from psycopg.types.string import StrDumperUnknown
+from psycopg.types.json import set_json_loads
+from psycopg.types.string import StrDumperUnknown, TextLoader
 
+INVALID_OID = 0  # psycopg's: of all types without a loader, such as an enum
 UTF8, NO_ENCODING = "UTF8", "SQL_ASCII"
 FIX = "make another one (createdb --encoding=UTF8 --template=template0), and move there"
 
@@ -21,7 +24,7 @@ def encoding_warning(connection: BaseConnection[Any]) -> str | None:
     if name == UTF8:
         return None
     if name == NO_ENCODING:
-        return "the database is in SQL_ASCII: one prompt that is not UTF-8 stops all work"
+        return "the database is in SQL_ASCII: a token whose prompt is not UTF-8 is left alone"
     return f"the database is in {name}: error messages lose the characters that it lacks"
 
 
@@ -43,6 +46,18 @@ def replace_missing_characters(connection: BaseConnection[Any]) -> None:
         connection.adapters.register_dumper(str, _ReplacingDumper)
 
 
+def read_any_bytes(connection: Connection[Any]) -> None:
+    """Make the connection read bytes that are no text, or half a character, as lone surrogates.
+
+    One such row must not hide all others from the page or a list.
+    """
+    if _encoding(connection) == NO_ENCODING:
+        connection.execute("SET client_encoding TO SQL_ASCII")  # PostgreSQL checks nothing then
+        for type_ in ("text", "varchar", "bpchar", "name", INVALID_OID):
+            connection.adapters.register_loader(type_, _TolerantLoader)
+        set_json_loads(_loads, connection)
+
+
 def _encoding(connection: BaseConnection[Any]) -> str:
     return connection.info.parameter_status("server_encoding") or UTF8
 
@@ -61,3 +76,12 @@ class _ReplacingDumper(StrDumperUnknown):
 
     def dump(self, obj: str) -> Buffer | None:
         return super().dump(obj.encode(self._codec, "replace").decode(self._codec))
+
+
+class _TolerantLoader(TextLoader):
+    def load(self, data: Buffer) -> str:
+        return bytes(data).decode(errors="surrogateescape")
+
+
+def _loads(data: str | bytes) -> Any:
+    return json.loads(data if isinstance(data, str) else data.decode(errors="surrogateescape"))

@@ -6,12 +6,13 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 
 from tests.support.pooler import PgBouncer
 from tests.support.postgres import PostgresServer
-from tests.support.processes import Site
+from tests.support.processes import Site, wait_for
 from tests.support.sandbox import Fault, Sandbox
 
 FIX = "make another one (createdb --encoding=UTF8 --template=template0), and move there"
@@ -70,10 +71,60 @@ def test_a_database_that_knows_no_encoding_serves_for_texts_in_utf_8(
     assert [create.prompt for create in sandbox.ledger.creates()] == ["“café” …"]
 
 
+UNREADABLE = {
+    "SQL_ASCII": (r"\x756e20636166e9", 'invalid byte sequence for encoding "UTF8": 0xe9'),
+    "WIN1252": (r"\x6381", "character with byte sequence 0x81"),
+}
+
+
+@pytest.mark.parametrize("encoding", UNREADABLE)
+def test_a_prompt_that_cannot_be_read_is_set_aside(site_in: SiteIn, encoding: str) -> None:
+    site = site_in(encoding)
+    site.upgrade()
+    prompt, reason = UNREADABLE[encoding]
+    site.query(
+        f"""WITH author AS (INSERT INTO authors (wallet_address, prompt_text)
+                VALUES ('0x9', convert_from('{prompt}', '{encoding}')) RETURNING id)
+            INSERT INTO tokens_s0 (token_id, author_id, created_at)
+            SELECT 9, id, now() - interval '1 hour' FROM author"""
+    )
+    test = replace(site, database_url=f"{site.database_url}?client_encoding=UTF8")
+    test.mint("a picture")
+
+    with site.supervisor(procs=1) as program:
+        wait_for("the other's image", lambda: test.statuses().get("uploading") == 1)
+        (line,) = program.wait_for_event("token.set_aside")
+
+    assert line["token_id"] == 9
+    assert reason in line["reason"]
+    assert not program.events("process.died")
+
+
+def test_bytes_that_are_no_text_hide_no_other_token(site_in: SiteIn) -> None:
+    site = site_in("SQL_ASCII")
+    site.upgrade()
+    test = replace(site, database_url=f"{site.database_url}?client_encoding=UTF8")
+    test.mint("“café” " * 40)
+    site.query(r"UPDATE authors SET prompt_text = prompt_text || convert_from('\xe9', 'SQL_ASCII')")
+    site.query("UPDATE tokens_s0 SET status = 'failed'")
+
+    with site.supervisor(procs=1) as program:
+        page = httpx.get(program.metrics_url().replace("/metrics", "/"), trust_env=False)
+        listed = site.run("tokens", "list", "--json")
+        shown = site.run("tokens", "show", "1")
+
+    assert "“café” “café” “café”" in page.text
+    assert (listed.returncode, shown.returncode) == (0, 0)
+    assert "“café” “café” “café”" in shown.stdout
+
+
 @pytest.mark.parametrize(
     ("encoding", "message"),
     [
-        ("SQL_ASCII", "the database is in SQL_ASCII: one prompt that is not UTF-8 stops all work"),
+        (
+            "SQL_ASCII",
+            "the database is in SQL_ASCII: a token whose prompt is not UTF-8 is left alone",
+        ),
         ("LATIN1", "the database is in LATIN1: error messages lose the characters that it lacks"),
     ],
 )
