@@ -9,6 +9,7 @@ of its own. Those whose statement fails are kept out of claims for a growing tim
 import logging
 import time
 from collections.abc import Collection, Mapping
+from itertools import islice
 
 import psycopg
 
@@ -21,8 +22,11 @@ from imagegen.text import one_line
 FIRST_SECONDS = 15.0
 # The longest that a token waits after its row or the trigger was corrected.
 LONGEST_SECONDS = 600.0
-# Looked at one by one before the worker goes on with its other work: at 3 ms each.
-CANDIDATES = 100
+# How long tokens are claimed one by one before the worker renews its leases and goes on.
+ONE_BY_ONE_SECONDS = 2.0
+CANDIDATES = 1000
+# Tokens that were set aside and are tried again between two claims.
+TRIED_AGAIN = 5
 
 
 class SetAside:
@@ -34,46 +38,59 @@ class SetAside:
         self._until: dict[int, float] = {}  # monotonic, by token
         self._reported: dict[int, str] = {}
 
-    def tokens(self) -> list[int]:
-        """Return the tokens whose time is not over."""
-        now = time.monotonic()
-        self._until = {token_id: until for token_id, until in self._until.items() if until > now}
-        return list(self._until)
-
     def claim(self, *, limit: int, new_limit: int, busy: Collection[int]) -> list[Claim]:
-        """Claim as `Queue.claim` does, but for the tokens that are set aside.
+        """Claim as `Queue.claim` does, and of the tokens that are set aside those whose time is
+        over.
 
         Raises psycopg.Error if the statement fails whatever the rows are.
         """
-        busy = [*busy, *self.tokens()]
+        others = [*busy, *self._until]
+        tried = self._due(busy)
         try:
-            return self._queue.claim(limit=limit, new_limit=new_limit, model=self._model, busy=busy)
+            claims = self._queue.claim(
+                limit=limit, new_limit=new_limit, model=self._model, busy=others
+            )
         except AWAY:
             raise
         except psycopg.Error:
-            return self._claim_one_by_one(limit, new_limit, busy)
+            # Raises if it fails without any token as well: then no row is to blame.
+            self._queue.claim(limit=1, new_limit=1, model=self._model, only=[])
+            claims = []
+            tried = [*self._queue.candidates(limit=CANDIDATES, busy=others), *tried]
+        self._claim_one_by_one(tried, claims, limit, new_limit)
+        return claims
 
-    def _claim_one_by_one(self, limit: int, new_limit: int, busy: Collection[int]) -> list[Claim]:
-        # Raises if it fails without any token as well: then no row is to blame.
-        self._queue.claim(limit=1, new_limit=1, model=self._model, only=[])
-        claims: list[Claim] = []
-        for token_id in self._queue.candidates(limit=CANDIDATES, busy=busy):
-            if len(claims) == limit:
-                break
+    def _due(self, busy: Collection[int]) -> list[int]:
+        """Return some of the tokens whose time is over."""
+        now = time.monotonic()
+        due = (token_id for token_id, until in self._until.items() if until <= now)
+        return list(islice((token_id for token_id in due if token_id not in busy), TRIED_AGAIN))
+
+    def _claim_one_by_one(
+        self, token_ids: Collection[int], claims: list[Claim], limit: int, new_limit: int
+    ) -> None:
+        """Add to `claims`, up to `limit`, and set aside the tokens that cannot be claimed."""
+        stop_at = time.monotonic() + ONE_BY_ONE_SECONDS
+        for token_id in token_ids:
             new = sum(not claim.adopted for claim in claims)
+            if len(claims) >= limit or time.monotonic() > stop_at:
+                return
             try:
-                claims += self._queue.claim(
+                claimed = self._queue.claim(
                     limit=1, new_limit=new_limit - new, model=self._model, only=[token_id]
                 )
             except AWAY:
                 if not claims:
                     raise
-                break  # what is claimed already must start
+                return  # what is claimed already must start
             except psycopg.Error as error:
                 self._set_aside(token_id, error)
-        for claim in claims:
-            self._reported.pop(claim.token_id, None)
-        return claims
+                continue
+            claims += claimed
+            if claimed:
+                self._reported.pop(token_id, None)
+            if claimed or new_limit > new:  # else it waits for the gate
+                self._until.pop(token_id, None)
 
     def repair_statuses(self, abandoned: Mapping[int, str]) -> Repairs:
         """Repair as `Queue.repair_statuses` does, also if one of the tokens cannot be repaired.
