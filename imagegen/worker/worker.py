@@ -262,7 +262,7 @@ class Worker:
 
     def _sleep_seconds(self, slots: Slots) -> float:
         seconds = self._pause_seconds
-        if self._tokens_wait:
+        if self._tokens_wait and not self._stopping:  # it claims nothing while it drains
             seconds = min(seconds, self._gate.next_seconds())
         if slots.tokens:
             seconds = min(seconds, self._renew_at - time.monotonic())

@@ -1,10 +1,13 @@
 """SIGHUP and SIGTERM, with real workers: claims go on, and work in flight keeps its grace."""
 
+import os
 import signal
+import time
 import uuid
 from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -76,3 +79,28 @@ def test_a_sigterm_to_all_processes_does_not_cut_the_grace_short(
         assert program.stop() == 0
     assert site.statuses() == {"uploading": 1}
     assert program.events("process.killed") == []
+
+
+def test_a_worker_that_drains_sleeps_although_tokens_wait_and_slots_are_free(
+    site: Site, sandbox: Sandbox
+) -> None:
+    sandbox.faults.add(Fault.takes(8.0, "slow"))
+    site.mint("a slow picture", *["a picture"] * 100)
+    with site.supervisor("--create-rate", "60", procs=1) as program:  # one a second
+        program.wait_for_event("token.claimed", 2)
+        worker = program.worker_pids()["worker-0"]
+        program.kill(program.pid, signal.SIGTERM)
+        program.wait_for_event("worker.stopping")
+        before = cpu_seconds(worker)
+        time.sleep(3.0)
+        used = cpu_seconds(worker) - before
+
+        assert program.process.wait(30) == 0
+    assert used < 0.4
+    assert "generating" not in site.statuses()
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return what a process has used of the processor."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
