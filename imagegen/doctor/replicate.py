@@ -147,7 +147,7 @@ def judge_account(answer: Answer) -> Finding:
     match answer.status:
         case 200 if "username" in answer.body:
             return ok("credentials", f"the token is good, of account {answer.body['username']}")
-        case 401 | 403:
+        case 401 | 403 if {"title", "detail"} & answer.body.keys():  # else a firewall's
             fix = f"put a valid token into REPLICATE_API_TOKEN: {facts.TOKENS_PAGE}"
             return wrong("credentials", f"Replicate refuses the token (HTTP {answer.status})", fix)
         case 429 | 500 | 502 | 503 | 504:
@@ -155,7 +155,8 @@ def judge_account(answer: Answer) -> Finding:
             return warning("credentials", message, f"try again; see {facts.STATUS_PAGE}")
         case _:
             message = f"what answers there is not Replicate's API (HTTP {answer.status})"
-            return wrong("credentials", message, "correct REPLICATE_BASE_URL")
+            fix = "correct REPLICATE_BASE_URL, or let requests pass at what stands in between"
+            return wrong("credentials", message, fix)
 
 
 def ask(settings: Settings, path: str) -> Answer:

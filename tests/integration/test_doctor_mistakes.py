@@ -129,6 +129,10 @@ def another_api(_: Site, sandbox: Sandbox, __: ExitStack) -> None:
     sandbox.faults.add(Fault.answers(404, operation=None))
 
 
+def a_firewall(_: Site, sandbox: Sandbox, __: ExitStack) -> None:
+    sandbox.faults.add(Fault.answers_html(403, operation=None))
+
+
 def unknown_model(_: Site, sandbox: Sandbox, __: ExitStack) -> None:
     sandbox.faults.add(Fault.answers(404, operation="model"))
 
@@ -187,6 +191,7 @@ MISTAKES: list[tuple[Mistake, str, str, str]] = [
     (no_certificates, "certificates", "'/etc/passwd', which holds no certificate", "PEM format"),
     (no_folder_of_certificates, "certificates", "SSL_CERT_DIR names '/nowhere'", "unset it"),
     (another_api, "credentials", "not Replicate's API (HTTP 404)", "correct REPLICATE_BASE_URL"),
+    (a_firewall, "credentials", "not Replicate's API (HTTP 403)", "let requests pass at what"),
     (unknown_model, "model", "knows no model black-forest-labs/flux-schnell", "REPLICATE_MODEL_V"),
     (unknown_version, "model", "flux-schnell has no version ffff", "REPLICATE_MODEL_VERSION=black"),
     (unknown_input, "inputs", "the model has no input aspect_ration", "aspect_ratio, disable"),

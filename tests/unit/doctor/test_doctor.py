@@ -135,6 +135,8 @@ def test_a_host_whose_clock_differs_from_replicates_is_reported() -> None:
 
 # The model's version.
 
+UNAUTHENTICATED: dict[str, object] = {"title": "Unauthenticated", "detail": "no", "status": 401}
+
 
 def answered(answer: tuple[int, dict[str, object]], model: str) -> list[Finding]:
     """What is made of an answer that is given to each question, that of the account as well."""
@@ -148,7 +150,12 @@ def answered(answer: tuple[int, dict[str, object]], model: str) -> list[Finding]
     ("answer", "model", "expected"),
     [
         ((404, {}), "a/b", (Level.WARNING, "not checked: what answers there is not Replicate's")),
-        ((401, {}), "a/b", (Level.WARNING, "not checked: Replicate refuses the token (HTTP 401)")),
+        (
+            (401, UNAUTHENTICATED),
+            "a/b",
+            (Level.WARNING, "not checked: Replicate refuses the token"),
+        ),
+        ((403, {}), "a/b", (Level.WARNING, "not checked: what answers there is not Replicate's")),
         ((200, {}), "f" * 64, (Level.WARNING, "not checked: Replicate tells nothing of a")),
         ((200, {"is_official": False}), "a/b", (Level.WRONG, "a/b is no official model: it")),
         ((200, {"is_official": True}), "a/b", (Level.OK, "a/b is there")),
