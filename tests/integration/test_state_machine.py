@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 from imagegen.database import migrations
 from imagegen.database.connection import Connection, Pool, connect, open_pool
 from imagegen.worker import crash_points, gate, polling
-from tests.support import earlier_state
+from tests.support import earlier_state, obstacles
 from tests.support.fake_replicate import UNKNOWN, Fate, Look, Post, Script
 from tests.support.generation_runs import NoWaits
 from tests.support.law_checks import LawChecks
@@ -62,6 +62,7 @@ TIMES_OF = {
         "lease_until",
         "closed_at",
         "refused_since",
+        "closing_refused_at",
         "failing_since",
     ),
     "tokens_s0": ("created_at", "generate_after"),
@@ -93,7 +94,7 @@ class AnySequence(RuleBasedStateMachine):
         self.workers_ever = 0
         self.tokens = 0
         self.is_saved = False
-        for table in ("generations", "tokens_s0", "authors", "imagegen_servers"):
+        for table in ("generations", "tokens_s0", "authors", "imagegen_servers", "obstructed"):
             self.laws.query(f"DELETE FROM {table}")
 
     def new_worker(self) -> Worker:
@@ -212,6 +213,15 @@ class AnySequence(RuleBasedStateMachine):
             self.laws.deleted(token_id, {worker.work for worker in self.workers})
             self.laws.query("DELETE FROM tokens_s0 WHERE token_id = %s", token_id)
 
+    @rule(which=st.integers(0, 3), body=st.sampled_from(obstacles.BODIES), is_put=st.booleans())
+    def obstruct(self, which: int, body: str, is_put: bool) -> None:
+        """From now on the table refuses what becomes of a token; or it refuses nothing any more."""
+        self.laws.query("DELETE FROM obstructed")
+        tokens = self.laws.tokens()
+        if is_put and tokens:
+            values = tokens[which % len(tokens)], body
+            self.laws.query("INSERT INTO obstructed VALUES (%s, %s)", *values)
+
     @rule()
     def save(self) -> None:
         """Nothing that comes from here on reaches the standby."""
@@ -242,6 +252,7 @@ class AnySequence(RuleBasedStateMachine):
     def see_it_end(self) -> None:
         """When nothing goes wrong any more, every token ends, and none fails for nothing."""
         self.laws.replicate.faults_end()
+        self.laws.query("DELETE FROM obstructed")
         for seconds in LAST_TIMES:
             self.let_time_pass(seconds)
             for worker in self.workers:
@@ -274,9 +285,10 @@ def test_any_sequence_of_answers_deaths_and_times_keeps_the_laws(
         monkeypatch.setattr(gate, name, 0.0)
     monkeypatch.setattr(gate, "incident_seconds", lambda waits: 0.0)
     # One connection: whoever stood still with it would hold up all others (law 6).
-    with open_pool(database_url, 1, "test") as pool, connect(database_url) as connection:
+    with open_pool(database_url, 1, "worker") as pool, connect(database_url) as connection:
         # Statistics that change whenever they like would change the plans from run to run.
         connection.execute("ALTER TABLE generations SET (autovacuum_enabled = false)")
+        connection.execute(obstacles.OF_SOME_TOKENS)
 
         class Here(AnySequence):
             def __init__(self) -> None:

@@ -118,3 +118,19 @@ OBSTACLES = {
         "AFTER UPDATE",
     ),
 }
+
+# A trigger that obstructs the tokens in a table, each in its way, when a worker ends them.
+BODIES = ("raise", "discard", "revert")
+OF_SOME_TOKENS = """
+CREATE TABLE obstructed (token_id integer, body text);
+CREATE FUNCTION obstruct() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE way text := (SELECT body FROM obstructed o WHERE o.token_id = NEW.token_id);
+BEGIN
+    IF OLD.status <> 'generating' OR NEW.status = 'generating'
+        OR current_setting('application_name') <> 'worker' THEN RETURN NEW; END IF;
+    IF way = 'raise' THEN RAISE 'not today'; END IF;
+    IF way = 'discard' THEN RETURN NULL; END IF;
+    IF way = 'revert' THEN NEW.status = OLD.status; END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER obstruct BEFORE UPDATE ON tokens_s0 FOR EACH ROW EXECUTE FUNCTION obstruct()"""
