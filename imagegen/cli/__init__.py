@@ -5,7 +5,7 @@ from importlib import import_module
 
 import click
 
-from imagegen.cli import streams
+from imagegen.cli import core_dumps, streams
 
 # What `imagegen --help` shows. On narrow terminals, click shortens a `help`, not a `short_help`.
 SUMMARIES = [
@@ -63,5 +63,6 @@ def main() -> None:
     # Replicate's SDK reads it on import, and fails if it is no number. It is for calls of the SDK
     # that imagegen does not make.
     os.environ.pop("REPLICATE_POLL_INTERVAL", None)
+    core_dumps.forbid()
     with streams.guarded_stdio():
         cli(prog_name="imagegen")

@@ -57,7 +57,10 @@ def all_pids() -> list[int]:
 
 
 def environment_of(pid: int) -> list[bytes]:
-    """The variables of a process; none where it is gone, a zombie, or somebody else's."""
+    """The variables of a process; none where it is gone, a zombie, or somebody else's.
+
+    Only root can read those of imagegen: see imagegen/cli/core_dumps.py.
+    """
     try:
         return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:

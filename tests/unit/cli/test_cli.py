@@ -58,7 +58,7 @@ print(sorted(name for name in sys.modules if name.startswith("imagegen.")), file
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
 
-    assert done.stderr == "['imagegen.cli', 'imagegen.cli.streams']\n"
+    assert done.stderr == "['imagegen.cli', 'imagegen.cli.core_dumps', 'imagegen.cli.streams']\n"
 
 
 @pytest.mark.parametrize("group", [(), ("db",), ("tokens",)])
