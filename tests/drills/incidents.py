@@ -51,8 +51,8 @@ LATENCY_SECONDS = 0.3  # in the shortened hour as long as a slow prediction in a
 LEAST_CANCEL_AFTER_SECONDS = 5.0
 LAG_MINUTES = 3.0
 MOST_IN_VAIN = 50  # predictions in an hour, however many tokens wait
-# In an earnest hour. A token costs 10 to 30 ms in any hour, looks at it included: they weigh more in
-# a shortened one.
+# In an earnest hour. A token costs 10 to 30 ms in any hour, looks at it included, and that weighs
+# more in a shortened one.
 MOST_CPU_PERCENT = 2.0
 TOKEN_CPU_SECONDS = 0.02
 
