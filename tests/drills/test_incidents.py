@@ -13,8 +13,8 @@ from tests.drills.stage import stage
 from tests.support.judge import judge_what_is_left
 from tests.support.sandbox import Sandbox
 
-# No answer that tells anything, none without credit, and none of what was made.
-KINDS = ("503", "402", "lagging-list")
+# Nothing is made, what is made fails, and nobody hears of what is made.
+KINDS = ("503", "E003", "lagging-list")
 HOUR = Hour(20.0)
 TOKENS = 30
 WITHIN_SECONDS = 90.0  # on a busy machine
