@@ -34,8 +34,10 @@ DAILY_LIMIT_SECONDS = 60.0
 # When a prediction that will not end or cannot be seen is looked at again.
 LOOK_AGAIN_SECONDS = 30.0
 # Replicate's list is asked again after as long as the request is old, within these bounds.
+# When it can be read again after an outage, a request that waits for it knows within a minute, also
+# if its last try has just begun and gets no answer for 15 s.
 SHORTEST_LIST_SECONDS = 1.0
-LONGEST_LIST_SECONDS = 60.0
+LONGEST_LIST_SECONDS = 30.0
 NOTHING_BEFORE = History()
 
 

@@ -207,9 +207,9 @@ def test_what_waits_is_put_aside_or_given_up(ending: Postponed, decision: object
         (4.0, 4.0),
         (50.0, 10.0),
         (59.5, 0.5),
-        (61.0, 60.0),
+        (61.0, 30.0),
         (290.0, 10.0),
-        (3600.0, 60.0),
+        (3600.0, 30.0),
     ],
 )
 def test_the_list_is_asked_again_after_as_long_as_it_has_been(

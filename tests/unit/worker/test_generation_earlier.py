@@ -150,8 +150,8 @@ def test_a_list_that_cannot_be_read_holds_back_its_token_alone(claim: Claim) -> 
         (LONG_IN_DOUBT, UNRESOLVED),
         (replace(WITH_EARLIER, opened_seconds_ago=90_000.0), UNRESOLVED),
         # The doubt, or the generation, is a minute old.
-        (replace(LONG_IN_DOUBT, doubt=DOUBT), ("postpone", 60.0)),
-        (replace(LONG_IN_DOUBT, opened_seconds_ago=60.0), ("postpone", 60.0)),
+        (replace(LONG_IN_DOUBT, doubt=DOUBT), ("postpone", 30.0)),
+        (replace(LONG_IN_DOUBT, opened_seconds_ago=60.0), ("postpone", 30.0)),
     ],
 )
 def test_a_token_does_not_wait_for_ever_for_a_list_that_cannot_be_read(

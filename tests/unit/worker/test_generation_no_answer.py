@@ -66,7 +66,7 @@ def test_what_a_list_that_may_lag_does_not_show_is_looked_for_again(listed: List
     calls = generate(sent(100.0), listed=listed)
 
     assert calls.verbs() == ["list", "postpone"]
-    assert calls.about("postpone") == [(60.0,)]
+    assert calls.about("postpone") == [(30.0,)]
 
 
 @pytest.mark.parametrize("listed", [Rejected(500), Rejected(401), NotSent("no"), UNCLEAR])
