@@ -5,10 +5,12 @@ import shutil
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 
 import click
 
+from imagegen.cli.errors import CommandError
 from imagegen.text import printable
 
 GAP = "  "
@@ -173,3 +175,13 @@ def duration(seconds: float | None) -> str:
         if seconds >= length:
             return f"{seconds / length:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def ask(question: str) -> None:
+    """Ask on the terminal. Ends the command if the answer is no, or without a terminal."""
+    if not sys.stdin.isatty():
+        raise CommandError(
+            f"{question} only with --yes, as nobody can be asked here: nothing was changed"
+        )
+    with redirect_stdout(sys.stderr):  # standard output may be a file
+        click.confirm(f"{question}. Go on?", abort=True)

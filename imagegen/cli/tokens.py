@@ -1,9 +1,7 @@
 """`imagegen tokens`: list tokens, show the history of one, retry those that failed."""
 
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import redirect_stdout
 from dataclasses import asdict
 from datetime import datetime
 
@@ -13,7 +11,7 @@ from imagegen import database
 from imagegen.cli.connection import connected, read_database_url
 from imagegen.cli.errors import CommandError, MisusedError
 from imagegen.cli.options import complete_choices, json_option, moment_option, settings_options
-from imagegen.cli.output import Column, duration, emit, table, terminal_width
+from imagegen.cli.output import Column, ask, duration, emit, table, terminal_width
 from imagegen.cli.progress import waiting, with_bar
 from imagegen.failures import Kind, Reason
 from imagegen.operator import retry as retries
@@ -265,7 +263,7 @@ def retry(
             click.echo(f"imagegen: {line}", err=True)
         planned = len(plan.handed_on) + len(plan.chosen)
         if not yes and (plan.billed or (planned and not token_ids)):
-            _ask(" and ".join(_changes(len(plan.handed_on), len(plan.chosen), fallback)))
+            ask(" and ".join(_changes(len(plan.handed_on), len(plan.chosen), fallback)))
         done: Counter[retries.Change] = Counter()
         steps = retries.retry(connection, tables, plan, fallback=fallback)
         for change, count in with_bar(steps, planned, lambda step: step[1]):
@@ -283,16 +281,6 @@ def retry(
         click.echo(f"imagegen: {others} changed meanwhile, and left alone", err=True)
     if plan.refused:
         raise SystemExit(1)
-
-
-def _ask(question: str) -> None:
-    """Ask on the terminal. Ends the command if the answer is no, or without a terminal."""
-    if not sys.stdin.isatty():
-        raise CommandError(
-            f"{question} only with --yes, as nobody can be asked here: nothing was changed"
-        )
-    with redirect_stdout(sys.stderr):  # standard output may be a file
-        click.confirm(f"{question}. Go on?", abort=True)
 
 
 def _changes(handed_on: int, retried: int, fallback: bool) -> list[str]:

@@ -21,13 +21,12 @@ from imagegen.queue import closings, daily_limit
 from imagegen.queue.closings import ERROR_CHARACTERS, ClosingRefusedError
 from imagegen.queue.daily_limit import DailyAllowance
 from imagegen.queue.fill import among
+from imagegen.queue.parameters import fence, known, to_claim
 from imagegen.queue.session import Session
 from imagegen.queue.values import (
     Applied,
     Claim,
     Decision,
-    Doubt,
-    EarlierRequest,
     History,
     Postpone,
     Repairs,
@@ -73,20 +72,11 @@ class Queue:
         daily_limit: int | None = None,
     ) -> None:
         """Without `tables`, and when these have changed, they are read from the database."""
-        self._session = Session(pool, tables)
+        self.session = Session(pool, tables)
         self._worker = worker
         self._lease_seconds = lease_seconds
         self._give_up_after_seconds = give_up_after_seconds
         self._daily_limit = daily_limit
-
-    @property
-    def tables(self) -> Tables | None:
-        """The tables as they were read last."""
-        return self._session.tables
-
-    def use(self, tables: Tables) -> None:
-        """Use statements for these tables from now on."""
-        self._session.use(tables)
 
     def claim(
         self,
@@ -102,7 +92,7 @@ class Queue:
         of `only` these."""
         values = {"limit": limit, "new_limit": new_limit, "model": model}
         values |= {"due_within_seconds": DUE_WITHIN_SECONDS}
-        return self._ask(*among("claim", values, busy, only), kwargs_row(_claim))
+        return self._ask(*among("claim", values, busy, only), kwargs_row(to_claim))
 
     def candidates(self, *, limit: int, busy: Collection[int]) -> list[int]:
         """Return tokens that `claim` would take, in its order: up to `limit` expired leases, then
@@ -130,11 +120,11 @@ class Queue:
         """Commit that a POST is about to leave (law 1). None: the lease is lost, or the database
         server has changed since the claim; send nothing. Raises DailyLimitError."""
         values = {"prompt": prompt, "model": model, "account": account, "server": claim.server}
-        values |= _fence(claim)
+        values |= fence(claim)
         if self._daily_limit is None:
             rows = self._run("record_request", values)
         else:
-            with self._session.lend() as (connection, prepared):
+            with self.session.lend() as (connection, prepared):
                 rows = daily_limit.record_within(
                     self._daily_limit, connection, prepared, self._with_worker(values)
                 )
@@ -166,7 +156,7 @@ class Queue:
         self, name: str, claim: Claim, values: Mapping[str, Any]
     ) -> Claim | None:
         try:
-            rows = self._run(name, {**values, **_fence(claim)})
+            rows = self._run(name, {**values, **fence(claim)})
         except UniqueViolation:
             return None
         return replace(claim, **rows[0]) if rows else None
@@ -182,7 +172,7 @@ class Queue:
         """Return what became of the token's predictions before this one, which has failed, and what
         the model did for others meanwhile. None: the lease is lost."""
         values = {"several_tokens": SEVERAL_TOKENS, "unproven_kinds": UNPROVEN_KINDS}
-        rows = self._ask("history", values | _fence(claim), kwargs_row(History))
+        rows = self._ask("history", values | fence(claim), kwargs_row(History))
         return rows[0] if rows else None
 
     def end_incident(self) -> None:
@@ -192,7 +182,7 @@ class Queue:
     def apply(self, claim: Claim, decision: Decision) -> Applied | None:
         """Write what was decided about a generation, together with its token. None: as for
         `record_prediction`. Raises ClosingRefusedError if the token cannot have it."""
-        refused, tables = "", self.tables
+        refused, tables = "", self.session.tables
         for error in closings.errors_of(decision, tables.error_characters if tables else None):
             try:
                 return self._apply(claim, decision, error)
@@ -205,14 +195,14 @@ class Queue:
         raise ClosingRefusedError(refused)
 
     def _apply(self, claim: Claim, decision: Decision, error: str | None) -> Applied | None:
-        values = closings.values_of(decision, error, self._give_up_after_seconds) | _known(claim)
+        values = closings.values_of(decision, error, self._give_up_after_seconds) | known(claim)
         match decision:
             case UseFallback():
-                fallbacks = self._ask("use_fallback", values, kwargs_row(_claim))
+                fallbacks = self._ask("use_fallback", values, kwargs_row(to_claim))
                 return Applied(fallback=fallbacks[0]) if fallbacks else None
             case Postpone():
                 return Applied() if self._run("postpone", values) else None
-        with self._session.lend() as (connection, prepared):
+        with self.session.lend() as (connection, prepared):
             values = self._with_worker(values)
             row = closings.close(connection, decision, BRIEFLY, prepared, values)
         return Applied(**row) if row else None
@@ -220,7 +210,7 @@ class Queue:
     def keep(self, claim: Claim, decision: Decision, why: str) -> Applied | None:
         """Keep in `generations` a decision that was refused: any worker tries it again, first soon,
         then later each time. None: the lease is lost."""
-        values = closings.kept_values(decision, why) | _known(claim)
+        values = closings.kept_values(decision, why) | known(claim)
         rows = self._run("keep", values)
         return (
             Applied(refused_because=why, retry_seconds=rows[0]["retry_seconds"]) if rows else None
@@ -250,7 +240,7 @@ class Queue:
 
     def known_predictions(self, claim: Claim, prediction_ids: Collection[str]) -> set[str]:
         """Return which of these predictions belong to another generation."""
-        values = {"prediction_ids": list(prediction_ids)} | _fence(claim)
+        values = {"prediction_ids": list(prediction_ids)} | fence(claim)
         rows = self._run("known_predictions", values)
         return {row["prediction_id"] for row in rows}
 
@@ -287,7 +277,7 @@ class Queue:
         self, name: str, values: Mapping[str, Any], row_factory: BaseRowFactory[Row]
     ) -> list[Row]:
         """Execute one statement; wait only briefly for rows that another transaction holds."""
-        with self._session.lend() as (connection, prepared):
+        with self.session.lend() as (connection, prepared):
             # With its values written into it, it travels with the two settings: one round trip, and
             # one transaction without BEGIN.
             cursor = ClientCursor(connection, row_factory=row_factory)
@@ -303,31 +293,3 @@ class Queue:
             "lease_seconds": self._lease_seconds,
             "most_forgotten": MOST_FORGOTTEN,
         }
-
-
-def _fence(claim: Claim) -> dict[str, Any]:
-    """Return what no other generation has (law 4). An id alone is none: after a failover to a
-    standby that lagged, its sequence gives the same ids to others."""
-    return {
-        "generation_id": claim.generation_id,
-        "seed": claim.seed,
-        "token_id": claim.token_id,
-    }
-
-
-def _known(claim: Claim) -> dict[str, Any]:
-    return {name: getattr(claim, name) for name in closings.RECORDED} | _fence(claim)
-
-
-def _claim(
-    unresolved: list[Any] | None,
-    doubt: dict[str, Any] | None,
-    closing: dict[str, Any] | None,
-    **columns: Any,
-) -> Claim:
-    return Claim(
-        **columns,
-        closing=closings.from_json(closing),
-        unresolved=tuple(EarlierRequest(**each) for each in unresolved or ()),
-        doubt=Doubt(**doubt) if doubt else None,
-    )

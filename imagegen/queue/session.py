@@ -26,6 +26,12 @@ class Session:
         """Lend statements for these tables from now on."""
         self.tables, self._statements = tables, statements(tables)
 
+    def check(self) -> None:
+        """Read the tables again, with the checks of a start. Raises as `lend` does."""
+        self._statements = None
+        with self.lend():
+            pass
+
     @contextmanager
     def lend(self) -> Iterator[tuple[Connection, dict[str, str]]]:
         """Lend a connection and the statements by name. Raises TablesAwayError or one of AWAY.

@@ -42,11 +42,12 @@ class Maintenance:
 
     def run_if_due(self) -> None:
         """Raises psycopg.Error."""
-        now, tables = time.monotonic(), self._queues[0].tables
+        now, tables = time.monotonic(), self._queues[0].session.tables
         if tables and tables.is_case_assumed and now >= self._read_at:
             self._read_at = now + READ_SECONDS
             self._read_tables(tables)
         if now >= self._repair_at:
+            self._queues[0].session.check()
             self._repair_statuses()
             self._repair_at = now + REPAIR_SECONDS
         if tables and now >= self._look_at:
@@ -69,7 +70,7 @@ class Maintenance:
             return
         if tables != known:
             for queue in self._queues:
-                queue.use(tables)
+                queue.session.use(tables)
             log.info("tables.learned", extra={"detected": tables.labels["detected"]})
 
     def _report_odd_tokens(self, tables: Tables) -> None:

@@ -112,12 +112,13 @@ class Poller:
                 return outcome
 
     def _end_unreadable(self, claim: Claim, failed: Failed, age_seconds: float) -> Ending:
-        """What was paid for and cannot be read is read again before it is given up: for a minute,
-        and as long as it is so with one prediction after the other."""
+        """What was paid for and cannot be read is read again before it is given up: once at least,
+        for a minute, and as long as it is so with one prediction after the other."""
         is_one_of_several = self._gate.record_unreadable(failed.message, claim)
         if age_seconds > self._give_up_after_seconds:
             return failed
-        if is_one_of_several or age_seconds < shortened(READ_AGAIN_SECONDS):
+        is_new = not claim.postponed or age_seconds < shortened(READ_AGAIN_SECONDS)
+        if is_one_of_several or is_new:
             return Postponed(Until.OUTPUT_IS_READ, age_seconds=age_seconds, why=failed.message)
         return failed
 

@@ -63,6 +63,13 @@ def adopted(**known: Any) -> Claim:
     return replace(NEW, adopted=True, **known)
 
 
+def adopted_after(seconds: float) -> Claim:
+    """A claim of a prediction that was asked for so long ago."""
+    return adopted(
+        prompt="a cat", prediction_id=AN_ID, requested_at=NOW, requested_seconds_ago=seconds
+    )
+
+
 def sent(seconds_ago: float) -> Claim:
     """A claim whose POST left so long ago, and nobody knows what became of it."""
     return adopted(prompt="a cat", requested_at=NOW, requested_seconds_ago=seconds_ago)

@@ -84,9 +84,8 @@ def test_a_slot_that_waits_for_the_database_is_not_stuck(monkeypatch: pytest.Mon
 class OrphansOfOthers(Queue):
     """A queue that finds one orphan at each repair, and records which it was told to repair."""
 
-    tables = Tables({}, created_at_is_naive=False)
-
     def __init__(self) -> None:
+        self.session = Mock(tables=Tables({}, created_at_is_naive=False))
         self.abandoned: list[Mapping[int, str]] = []
 
     def repair_statuses(
