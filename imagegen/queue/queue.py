@@ -1,6 +1,6 @@
 """The tokens and their generations in PostgreSQL, a verb for each thing that happens to them.
 
-Each verb is one statement in autocommit, so both tables change together (law 5). Each write names
+Each verb is one statement or transaction, so both tables change together (law 5). Each write names
 the generation, its seed, its token, this worker and `state = 'open'` (law 4): if it finds no row,
 the lease is lost and the verb says so. Leases and backoffs run on PostgreSQL's clock.
 """

@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -165,6 +165,16 @@ class RecordingQueue(Queue):
             case Postpone(retry_seconds):
                 return APPLIED if self._note("postpone", retry_seconds) else None
 
+    def keep(self, claim: Claim, decision: Decision, why: str) -> Applied | None:
+        kept = Applied(refused_because=why, retry_seconds=15.0)
+        return kept if self._note("keep", decision, why) else None
+
+    def hasten_closings(self) -> None:
+        self._note("hasten_closings")
+
+    def renew(self, token_ids: Collection[int]) -> None:
+        self._note("renew")
+
     def history(self, claim: Claim) -> History | None:
         return self.before
 
@@ -240,15 +250,16 @@ def generate(
     stops: bool = False,
     gate: Gate | None = None,
     copies: ImageCopies | None = None,
+    queue: Callable[[Calls], "RecordingQueue"] | None = None,
 ) -> Calls:
     """Run the generation of one claim; what happened."""
     calls, shutdown = Calls(), threading.Event()
     if stops:
         shutdown.set()
     retry = DatabaseRetry(shutdown)
-    queue = RecordingQueue(calls, lost_at, away)
-    queue.known = known or set()
-    queue.before = before or History()
+    recorder = queue(calls) if queue else RecordingQueue(calls, lost_at, away)
+    recorder.known = known or set()
+    recorder.before = before or History()
     chosen = settings(
         model="owner/name",
         model_input={"aspect_ratio": "1:1"},
@@ -271,7 +282,7 @@ def generate(
     )
     runner = GenerationRunner(
         chosen,
-        queue=queue,
+        queue=recorder,
         client=client,
         gate=gate or open_gate(),
         retry=retry,
