@@ -33,8 +33,11 @@ QUIET_SECONDS = 300.0  # until the last token has ended, after an outage
 @click.option("--events", default=200, show_default=True, help="How many things go wrong.")
 @click.option("--tokens", default=500, show_default=True, help="Minted along the way.")
 @click.option("--seed", type=int, help="Of the schedule; a new one when not given.")
+@click.option("--odd-rows", is_flag=True, help="With rows that nothing can be made of.")
 @click.pass_context
-def main(context: click.Context, events: int, tokens: int, seed: int | None) -> None:
+def main(
+    context: click.Context, events: int, tokens: int, seed: int | None, odd_rows: bool
+) -> None:
     """Let everything go wrong in a random order, and judge. About three minutes."""
     for number in (signal.SIGINT, signal.SIGTERM):  # clean up, in the background of a shell too
         signal.signal(number, signal.default_int_handler)
@@ -43,7 +46,8 @@ def main(context: click.Context, events: int, tokens: int, seed: int | None) -> 
     seed = a_seed(seed)
     steps = schedule.plan(seed, events=events, tokens=tokens)
     with judged("schedule") as place:
-        schedule.play(place, steps, tell)
+        play = schedule.play_with_odd_rows if odd_rows else schedule.play
+        play(place, steps, tell)
         for kind, count in sorted(Counter(step.kind for step in steps).items()):
             click.echo(f"  {kind}: {count}")
     measure()

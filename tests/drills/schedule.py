@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.drills.stage import Stage
+from tests.drills.stage import QUIET_SECONDS, Stage
+from tests.support import odd_rows
+from tests.support.processes import wait_for
 from tests.support.sandbox import Fault
 from tests.support.sandbox.faults import Operation
 
@@ -32,6 +34,8 @@ LONGEST_PAUSE_SECONDS = 0.8
 STALL_SECONDS = 1.5
 # A part of the tokens is there from the start, the others come along the way.
 FIRST_SHARE = 0.25
+IMAGES = """SELECT count(*) FROM tokens_s0
+    WHERE lower(status) = 'uploading' AND NOT id::text = ANY(%s)"""
 OPERATIONS: tuple[Operation, ...] = ("create", "create", "get", "list")
 
 
@@ -67,15 +71,36 @@ def plan(seed: int, *, events: int, tokens: int) -> list[Step]:
     ]
 
 
+def play_with_odd_rows(stage: Stage, steps: list[Step], tell: Callable[[str], None]) -> None:
+    """Carry out a plan with odd rows in the table from the start, until all others have images."""
+    odd_rows.loosen(stage.site)
+    odd = odd_rows.insert(stage.site, *odd_rows.ODD_ROWS)
+    play_steps(stage, steps, tell)
+
+    def done() -> bool:
+        stage.start_again_if_it_gave_up()
+        images = stage.site.query(IMAGES, list(odd.values()))
+        return bool(images[0][0] == stage.minted)
+
+    wait_for("every other token's image", done, QUIET_SECONDS)
+    assert "slot.crashed" not in stage.site.log_text()
+    odd_rows.remove(stage.site, odd)
+    stage.finish()
+
+
 def play(stage: Stage, steps: list[Step], tell: Callable[[str], None]) -> None:
     """Carry out a plan to its end, and wait until all is quiet."""
+    play_steps(stage, steps, tell)
+    stage.finish()
+
+
+def play_steps(stage: Stage, steps: list[Step], tell: Callable[[str], None]) -> None:
     for number, step in enumerate(steps, 1):
         stage.mint(step.mints)
         time.sleep(step.pause_seconds)
         stage.start_again_if_it_gave_up()
         tell(f"{number}/{len(steps)} {step.kind}")
         carry_out(stage, step)
-    stage.finish()
 
 
 def carry_out(stage: Stage, step: Step) -> None:

@@ -123,6 +123,11 @@ def _insert(site: Site, number: int, row: OddRow) -> str:
     return str(id_)
 
 
+def remove(site: Site, ids: dict[str, str]) -> None:
+    """Delete odd tokens."""
+    site.query("DELETE FROM tokens_s0 WHERE id::text = ANY(%s)", list(ids.values()))
+
+
 def statuses(site: Site, ids: dict[str, str]) -> dict[str, str | None]:
     """Return the status of each odd token by its name."""
     found = dict(site.query("SELECT id::text, status FROM tokens_s0"))
