@@ -41,7 +41,9 @@ WHERE contypid IN (SELECT atttypid FROM written) AND contype = 'c'
 UNION ALL
 SELECT 'index ' || quote_ident(relname) FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
 WHERE indrelid = to_regclass('tokens_s0') AND indisunique
-    AND indkey::int2[] && ARRAY(SELECT attnum FROM written)
+    AND EXISTS (
+        SELECT FROM pg_depend JOIN written ON refobjid = attrelid AND refobjsubid = attnum
+        WHERE classid = 'pg_class'::regclass AND objid = indexrelid)
     AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)
 UNION ALL
 -- An image empties these two.

@@ -109,6 +109,7 @@ WARNINGS = {
     "a narrow column": "tokens_s0.image_url takes 10 characters, and a URL may have 120",
     "a domain": "constraint short_check",
     "a CHECK": "constraint obstacle",
+    "a unique index of an expression": "index obstacle",
     "a foreign key": "constraint obstacle",
     "a deferred foreign key": "constraint obstacle",
     "an error that may not be empty": "NOT NULL of generation_error",
@@ -138,6 +139,7 @@ def test_what_may_refuse_an_image_is_named_beforehand(name: str, site: Site) -> 
         "ALTER TABLE tokens_s0 ADD CHECK (token_id > 0)",
         "ALTER TABLE tokens_s0 ALTER image_url TYPE varchar(255)",
         "CREATE INDEX ON tokens_s0 (status, image_url)",
+        "CREATE UNIQUE INDEX ON tokens_s0 (token_id, author_id)",
     ],
 )
 def test_what_cannot_refuse_an_image_is_not_warned_of(harmless: str, site: Site) -> None:

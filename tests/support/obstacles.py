@@ -63,6 +63,13 @@ OBSTACLES = {
         "ALTER TABLE tokens_s0 DROP only_one; DELETE FROM tokens_s0 WHERE token_id = 0",
         "obstacle",
     ),
+    "a unique index of an expression": Obstacle(
+        """CREATE UNIQUE INDEX obstacle ON tokens_s0 (left(image_url, 4));
+           INSERT INTO tokens_s0 (token_id, author_id, status, image_url)
+           SELECT 0, author_id, 'ready', 'https://0' FROM tokens_s0 LIMIT 1""",
+        "DROP INDEX obstacle; DELETE FROM tokens_s0 WHERE token_id = 0",
+        "obstacle",
+    ),
     "an exclusion": Obstacle(
         """ALTER TABLE tokens_s0
                ADD CONSTRAINT obstacle EXCLUDE ((left(image_url, 4)) WITH =);
