@@ -32,7 +32,7 @@ REASON = _words(r"""
     terms of (?:service|use) / aup / acceptable use / content (?:management|review|rules|risk)
     (?:content|usage|use|our|your|their|property|safety|google|\w+ s) polic(?:y|ies)
     policy violations? / policy reasons? / (?:due to|because of) (?:\w+ )?polic(?:y|ies)
-    violat\w+ (?:the |our |a )?polic(?:y|ies) / (?:words?|contents?) (?:that are )?not allowed
+    violat\w+ (?:the |our |a )?polic(?:y|ies) / (?:words?|contents?) (?:that \w+ )?not allowed
     (?:content|safety|prompt) filter(?:s|ed|ing)? / by (?:\w+ )?filters / filters flagged
     filtered words? / block ?list(?:ed)? / content restrictions? / security configurations?
     (?:banned|forbidden|blocked|prohibited|disallowed|restricted) (?:contents?|words?|terms?)
@@ -40,7 +40,7 @@ REASON = _words(r"""
     risk control / risk not pass / data inspection / green net / (?:text|image) illegal
     illegal (?:contents?|texts?|images?) / sexual(?:ly)? / porn\w* / nud(?:e|ity) / erotic\w*
     (?:explicit|adult|mature|graphic) contents? / child safety / csam / minors / violen(?:t|ce)
-    gore / hate(?:ful)? / harmful / harassment / offensive / obscen\w+ / profan\w+ / abusive
+    gore / rai / hate(?:ful)? / harmful / harassment / offensive / obscen\w+ / profan\w+ / abusive
     objectionable / self harm / suicid\w+ / extremis[mt]\w* / terroris[mt]\w* / copyright\w*
     trademark\w* / infring\w+ / intellectual property / derivative works? / likeness / celebrit\w+
     real (?:person|people) / public figures? / privacy information
@@ -84,7 +84,7 @@ BARE_CODE_WORDS = 6
 BARE_CODE = re.compile(
     rf"(?:(?:{REASON.pattern}|(?:prompts?|inputs?|texts?|images?|videos?|outputs?|contents?"
     r"|requests?|words?|error|exception|code|status|failed|policy|violations?|potential(?:ly)?|possibl[ey]"
-    r"|prohibited|detected|preprocessing|internal|gemini|api|finish|reason|is|id|name|type|\d+)\b)"
+    r"|prohibited|detected|preprocessing|generating|internal|gemini|api|finish|reason|is|id|name|type|\d+)\b)"
     r"(?: |$))+"
 )
 # The sentence speaks of something else.
