@@ -193,6 +193,6 @@ def retry(
                     "image_urls": [token.image_url for token in step],
                     "image_ids": [token.image_id for token in step],
                     "handed_on_urls": [token.handed_on_url for token in step],
-                    "reason": ASKED,
+                    "reason": ASKED[: tables.error_characters],
                 }
                 yield change, connection.execute(statements[change], values).rowcount

@@ -124,7 +124,7 @@ WITH asked AS (
         AS seen (token_id, status, image_url)
     WHERE t.token_id = seen.token_id AND lower(t.status::text) = seen.status
         AND t.image_url IS NOT DISTINCT FROM seen.image_url
-    RETURNING t.token_id, t.author_id::text AS author
+    RETURNING seen.token_id, t.author_id::text AS author
 )
 INSERT INTO generations
     (token_id, author, attempt, model, seed, fallback, state, lease_until, closed_at, error_message)

@@ -36,14 +36,14 @@ def test_a_refusal_that_slipped_through_gets_an_image_of_the_fallback_prompt(
     site: Site, sandbox: Sandbox
 ) -> None:
     sandbox.faults.add(Fault.fails("a scandal", error="the keeper says no"))
-    site.mint("a scandal")
+    site.mint("a scandal", *(f"picture {number}" for number in range(3)))
     with site.supervisor(procs=1):
-        assert site.wait_until_done() == {"failed": 1}
+        assert site.wait_until_done() == {"failed": 1, "uploading": 3}
         del site.settings["FALLBACK_CENSORED_PROMPT"]
 
         assert retry(site, "1") == "1 token gets new attempts with the fallback prompt"
 
-        assert site.wait_until_done() == {"uploading": 1}
+        assert site.wait_until_done() == {"uploading": 4}
 
     assert site.token() == ("uploading", 1, None)
     assert site.query(PROMPTS)[-1] == (FLOWERS, True, "succeeded")
@@ -186,3 +186,12 @@ def test_after_a_fallback_that_failed_the_next_attempt_goes_on_with_it(
     again = claim_one(queue)
 
     assert (again.fallback, again.prompt, again.attempt) == (True, claimed.prompt, 2)
+
+
+def test_narrow_columns_and_ids_of_another_type_are_no_hindrance(site: Site) -> None:
+    site.query("ALTER TABLE tokens_s0 ALTER generation_error TYPE varchar(20)")
+    site.query("ALTER TABLE tokens_s0 ALTER token_id TYPE numeric(78, 0)")
+    insert_tokens(site, "failed", 1, generation_error="oh")
+
+    assert retry(site, "1") == "1 token gets new attempts with the fallback prompt"
+    assert site.query("SELECT generation_error FROM tokens_s0") == [("an operator asked fo",)]
