@@ -60,6 +60,7 @@ def connect_bounded(url: str, application_name: str, limit: AnswerLimit) -> Boun
     """
     connection = BoundedConnection.connect(url, **_arguments(application_name))
     connection.limit = limit
+    encoding.read_any_bytes(connection)
     return connection
 
 

@@ -162,7 +162,7 @@ def without_worker_1(page: Read) -> Read | None:
 def test_the_page_works_on_the_users_own_tables(empty_site: Site, sandbox: Sandbox) -> None:
     load_glisk(empty_site)
     empty_site.upgrade()
-    sandbox.faults.add(Fault.fails("glisk prompt 20", error="steps must be less than 5"))
+    sandbox.faults.add(Fault.fails("glisk prompt 20", error="the prompt is too long"))
 
     with empty_site.supervisor() as program:
         empty_site.wait_until_done()
@@ -170,4 +170,4 @@ def test_the_page_works_on_the_users_own_tables(empty_site: Site, sandbox: Sandb
 
     assert "Done 49" in page.text
     assert "#20 1 attempt" in page.text
-    assert "Replicate refuses this input steps must be less than 5" in page.text
+    assert "Replicate refuses this input the prompt is too long" in page.text
