@@ -18,6 +18,15 @@ MARKERS_BY_FOLDER = {
     "drills": pytest.mark.drill,
     "model": pytest.mark.model,
 }
+# What these show depends neither on the server nor on a pooler: words, rows, columns.
+ONCE = {
+    "test_column_types", "test_connection_limits", "test_doctor_mistakes", "test_downgrade",
+    "test_incidents", "test_kept_images", "test_log_nobody_reads", "test_messages",
+    "test_names_are_not_resolved", "test_odd_rows_counted", "test_odd_rows_shown",
+    "test_prometheus", "test_refused_closings", "test_rolls", "test_schema_repaired",
+    "test_spend", "test_state_machine", "test_status_labels", "test_tables_of_others",
+    "test_tokens_retry_fallback", "test_unusable_tables",
+}  # fmt: skip
 TESTS = Path(__file__).parent
 POSTGRES_CHOICE = pytest.StashKey[postgres.PostgresChoice]()
 
@@ -38,6 +47,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         folder = item.path.relative_to(TESTS).parts[0]
         if folder in MARKERS_BY_FOLDER:
             item.add_marker(MARKERS_BY_FOLDER[folder])
+        if item.path.stem in ONCE:
+            item.add_marker(pytest.mark.once)
         if "postgres_server" in item.fixturenames:  # type: ignore[attr-defined]
             item.add_marker(pytest.mark.database)
     if through_pooler():
