@@ -42,14 +42,19 @@ class Maintenance:
 
     def run_if_due(self) -> None:
         """Raises psycopg.Error."""
-        now, tables = time.monotonic(), self._queues[0].session.tables
-        if tables and tables.is_case_assumed and now >= self._read_at:
+        now, known = time.monotonic(), self._queues[0].session.tables
+        if known and known.is_case_assumed and now >= self._read_at:
             self._read_at = now + READ_SECONDS
-            self._read_tables(tables)
+            self._read_tables()
         if now >= self._repair_at:
             self._queues[0].session.check()
             self._repair_statuses()
             self._repair_at = now + REPAIR_SECONDS
+        tables = self._queues[0].session.tables
+        if known and tables and known.is_case_assumed and known != tables:
+            for queue in self._queues:
+                queue.session.use(tables)
+            log.info("tables.learned", extra={"detected": tables.labels["detected"]})
         if tables and now >= self._look_at:
             self._look_at = now + LOOK_SECONDS
             self._report_odd_tokens(tables)
@@ -60,18 +65,13 @@ class Maintenance:
             log.warning("tokens.mended", extra={"tokens": repairs.repaired})
         self._orphans.update(repairs.orphans)
 
-    def _read_tables(self, known: Tables) -> None:
+    def _read_tables(self) -> None:
         """Look whether the first tokens are there: no row had a status when the worker started."""
         try:
             with self._pool.connection() as connection:
-                tables = read_tables(connection)
+                self._queues[0].session.use(read_tables(connection))
         except NotMigratedError as error:
             log.debug("tables.unreadable", extra={"error": str(error)})
-            return
-        if tables != known:
-            for queue in self._queues:
-                queue.session.use(tables)
-            log.info("tables.learned", extra={"detected": tables.labels["detected"]})
 
     def _report_odd_tokens(self, tables: Tables) -> None:
         """Log each odd token once."""

@@ -14,6 +14,7 @@ from tests.support.supervisor_runs import linux_only
 
 
 def allow_cores() -> None:
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # a shell's background ignores it
     _, most = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (most, most))
 
