@@ -18,13 +18,15 @@ MARKERS_BY_FOLDER = {
     "drills": pytest.mark.drill,
     "model": pytest.mark.model,
 }
-# What these show depends neither on the server nor on a pooler: words, rows, columns.
+# What these show depends neither on the server nor on a pooler: words, rows, columns, answers.
 ONCE = {
     "test_column_types", "test_connection_limits", "test_doctor_mistakes", "test_downgrade",
-    "test_incidents", "test_kept_images", "test_log_nobody_reads", "test_messages",
-    "test_names_are_not_resolved", "test_odd_rows_counted", "test_odd_rows_shown",
-    "test_prometheus", "test_refused_closings", "test_rolls", "test_schema_repaired",
-    "test_spend", "test_state_machine", "test_status_labels", "test_tables_of_others",
+    "test_encodings", "test_enqueue", "test_hostile_answers", "test_image_copies", "test_incidents",
+    "test_kept_images", "test_log_nobody_reads", "test_lost_answers", "test_messages",
+    "test_names_are_not_resolved", "test_network", "test_odd_rows_counted", "test_odd_rows_shown",
+    "test_one_post", "test_outages", "test_outputs", "test_prometheus", "test_refused_closings",
+    "test_rolls", "test_schema_repaired", "test_spend", "test_starting", "test_state_machine",
+    "test_status_labels", "test_tables_of_others", "test_tokens_hand_on",
     "test_tokens_retry_fallback", "test_unusable_tables",
 }  # fmt: skip
 TESTS = Path(__file__).parent
