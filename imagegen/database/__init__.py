@@ -9,6 +9,7 @@ from imagegen.database.answers import (
     NoAnswerError,
     in_background,
 )
+from imagegen.database.brief import BRIEFLY
 from imagegen.database.connection import (
     AWAY,
     EXPORTER_CONNECTIONS,
@@ -41,6 +42,7 @@ from imagegen.database.tables import (
 
 __all__ = [
     "AWAY",
+    "BRIEFLY",
     "EXPORTER_CONNECTIONS",
     "NOTIFY_CHANNEL",
     "SLOTS_CONNECTIONS",

@@ -37,6 +37,11 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
     """A connection that is closed when an answer takes too long; then it raises NoAnswerError."""
 
     limit = AnswerLimit()
+    is_pooled = True  # another client may have the next transaction of the session
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.prepared: set[str] = set()  # names of statements, if it is not pooled
 
     def wait(self, gen: Any, *args: Any, **options: Any) -> Any:
         """Run one exchange with the server; psycopg calls this for each."""

@@ -9,7 +9,7 @@ import psycopg
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from imagegen.database import encoding
+from imagegen.database import brief, encoding
 from imagegen.database.answers import AnswerLimit, BoundedConnection, in_background
 from imagegen.text import one_line
 
@@ -67,12 +67,15 @@ def connect_bounded(url: str, application_name: str, limit: AnswerLimit) -> Boun
 def open_pool(
     url: str, max_size: int, application_name: str, limit: AnswerLimit | None = None
 ) -> Pool:
-    """Return a pool that connects in the background, as soon as the database is there. All its
-    connections have this limit."""
+    """Return a pool for brief statements that connects in the background, as soon as the database
+    is there. All its connections have this limit."""
 
     def configure(connection: BoundedConnection) -> None:
         encoding.replace_missing_characters(connection)
         connection.limit = limit or connection.limit
+        connection.is_pooled = is_pooled(connection)
+        if not connection.is_pooled:
+            brief.prepare_session(connection)
 
     return ConnectionPool(
         url,
@@ -125,12 +128,12 @@ QUERY_SECONDS = 10
 
 @contextmanager
 def statement_timeout(connection: Connection, seconds: int = QUERY_SECONDS) -> Iterator[None]:
-    """Run a transaction in which each statement takes at most `seconds`.
+    """Run a transaction in which each statement takes at most `seconds`, and may read many rows.
 
     The limit is not the session's, which PgBouncer shares with other clients.
     """
     with connection.transaction():
-        connection.execute(f"SET LOCAL statement_timeout = '{seconds}s'")
+        connection.execute(f"{brief.PLANNED_AS_USUAL}SET LOCAL statement_timeout = '{seconds}s'")
         yield
 
 

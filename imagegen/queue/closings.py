@@ -9,12 +9,13 @@ from dataclasses import asdict
 from typing import Any
 
 import psycopg
-from psycopg import ClientCursor
 from psycopg.errors import DivisionByZero
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from imagegen.database import Connection
+from imagegen.database import BoundedConnection
+from imagegen.queue.execution import execute
+from imagegen.queue.fill import Statement
 from imagegen.queue.values import Complete, Decision, FailAttempt, Requeue, UseFallback
 from imagegen.text import one_line
 
@@ -41,8 +42,6 @@ FEWEST_CHARACTERS = 16
 OWN_DELAY_SECONDS = 2.0
 LONGEST_OWN_DELAY_SECONDS = 600.0
 
-# A closing takes milliseconds. If it takes this long, a trigger holds it up.
-CLOSE_MILLISECONDS = 10_000
 # The bounds of when a refused closing is tried again. Replicate deletes the image after an hour.
 SHORTEST_DELAY_SECONDS = 15.0
 LONGEST_DELAY_SECONDS = 300.0
@@ -89,30 +88,22 @@ def values_of(
 
 
 def close(
-    connection: Connection,
+    connection: BoundedConnection,
     decision: Decision,
-    before: str,
-    statements: Mapping[str, str],
+    statements: Mapping[str, Statement],
     values: Mapping[str, Any],
 ) -> dict[str, Any] | None:
-    """Close a generation, after the settings `before`; return what became of it. None: no row is
-    like that.
+    """Close a generation; return what became of it. None: no row is like that.
 
     Raises ClosingRefusedError, and changes nothing, if the token does not get what is written.
     """
-    limit = f"SET LOCAL statement_timeout = {CLOSE_MILLISECONDS}; "
     verb = statements[VERBS[type(decision)]]
-    cursor = ClientCursor(connection, row_factory=dict_row)
-    try:  # in one round trip, which is one transaction
-        cursor.execute(f"{before}{limit}{verb}; {statements['discarded']}", values)
+    try:
+        closed, _ = execute(connection, [verb, statements["discarded"]], values, dict_row)
     except DivisionByZero as error:
         if error.diag.context:  # in a trigger
             raise
         raise ClosingRefusedError(DISCARDED) from None
-    results = [cursor.fetchall() if cursor.description else []]
-    while cursor.nextset():
-        results.append(cursor.fetchall() if cursor.description else [])
-    *_, closed, _ = results
     return closed[0] if closed else None
 
 

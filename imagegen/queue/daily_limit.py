@@ -8,6 +8,7 @@ from typing import Any
 from psycopg.rows import dict_row
 
 from imagegen.database import Connection
+from imagegen.queue.fill import Statement
 
 # How long a request may wait to be counted, and another one may stand still in its transaction.
 LOCK_MILLISECONDS = 2000
@@ -34,7 +35,10 @@ def allowance(limit: int, counted: Mapping[str, Any]) -> DailyAllowance:
 
 
 def record_within(
-    limit: int, connection: Connection, statements: Mapping[str, str], values: Mapping[str, Any]
+    limit: int,
+    connection: Connection,
+    statements: Mapping[str, Statement],
+    values: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
     """Count and record a request in one transaction: another one waits, and counts this one too.
 
@@ -46,8 +50,8 @@ def record_within(
         # A worker that stands still in this transaction lets the others go on after a while.
         cursor.execute(f"SET LOCAL lock_timeout = {LOCK_MILLISECONDS}")
         cursor.execute(f"SET LOCAL idle_in_transaction_session_timeout = {IDLE_MILLISECONDS}")
-        cursor.execute(statements["lock_daily_limit"])
-        [counted] = cursor.execute(statements["count_requests"]).fetchall()
+        cursor.execute(statements["lock_daily_limit"].text)
+        [counted] = cursor.execute(statements["count_requests"].text).fetchall()
         if allowance(limit, counted).total <= 0:
             raise DailyLimitError
-        return cursor.execute(statements["record_request"], values).fetchall()
+        return cursor.execute(statements["record_request"].text, values).fetchall()

@@ -1,20 +1,53 @@
 """The queue's statements, filled in for the user's tables, and for all tokens or for some."""
 
+import re
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
+from zlib import crc32
 
 from imagegen.database import Tables, sql
 
 STATEMENTS = sql.load("imagegen.queue", "queue.sql")
 # These pass over the tokens that they are given; `claim_only` and so on are for these alone.
 FOR_ALL_BUT = ("claim", "repair_statuses")
+PARAMETER = re.compile(r"%\((\w+)\)s|%%")
 
 
-def statements(tables: Tables) -> dict[str, str]:
+@dataclass(frozen=True)
+class Statement:
+    """A statement with psycopg's parameters, and as it is prepared and then called."""
+
+    text: str
+
+    @cached_property
+    def name(self) -> str:
+        """Of the prepared statement: another one for other tables."""
+        return f"imagegen_{crc32(self.text.encode()):08x}"
+
+    @cached_property
+    def numbered(self) -> str:
+        """With PostgreSQL's parameters, $1, $2 …"""
+        numbers = {name: f"${number}" for number, name in enumerate(self._parameters, 1)}
+        return PARAMETER.sub(lambda found: numbers.get(found[1], "%"), self.text)
+
+    @cached_property
+    def call(self) -> str:
+        values = ", ".join(f"%({name})s" for name in self._parameters)
+        return f"EXECUTE {self.name}({values})" if values else f"EXECUTE {self.name}"
+
+    @cached_property
+    def _parameters(self) -> list[str]:
+        return list(dict.fromkeys(name for name in PARAMETER.findall(self.text) if name))
+
+
+def statements(tables: Tables) -> dict[str, Statement]:
     """Return every statement of the queue by name, for the tables that are there."""
 
-    def fill(name: str, but: str) -> str:
-        return tables.fill(STATEMENTS[name], waited_seconds=tables.waited_seconds, but=but)
+    def fill(name: str, but: str) -> Statement:
+        more = {"waited_seconds": tables.waited_seconds, "but": but}
+        return Statement(tables.fill(STATEMENTS[name], **more))
 
     only = {f"{name}_only": fill(name, "") for name in FOR_ALL_BUT}
     return {name: fill(name, "NOT") for name in STATEMENTS} | only

@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import psycopg
-from psycopg import ClientCursor
 from psycopg.errors import UniqueViolation
 from psycopg.rows import BaseRowFactory, dict_row, kwargs_row
 
@@ -20,6 +19,7 @@ from imagegen.failures import FAILURES, Retry
 from imagegen.queue import closings, daily_limit
 from imagegen.queue.closings import ERROR_CHARACTERS, ClosingRefusedError
 from imagegen.queue.daily_limit import DailyAllowance
+from imagegen.queue.execution import execute
 from imagegen.queue.fill import among
 from imagegen.queue.parameters import fence, known, to_claim
 from imagegen.queue.session import Session
@@ -45,14 +45,6 @@ UNPROVEN_KINDS = [kind for kind, failure in FAILURES.items() if failure.retry is
 # How many generations of one token a database that went back may have forgotten: three attempts,
 # each with a fallback, and refusals between them.
 MOST_FORGOTTEN = 30
-
-# Wait only briefly for a lock, then give the connection back and try again later. All statements
-# assume READ COMMITTED, whatever the database's default is. They read a few rows: PostgreSQL, which
-# expects a tenth of all that wait, would compile a claim for longer than it takes (JIT).
-LOCK_MILLISECONDS = 200
-BRIEFLY = f"""SET LOCAL transaction_isolation = 'read committed';
-    SET LOCAL lock_timeout = {LOCK_MILLISECONDS};
-    SET LOCAL jit = off; """
 
 
 Row = TypeVar("Row")
@@ -124,9 +116,9 @@ class Queue:
         if self._daily_limit is None:
             rows = self._run("record_request", values)
         else:
-            with self.session.lend() as (connection, prepared):
+            with self.session.lend() as (connection, statements):
                 rows = daily_limit.record_within(
-                    self._daily_limit, connection, prepared, self._with_worker(values)
+                    self._daily_limit, connection, statements, self._with_worker(values)
                 )
         return replace(claim, **rows[0], requested_seconds_ago=0.0) if rows else None
 
@@ -202,9 +194,9 @@ class Queue:
                 return Applied(fallback=fallbacks[0]) if fallbacks else None
             case Postpone():
                 return Applied() if self._run("postpone", values) else None
-        with self.session.lend() as (connection, prepared):
+        with self.session.lend() as (connection, statements):
             values = self._with_worker(values)
-            row = closings.close(connection, decision, BRIEFLY, prepared, values)
+            row = closings.close(connection, decision, statements, values)
         return Applied(**row) if row else None
 
     def keep(self, claim: Claim, decision: Decision, why: str) -> Applied | None:
@@ -277,14 +269,9 @@ class Queue:
         self, name: str, values: Mapping[str, Any], row_factory: BaseRowFactory[Row]
     ) -> list[Row]:
         """Execute one statement; wait only briefly for rows that another transaction holds."""
-        with self.session.lend() as (connection, prepared):
-            # With its values written into it, it travels with the two settings: one round trip, and
-            # one transaction without BEGIN.
-            cursor = ClientCursor(connection, row_factory=row_factory)
-            cursor.execute(BRIEFLY + prepared[name], self._with_worker(values))
-            while cursor.nextset():
-                pass
-            return cursor.fetchall()
+        with self.session.lend() as (connection, statements):
+            [rows] = execute(connection, [statements[name]], self._with_worker(values), row_factory)
+            return rows
 
     def _with_worker(self, values: Mapping[str, Any]) -> dict[str, Any]:
         return {

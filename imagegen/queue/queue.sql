@@ -51,7 +51,8 @@ g.closing, extract(epoch FROM now() - g.closing_refused_at)::float AS closing_re
 
 -- fragment: join_unresolved
 -- Requests of the token of `g` that Replicate's list did not hold when they had settled: it may hold
--- them late. They are written off once the token has failed for one of them.
+-- them late. They are written off once the token has failed for one of them. (`coalesce` keeps
+-- PostgreSQL from reading all generations without a prediction.)
 LEFT JOIN LATERAL (
     SELECT jsonb_agg(jsonb_build_object(
         'seed', p.seed, 'prompt', p.prompt, 'account', p.account,
@@ -62,7 +63,7 @@ LEFT JOIN LATERAL (
         'requested_at', to_char(p.requested_at AT TIME ZONE 'UTC', $iso_8601),
         'requested_seconds_ago', extract(epoch FROM now() - p.requested_at)::float)) AS requests
     FROM generations p
-    WHERE p.token_id = g.token_id AND p.prediction_id IS NULL
+    WHERE p.token_id = g.token_id AND coalesce(p.prediction_id, '') = ''
         AND (p.state, p.error_kind) IN (('refused', 'unavailable'), ('failed', 'unresolved'))
         AND coalesce(p.author = g.author, true)
         AND p.requested_at > now() - interval '2 days') unresolved ON true
@@ -247,7 +248,7 @@ UNION ALL
 WITH known AS (
     UPDATE generations g SET refusals = refusals + 1, closed_at = now(), worker = %(worker)s,
         error_message = %(message)s
-    WHERE token_id = %(token_id)s AND error_kind = 'set_aside' AND state = 'refused'
+    WHERE token_id = %(token_id)s AND error_kind = 'set_aside'
         AND NOT EXISTS (
             SELECT FROM generations later WHERE later.token_id = g.token_id AND later.id > g.id)
     RETURNING refusals

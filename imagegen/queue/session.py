@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from imagegen.database import (
-    Connection,
+    BoundedConnection,
     Pool,
     Tables,
     TablesAwayError,
     away_if_changed,
     preflight,
 )
-from imagegen.queue.fill import statements
+from imagegen.queue.fill import Statement, statements
 
 
 class Session:
@@ -33,7 +33,7 @@ class Session:
             pass
 
     @contextmanager
-    def lend(self) -> Iterator[tuple[Connection, dict[str, str]]]:
+    def lend(self) -> Iterator[tuple[BoundedConnection, dict[str, Statement]]]:
         """Lend a connection and the statements by name. Raises TablesAwayError or one of AWAY.
 
         Tables that have changed are read again, with the checks of a start: nothing is claimed from
@@ -48,4 +48,5 @@ class Session:
                     yield connection, known
             except TablesAwayError:
                 self._statements = None
+                connection.close()  # what it has prepared is for the tables as they were
                 raise

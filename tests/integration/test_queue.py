@@ -83,7 +83,7 @@ def test_a_request_is_on_the_disk_before_it_leaves_whatever_the_database_is_set_
 ) -> None:
     site.mint("one")
     claimed = claim_one(make_queue())
-    sql = statements(read_tables_of(site))["record_request"]
+    sql = statements(read_tables_of(site))["record_request"].text
     values = asdict(claimed) | {"worker": "worker", "prompt": "one", "account": "an-account"}
     with connect(site.database_url) as connection:
         connection.execute("SET synchronous_commit = off")
@@ -220,7 +220,7 @@ def test_a_claim_among_a_million_finished_tokens_uses_the_partial_index(site: Si
     }
     values |= {"due_within_seconds": 1, "most_forgotten": 30}
     with connect(site.database_url) as connection:
-        sql = statements(read_tables(connection))["claim"]
+        sql = statements(read_tables(connection))["claim"].text
         rows = psycopg.ClientCursor(connection).execute(f"EXPLAIN ANALYZE {sql}", values).fetchall()
 
     plan = "\n".join(line for (line,) in rows)

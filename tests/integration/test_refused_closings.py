@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from imagegen.database import brief
 from imagegen.database.connection import AWAY
 from imagegen.queue import (
     Claim,
@@ -12,7 +13,7 @@ from imagegen.queue import (
     FailAttempt,
     Queue,
     Requeue,
-    closings,
+    execution,
 )
 from tests.support.obstacles import OBSTACLES
 from tests.support.processes import Site
@@ -27,10 +28,16 @@ LEDGER = """SELECT state, worker, image_url, images, predict_seconds, image_path
 
 
 @pytest.fixture
-def queue(site: Site, make_queue: MakeQueue, monkeypatch: pytest.MonkeyPatch) -> Queue:
-    monkeypatch.setattr(closings, "CLOSE_MILLISECONDS", 300)
+def queue(short_statements: None, site: Site, make_queue: MakeQueue) -> Queue:
     site.mint("a prompt")
     return make_queue()
+
+
+@pytest.fixture
+def short_statements(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test waits long for a statement that takes too long, over either kind of connection."""
+    monkeypatch.setitem(brief.OF_A_SESSION, "statement_timeout", "300")
+    monkeypatch.setattr(execution, "BRIEFLY", brief.BRIEFLY + "SET LOCAL statement_timeout = 300; ")
 
 
 def refusal(queue: Queue, claimed: Claim, decision: Complete | FailAttempt | Requeue) -> str:

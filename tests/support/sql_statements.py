@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from imagegen.database import STATUSES, Tables
+from imagegen.database import BRIEFLY, STATUSES, Tables
 from imagegen.operator import enqueue, spend, status, tokens
 from imagegen.operator import retry as retries
 from imagegen.operator.enqueue_input import from_arguments
@@ -77,7 +77,8 @@ def statements(tables: Tables) -> dict[str, str]:
             enqueue.enqueue(it, tables, from_arguments(["A"], "0xA", 1))
         ),
     }  # fmt: skip
-    of_queue = {"briefly": queue.BRIEFLY} | queue_statements(tables)
+    of_queue = {name: each.text for name, each in queue_statements(tables).items()}
+    of_queue |= {"briefly": BRIEFLY}
     return {f"queue.{name}": sql for name, sql in of_queue.items()} | {
         name: executed_by(question, ROWS) for name, question in asked.items()
     }
