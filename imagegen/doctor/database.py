@@ -147,9 +147,9 @@ def _statements(connection: Connection, *, may_be_denied: bool) -> Findings:
     privileges are reported already.
     """
     errors = set()
-    for sql in statements(database.read_tables(connection)).values():
+    for statement in statements(database.read_tables(connection)).values():
         try:
-            _ask(connection, f"EXPLAIN {sql}", defaultdict(lambda: None))
+            _ask(connection, f"EXPLAIN {statement.text}", defaultdict(lambda: None))
         except psycopg.ProgrammingError as error:
             if not (may_be_denied and isinstance(error, psycopg.errors.InsufficientPrivilege)):
                 errors.add(error.diag.message_primary or str(error))

@@ -29,9 +29,10 @@ class Wakeup:
         self._bell.close()
         self._ringer.close()
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> bool:
+        """Sleep for that time at most. Returns whether tokens may wait that did not before."""
         if self._listener.keep_listening():
-            return  # tokens minted while nothing listened were not announced: look for them now
+            return True  # those that were minted while nothing listened were not announced
         sources = [self._bell.fileno()]
         if (listener := self._listener.fileno()) is not None:
             sources.append(listener)
@@ -42,3 +43,4 @@ class Wakeup:
             self._bell.recv(4096)
         if listener in ready:
             self._listener.drain()
+        return listener in ready

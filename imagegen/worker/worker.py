@@ -24,6 +24,7 @@ from imagegen.logs import log
 from imagegen.metrics import definitions as metrics
 from imagegen.queue import Claim, Queue
 from imagegen.replicate import ReplicateClient, RequestBudget
+from imagegen.worker.backlog import Backlog
 from imagegen.worker.create_rate import CreateRate
 from imagegen.worker.database_retry import (
     DATABASE_AGAIN_SECONDS,
@@ -88,7 +89,7 @@ class Worker:
         self._shutdown = threading.Event()
         self._stopping = False
         self._grace_seconds = settings.grace_seconds
-        self._tokens_wait = False  # tokens, as far as is known: the gate held them back
+        self._backlog = Backlog(self._gate, self._pause_seconds)
         self._renew_at = 0.0  # monotonic
 
     @property
@@ -122,7 +123,8 @@ class Worker:
         while not self._stopping:
             self._claim_and_renew(queue, slots, set_aside, maintenance)
             self._beat_unless_stuck(slots)
-            self._wakeup.wait(self._sleep_seconds(slots))
+            if self._wakeup.wait(self._sleep_seconds(slots)):
+                self._backlog.note_minted()
         self._drain(queue, slots)
         self._hand_over(queue, slots)
 
@@ -216,17 +218,19 @@ class Worker:
         maintenance.run_if_due()
         if self._gate.take_recovery():
             queue.end_incident()
-        self._tokens_wait = False
-        if free := slots.free:
-            self._gate.set_allowance(queue.daily_allowance())
-            allowed = self._gate.allows(free)
-            claims = set_aside.claim(limit=free, new_limit=allowed, busy=slots.tokens)
-            for claim in claims:
-                self._start(claim, slots)
-            new = sum(not each.adopted for each in claims)
-            self._tokens_wait = new == allowed < free
-            if self._gate.offers_probe and not queue.is_any_token_waiting():
-                self._gate.reset_idle()
+        if (free := slots.free) and self._backlog.is_claim_due(free):
+            self._claim(free, queue, slots, set_aside)
+
+    def _claim(self, free: int, queue: Queue, slots: Slots, set_aside: SetAside) -> None:
+        self._gate.set_allowance(queue.daily_allowance())
+        allowed = self._gate.allows(free)
+        claims = set_aside.claim(limit=free, new_limit=allowed, busy=slots.tokens)
+        for claim in claims:
+            self._start(claim, slots)
+        new = sum(not each.adopted for each in claims)
+        self._backlog.note_claimed(may_have_left=new == allowed or len(claims) == free)
+        if self._gate.offers_probe and not queue.is_any_token_waiting():
+            self._gate.reset_idle()
 
     def _beat_unless_stuck(self, slots: Slots) -> None:
         """Send a heartbeat unless a slot is past every deadline; the database has none."""
@@ -262,8 +266,8 @@ class Worker:
 
     def _sleep_seconds(self, slots: Slots) -> float:
         seconds = self._pause_seconds
-        if self._tokens_wait and not self._stopping:  # it claims nothing while it drains
-            seconds = min(seconds, self._gate.next_seconds())
+        if slots.free and not self._stopping:  # it claims nothing while it drains
+            seconds = min(seconds, self._backlog.next_seconds())
         if slots.tokens:
             seconds = min(seconds, self._renew_at - time.monotonic())
         # While the database is away, what is overdue is retried with a pause.
