@@ -1,0 +1,74 @@
+"""Statements are prepared once in a session, and it does not matter if the session forgets them."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from imagegen.database import TablesAwayError
+from imagegen.database.connection import Pool, open_pool
+from imagegen.queue import Complete, Queue
+from tests.support.processes import Site
+from tests.support.queue_fixtures import MakeQueue, accept, claim, token
+
+pytestmark = pytest.mark.direct
+
+IMAGE = Complete("https://example.com/1.webp", 0.7, 1)
+PREPARED = "SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'imagegen%'"
+
+
+@pytest.fixture
+def pool(site: Site) -> Iterator[Pool]:
+    """With one session, so that each statement meets what was done to it before."""
+    with open_pool(site.database_url, 1, "test") as pool:
+        yield pool
+
+
+def execute(pool: Pool, sql: str) -> list[tuple[object, ...]]:
+    """In the session of the queue."""
+    with pool.connection() as connection:
+        cursor = connection.execute(sql.encode())
+        return cursor.fetchall() if cursor.description else []
+
+
+def finish_one(queue: Queue) -> None:
+    [claimed] = claim(queue, limit=1)
+    queue.apply(accept(queue, claimed), IMAGE)
+
+
+def test_each_statement_is_prepared_once(site: Site, pool: Pool, make_queue: MakeQueue) -> None:
+    queue = make_queue()
+    for token_id in (1, 2, 3):
+        site.mint("a prompt", first_token_id=token_id)
+        finish_one(queue)
+
+    statements = ["claim", "record_request", "record_prediction", "complete", "discarded"]
+    assert execute(pool, PREPARED) == [(len(statements),)]
+
+
+def test_a_session_that_has_forgotten_them_goes_on(
+    site: Site, pool: Pool, make_queue: MakeQueue
+) -> None:
+    queue = make_queue()
+    site.mint("one", "two")
+    finish_one(queue)
+    execute(pool, "DEALLOCATE ALL")
+
+    finish_one(queue)
+
+    assert token(site, 2)[0] == "uploading"
+
+
+def test_statements_of_tables_that_were_changed_are_prepared_anew(
+    site: Site, pool: Pool, make_queue: MakeQueue
+) -> None:
+    queue = make_queue()
+    site.mint("one", "two")
+    finish_one(queue)
+    site.query("ALTER TABLE generations ALTER model TYPE varchar(200)")
+
+    try:
+        finish_one(queue)
+    except TablesAwayError:  # as a worker does, which waits and goes on
+        finish_one(queue)
+
+    assert token(site, 2)[0] == "uploading"
