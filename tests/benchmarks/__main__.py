@@ -1,120 +1,79 @@
 """`python -m tests.benchmarks`: what a running system does and costs, beside its goals."""
 
 import json
+import os
 import signal
-from collections.abc import Iterator
+import tempfile
+import time
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
-from tests.benchmarks import claims, idle, latency, load, page, start, system
-from tests.benchmarks.claims import Claims
-from tests.benchmarks.figures import Figure, table
-from tests.benchmarks.idle import Idle
-from tests.benchmarks.latency import Latency
-from tests.benchmarks.load import Load
-from tests.benchmarks.page import Looks
-from tests.benchmarks.start import Start
+from tests.benchmarks.figures import Figure, spreads, table_of_runs
+from tests.benchmarks.rows import ROWS, Options, tell
+
+LOOP = 1_000_000
 
 
 @click.command()
-@click.option("--tokens", default=400, show_default=True, help="Minted in one go.")
-@click.option("--latency", "latency_seconds", default=1.0, show_default=True,
-              help="Seconds that a prediction of these takes.")  # fmt: skip
-@click.option("--procs", default=2, show_default=True, help="Worker processes.")
-@click.option("--slots", default=10, show_default=True, help="Tokens at once in each of them.")
-@click.option("--mints", default=100, show_default=True, help="Single mints into an idle system.")
-@click.option("--idle-seconds", default=20.0, show_default=True, help="How long to watch idleness.")
-@click.option("--claims/--no-claims", "with_claims", default=True, show_default=True,
-              help="Measure claims and the page among a million finished tokens.")  # fmt: skip
+@click.argument("names", nargs=-1, type=click.Choice(list(ROWS)), metavar="[ROW]...")
+@click.option("--runs", default=3, show_default=True, help="Runs of each row.")
+@click.option("--long", is_flag=True, help="Also memory, and claims among 10,000,000 tokens.")
+@click.option("--supervisors", is_flag=True, help="Also 1, 2, 4 and 8 supervisors.")
+@click.option("--pooled", is_flag=True, help="Also the first three rows through PgBouncer.")
 @click.option("--json", "as_json", is_flag=True, help="The figures as JSON instead of a table.")
+@click.option("--raw", type=click.Path(path_type=Path), help="A file for each run's figures.")
 def main(
     *,
-    tokens: int,
-    latency_seconds: float,
-    procs: int,
-    slots: int,
-    mints: int,
-    idle_seconds: float,
-    with_claims: bool,
+    names: tuple[str, ...],
+    runs: int,
+    long: bool,
+    supervisors: bool,
+    pooled: bool,
     as_json: bool,
+    raw: Path | None,
 ) -> None:
-    """Run imagegen on a fresh PostgreSQL and the sandbox, and print what it does and costs.
+    """Run imagegen on a fresh PostgreSQL with a stand-in for Replicate, and print what it does and
+    costs: the least, median and greatest value of several runs.
 
-    Takes about two minutes. Exits 0 whether goals are met or missed.
+    ROW is one of load, lognormal, burst, latency, idle, mint, claims, page, start, memory,
+    supervisors and pooled; without any, all but the last three. Exits 0 whether goals are met or
+    missed. What each run measured goes to a file in the system's temporary folder, or to --raw.
     """
     # SIGTERM cleans up as Ctrl-C does; in the background of a shell even that is ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    figures: list[Figure] = []
-    tell("starting PostgreSQL")
-    with system.site() as (server, place):
-        tell("running imagegen --help")
-        figures += of_start(start.measure(place))
-        tell("starting imagegen")
-        with system.running(server, place, procs=procs, slots=slots) as running:
-            tell(f"minting {tokens} tokens in one go")
-            burst = load.measure(
-                running, tokens=tokens, latency_seconds=latency_seconds, slots=procs * slots
-            )
-            tell(f"minting {mints} tokens, one at a time")
-            single = latency.measure(running, mints=mints)
-            tell(f"watching it do nothing for {idle_seconds:g} s")
-            rest = idle.measure(running, seconds=idle_seconds)
-        figures = [*of_load(burst), *of_latency(single), *of_idle(rest), *figures]
-        if with_claims:
-            tell("claiming among a million finished tokens")
-            few, many = claims.measure(server, place)
-            figures += of_claims(few, many)
-            tell("looking at them")
-            figures += of_looks(page.measure(many.database_url), many.finished)
-    click.echo(as_json_text(figures) if as_json else table(figures))
+    asked = {"memory": long, "supervisors": supervisors, "pooled": pooled}
+    default = {name for name, row in ROWS.items() if not (names or row.on_request)}
+    chosen = [name for name in ROWS if name in {*names, *default} or asked.get(name)]
+    raw = raw or Path(tempfile.gettempdir(), f"imagegen-benchmarks-{time.time_ns()}.jsonl")
+    tell(f"{_machine()}; raw results in {raw}")
+    found: list[list[Figure]] = []
+    with raw.open("a") as lines:
+        for name in chosen:
+            for run in ROWS[name].measure(Options(runs=runs, long=long)):
+                found.append(run)
+                result = {"row": name, "at": time.time(), "figures": [asdict(each) for each in run]}
+                print(json.dumps(result), file=lines, flush=True)
+    tell(_machine())
+    medians = spreads(found)
+    if as_json:
+        click.echo(json.dumps([each.as_json() for each in medians], indent=2))
+    else:
+        click.echo(table_of_runs(medians))
 
 
-def as_json_text(figures: list[Figure]) -> str:
-    rows = [asdict(figure) | {"verdict": figure.verdict} for figure in figures]
-    return json.dumps(rows, indent=2)
-
-
-def tell(what: str) -> None:
-    click.echo(f"{what} …", err=True)
-
-
-def of_load(burst: Load) -> Iterator[Figure]:
-    yield Figure("throughput", burst.images_per_second, "/s")
-    yield Figure("throughput, part of the ideal", burst.part_of_ideal, "", at_least=0.90)
-    yield Figure("CPU for 1000 tokens", burst.cpu_seconds_per_1000, "s")
-    yield Figure("memory under load (PSS)", burst.megabytes, "MB", at_most=120)
-    yield Figure("connections under load", burst.connections, "", at_most=12)
-
-
-def of_latency(single: Latency) -> Iterator[Figure]:
-    yield Figure("commit to POST, p50", single.p50, "ms")
-    yield Figure("commit to POST, p95", single.p95, "ms", at_most=20)
-    yield Figure("commit to POST, p99", single.p99, "ms")
-
-
-def of_idle(rest: Idle) -> Iterator[Figure]:
-    yield Figure("idle CPU, of one core", rest.cpu_percent, "%", at_most=0.5)
-    yield Figure("idle transactions", rest.transactions_per_second, "/s", at_most=5)
-    yield Figure("memory idle (PSS)", rest.megabytes, "MB", at_most=120)
-
-
-def of_start(started: Start) -> Iterator[Figure]:
-    yield Figure("imagegen --help", started.seconds, "s", at_most=0.3)
-
-
-def of_claims(few: Claims, many: Claims) -> Iterator[Figure]:
-    for each in (few, many):
-        yield Figure(f"claim, empty queue, {each.finished:,} finished", each.empty, "ms")
-        yield Figure(f"claim, 20 waiting, {each.finished:,} finished", each.waiting, "ms")
-    yield Figure("claim, empty queue, many ÷ few", many.empty / few.empty, "", at_most=1.5)
-    yield Figure("claim, 20 waiting, many ÷ few", many.waiting / few.waiting, "", at_most=1.5)
-
-
-def of_looks(looks: Looks, tokens: int) -> Iterator[Figure]:
-    yield Figure(f"status page, {tokens:,} tokens", looks.page, "ms", at_most=200)
-    yield Figure(f"/metrics, {tokens:,} tokens", looks.metrics, "ms", at_most=200)
+def _machine() -> str:
+    """What changes every figure: the machine, and what else it does."""
+    began = time.process_time()
+    sum(number * number for number in range(LOOP))
+    milliseconds = 1000 * (time.process_time() - began)
+    load_average, _, _ = os.getloadavg()
+    return (
+        f"{os.cpu_count()} cores, load average {load_average:.1f}, "
+        f"a loop of {LOOP:,} takes {milliseconds:.0f} ms of CPU"
+    )
 
 
 if __name__ == "__main__":

@@ -1,131 +1,116 @@
-"""What a claim costs in a table with few and with many finished tokens."""
+"""What a claim costs with many tokens that wait, or that are done."""
 
-import statistics
-import time
+import contextlib
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
 
-import psycopg
-
-from imagegen import database
 from imagegen.demo.postgres import EmbeddedPostgres
-from imagegen.queue.queue import Queue
-from tests.benchmarks.system import Connection, mint
-from tests.support.postgres import PostgresServer
+from imagegen.demo.postgres_programs import VERSION_FOLDER, Programs
+from tests.benchmarks import latency
+from tests.benchmarks.backlogs import Backlog, Shape, Taken, backlog
+from tests.benchmarks.figures import Figure
+from tests.benchmarks.system import Connection, connect
 from tests.support.processes import Site
 
-FEW = 1_000
-MANY = 1_000_000
-EXECUTIONS = 200
-WAITING = 20
-LIMIT = 10  # the slots of one worker
-MODEL = "black-forest-labs/flux-schnell"
-LEASE_SECONDS = 600.0  # nothing runs out meanwhile
-
-# One author for all: what a claim reads of authors it reads by their primary key. Triggers are
-# off, so that a million rows neither check a foreign key nor notify. A hundred thousand of them
-# were made a day, and no next stage has taken one on.
-FINISHED = """
-    SET LOCAL session_replication_role = replica;
-    WITH author AS (
-        INSERT INTO authors (wallet_address, prompt_text) VALUES ('0x0', 'finished')
-        RETURNING id
-    )
-    INSERT INTO tokens_s0 (token_id, author_id, status, image_url, generation_attempts)
-    SELECT token_id, author.id, 'uploading', 'https://example.com/' || token_id, 1
-    FROM author, generate_series(1, {last}) AS token_id;
-    INSERT INTO generations (token_id, attempt, prompt, model, seed, state, prediction_id,
-        requested_at, worker, lease_until, opened_at, closed_at, images, image_url)
-    SELECT token_id, 1, 'finished', '{model}', token_id, 'succeeded', 'prediction' || token_id,
-        at, 'worker', at, at, at + random() * interval '3 s', 1,
-        'https://example.com/' || token_id
-    FROM (SELECT token_id, now() - ({last} - token_id) * interval '1 day' / 100000 AS at
-          FROM generate_series(1, {last}) AS token_id) AS finished"""
-# The claimed tokens wait again, as if nothing had happened.
-GIVE_BACK = (
-    "DELETE FROM generations WHERE state = 'open'",
-    "UPDATE tokens_s0 SET status = 'detected' WHERE status = 'generating'",
+CLAIMS = 200  # in each database in a run, or
+LONGEST_SECONDS = 15.0  # as many as fit into this time
+FIRST = Shape(finished=10_000)  # the others are compared with this
+SHAPES = (
+    FIRST,
+    Shape(finished=1_000_000),
+    Shape(finished=100_000, passed=50_000),
+    Shape(finished=100_000, passed=50_000, snapshot=True),
+    Shape(finished=100_000, waiting=10_000),
+    Shape(finished=100_000, waiting=50_000),
 )
+LONG = Shape(finished=10_000_000)
+
+# PostgreSQL as a distribution packages it compiles statements; the embedded one cannot.
+PACKAGED = Path("/usr/lib/postgresql")
+JIT = "lib/llvmjit.so"
 
 
 @dataclass(frozen=True)
-class Claims:
-    """Milliseconds that one Queue.claim takes, median."""
+class Times:
+    """What the claims of one run took in a database, in milliseconds."""
 
-    finished: int  # tokens in the table that are done
-    empty: float  # nothing waits
-    waiting: float  # twenty wait, and it takes ten
-    database_url: str  # where it was measured
+    shape: Shape
+    wall: latency.Latency
+    server_p50: float
 
-
-@dataclass(frozen=True)
-class Backlog:
-    """A database with so many finished tokens, and a worker's queue on it."""
-
-    finished: int
-    url: str
-    connection: Connection
-    queue: Queue
-
-    def milliseconds_of_a_claim(self, *, expected: int) -> float:
-        """Claim that many, and give them back."""
-        began = time.perf_counter()
-        claims = self.queue.claim(limit=LIMIT, new_limit=LIMIT, model=MODEL)
-        milliseconds = 1000 * (time.perf_counter() - began)
-        assert len(claims) == expected, f"{len(claims)} claims, not {expected}"
-        for statement in GIVE_BACK:
-            self.connection.execute(statement)
-        return milliseconds
+    def figures(self, first: "Times") -> Iterator[Figure]:
+        name = f"claim, {self.shape.name}"
+        if self.shape.waiting > FIRST.waiting:
+            yield Figure(f"{name}: PostgreSQL", self.server_p50, "ms", at_most=3)
+            yield Figure(f"{name}: p50", self.wall.p50, "ms")
+            return
+        yield Figure(f"{name}: PostgreSQL", self.server_p50, "ms")
+        yield Figure(f"{name}: p50", self.wall.p50, "ms")
+        yield Figure(f"{name}: p99", self.wall.p99, "ms", at_most=5)
+        if self is not first:
+            ratio = self.wall.p50 / first.wall.p50
+            yield Figure(f"{name}: p50, part of the first", ratio, "", at_most=1.2)
 
 
-def measure(server: EmbeddedPostgres, place: Site) -> tuple[Claims, Claims]:
-    """The same claims with few and with many finished tokens, in turn: what else the machine does
-    slows both."""
-    with _backlog(server, place, FEW) as few, _backlog(server, place, MANY) as many:
-        empty = _medians(few, many, expected=0)
-        for each in (few, many):
-            mint(each.connection, ["waiting"] * WAITING)
-        waiting = _medians(few, many, expected=LIMIT)
-        return (
-            Claims(FEW, empty[0], waiting[0], few.url),
-            Claims(MANY, empty[1], waiting[1], many.url),
+@contextlib.contextmanager
+def backlogs(server: EmbeddedPostgres, site: Site, *, long: bool) -> Iterator[list[Backlog]]:
+    """The databases, all of them on one server."""
+    shapes = (*SHAPES, LONG) if long else SHAPES
+    with connect(server.url) as connection, contextlib.ExitStack() as stack:
+        connection.execute("ALTER SYSTEM SET autovacuum = off")
+        connection.execute("SELECT pg_reload_conf()")
+        yield [stack.enter_context(backlog(server.url, site, shape)) for shape in shapes]
+
+
+def measure(made: list[Backlog]) -> Iterator[Figure]:
+    """Claim in each of them in turn: what else the machine does slows all of them."""
+    taken: list[list[Taken]] = [[] for _ in made]
+    for each in made:
+        each.settle()
+    for _ in range(CLAIMS):
+        for each, of_each in zip(made, taken, strict=True):
+            if sum(one.wall for one in of_each) < 1000 * LONGEST_SECONDS:
+                of_each.append(each.claim())
+    times = [
+        Times(
+            each.shape,
+            latency.of([one.wall for one in of_each]),
+            latency.of([one.server for one in of_each]).p50,
         )
+        for each, of_each in zip(made, taken, strict=True)
+    ]
+    for one in times:
+        yield from one.figures(times[0])
 
 
-def _medians(few: Backlog, many: Backlog, *, expected: int) -> tuple[float, float]:
-    """Milliseconds of a claim in each of them."""
-    of_few, of_many = [], []
-    for _ in range(EXECUTIONS):
-        of_few.append(few.milliseconds_of_a_claim(expected=expected))
-        of_many.append(many.milliseconds_of_a_claim(expected=expected))
-    return statistics.median(of_few), statistics.median(of_many)
+def server() -> EmbeddedPostgres:
+    """A server with JIT if one is installed, else the embedded one."""
+    found = sorted(path.parents[1] for path in PACKAGED.glob(f"*/{JIT}"))
+    return PackagedPostgres(found[-1]) if found else EmbeddedPostgres(durable=True)
 
 
-@contextmanager
-def _backlog(server: EmbeddedPostgres, place: Site, finished: int) -> Iterator[Backlog]:
-    name = f"claims_{finished}"
-    url = PostgresServer(server.url).create_database(name)
-    replace(place, database_url=url).upgrade()
-    with psycopg.connect(url, autocommit=True) as connection:
-        # The flush of the disk costs the same in both and would hide the rest.
-        connection.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
-        with connection.transaction():
-            connection.execute(FINISHED.format(last=finished, model=MODEL).encode())
-        # Nothing is left for the background to do.
-        connection.execute("VACUUM ANALYZE")
-        connection.execute("CHECKPOINT")
-        tables = database.read_tables(connection)
-        with database.open_pool(url, 1, "imagegen-benchmark") as pool:
-            yield Backlog(
-                finished,
-                url,
-                connection,
-                Queue(
-                    pool,
-                    tables,
-                    "benchmark",
-                    lease_seconds=LEASE_SECONDS,
-                    give_up_after_seconds=LEASE_SECONDS,
-                ),
-            )
+def described(connection: Connection) -> str:
+    """The server's version, and whether it compiles statements."""
+    version, jit = connection.execute(
+        "SELECT current_setting('server_version'), pg_jit_available()"
+    ).fetchone() or ("", False)
+    return f"PostgreSQL {version}, {'with' if jit else 'without'} JIT"
+
+
+class PackagedPostgres(EmbeddedPostgres):
+    """A server in a folder of its own like the embedded one, with a distribution's programs."""
+
+    def __init__(self, installed: Path) -> None:
+        super().__init__(durable=True)
+        package = self.folder / "package"
+        package.mkdir()
+        (package / VERSION_FOLDER).symlink_to(installed)
+        self._programs = Programs(package, self.folder)
+
+    def _initdb(self, data: Path) -> None:
+        options = f"--username=imagegen --pwfile={self._password_file} --auth=scram-sha-256"
+        arguments = [*options.split(), "--encoding=UTF8", "--locale=C"]
+        with self._programs.start("initdb", f"--pgdata={data}", *arguments) as process:
+            if process.wait() != 0:
+                raise self._error("PostgreSQL's initdb failed")

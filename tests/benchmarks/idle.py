@@ -6,11 +6,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from imagegen.demo.postgres import DATABASE
-from tests.benchmarks import processes
-from tests.benchmarks.system import Connection, System, number
+from tests.benchmarks import load
+from tests.benchmarks.system import Connection, Cost, System, number
 
 # PostgreSQL's processes report their counts 10 s after their last transaction at the latest.
 SETTLE_SECONDS = 12.0
+WATCH_SECONDS = 20.0
 
 TRANSACTIONS = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = %s"
 
@@ -19,9 +20,11 @@ TRANSACTIONS = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE d
 class Idle:
     """A running system with an empty queue."""
 
-    cpu_percent: float  # of one core, all processes of imagegen
+    imagegen_percent: float  # CPU of one core, all processes of imagegen
+    postgres_percent: float
+    megabytes: float  # proportional set size of imagegen's processes
+    sessions: float  # on the database
     transactions_per_second: float
-    megabytes: float  # proportional set size of all processes
 
 
 @dataclass(frozen=True)
@@ -29,29 +32,34 @@ class Look:
     """The counters at one moment; all of them only grow."""
 
     at_seconds: float  # monotonic
-    cpu_seconds: float
+    cost: Cost
     transactions: float
 
 
-def measure(system: System, *, seconds: float) -> Idle:
-    """Leave the system alone for that long; it has worked before."""
-    root = system.imagegen.pid
+def measure(system: System) -> Idle:
+    """Let it work for a moment, then leave it alone."""
+    with system.connect() as connection:
+        load.warm(system, connection, [0.5])
     with system.observe() as observer, _without_autovacuum(observer):
         time.sleep(SETTLE_SECONDS)
-        before = _look(root, observer)
-        time.sleep(seconds)
-        after = _look(root, observer)
-    lasted_seconds = after.at_seconds - before.at_seconds
+        before = _look(system, observer)
+        time.sleep(WATCH_SECONDS)
+        after = _look(system, observer)
+        sessions = load.sessions(observer)
+    seconds = after.at_seconds - before.at_seconds
+    cost = after.cost.since(before.cost)
     return Idle(
-        cpu_percent=100 * (after.cpu_seconds - before.cpu_seconds) / lasted_seconds,
-        transactions_per_second=(after.transactions - before.transactions) / lasted_seconds,
-        megabytes=processes.pss_megabytes(root),
+        imagegen_percent=100 * cost.imagegen / seconds,
+        postgres_percent=100 * cost.postgres / seconds,
+        megabytes=system.pss_megabytes(),
+        sessions=sessions,
+        transactions_per_second=(after.transactions - before.transactions) / seconds,
     )
 
 
-def _look(root: int, observer: Connection) -> Look:
+def _look(system: System, observer: Connection) -> Look:
     transactions = number(observer, TRANSACTIONS, DATABASE)
-    return Look(time.monotonic(), processes.cpu_seconds(root), transactions)
+    return Look(time.monotonic(), system.cost(), transactions)
 
 
 @contextmanager

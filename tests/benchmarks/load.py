@@ -1,34 +1,45 @@
-"""A burst: many tokens minted in one go."""
+"""Many tokens minted in one go: how long they take, beside a perfect pool, and what they cost."""
 
+import heapq
+import math
+import random
 import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from imagegen.demo.postgres import DATABASE
-from tests.benchmarks import processes
+from tests.benchmarks.figures import Figure
 from tests.benchmarks.system import (
     APPLICATION_NAME,
     Connection,
+    Cost,
     System,
+    finish,
     mint,
     number,
     unfinished,
 )
-from tests.support.processes import wait_for
 
 # Often enough to see a peak, seldom enough that the looking (a few ms) is no load.
-SAMPLE_SECONDS = 0.5
+LOOK_SECONDS = 0.5
 
 BURST = "burst"  # the prompt of its tokens
+# Each worker knows how long its last 20 predictions took (imagegen/worker/poll_schedule.py).
+WARM_UP_PER_SLOT = 2
 
-CONNECTIONS = """
+# The lognormal distribution of which half takes a second at most, and 95 % four.
+NORMAL_P95 = 1.6449
+SIGMA = math.log(4.0) / NORMAL_P95
+SEED, WARM_UP_SEED = 20, 21
+
+SESSIONS = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = %s AND backend_type = 'client backend' AND application_name <> %s"""
 
 # Both on PostgreSQL's clock. An image is counted when the statement that handed it on began.
 NOW = "SELECT extract(epoch FROM clock_timestamp())::float"
-IMAGES_PER_SECOND = """
-    SELECT coalesce(count(*) / (extract(epoch FROM max(closed_at))::float - %s), 0)
-    FROM generations
+IMAGES = """
+    SELECT count(*), extract(epoch FROM max(closed_at))::float FROM generations
     WHERE state = 'succeeded' AND prompt = %s"""
 
 
@@ -36,55 +47,90 @@ IMAGES_PER_SECOND = """
 class Load:
     """What a burst took and cost."""
 
-    images_per_second: float  # from the commit of the mints to the last `uploading`
-    ideal_per_second: float  # all slots ÷ latency: if every slot did nothing but wait for Replicate
-    cpu_seconds_per_1000: float  # user and system, all processes of imagegen
-    megabytes: float  # proportional set size of all of them, at its most
-    connections: int  # to the database, at their most
+    tokens: int
+    seconds: float  # from the commit of the mints to the last `uploading`
+    perfect_seconds: float  # the same by a pool that does nothing but wait for Replicate
+    cost: Cost
 
     @property
-    def part_of_ideal(self) -> float:
-        return self.images_per_second / self.ideal_per_second
+    def per_second(self) -> float:
+        return self.tokens / self.seconds
+
+    def figures(self, name: str, imagegen_cpu: float, postgres_cpu: float) -> Iterator[Figure]:
+        """The CPU of a thousand tokens, with goals."""
+        of_1000 = 1000 / self.tokens
+        imagegen, postgres = self.cost.imagegen * of_1000, self.cost.postgres * of_1000
+        yield Figure(f"{name}: CPU of 1000, imagegen", imagegen, "s", at_most=imagegen_cpu)
+        yield Figure(f"{name}: CPU of 1000, PostgreSQL", postgres, "s", at_most=postgres_cpu)
+        if self.cost.pooler:
+            yield Figure(f"{name}: CPU of 1000, PgBouncer", self.cost.pooler * of_1000, "s")
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One look at a system under load."""
+def measure(
+    system: System,
+    times: Sequence[float],
+    warm_up: Sequence[float],
+    *,
+    look: Callable[[], None] = lambda: None,
+    look_seconds: float = LOOK_SECONDS,
+) -> Load:
+    """Mint a token for each time at once and wait for the last image; the k-th prediction takes
+    the k-th time. Call `look` now and then.
 
-    megabytes: float
-    connections: int
-
-
-def measure(system: System, *, tokens: int, latency_seconds: float, slots: int) -> Load:
-    """Mint that many tokens at once and wait for the last image.
-
-    Before that every slot gets a token that is not counted: a system that runs has connected, and
-    knows how long a prediction takes.
+    Before that every slot gets tokens that are not counted, of the times of `warm_up`: a system
+    that runs has connected, and knows how long a prediction takes.
     """
-    system.sandbox.set_latency(latency_seconds)
-    root = system.imagegen.pid
-    with system.connect() as connection, system.observe() as observer:
-        mint(connection, ["warm-up"] * slots)
-        wait_for("the warm-up to end", lambda: not unfinished(connection))
-        cpu_before = processes.cpu_seconds(root)
-        mint(connection, [BURST] * tokens)
+    with system.connect() as connection:
+        warm(system, connection, warm_up)
+        system.stand_in.set_times(times)
+        before = system.cost()
+        mint(connection, [BURST] * len(times))
         began = number(connection, NOW)
-        samples = []
         while unfinished(connection):
-            assert system.imagegen.process.poll() is None, system.imagegen.log.read_text()
-            time.sleep(SAMPLE_SECONDS)
-            samples.append(_sample(root, observer))
-        cpu_after = processes.cpu_seconds(root)
-        images_per_second = number(connection, IMAGES_PER_SECOND, began, BURST)
-    return Load(
-        images_per_second=images_per_second,
-        ideal_per_second=slots / latency_seconds,
-        cpu_seconds_per_1000=(cpu_after - cpu_before) / tokens * 1000,
-        megabytes=max(sample.megabytes for sample in samples),
-        connections=max(sample.connections for sample in samples),
-    )
+            system.check()
+            time.sleep(look_seconds)
+            look()
+        cost = system.cost().since(before)
+        images, ended = connection.execute(IMAGES, [BURST]).fetchone() or (0, 0.0)
+        assert images == len(times), f"{images} images of {len(times)} tokens"
+    return Load(len(times), ended - began, perfect_seconds(times, system.slots), cost)
 
 
-def _sample(root: int, observer: Connection) -> Sample:
-    connections = number(observer, CONNECTIONS, DATABASE, APPLICATION_NAME)
-    return Sample(processes.pss_megabytes(root), int(connections))
+def warm(system: System, connection: Connection, times: Sequence[float]) -> None:
+    """Let every slot make images that are not counted."""
+    system.stand_in.set_times(times)
+    mint(connection, ["warm-up"] * (WARM_UP_PER_SLOT * system.slots))
+    finish(system, connection)
+
+
+def perfect_seconds(times: Sequence[float], slots: int) -> float:
+    """How long a pool without any delay takes: each slot that is free takes the next time."""
+    free_at = [0.0] * slots
+    for seconds in times:
+        heapq.heapreplace(free_at, free_at[0] + seconds)
+    return max(free_at)
+
+
+def lognormal(count: int, seed: int = SEED) -> list[float]:
+    """The same times at each call: half of them up to a second, 95 % up to four."""
+    dice = random.Random(seed)
+    return [dice.lognormvariate(0.0, SIGMA) for _ in range(count)]
+
+
+class Peaks:
+    """The most memory and the most sessions of imagegen that were seen."""
+
+    def __init__(self, system: System, observer: Connection) -> None:
+        self._system = system
+        self._observer = observer
+        self.megabytes = 0.0
+        self.sessions = 0.0
+
+    def look(self) -> None:
+        self.megabytes = max(self.megabytes, self._system.pss_megabytes())
+        self.sessions = max(self.sessions, sessions(self._observer))
+
+
+def sessions(observer: Connection) -> float:
+    """How many sessions imagegen has on the database."""
+    return number(observer, SESSIONS, DATABASE, APPLICATION_NAME)

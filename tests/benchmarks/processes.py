@@ -3,6 +3,7 @@
 import ctypes
 import os
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -17,9 +18,11 @@ def tree(root: int) -> list[int]:
     return found
 
 
-def cpu_seconds(root: int) -> float:
-    """User and system seconds of a process tree, with what ended in it and was waited for."""
-    return sum(_own_cpu_seconds(pid) + _reaped_cpu_seconds(pid) for pid in tree(root))
+def cpu_seconds(root: int, *, without: Collection[int] = ()) -> float:
+    """User and system seconds of a process tree, with what ended in it and was waited for, but
+    `without` these processes."""
+    counted = [pid for pid in tree(root) if pid not in without]
+    return sum(own_cpu_seconds(pid) + _reaped_cpu_seconds(pid) for pid in counted)
 
 
 def pss_megabytes(root: int) -> float:
@@ -32,7 +35,7 @@ def pss_megabytes(root: int) -> float:
     return sum(int(words[1]) for words in lines if words[0] == "Pss:") / 1024  # from kB
 
 
-def _own_cpu_seconds(pid: int) -> float:
+def own_cpu_seconds(pid: int) -> float:
     """All its threads, also those that ended. /proc/pid/stat has the same, but in steps of 10 ms:
     too coarse for an idle process."""
     clock = ctypes.c_int()

@@ -1,23 +1,30 @@
-"""The whole system: a PostgreSQL that flushes, the sandbox, and `imagegen supervise`."""
+"""The whole system: a PostgreSQL that flushes, the stand-in, and `imagegen supervise`."""
 
 import contextlib
-import signal
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 from psycopg.rows import TupleRow
 
-from imagegen.demo.postgres import EmbeddedPostgres
+from imagegen.demo.postgres import DATABASE, EmbeddedPostgres
+from tests.benchmarks import processes, stand_in
+from tests.benchmarks.stand_in import StandIn
+from tests.support.pooler import PgBouncer
 from tests.support.processes import Program, Site
-from tests.support.sandbox import SandboxClient
+
+PROCS = 2
+SLOTS = 10  # of each worker
 
 # How the benchmark's own connections are told from imagegen's.
 APPLICATION_NAME = "imagegen-benchmark"
+
+# imagegen is measured here, not the account's limits.
+NO_LIMITS = {"IMAGEGEN_CREATE_RATE": "1000000", "IMAGEGEN_POLL_BUDGET": "1000000"}
 
 MINT = """
     WITH minted AS (
@@ -39,23 +46,89 @@ Connection = psycopg.Connection[TupleRow]
 
 
 @dataclass(frozen=True)
+class Cost:
+    """CPU seconds, user and system, at one moment or between two."""
+
+    imagegen: float  # supervisors, workers and exporters
+    postgres: float  # all processes of the server but the benchmark's own sessions
+    pooler: float
+    stand_in: float
+
+    def since(self, before: "Cost") -> "Cost":
+        return Cost(
+            self.imagegen - before.imagegen,
+            self.postgres - before.postgres,
+            self.pooler - before.pooler,
+            self.stand_in - before.stand_in,
+        )
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A durable server with a migrated database, and a folder that goes at the end."""
+
+    server: EmbeddedPostgres
+    site: Site
+    pooler: PgBouncer | None = None
+
+
+@dataclass(frozen=True)
 class System:
     """What the benchmarks measure, and what they measure it with."""
 
-    server: EmbeddedPostgres
-    sandbox: SandboxClient
-    site: Site
-    imagegen: Program
+    ground: Ground
+    stand_in: StandIn
+    programs: list[Program]  # the supervisors
+    own_sessions: set[int] = field(default_factory=set)  # pids of the server's processes
 
-    def connect(self) -> Connection:
-        """To imagegen's database, in autocommit."""
-        return psycopg.connect(
-            self.site.database_url, autocommit=True, application_name=APPLICATION_NAME
+    @property
+    def slots(self) -> int:
+        """How many tokens can be at work at once."""
+        return PROCS * SLOTS * len(self.programs)
+
+    @contextlib.contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """To imagegen's database, past a pooler, in autocommit."""
+        with connect(self.ground.server.url) as connection, self._own(connection):
+            yield connection
+
+    @contextlib.contextmanager
+    def observe(self) -> Iterator[Connection]:
+        """To another database of the server: what is asked there is not counted as imagegen's."""
+        url = urlsplit(self.ground.server.url)._replace(path="/postgres").geturl()
+        with connect(url) as connection, self._own(connection):
+            yield connection
+
+    @contextlib.contextmanager
+    def _own(self, connection: Connection) -> Iterator[None]:
+        pid = connection.info.backend_pid
+        self.own_sessions.add(pid)
+        yield
+        self.own_sessions.discard(pid)
+
+    def cost(self) -> Cost:
+        """CPU so far. Between two of these no session of the benchmark may begin or end."""
+        server_pid, pooler = self.ground.server.pid, self.ground.pooler
+        assert server_pid is not None
+        return Cost(
+            imagegen=sum(processes.cpu_seconds(each.pid) for each in self.programs),
+            postgres=processes.cpu_seconds(server_pid, without=self.own_sessions),
+            pooler=processes.cpu_seconds(pooler.pid) if pooler else 0.0,
+            stand_in=processes.cpu_seconds(self.stand_in.pid),
         )
 
-    def observe(self) -> Connection:
-        """To another database of the server: what is asked there is not counted as imagegen's."""
-        return psycopg.connect(self.server.url, dbname="postgres", autocommit=True)
+    def pss_megabytes(self) -> float:
+        """Memory of imagegen's processes."""
+        return sum(processes.pss_megabytes(each.pid) for each in self.programs)
+
+    def check(self) -> None:
+        """Raise AssertionError if a supervisor has ended."""
+        for program in self.programs:
+            assert program.process.poll() is None, program.log.read_text()
+
+
+def connect(url: str) -> Connection:
+    return psycopg.connect(url, autocommit=True, application_name=APPLICATION_NAME)
 
 
 def number(connection: Connection, query: str, *values: object) -> float:
@@ -74,45 +147,56 @@ def unfinished(connection: Connection) -> int:
     return int(number(connection, UNFINISHED))
 
 
+def finish(system: System, connection: Connection, seconds: float = 600.0) -> None:
+    """Wait until no token waits or is at work."""
+    deadline = time.monotonic() + seconds
+    while left := unfinished(connection):
+        system.check()
+        assert time.monotonic() < deadline, f"{left} tokens are not done after {seconds:g} s"
+        time.sleep(0.1)
+
+
 @contextlib.contextmanager
-def site() -> Iterator[tuple[EmbeddedPostgres, Site]]:
-    """A durable server with a migrated database, and a folder that goes at the end."""
-    with (
-        tempfile.TemporaryDirectory(prefix="imagegen-benchmark-") as name,
-        EmbeddedPostgres(durable=True) as server,
-    ):
-        settings = {
+def ground(settings: Mapping[str, str] = NO_LIMITS, *, pooled: bool = False) -> Iterator[Ground]:
+    """Start PostgreSQL, with PgBouncer before it if asked, and migrate a database."""
+    with contextlib.ExitStack() as stack:
+        name = stack.enter_context(tempfile.TemporaryDirectory(prefix="imagegen-benchmark-"))
+        server = stack.enter_context(EmbeddedPostgres(durable=True))
+        environment = {
             "TMPDIR": name,
             # As installed: modules come compiled, whatever this shell says of a checkout.
             "PYTHONPYCACHEPREFIX": f"{name}/bytecode",
             "PYTHONDONTWRITEBYTECODE": "",
-            # imagegen is measured here, not the account's limit.
-            "IMAGEGEN_CREATE_RATE": "60000",
+            "WORKER_BATCH_SIZE": str(SLOTS),
+            **settings,
         }
-        place = Site(server.url, "http://127.0.0.1:1", Path(name), settings)
-        place.upgrade()
-        yield server, place
+        site = Site(server.url, "http://127.0.0.1:1", Path(name), environment)
+        site.upgrade()
+        site.run("--help")  # compiles the modules
+        pooler = stack.enter_context(PgBouncer(server.url)) if pooled else None
+        if pooler:
+            site.database_url = pooler.url(DATABASE)
+        yield Ground(server, site, pooler)
 
 
 @contextlib.contextmanager
-def running(server: EmbeddedPostgres, place: Site, *, procs: int, slots: int) -> Iterator[System]:
-    """The sandbox and imagegen at work on a site; both ended afterwards."""
-    with sandbox() as client:
-        place.provider_url = client.url
-        place.settings["WORKER_BATCH_SIZE"] = str(slots)
-        with place.supervisor(procs=procs) as imagegen:
-            yield System(server, client, place, imagegen)
-            imagegen.stop()
+def running(ground: Ground, *, supervisors: int = 1) -> Iterator[System]:
+    """The stand-in and imagegen at work; both ended afterwards."""
+    with contextlib.ExitStack() as stack:
+        replicate = stack.enter_context(stand_in.running())
+        ground.site.provider_url = replicate.url
+        programs = [
+            stack.enter_context(ground.site.supervisor(procs=PROCS)) for _ in range(supervisors)
+        ]
+        yield System(ground, replicate, programs)
+        for program in programs:
+            program.stop()
 
 
 @contextlib.contextmanager
-def sandbox() -> Iterator[SandboxClient]:
-    """The sandbox as a process of its own, so that its work is not counted as imagegen's."""
-    command = [sys.executable, "-m", "tests.support.sandbox"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            with SandboxClient(process.stdout.readline().strip()) as client:
-                yield client
-        finally:
-            process.send_signal(signal.SIGTERM)
+def system(
+    settings: Mapping[str, str] = NO_LIMITS, *, pooled: bool = False, supervisors: int = 1
+) -> Iterator[System]:
+    """A fresh PostgreSQL, the stand-in and imagegen at work."""
+    with ground(settings, pooled=pooled) as found, running(found, supervisors=supervisors) as made:
+        yield made

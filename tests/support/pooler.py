@@ -40,6 +40,14 @@ def through_pooler() -> bool:
     return os.environ.get(VARIABLE) == "yes"
 
 
+def is_installed() -> bool:
+    return _find_program() is not None
+
+
+def _find_program() -> str | None:
+    return shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+
+
 @contextlib.contextmanager
 def way_to(server_url: str) -> Iterator[str]:
     """The URL of a server's database, through a pooler of its own where the run asks for one."""
@@ -54,7 +62,7 @@ class PgBouncer:
     """One PgBouncer for every database of a server; it dies with the tests."""
 
     def __init__(self, server_url: str) -> None:
-        program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+        program = _find_program()
         if program is None:
             raise pytest.UsageError(f"{VARIABLE}=yes, but there is no pgbouncer: install it")
         self._program = program
@@ -65,6 +73,10 @@ class PgBouncer:
 
     def url(self, database: str) -> str:
         return f"postgresql://{self._server.username}@127.0.0.1:{self._port}/{database}"
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def __enter__(self) -> Self:
         self._folder = Path(tempfile.mkdtemp(prefix="imagegen-pgbouncer-"))

@@ -1,4 +1,4 @@
-"""`python -m tests.support.sandbox`: the sandbox as a process of its own, for benchmarks."""
+"""`python -m tests.support.sandbox`: the sandbox as a process of its own."""
 
 import signal
 
