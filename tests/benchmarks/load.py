@@ -56,12 +56,14 @@ class Load:
     def per_second(self) -> float:
         return self.tokens / self.seconds
 
-    def figures(self, name: str, imagegen_cpu: float, postgres_cpu: float) -> Iterator[Figure]:
-        """The CPU of a thousand tokens, with goals."""
+    def figures(
+        self, name: str, imagegen_seconds: float, postgres_seconds: float
+    ) -> Iterator[Figure]:
+        """CPU of a thousand tokens, with the goals of imagegen and of PostgreSQL."""
         of_1000 = 1000 / self.tokens
         imagegen, postgres = self.cost.imagegen * of_1000, self.cost.postgres * of_1000
-        yield Figure(f"{name}: CPU of 1000, imagegen", imagegen, "s", at_most=imagegen_cpu)
-        yield Figure(f"{name}: CPU of 1000, PostgreSQL", postgres, "s", at_most=postgres_cpu)
+        yield Figure(f"{name}: CPU of 1000, imagegen", imagegen, "s", at_most=imagegen_seconds)
+        yield Figure(f"{name}: CPU of 1000, PostgreSQL", postgres, "s", at_most=postgres_seconds)
         if self.cost.pooler:
             yield Figure(f"{name}: CPU of 1000, PgBouncer", self.cost.pooler * of_1000, "s")
 
