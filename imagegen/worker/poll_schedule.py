@@ -1,50 +1,120 @@
-"""When to poll a prediction: seldom enough for the budget, soon after it is done."""
+"""When to poll a prediction: seldom enough for the budget, soon after it is done.
 
-from collections import deque
-from collections.abc import Iterator
+A poll has a price: the seconds of lateness that it is worth. The sum of lateness and price is least
+with steps of sqrt(2 * price / h), where h is the rate at which predictions of that age end (Barlow,
+Hunter and Proschan: Optimum Checking Procedures, 1963). What predictions lately took stands for h.
+"""
+
+import math
+from collections.abc import Sequence
+from statistics import fmean
 
 from imagegen import backoff
 
 # Before anything was measured: flux-schnell takes 0.84 s (its page at Replicate).
 TYPICAL_SECONDS = 0.9
-# One cold start of minutes must not keep the next image waiting that long.
-LONGEST_FIRST_SECONDS = 10.0
-FIRST_POLL_MARGIN_SECONDS = 0.01
-SHORTEST_STEP_SECONDS = 0.1
-LONGEST_STEP_SECONDS = 10.0
-# Each wait is a part of the time that has passed: near the typical time a small one, so that an
-# image is noticed early; a prediction that takes much longer is looked at ever more seldom.
-FIRST_STEP = 0.1
-STEP_GROWTH = 1.5
+# So many of the last times are kept.
+TIMES = 20
+# The longest tenth of them, such as a cold start, does not say what a poll may cost.
+TYPICAL_PART = 0.9
+# Of the budget: other requests use it too, and a 429 stops it for a while.
+PLANNED_PART = 0.9
+# Of the typical time: a poll that makes an image earlier by less is not worth its CPU.
+LEAST_PRICE = 0.006
+# A poll comes just after a time that was measured rather than just before it.
+LONGEST_MARGIN_SECONDS, MARGIN = 0.01, 0.01
+# Of the time before a prediction was at work, the first poll waits for this much at most: the next
+# one may have no cold start and no queue.
+LONGEST_START_SECONDS = 10.0
+# Of the age, when it is no longer certain that the prediction is still running.
 LARGEST_STEP = 0.5
+SHORTEST_STEP_SECONDS = 0.05
+# When a prediction takes longer than all before it, and whatever was measured.
+LONGEST_STEP_SECONDS, LONGEST_WAIT_SECONDS = 10.0, 60.0
 JITTER = 0.1
 
 
 class PollSchedule:
     """When to poll predictions, from how long they lately took by Replicate's own measure."""
 
-    def __init__(self) -> None:
+    def __init__(self, polls_per_second: float) -> None:
+        """`polls_per_second` is each slot's part of the budget."""
+        self._planned_per_second = polls_per_second * PLANNED_PART
         # The published time first: one slow image, seen first, must not delay the next ones.
-        self._lately: deque[float] = deque([TYPICAL_SECONDS], maxlen=20)
+        # Slots read these tuples while another one replaces them.
+        self._times: tuple[float, ...] = (TYPICAL_SECONDS,)
+        self._warm_times: tuple[float, ...] = (TYPICAL_SECONDS,)
+        self._round_trips: tuple[float, ...] = ()
 
-    def learn(self, total_seconds: float | None) -> None:
-        if total_seconds is not None:
-            self._lately.append(total_seconds)
+    def learn(self, total_seconds: float | None, predict_seconds: float | None = None) -> None:
+        """Take how long a prediction took since its creation, and how long the model worked."""
+        if total_seconds is None:
+            return
+        at_work = total_seconds if predict_seconds is None else predict_seconds
+        warm = min(total_seconds, at_work + LONGEST_START_SECONDS)
+        self._times = (*self._times, total_seconds)[-TIMES:]
+        self._warm_times = (*self._warm_times, warm)[-TIMES:]
 
-    def waits(self) -> Iterator[float]:
-        """Yield the seconds to wait before each poll, without end: first the typical time, then
-        steps that grow with the time that has passed."""
-        passed = min(max(self._typical_seconds(), SHORTEST_STEP_SECONDS), LONGEST_FIRST_SECONDS)
-        # Just after the typical time rather than just before it.
-        yield passed + min(FIRST_POLL_MARGIN_SECONDS, passed * FIRST_STEP)
-        part = FIRST_STEP / STEP_GROWTH
-        while True:
-            part = min(part * STEP_GROWTH, LARGEST_STEP)
-            step = min(max(passed * part, SHORTEST_STEP_SECONDS), LONGEST_STEP_SECONDS)
-            step = backoff.jittered(step, JITTER)
-            passed += step
-            yield step
+    def learn_round_trip(self, seconds: float) -> None:
+        """Take how long a poll took; it may have waited for the budget."""
+        self._round_trips = (*self._round_trips, seconds)[-TIMES:]
 
-    def _typical_seconds(self) -> float:
-        """Return the lower quartile: a first poll at the median comes late for half of them."""
-        return sorted(self._lately)[len(self._lately) // 4]
+    def wait_seconds(self, age_seconds: float) -> float:
+        """Return how long to wait before the next poll of a prediction of this age."""
+        # Replicate's clock runs since before the answer to the create, and until after the next
+        # poll was sent: together as long as a poll takes.
+        age = max(age_seconds, 0.0) + min(self._round_trips, default=0.0)
+        times = sorted(self._times)
+        step = next_step(times, age, price(times, self._planned_per_second))
+        if age >= times[0]:
+            step = backoff.jittered(min(step, age * LARGEST_STEP), JITTER)
+        else:
+            warm = max(self._warm_times) + LONGEST_MARGIN_SECONDS
+            step = min(step, max(warm - age, age * LARGEST_STEP))
+        return min(max(step, SHORTEST_STEP_SECONDS), LONGEST_WAIT_SECONDS)
+
+
+def price(times: Sequence[float], polls_per_second: float) -> float:
+    """Return how many seconds of lateness one poll is worth; `times` is sorted.
+
+    With steps as above, predictions that end `spread` seconds after the shortest on average are
+    polled sqrt(spread / (2 * price)) + 1/2 times at most, however they scatter (the Cauchy-Schwarz
+    inequality), and are late by sqrt(spread * price / 2). Of this follows how many polls the budget
+    allows in the time that they take, lateness included. One poll cannot be saved. As h is only
+    estimated, times in groups far apart lead to more polls, which the budget then delays.
+    """
+    typical = fmean(times[: math.ceil(len(times) * TYPICAL_PART)])
+    spread = typical - times[0]
+    in_time = polls_per_second * typical - 0.5
+    polls = (in_time + math.sqrt(in_time**2 + 2 * polls_per_second * spread)) / 2
+    return max(spread / (2 * max(polls, 0.5) ** 2), LEAST_PRICE * typical)
+
+
+def next_step(times: Sequence[float], age: float, price: float) -> float:
+    """Return the seconds from this age to the next poll; `times` is sorted.
+
+    A step below twice the price would cost more than it saves. Where the remaining times are known,
+    h is one in their mean.
+    """
+    later = [each - age for each in times if each > age]
+    if len(later) == len(times):
+        return first_step(later, age, price)
+    if later:
+        return max(math.sqrt(2 * price * fmean(later)), 2 * price)
+    # Half of the age may remain, and the longer it takes, the less is known.
+    step = math.sqrt(price * age) + (age - times[-1]) * LARGEST_STEP
+    return min(max(step, 2 * price), LONGEST_STEP_SECONDS)
+
+
+def first_step(remaining: Sequence[float], age: float, price: float) -> float:
+    """Return the seconds to the poll that is late by `price` on average, or, if nothing ends
+    shortly before it, to just after the last end before it."""
+    late = price * len(remaining)
+    step, ended = math.inf, 0.0
+    for count, seconds in enumerate(remaining, 1):
+        if step <= seconds:
+            break
+        ended = seconds
+        late += seconds
+        step = late / count
+    return min(step, ended + min(LONGEST_MARGIN_SECONDS, MARGIN * (age + ended)))

@@ -60,7 +60,8 @@ class Poller:
         self._gate = gate
         self._retry = retry
         self._reconciler = reconciler
-        self._schedule = PollSchedule()
+        slots = settings.procs * settings.slots
+        self._schedule = PollSchedule(settings.poll_budget / 60 / slots)
         self._give_up_after_seconds = settings.give_up_after_seconds
         self._overdue_seconds = settings.cancel_after_seconds + OVERDUE_SECONDS
         # Image URLs are https, unless the API itself is on this machine.
@@ -71,14 +72,15 @@ class Poller:
     def poll(self, claim: Claim, prediction_id: str) -> Ending:
         """Poll a prediction until it ends, or until its slot is better used otherwise."""
         started = last_known = time.monotonic()
-        waits = self._schedule.waits()
         failed_polls = 0
-        wait_seconds = 0.0 if claim.adopted else next(waits)
+        wait_seconds = 0.0 if claim.adopted else self._schedule.wait_seconds(0.0)
         while True:
             self._retry.sleep(wait_seconds)
+            sent = time.monotonic()
             outcome = self._outcome(self._client.get(prediction_id))
             crash_points.reach("looked")
             now = time.monotonic()
+            self._schedule.learn_round_trip(now - sent)
             age_seconds = (claim.requested_seconds_ago or 0.0) + now - started
             failed_polls = self._count_failed_polls(claim, outcome, failed_polls)
             match outcome:
@@ -94,14 +96,14 @@ class Poller:
                     return _poll_later(message, age_seconds)
                 case Running() | PollFailed(missing=False):
                     last_known = now
-            wait_seconds = next(waits)
+            wait_seconds = self._schedule.wait_seconds(age_seconds)
 
     def _end(self, claim: Claim, outcome: Succeeded | Failed, age_seconds: float) -> Ending:
         """Tell the gate how a prediction has ended."""
         match outcome:
             case Succeeded():
                 self._gate.record_image()
-                self._schedule.learn(outcome.total_seconds)
+                self._schedule.learn(outcome.total_seconds, outcome.predict_seconds)
                 return outcome
             case Failed(Kind.UNREADABLE | Kind.NO_OUTPUT):
                 return self._end_unreadable(claim, outcome, age_seconds)

@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -225,12 +225,17 @@ class ScriptedClient(ReplicateClient):
 class NoWaits:
     """A schedule that polls without waiting."""
 
-    def learn(self, total_seconds: float | None) -> None:
+    def __init__(self, polls_per_second: float) -> None:
         pass
 
-    def waits(self) -> Iterator[float]:
-        while True:
-            yield 0.0
+    def learn(self, total_seconds: float | None, predict_seconds: float | None) -> None:
+        pass
+
+    def learn_round_trip(self, seconds: float) -> None:
+        pass
+
+    def wait_seconds(self, age_seconds: float) -> float:
+        return 0.0
 
 
 def generate(

@@ -37,10 +37,10 @@ OVERDUE = adopted(
 
 
 class Slow:
-    """A clock on which every look takes so many seconds."""
+    """A clock on which every poll, which reads it twice, takes so many seconds."""
 
     def __init__(self, seconds: float) -> None:
-        self._now, self._seconds = 1000.0, seconds
+        self._now, self._seconds = 1000.0, seconds / 2
 
     def monotonic(self) -> float:
         self._now += self._seconds
