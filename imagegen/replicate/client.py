@@ -3,6 +3,9 @@
 The official SDK brings the client (credentials, base URL, connection pool). Its own calls are not
 used: they have no timeout on create, repeat GETs by themselves for minutes, and raise on statuses
 that the API has and the SDK does not know. What comes back is a plain value, never an exception.
+
+Creates and polls, which each token needs, are sent over connections of `exchange`, with the
+headers of the SDK's client: for those, the layers of httpx cost most of a worker's CPU.
 """
 
 # httpx would leave it to its first use, in every worker, at every restart.
@@ -11,7 +14,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,13 +27,8 @@ from replicate.client import Client
 from imagegen.metrics import definitions as metrics
 from imagegen.redaction import Redactor
 from imagegen.replicate import facts, list_page, replies
-from imagegen.replicate.http import (
-    Deadline,
-    SendByPassedError,
-    TooLongError,
-    chunks,
-    read_capped,
-)
+from imagegen.replicate.exchange import NETWORK_ERRORS, Answer
+from imagegen.replicate.http import Deadline, SendByPassedError, TooLongError, chunks, read_capped
 from imagegen.replicate.replies import (
     Answered,
     Listed,
@@ -58,6 +56,8 @@ CONNECT_RETRIES = 2
 # When the account's limit on other requests was reached and the answer does not say for how long.
 HOLD_SECONDS = 2.0
 LONGEST_HOLD_SECONDS = 120.0
+# Operations that a worker sends for each token.
+FREQUENT = {"create", "get"}
 # 100 predictions a page: far more than an hour of the account's 600 creates a minute.
 LIST_PAGES = 500
 ENDLESS_LIST = NoAnswer("a list of predictions without an end")
@@ -68,7 +68,7 @@ ACCOUNT_AGAIN_SECONDS = 30.0
 @dataclass(frozen=True)
 class _Response:
     status: int
-    headers: httpx.Headers
+    headers: Mapping[str, str]
     body: object  # JSON, or a page of the list; None if it can be read as neither
     text: str = ""  # how a body begins that is no JSON
 
@@ -104,20 +104,25 @@ class ReplicateClient:
         self._http: httpx.Client = client._client
         # The SDK's transport repeats GETs on 429, 503 and 504, asleep for minutes.
         self._http._transport.max_attempts = 1  # type: ignore[attr-defined]
+        self._kept = self._deadline.kept_connections(
+            self._http, tls_context(), retries=CONNECT_RETRIES
+        )
 
     def close(self) -> None:
         self._http.close()
+        self._kept.close()
 
     def create(self, model: str, inputs: dict[str, Any], *, send_by: float = math.inf) -> Reply:
         """Send one POST for a prediction: never repeated, whatever happens to it, and not sent
         after `send_by`, a time of `boottime`."""
+        body: dict[str, Any] = {"input": inputs}
         if ":" in model or facts.VERSION_ID.fullmatch(model):
-            path, body = "/v1/predictions", {"version": model.partition(":")[2] or model}
+            path, body["version"] = "/v1/predictions", model.partition(":")[2] or model
         else:
-            path, body = f"/v1/models/{quote(model)}/predictions", {}
+            path = f"/v1/models/{quote(model)}/predictions"
         headers = {"Cancel-After": f"{self._cancel_after_seconds}s"}
         with _timed("create"):
-            response = self._send("POST", path, body | {"input": inputs}, headers, send_by)
+            response = self._send("create", "POST", path, body, headers, send_by=send_by)
             return self._prediction(response)
 
     def get(self, prediction_id: str) -> Reply:
@@ -209,7 +214,7 @@ class ReplicateClient:
         """Send a request that is no create, within the budget."""
         self._budget.wait()
         with _timed(operation):
-            response = self._send(method, path)
+            response = self._send(operation, method, path)
         if isinstance(response, _Response) and response.status == 429:
             hint_seconds = self._rejection(response).retry_after_seconds or HOLD_SECONDS
             self._budget.hold(min(hint_seconds, LONGEST_HOLD_SECONDS))
@@ -217,10 +222,12 @@ class ReplicateClient:
 
     def _send(
         self,
+        operation: str,
         method: str,
         path: str,
         body: object = None,
         headers: dict[str, str] | None = None,
+        *,
         send_by: float = math.inf,
     ) -> _Response | NotSent | NoAnswer:
         try:
@@ -231,17 +238,26 @@ class ReplicateClient:
         headers = {"Content-Type": "application/json", **(headers or {})}
         is_list = list_page.is_path(path)
         self._deadline.start(PAGE_SECONDS if is_list else ANSWER_SECONDS, send_by=send_by)
+        sent = None
         try:
-            with self._http.stream(method, path, content=content, headers=headers) as response:
+            if operation in FREQUENT:
+                sent = self._kept.exchange(method, path, headers, content, ANSWER_BYTES)
+                if isinstance(sent, Answer):
+                    return _Response(sent.status, sent.headers, *replies.read_json(sent.body))
+            with self._http.stream(
+                method, path, content=content, headers=headers, extensions={"sent": sent}
+            ) as response:
                 try:
-                    is_page = is_list and response.status_code == httpx.codes.OK
-                    body, text = (self._page(response), "") if is_page else _body_of(response)
+                    if is_list and response.status_code == httpx.codes.OK:
+                        body, text = self._page(response), ""
+                    else:
+                        body, text = replies.read_json(read_capped(response, ANSWER_BYTES))
                 except TooLongError:
                     return NoAnswer(f"HTTP {response.status_code}, too long an answer")
                 return _Response(response.status_code, response.headers, body, text)
         except SendByPassedError as error:
             return NotSent(self._message(error))
-        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+        except (*NETWORK_ERRORS, httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             message = self._message(error)
             return NoAnswer(message) if self._deadline.has_written else NotSent(message)
 
@@ -269,15 +285,6 @@ class ReplicateClient:
             other_json=self._redact(other),
             page=self._redact(page),
         )
-
-
-def _body_of(response: httpx.Response) -> tuple[object, str]:
-    """Return a body as JSON, or None and how it begins if it is none. Raises TooLongError."""
-    content = read_capped(response, ANSWER_BYTES)
-    try:
-        return json.loads(content), ""
-    except (ValueError, RecursionError):
-        return None, content[: replies.MOST_CHARACTERS].decode(errors="replace")
 
 
 def _json(body: object) -> bytes:

@@ -19,6 +19,7 @@ import httpx
 
 from imagegen.failures import UNACKNOWLEDGED_SECONDS
 from imagegen.replicate.addresses import Addresses, shares
+from imagegen.replicate.exchange import KeptConnections, Pool
 from imagegen.replicate.proxy import ByHost, ProxyPool, https_proxy
 
 # For a client without a limit of its own.
@@ -59,15 +60,9 @@ class Deadline(httpcore.NetworkBackend):
     def transport(self, ssl_context: SSLContext, *, retries: int = 0) -> httpx.BaseTransport:
         """Return a transport whose requests keep to it; connecting is retried `retries` times.
         Raises CannotStartError if HTTPS_PROXY names no proxy."""
-        options: dict[str, Any] = {
-            "ssl_context": ssl_context,
-            "retries": retries,
-            "network_backend": self,
-            "max_connections": None,  # as many as there are threads
-            "keepalive_expiry": KEEPALIVE_SECONDS,
-        }
+        options = self._pool_options(ssl_context, retries)
         direct = httpx.HTTPTransport(verify=ssl_context)
-        direct._pool = httpcore.ConnectionPool(**options)
+        direct._pool = Pool(**options)
         if (proxy := https_proxy()) is None:
             return direct
         proxied = httpx.HTTPTransport(verify=ssl_context)
@@ -78,6 +73,22 @@ class Deadline(httpcore.NetworkBackend):
             **options,
         )
         return ByHost(direct, proxied)
+
+    def kept_connections(
+        self, client: httpx.Client, ssl_context: SSLContext, *, retries: int
+    ) -> KeptConnections:
+        """Return connections for requests of `client`, which keep to the deadline."""
+        pool = Pool(**self._pool_options(ssl_context, retries))
+        return KeptConnections(client, pool, KEEPALIVE_SECONDS)
+
+    def _pool_options(self, ssl_context: SSLContext, retries: int) -> dict[str, Any]:
+        return {
+            "ssl_context": ssl_context,
+            "retries": retries,
+            "network_backend": self,
+            "max_connections": None,  # as many as there are threads
+            "keepalive_expiry": KEEPALIVE_SECONDS,
+        }
 
     def start(self, seconds: float, *, send_by: float = math.inf) -> None:
         """Give the calling thread `seconds` from now on. Its request raises SendByPassedError if

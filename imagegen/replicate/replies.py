@@ -118,6 +118,14 @@ class Page:
     next_url: str | None
 
 
+def read_json(content: bytes) -> tuple[object, str]:
+    """Return a body as JSON, or None and how it begins if it is none."""
+    try:
+        return json.loads(content), ""
+    except (ValueError, RecursionError):
+        return None, content[:MOST_CHARACTERS].decode(errors="replace")
+
+
 def parse_listed(body: object, marker: str) -> Prediction | None:
     """Return an item of a list, without its output. If it has no id or status that can be read, it
     is a prediction all the same, and its seed or its time may show that it is ours."""

@@ -10,9 +10,12 @@ from collections.abc import Iterator
 class CannedServer:
     """Gives every request the same answer, and keeps what it was asked."""
 
-    def __init__(self, answer: bytes) -> None:
+    def __init__(self, answer: bytes, *, stays_open: bool = False) -> None:
+        """`stays_open`: a connection ends with its client, not with the first answer."""
         self.answer = answer
         self.requests: list[str] = []
+        self.connections = 0
+        self._stays_open = stays_open
         self._listening = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._serve, name="canned")
         self._thread.start()
@@ -32,9 +35,15 @@ class CannedServer:
                 connection, _ = self._listening.accept()
             except OSError:
                 return
+            self.connections += 1
             with connection, contextlib.suppress(ConnectionError):
-                self.requests.append(whole_request(connection))
-                connection.sendall(self.answer)
+                self._answer(connection)
+                while self._stays_open and connection.recv(1, socket.MSG_PEEK):
+                    self._answer(connection)
+
+    def _answer(self, connection: socket.socket) -> None:
+        self.requests.append(whole_request(connection))
+        connection.sendall(self.answer)
 
 
 def whole_request(connection: socket.socket) -> str:
@@ -48,8 +57,8 @@ def whole_request(connection: socket.socket) -> str:
 
 
 @contextlib.contextmanager
-def canned(answer: bytes) -> Iterator[CannedServer]:
-    server = CannedServer(answer)
+def canned(answer: bytes, *, stays_open: bool = False) -> Iterator[CannedServer]:
+    server = CannedServer(answer, stays_open=stays_open)
     try:
         yield server
     finally:

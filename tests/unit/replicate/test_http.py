@@ -5,7 +5,6 @@ import socket
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpcore
 import pytest
@@ -57,21 +56,6 @@ def test_a_list_may_lag_by_three_minutes_and_is_believed_before_inputs_are_delet
 
     assert arrived_seconds + 180.0 < longest_settle_seconds(LEAST_SETTLE_SECONDS) == 300.0
     assert longest_settle_seconds(MOST_SETTLE_SECONDS) < facts.RETENTION_SECONDS
-
-
-@pytest.fixture
-def sockets(monkeypatch: pytest.MonkeyPatch) -> list[socket.socket]:
-    """The sockets that are connected from now on."""
-    connected: list[socket.socket] = []
-    connect = Deadline.connect_tcp
-
-    def noted(*arguments: Any, **named: Any) -> httpcore.NetworkStream:
-        stream = connect(*arguments, **named)
-        connected.append(stream.get_extra_info("socket").dup())
-        return stream
-
-    monkeypatch.setattr(Deadline, "connect_tcp", noted)
-    return connected
 
 
 def is_discarded_by_the_kernel(connected: socket.socket) -> bool:
