@@ -23,10 +23,12 @@ from imagegen.replicate.replies import (
     Reply,
     sent_at,
 )
-from imagegen.replicate.request_budget import RequestBudget
+from imagegen.replicate.request_budget import BUDGET_BURST_SECONDS, RequestBudget
+from imagegen.replicate.shared_numbers import Number, SharedNumbers
 from imagegen.replicate.tls import tls_context
 
 __all__ = [
+    "BUDGET_BURST_SECONDS",
     "DATA",
     "ENDLESS_LIST",
     "Absent",
@@ -39,6 +41,7 @@ __all__ = [
     "Listed",
     "NoAnswer",
     "NotSent",
+    "Number",
     "PollFailed",
     "Prediction",
     "Refused",
@@ -48,6 +51,7 @@ __all__ = [
     "Request",
     "RequestBudget",
     "Running",
+    "SharedNumbers",
     "Succeeded",
     "TooLongError",
     "boottime",

@@ -1,25 +1,34 @@
 """The rate of all requests to Replicate but creates."""
 
-import threading
 import time
 from collections.abc import Callable
+
+from imagegen.replicate.shared_numbers import Number, SharedNumbers
 
 # Requests of this time that were not sent may leave at once.
 BUDGET_BURST_SECONDS = 1.0
 
 
 class RequestBudget:
-    """Limits the requests a second of all threads: one that comes too early waits."""
+    """Limits the requests a second of all threads, and of all processes that share its numbers: one
+    that comes too early waits."""
 
-    def __init__(self, per_second: float, sleep: Callable[[float], object]) -> None:
-        """`sleep` waits for the seconds given, or less when the worker stops."""
+    _next = Number(0)  # monotonic, which is the same clock for all processes of a host
+
+    def __init__(
+        self,
+        per_second: float,
+        sleep: Callable[[float], object],
+        numbers: SharedNumbers | None = None,
+    ) -> None:
+        """`sleep` waits for the seconds given, or less when the worker stops. `numbers` is one
+        number that several processes share; None: this process has a budget of its own."""
+        self.numbers = numbers or SharedNumbers(1)
         self._per_second = per_second
         self._sleep = sleep
-        self._lock = threading.Lock()
-        self._next = 0.0  # monotonic
 
     def wait(self) -> None:
-        with self._lock:
+        with self.numbers.locked():  # without the lock, one request too many may leave
             now = time.monotonic()
             leave_at = max(self._next, now - BUDGET_BURST_SECONDS)
             self._next = leave_at + 1 / self._per_second
@@ -28,5 +37,5 @@ class RequestBudget:
 
     def hold(self, seconds: float) -> None:
         """Let nothing leave for `seconds`: the account's limit was reached."""
-        with self._lock:
+        with self.numbers.locked():
             self._next = max(self._next, time.monotonic() + seconds)
