@@ -15,6 +15,7 @@ from imagegen.replicate.outcomes import (
 )
 from imagegen.replicate.proxy import https_proxy, is_proxied
 from imagegen.replicate.replies import (
+    Limit,
     Listed,
     NoAnswer,
     NotSent,
@@ -38,6 +39,7 @@ __all__ = [
     "Expired",
     "Failed",
     "Found",
+    "Limit",
     "Listed",
     "NoAnswer",
     "NotSent",

@@ -14,7 +14,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -84,12 +84,16 @@ class ReplicateClient:
         cancel_after_seconds: int,
         budget: RequestBudget,
         marker: str = "seed",
+        *,
+        note_remaining: Callable[[int | None], None] = lambda remaining: None,
     ) -> None:
-        """`budget` is for all requests but creates, whose rate is the gate's."""
+        """`budget` is for all requests but creates, whose rate is the gate's. `note_remaining` is
+        given how many more creates the answer to one says might be made at once."""
         self._redact = Redactor([token])
         self._cancel_after_seconds = cancel_after_seconds
         self._marker = marker
         self._budget = budget
+        self._note_remaining = note_remaining
         self._account: str | None = None
         self._account_again = 0.0  # monotonic
         self._account_lock = threading.Lock()
@@ -123,6 +127,8 @@ class ReplicateClient:
         headers = {"Cancel-After": f"{self._cancel_after_seconds}s"}
         with _timed("create"):
             response = self._send("create", "POST", path, body, headers, send_by=send_by)
+            if isinstance(response, _Response) and 200 <= response.status < 300:
+                self._note_remaining(replies.remaining(response.headers))
             return self._prediction(response)
 
     def get(self, prediction_id: str) -> Reply:

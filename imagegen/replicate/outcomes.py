@@ -9,7 +9,16 @@ from imagegen.replicate.content_policy import is_refused_content
 from imagegen.replicate.held_back import is_held_back, without_held_back
 from imagegen.replicate.images import DATA, find_images, is_empty
 from imagegen.replicate.prediction_errors import meaning
-from imagegen.replicate.replies import Answered, NoAnswer, NotSent, Prediction, Rejected, Reply
+from imagegen.replicate.replies import (
+    Answered,
+    Limit,
+    NoAnswer,
+    NotSent,
+    Prediction,
+    Rejected,
+    Reply,
+    limit_in,
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,7 @@ class Refused:
     reason: Reason
     message: str
     wait_seconds: float | None = None
+    limit: Limit | None = None  # of the account, if it was reached and named
 
 
 @dataclass(frozen=True)
@@ -102,7 +112,8 @@ def of_create(
         case Rejected(status=408 | 409):
             return Ambiguous(str(reply))
         case Rejected(status=429):  # also the page of an edge
-            return Refused(Reason.THROTTLED, str(reply), reply.retry_after_seconds)
+            limit = limit_in(reply.detail)
+            return Refused(Reason.THROTTLED, str(reply), reply.retry_after_seconds, limit)
         case Rejected(status=status) if 400 <= status < 500:
             return _of_rejection(reply, prompt, policy_pattern)
         case Rejected():

@@ -20,6 +20,7 @@ COUNT_INPUTS = ("num_outputs", "num_images", "number_of_images")
 # Of an error. Replicate's have a few hundred; more is a page of somebody else's.
 MOST_CHARACTERS = 10_000
 PAGE_CHARACTERS = 100
+LIMIT = r"\b(\d{1,6}) requests? per (second|minute)(?: with a burst of (\d{1,6}))?"
 PREDICTION_ID = re.compile(r"[a-z0-9]{8,80}")
 
 
@@ -48,6 +49,14 @@ class Answered:
     """Replicate answered with a prediction."""
 
     prediction: Prediction
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A limit of an account, as a refusal names it."""
+
+    per_second: float
+    burst: int
 
 
 @dataclass(frozen=True)
@@ -240,6 +249,24 @@ def retry_after_seconds(hint: object, detail: str, headers: Mapping[str, str]) -
         if re.fullmatch(r"\d{1,6}(\.\d+)?", str(candidate)):
             return float(str(candidate))
     return None
+
+
+def limit_in(detail: str) -> Limit | None:
+    """Return the limit that a refusal names: "Your rate limit for creating predictions is reduced
+    to 6 requests per minute with a burst of 1 requests while you have less than $5.0 in credit."
+    """
+    named = re.search(LIMIT, detail)
+    if named is None or not int(named[1]):
+        return None
+    return Limit(int(named[1]) / (60 if named[2] == "minute" else 1), int(named[3] or 1))
+
+
+def remaining(headers: Mapping[str, str]) -> int | None:
+    """Return how many more of these requests the account's limit would admit at once, if the answer
+    shows it. Replicate's do: https://replicate.com/docs/topics/predictions/rate-limits has the
+    limits, recorded answers the header."""
+    text = headers.get("ratelimit-remaining", "")
+    return int(text) if re.fullmatch(r"\d{1,9}", text) else None
 
 
 def sent_at(headers: Mapping[str, str]) -> datetime | None:

@@ -3,6 +3,7 @@
 import math
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 from imagegen.sandbox.api import SOME_MODEL, Api, Call
@@ -36,6 +37,15 @@ class CreateLimit:
                 return 0
             return math.ceil((1 - self._available) / per_second)
 
+    def headers(self) -> dict[str, str]:
+        """What Replicate's answers show: how many more there are, and the seconds until it is full
+        again, as with a limit of 600 after one create: 599, and 1."""
+        with self._lock:
+            full_seconds = (self.burst - self._available) / self.per_minute * 60
+            remaining = int(self._available)
+        reset = max(math.ceil(full_seconds), 1)
+        return {"ratelimit-remaining": str(remaining), "ratelimit-reset": str(reset)}
+
 
 class AccountApi(Api):
     """Replicate's endpoints, as one account sees them."""
@@ -57,7 +67,10 @@ class AccountApi(Api):
     def create(self, call: Call) -> Answer:
         if self._limit and (wait := self._limit.seconds_to_wait()):
             return throttled(wait, self._limit.per_minute, self._limit.burst)
-        return super().create(call)
+        answer = super().create(call)
+        if self._limit and answer.status == 201:
+            answer = replace(answer, headers={**answer.headers, **self._limit.headers()})
+        return answer
 
     def _show(self, stored: StoredPrediction, now: float) -> dict[str, Any]:
         value = super()._show(stored, now)

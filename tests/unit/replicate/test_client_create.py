@@ -1,5 +1,6 @@
 """One POST whatever happens: what went wrong with a create, and that nothing was sent again."""
 
+import contextlib
 import socket
 from collections.abc import Iterator
 
@@ -10,6 +11,7 @@ from imagegen.replicate import client as client_module
 from imagegen.replicate.client import ReplicateClient
 from imagegen.replicate.replies import NoAnswer, NotSent, Prediction, Rejected
 from tests.support.canned_server import canned, with_body
+from tests.support.generation_runs import UNLIMITED
 from tests.support.replicate_client import AN_ID, ask, client_of, made
 from tests.support.sandbox import DEFAULT_TOKEN, Fault, Sandbox
 
@@ -135,3 +137,17 @@ def test_a_token_that_is_no_header_is_not_sent(sandbox: Sandbox) -> None:
     with client_of(sandbox.url, token="r8_very\r\nsecret") as client:
         assert isinstance(ask(client), NotSent)
     assert len(sandbox.ledger) == 0
+
+
+def test_an_answer_to_a_create_shows_how_many_more_may_leave() -> None:
+    noted: list[int | None] = []
+    with (
+        Sandbox(creates_per_minute=6, burst=3) as sandbox,
+        contextlib.closing(
+            ReplicateClient(DEFAULT_TOKEN, sandbox.url, 300, UNLIMITED, note_remaining=noted.append)
+        ) as client,
+    ):
+        for _ in range(4):  # the last one is refused
+            ask(client)
+
+    assert noted == [2, 1, 0]

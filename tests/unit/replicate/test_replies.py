@@ -9,7 +9,7 @@ import pytest
 from imagegen.failures import Kind
 from imagegen.replicate import outcomes, replies
 from imagegen.replicate.outcomes import Failed, Running, Succeeded
-from imagegen.replicate.replies import Prediction
+from imagegen.replicate.replies import Limit, Prediction
 
 DATA = Path(__file__).parent / "data"
 RECORDED = json.loads((DATA / "replicate-recorded.json").read_text())["responses"]
@@ -154,6 +154,28 @@ def test_the_hint_when_to_come_back_is_taken_from_where_it_is(
     hint: object, detail: str, headers: dict[str, str], seconds: float | None
 ) -> None:
     assert replies.retry_after_seconds(hint, detail, headers) == seconds
+
+
+@pytest.mark.parametrize(
+    ("detail", "limit"),
+    [
+        ("reduced to 6 requests per minute with a burst of 1 requests while", Limit(0.1, 1)),
+        ("limited to 1 request per second with a maximum of", Limit(1.0, 1)),
+        ("Your rate limit is 120 requests per minute with a burst of 30.", Limit(2.0, 30)),
+        ("0 requests per minute", None),
+        (IN_WORDS, None),
+        ("", None),
+    ],
+)
+def test_the_limit_that_a_refusal_names_is_read(detail: str, limit: Limit | None) -> None:
+    assert replies.limit_in(detail) == limit
+
+
+@pytest.mark.parametrize(
+    ("text", "remaining"), [("599", 599), ("0", 0), ("-1", None), ("many", None), ("", None)]
+)
+def test_an_answer_shows_how_many_requests_remain(text: str, remaining: int | None) -> None:
+    assert replies.remaining({"ratelimit-remaining": text}) == remaining
 
 
 def test_words_of_a_rejection_are_one_line() -> None:

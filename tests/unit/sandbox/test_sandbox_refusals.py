@@ -106,6 +106,9 @@ def test_the_rate_limit_lets_the_burst_pass_and_then_says_when_to_come_back() ->
             answers = [user.post() for _ in range(3)]
 
     assert [answer.status_code for answer in answers] == [201, 201, 429]
+    remaining = [answer.headers["ratelimit-remaining"] for answer in answers[:2]]
+    reset = [answer.headers["ratelimit-reset"] for answer in answers[:2]]
+    assert (remaining, reset) == (["1", "0"], ["10", "20"])
     assert answers[2].json() == {
         "detail": "Request was throttled. Your rate limit for creating predictions is reduced to "
         "6 requests per minute with a burst of 2 requests while you have less than $5.0 in "
