@@ -18,7 +18,7 @@ from imagegen.metrics import definitions as metrics
 from imagegen.replicate import https_proxy, tls_context
 from imagegen.supervisor import ChildContext, Supervisor
 from imagegen.web import listen, load_templates, serve
-from imagegen.worker import Worker, unique_name
+from imagegen.worker import AccountRates, Worker, unique_name
 
 
 def supervise(settings: Settings) -> int:
@@ -37,7 +37,7 @@ def supervise(settings: Settings) -> int:
 
     supervisor = Supervisor(
         partial(_export, settings, listening),
-        partial(_work_as_child, settings, listening),
+        partial(_work_as_child, settings, listening, AccountRates.of(settings)),
         workers=settings.procs,
         name=unique_name(),
         grace_seconds=settings.grace_seconds,
@@ -62,7 +62,9 @@ def _export(settings: Settings, listening: socket.socket, context: ChildContext)
     serve(listening, settings, context.name, context.heartbeat)
 
 
-def _work_as_child(settings: Settings, listening: socket.socket, context: ChildContext) -> None:
+def _work_as_child(
+    settings: Settings, listening: socket.socket, rates: AccountRates, context: ChildContext
+) -> None:
     listening.close()
     startup.configure_logs(settings, context.role)
     _count_dropped_lines()
@@ -73,6 +75,7 @@ def _work_as_child(settings: Settings, listening: socket.socket, context: ChildC
         predecessor=context.predecessor,
         beat=context.heartbeat,
         ready=context.ready,
+        rates=rates,
     )
     # Ctrl-C in a terminal reaches the supervisor, which sends SIGTERM. A SIGTERM to all processes
     # of the group reaches this one twice.

@@ -1,6 +1,7 @@
 """One worker process: claims tokens and brings each to its image."""
 
+from imagegen.worker.account_rates import AccountRates
 from imagegen.worker.process_names import unique_name
 from imagegen.worker.worker import Worker
 
-__all__ = ["Worker", "unique_name"]
+__all__ = ["AccountRates", "Worker", "unique_name"]

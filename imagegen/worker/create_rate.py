@@ -1,15 +1,19 @@
-"""How fast a worker creates predictions: refusals slow it down, successes speed it up.
+"""How fast predictions are created: refusals slow it down, successes speed it up.
 
-The workers of an account settle on their parts of its limits without talking to each other, as
-TCP's connections do on a line: https://www.rfc-editor.org/rfc/rfc9438 (fast back to where it was
-good, slowly beyond).
+The workers of a supervisor share one token bucket, https://en.wikipedia.org/wiki/Token_bucket: what
+one does not use is the others'. The supervisors of an account settle on their parts of its limits
+without talking to each other, as TCP's connections do on a line:
+https://www.rfc-editor.org/rfc/rfc9438 (fast back to where it was good, slowly beyond).
 """
 
 import time
 
-# A little below its share, so that workers do not meet at the limit's very edge.
-SHARE = 0.97
-# What may leave at once, at a fast rate; at a slow one a single prediction.
+from imagegen.replicate import Limit, Number, SharedNumbers
+
+# In any minute a bucket lets its burst pass, and what flows in. So this part of the limit flows in,
+# and the burst is the rest of the limit at most.
+SHARE = 0.96
+# The burst of a bucket that is not told one.
 BURST_SECONDS = 0.1
 SLOWER = 0.5
 SLOWEST_PER_SECOND = 1 / 60
@@ -25,61 +29,172 @@ NEARLY_RIGHT = 20
 NEARLY = 0.9
 # A limit with such a hint does not refill many times a second.
 LONG_HINT_SECONDS = 5.0
-
+# A refusal that names the limit is believed for this time; then the rate rises beyond it again. A
+# limit with a burst of one refuses what comes a little early: the rate is further below it.
+NAMED_SECONDS = 60.0
+SINGLE_SHARE = 0.9
 # After each idle minute the rate doubles, up to the share: the account's limit may have changed.
 IDLE_SECONDS = 60.0
+# A token is whole, whatever rounding has left of it.
+WHOLE = 1 - 1e-6
+
+
+def burst_within(per_minute: float, slots: int) -> int:
+    """Return how many predictions may be created at once: one for each slot, if the limit
+    `per_minute` admits so many beside the rate."""
+    return max(min(slots, int(per_minute * (1 - SHARE))), 1)
 
 
 class CreateRate:
-    """How many predictions a second one worker may create. Not safe between threads: the gate's
-    lock keeps it."""
+    """How many predictions a second a supervisor may create. Made before its forks, which share it;
+    safe between threads and processes, whichever is killed.
 
-    def __init__(self, share_per_second: float) -> None:
-        self._share = share_per_second * SHARE
-        self.per_second = self._share
-        self._good = self._share
-        self._successes = 0
-        self._next = 0.0  # monotonic: when the next one may leave
-        self._recovered_at = 0.0  # monotonic
+    The numbers are written in an order that lets too few predictions pass, not too many, if the
+    process dies in between.
+    """
+
+    per_second = Number(0)
+    _good = Number(1)  # the last rate that was not refused
+    _successes = Number(2)  # since the last refusal
+    _tokens = Number(3)  # predictions that might leave at once at `_filled_at`
+    _filled_at = Number(4)  # monotonic; later than now while a refusal holds all back
+    _held_until = Number(5)  # monotonic: the end of the last refusal's hint
+    _recovered_at = Number(6)  # monotonic
+    _allowed = Number(7)  # how many Replicate lets leave at once, as far as it showed
+    _named = Number(8)  # the rate that the last refusal named; 0: none
+
+    def __init__(self, per_second: float, burst: int | None = None, workers: int = 1) -> None:
+        """`per_second` is the account's limit; `burst` may leave at once. `workers` share it."""
+        self.numbers = SharedNumbers(9)
+        self._workers = workers
+        self._most = per_second * SHARE
+        self._burst = float(burst or 1 + self._most * BURST_SECONDS)
+        self.per_second = self._good = self._most
+        self._tokens = self._allowed = self._burst
+        self._filled_at = time.monotonic()
+
+    @property
+    def pace(self) -> float:
+        """One worker's part of it a minute: for a metric, which adds up those of all workers."""
+        return self.per_second * 60 / self._workers
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a refusal holds everything back; what is refused until then had left before."""
+        return time.monotonic() < self._held_until
 
     def ready(self) -> int:
-        """How many may leave now."""
+        """How many may leave now. It takes no lock: another process may be faster."""
         self._recover()
-        behind_seconds = min(time.monotonic() - self._next, BURST_SECONDS)
-        return 0 if behind_seconds < 0 else 1 + int(behind_seconds * self.per_second)
+        return max(int(self._level() + 1 - WHOLE), 0)
 
     def next_seconds(self) -> float:
         """Until one may leave."""
-        return max(self._next - time.monotonic(), 0.0)
+        level = self._level()
+        if level >= WHOLE:
+            return 0.0
+        return max(self._filled_at - time.monotonic(), 0.0) + (1 - level) / self.per_second
+
+    def take(self) -> bool:
+        """Count one that leaves, if one may. It may not if this returns False."""
+        with self.numbers.locked() as is_locked:
+            if not is_locked:
+                return False
+            self._refill()
+            if self._tokens < WHOLE:
+                return False
+            self._tokens -= 1
+            return True
 
     def spend(self) -> None:
-        """Count one that leaves."""
-        earliest = time.monotonic() - BURST_SECONDS
-        self._next = max(self._next, earliest) + 1 / self.per_second
+        """Count one that leaves, whether or not it may."""
+        with self.numbers.locked():
+            self._refill()
+            self._tokens = max(self._tokens - 1, -1.0)
 
-    def _recover(self) -> None:
-        """Speed up after idle time: after a slow night the next burst begins at a fair rate."""
-        idle_seconds = time.monotonic() - max(self._next, self._recovered_at)
-        if idle_seconds >= IDLE_SECONDS and self.per_second < self._share:
-            faster = 2 ** min(idle_seconds / IDLE_SECONDS, 60)
-            self.per_second = min(self.per_second * faster, self._share)
-            self._recovered_at = time.monotonic()
+    def note_remaining(self, remaining: int | None) -> None:
+        """Note how many more might leave at once, as the answer to a create shows; None if it does
+        not show it."""
+        shown = self._allowed + 1 if remaining is None else remaining + 1
+        if self._allowed >= min(shown, self._burst) and self._level() < shown:
+            return  # nothing new
+        with self.numbers.locked() as is_locked:
+            if not is_locked:
+                return
+            self._refill()
+            if remaining is not None:
+                self._tokens = min(self._tokens, max(remaining, 1.0))
+                if shown > self._allowed:  # the limit is not the one that was named
+                    self._named = 0.0
+            self._allowed = min(max(self._allowed, shown), self._burst)
 
     def succeeded(self) -> None:
         """Speed up: the account's limit let one pass."""
-        self._successes += 1
-        interval_seconds = 1 / self.per_second
-        back = max(self._good - self.per_second, 0.0) * BACK_PART
-        part = min(RAISE_PART + RAISE_PER_SECOND * interval_seconds, RAISE_MOST)
-        self.per_second = min(self.per_second * (1 + part) + back, self._share)
+        if self.per_second >= self._most and self._successes >= NEARLY_RIGHT:
+            return
+        with self.numbers.locked() as is_locked:
+            if not is_locked:
+                return
+            self._refill()
+            self._successes += 1
+            interval_seconds = 1 / self.per_second
+            back = max(self._good - self.per_second, 0.0) * BACK_PART
+            part = min(RAISE_PART + RAISE_PER_SECOND * interval_seconds, RAISE_MOST)
+            self._raise_to(self.per_second * (1 + part) + back)
 
-    def refused(self, hint_seconds: float) -> None:
-        """Slow down: the account's limit refused one, until `hint_seconds` have passed."""
-        nearly_right = self._successes >= NEARLY_RIGHT
-        self._successes = 0
-        refused_at, self.per_second = self.per_second, self.per_second * SLOWER
-        if hint_seconds >= LONG_HINT_SECONDS:
-            self.per_second = min(self.per_second, 1 / hint_seconds)
-        self.per_second = max(self.per_second, SLOWEST_PER_SECOND)
-        self._good = refused_at * NEARLY if nearly_right else self.per_second
-        self._next = time.monotonic() + 1 / self.per_second
+    def refused(self, hint_seconds: float, limit: Limit | None = None) -> None:
+        """Slow down: the account's limit, which the answer may have named, refused one until
+        `hint_seconds` have passed."""
+        with self.numbers.locked():
+            nearly_right = self._successes >= NEARLY_RIGHT
+            refused_at, slower = self.per_second, self.per_second * SLOWER
+            share = SHARE if limit and limit.burst > 1 else SINGLE_SHARE
+            named = limit.per_second * share if limit else 0.0
+            if limit and (named < refused_at or limit.burst < self._allowed):
+                slower = min(named, refused_at)  # the rate or the burst was above the limit
+            elif hint_seconds >= LONG_HINT_SECONDS:
+                slower = min(slower, 1 / hint_seconds)
+            now, slower = time.monotonic(), max(slower, SLOWEST_PER_SECOND)
+            # As the hint ends there is one token.
+            self._held_until = now + hint_seconds
+            self._filled_at = max(now, self._held_until - 1 / slower)
+            self._tokens = 0.0
+            # Until an answer shows more.
+            self._allowed = min(max(limit.burst, 1.0), self._burst) if limit else 1.0
+            self._named = named
+            self.per_second = slower
+            self._good = refused_at * NEARLY if nearly_right else slower
+            self._successes = 0.0
+
+    def _level(self) -> float:
+        # Fewer at a slow rate.
+        depth = max(min(self._allowed, self._burst * self.per_second / self._most), 1.0)
+        passed_seconds = max(time.monotonic() - self._filled_at, 0.0)
+        return min(self._tokens + passed_seconds * self.per_second, depth)
+
+    def _refill(self) -> None:
+        level = self._level()
+        # In this order: a process that dies in between loses tokens, and makes none.
+        self._filled_at = max(self._filled_at, time.monotonic())
+        self._tokens = level
+
+    def _raise_to(self, per_second: float) -> None:
+        is_named = self._named and time.monotonic() < self._held_until + NAMED_SECONDS
+        most = min(self._most, self._named) if is_named else self._most
+        self.per_second = max(min(per_second, most), self.per_second)
+
+    def _recover(self) -> None:
+        """Speed up after idle time: after a slow night the next burst begins at a fair rate."""
+        if self.per_second >= self._most or self._idle_seconds() < IDLE_SECONDS:
+            return
+        with self.numbers.locked() as is_locked:
+            idle_seconds = self._idle_seconds()
+            if is_locked and idle_seconds >= IDLE_SECONDS:
+                self._refill()
+                self._recovered_at = time.monotonic()
+                self._raise_to(self.per_second * 2 ** min(idle_seconds / IDLE_SECONDS, 60))
+
+    def _idle_seconds(self) -> float:
+        """Since a token that nobody took was whole."""
+        whole_at = self._filled_at + max(1 - self._tokens, 0.0) / self.per_second
+        return time.monotonic() - max(whole_at, self._recovered_at)

@@ -22,6 +22,11 @@ LEAST_HINT_SECONDS = 1.0
 MOST_HINT_SECONDS = 120.0
 # Workers that were refused together come back one after the other.
 JITTER = 0.2
+# Workers that wait for the rate do not claim for the same place in it: each waits longer by a part
+# of its wait, or of this time if that is shorter.
+APART_SECONDS = 0.25
+# After another worker was faster, or if the numbers that they share are locked.
+SOON_SECONDS = 0.005
 # The token that was refused waits for this many delays of the gate, so that another is the probe.
 BEHIND_OTHERS = 2.0
 # A firewall may take one prompt for an attack; it does not take two in a row.
@@ -65,6 +70,7 @@ class Gate:
         self._next_try = 0.0  # monotonic; infinite while the probe is out
         self._offers_probe = False
         self._probe: int | None = None  # its generation
+        self._late: set[int] = set()  # generations that were claimed, and are not counted
         self._intercepted: set[int] = set()  # tokens, since the last request that was accepted
         self._failing: set[int] = set()  # tokens whose predictions failed, since the last image
         self._incident_waits = 0  # in a row
@@ -91,16 +97,25 @@ class Gate:
             if self._allowance.for_new_tokens <= 0:
                 return math.inf
             if self._reason is None and not self._on_trial:
-                return self._rate.next_seconds()
+                wait_seconds = self._rate.next_seconds()
+                return wait_seconds + min(wait_seconds, APART_SECONDS) * random.uniform(0, JITTER)  # noqa: S311
             return max(self._next_try - time.monotonic(), 0.0)
 
     def admit_new(self, generation_id: int) -> None:
-        """Count a new token that was claimed: it is the probe if the gate was closed then."""
+        """Count a new token that was claimed, if another worker was not faster: it is the probe if
+        the gate was closed then."""
         with self._lock:
             if self._offers_probe:
                 self._send_probe(generation_id)
-            else:
-                self._rate.spend()
+            elif not self._rate.take():
+                self._late.add(generation_id)
+
+    def was_too_late(self, generation_id: int) -> bool:
+        """Return, once, whether a new token was not counted, and has to wait like others."""
+        with self._lock:
+            was_too_late = generation_id in self._late
+            self._late.discard(generation_id)
+            return was_too_late
 
     def admit_waiting(self, generation_id: int) -> Permit:
         """Return whether a generation that was claimed before may send its request: a fallback, or
@@ -114,10 +129,9 @@ class Gate:
                 wait_seconds = min(max(wait_seconds, FIRST_DELAY_SECONDS), MAX_DELAY_SECONDS)
                 throttled = self._reason is Reason.THROTTLED
                 return Permit(wait_seconds, None if throttled else self._reason)
-            if wait_seconds := self._rate.next_seconds():
-                return Permit(wait_seconds)
-            self._rate.spend()
-            return Permit(0.0)
+            if self._rate.take():
+                return Permit(0.0)
+            return Permit(max(self._rate.next_seconds(), SOON_SECONDS))
 
     def release_probe(self, generation_id: int) -> None:
         """Let another token be the probe if this generation was it: it is out of its slot, and
@@ -129,8 +143,8 @@ class Gate:
     def record_refusal(self, refused: Refused, generation_id: int) -> Delay:
         """Close, because Replicate refused a generation. Returns when its token may try again.
 
-        The delay grows, and the rate slows down, when the probe is refused, not for each of the
-        ten slots that were refused at the same moment.
+        The delay grows, and the rate slows down, when the probe is refused, not for each slot that
+        was refused at the same moment, in this worker or another.
         """
         with self._lock:
             return self._close(refused, generation_id)
@@ -243,8 +257,8 @@ class Gate:
             self._delay_seconds = self._next_delay_seconds(refused)
             self._next_try = time.monotonic() + self._delay_seconds
             self._probe = None
-            if refused.reason is Reason.THROTTLED:
-                self._rate.refused(self._delay_seconds)
+            if refused.reason is Reason.THROTTLED and not self._rate.is_held:
+                self._rate.refused(self._delay_seconds, refused.limit)
         self._offers_probe = False
         self._show()
         if was_open:
@@ -276,7 +290,7 @@ class Gate:
         return min(max(self._delay_seconds * 2, FIRST_DELAY_SECONDS), MAX_DELAY_SECONDS)
 
     def _show(self) -> None:
-        metrics.CREATE_PACE.set(self._rate.per_second * 60)
+        metrics.CREATE_PACE.set(self._rate.pace)
         closed = {self._reason} if self._reason else set()
         if self._allowance.total <= 0:
             closed.add(Reason.DAILY_LIMIT)

@@ -87,7 +87,8 @@ class GenerationRunner:
         try:
             while following is not None:
                 claim = following
-                is_admitted = claim is first and not claim.adopted
+                is_new = claim is first and not claim.adopted
+                is_admitted = is_new and not self._gate.was_too_late(claim.generation_id)
                 following = self._settlement.settle(*self._generate(claim, is_admitted))
         except LostLeaseError:
             metrics.LOST_LEASES.inc()

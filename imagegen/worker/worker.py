@@ -23,9 +23,9 @@ from imagegen.database import (
 from imagegen.logs import log
 from imagegen.metrics import definitions as metrics
 from imagegen.queue import Claim, Queue
-from imagegen.replicate import ReplicateClient, RequestBudget
+from imagegen.replicate import ReplicateClient
+from imagegen.worker.account_rates import AccountRates
 from imagegen.worker.backlog import Backlog
-from imagegen.worker.create_rate import CreateRate
 from imagegen.worker.database_retry import (
     DATABASE_AGAIN_SECONDS,
     STOPPING_ANSWER_SECONDS,
@@ -66,17 +66,17 @@ class Worker:
         predecessor: str | None = None,
         beat: Callable[[], None] = lambda: None,
         ready: Callable[[], None] = lambda: None,
+        rates: AccountRates | None = None,
     ) -> None:
-        """`role` says which of a supervisor's workers it is, `lease_name` is its own in its leases.
-        `beat` tells the watchdog that the main loop goes on, `ready` that it has claimed."""
+        """`role` is its place in a supervisor, `lease_name` its own in its leases. `beat` tells the
+        watchdog that the main loop goes on, `ready` that it has claimed. All share `rates`."""
         metrics.WORKER_PID.labels(role).set(os.getpid())
         metrics.WORKER_STARTED.labels(role).set_to_current_time()
         self._settings = settings
         self._role = role
         self._lease_name = lease_name
         self._predecessor = predecessor
-        self._beat = beat
-        self._ready = ready
+        self._beat, self._ready = beat, ready
         self._wakeup = Wakeup(settings.database_url, lease_name)
         # The main loop has a connection of its own: it renews and beats also while all slots wait
         # for rows that somebody else has locked. A database that does not answer is no hang.
@@ -85,7 +85,8 @@ class Worker:
         self._pool = open_pool(url, 1, lease_name, self._limit)
         self._slots_pool = open_pool(url, SLOTS_CONNECTIONS, lease_name, AnswerLimit(seconds))
         self._database = DatabaseReport(role, url)
-        self._gate = Gate(role, CreateRate(settings.create_rate / settings.procs / 60))
+        self._rates = rates or AccountRates.of(settings)
+        self._gate = Gate(role, self._rates.creates)
         self._shutdown = threading.Event()
         self._stopping = False
         self._grace_seconds = settings.grace_seconds
@@ -170,8 +171,9 @@ class Worker:
             settings.replicate_api_token,
             settings.replicate_base_url,
             settings.cancel_after_seconds,
-            RequestBudget(settings.poll_budget / settings.procs / 60, self._shutdown.wait),
+            self._rates.budget(self._shutdown.wait),
             settings.marker_input or "",
+            note_remaining=self._rates.creates.note_remaining,
         )
         return GenerationRunner(
             settings,

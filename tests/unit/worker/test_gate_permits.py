@@ -104,3 +104,44 @@ def test_a_fallback_does_not_ask_while_the_gate_is_closed(clock: FakeClock) -> N
     gate = open_gate()
     gate.record_refusal(throttled(5.0), ANOTHER)
     assert gate.admit_waiting(ANOTHER) == Permit(5.0)
+
+
+# Several workers, one pace.
+
+
+def test_a_token_for_which_another_worker_was_faster_waits_for_its_turn(clock: FakeClock) -> None:
+    pace = CreateRate(10.0, 1)
+    one, other = Gate("worker-0", pace), Gate("worker-1", pace)
+    assert (one.allows(FREE), other.allows(FREE)) == (1, 1)
+    one.admit_new(ANOTHER)
+    other.admit_new(PROBE)
+
+    assert not one.was_too_late(ANOTHER)
+    assert other.was_too_late(PROBE)
+    assert not other.was_too_late(PROBE)  # it is told once
+    turn = other.admit_waiting(PROBE)
+    assert 0.0 < turn.wait_seconds <= 0.11
+    clock.passes(turn.wait_seconds)
+    assert other.admit_waiting(PROBE) == Permit(0.0)
+
+
+def test_workers_that_were_throttled_at_the_same_moment_halve_the_pace_once(
+    clock: FakeClock,
+) -> None:
+    pace = CreateRate(10.0, 20)
+    gates_of_all = [Gate(f"worker-{number}", pace) for number in range(4)]
+    before = pace.per_second
+    for gate in gates_of_all:
+        gate.record_refusal(throttled(5.0 - 0.1), ANOTHER)
+
+    assert pace.per_second == before / 2
+
+
+def test_a_throttle_of_one_worker_holds_the_others_back(clock: FakeClock) -> None:
+    pace = CreateRate(10.0, 20)
+    one, other = Gate("worker-0", pace), Gate("worker-1", pace)
+    one.record_refusal(throttled(3.0), ANOTHER)
+
+    assert other.allows(FREE) == 0
+    clock.passes(3.0)
+    assert other.allows(FREE) == 1

@@ -1,5 +1,6 @@
 """The recipe for one token: in which order it writes and pays, and when it does neither."""
 
+import time
 from dataclasses import replace
 
 import psycopg
@@ -218,6 +219,16 @@ def test_what_was_left_before_its_request_waits_for_its_turn_and_is_sent() -> No
     calls = generate(adopted(), creates=[STARTED], looks=[DONE], gate=busy_gate(5.0))
 
     assert calls.verbs()[:2] == ["record_request", "POST"]
+
+
+def test_a_new_token_for_which_another_worker_was_faster_waits_for_its_turn() -> None:
+    gate = busy_gate(5.0)
+    gate.admit_new(NEW.generation_id)
+    began = time.monotonic()
+    calls = generate(creates=[STARTED], looks=[DONE], gate=gate)
+
+    assert calls.verbs()[:2] == ["record_request", "POST"]
+    assert time.monotonic() - began >= 0.1
 
 
 def test_a_turn_that_is_far_off_holds_no_slot() -> None:
