@@ -3,6 +3,7 @@
 from imagegen.replicate.client import ENDLESS_LIST, ReplicateClient
 from imagegen.replicate.http import Deadline, TooLongError, boottime, read_capped
 from imagegen.replicate.images import DATA, image_in
+from imagegen.replicate.list_page import Since
 from imagegen.replicate.matching import Absent, Expired, Found, Request
 from imagegen.replicate.outcomes import (
     Accepted,
@@ -54,6 +55,7 @@ __all__ = [
     "RequestBudget",
     "Running",
     "SharedNumbers",
+    "Since",
     "Succeeded",
     "TooLongError",
     "boottime",

@@ -14,10 +14,10 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -29,6 +29,7 @@ from imagegen.redaction import Redactor
 from imagegen.replicate import facts, list_page, replies
 from imagegen.replicate.exchange import NETWORK_ERRORS, Answer
 from imagegen.replicate.http import Deadline, SendByPassedError, TooLongError, chunks, read_capped
+from imagegen.replicate.list_page import AGREED_SLACK, Since
 from imagegen.replicate.replies import (
     Answered,
     Listed,
@@ -152,9 +153,8 @@ class ReplicateClient:
                         self._account_again = time.monotonic() + ACCOUNT_AGAIN_SECONDS
             return self._account
 
-    def list(self, since: datetime, *, last_seconds: float) -> Listed:
-        """Return the predictions of the account since `since`, and of the last `last_seconds` by
-        Replicate's own clock: the one that `since` was read from may be ahead of it.
+    def list(self, *since: Since) -> Listed:
+        """Return the predictions of the account since the earliest of these, by either clock.
 
         The list ends with the first page that is older, whether or not the server was asked for
         less. `missing` says why it may hold less than that.
@@ -164,7 +164,7 @@ class ReplicateClient:
         def listed(missing: Rejected | NotSent | NoAnswer | None = None) -> Listed:
             return Listed(tuple(found.values()), missing, sent_at)
 
-        response, since = self._first_page(since, timedelta(seconds=last_seconds))
+        response, read_from = self._first_page(since)
         sent_at = replies.sent_at(response.headers) if isinstance(response, _Response) else None
         for _ in range(LIST_PAGES):
             if not isinstance(response, _Response):
@@ -175,7 +175,7 @@ class ReplicateClient:
                 return listed(NoAnswer("a list of predictions that cannot be read"))
             before = len(found)
             found |= {item.id or f"without an id {len(found)}": item for item in page.predictions}
-            if page.next_url is None or list_page.is_older(page, since):
+            if page.next_url is None or list_page.is_older(page, read_from):
                 return listed()
             path = list_page.own_path(page.next_url)
             if path is None:
@@ -186,16 +186,18 @@ class ReplicateClient:
         return listed(ENDLESS_LIST)
 
     def _first_page(
-        self, since: datetime, last: timedelta
+        self, since: Sequence[Since]
     ) -> tuple[_Response | NotSent | NoAnswer, datetime]:
         """Return the first page, and since when it was asked for."""
-        response = self._send_within_budget("list", "GET", list_page.path_since(since))
+        asked_from = min(each.at for each in since) - AGREED_SLACK
+        response = self._send_within_budget("list", "GET", list_page.path_since(asked_from))
         if isinstance(response, _Response) and response.status == 200:
             their_now = replies.sent_at(response.headers)
-            if their_now and their_now - last < since:
-                since = their_now - last
-                return self._send_within_budget("list", "GET", list_page.path_since(since)), since
-        return response, since
+            read_from = min(each.read_from(their_now) for each in since)
+            if read_from < asked_from:
+                path = list_page.path_since(read_from)
+                return self._send_within_budget("list", "GET", path), read_from
+        return response, asked_from
 
     def _about(self, prediction_id: str, operation: str, method: str, action: str = "") -> Reply:
         path = f"/v1/predictions/{prediction_id}{action}"

@@ -64,6 +64,21 @@ def must_show(listed: Listed, age_seconds: float, settle_seconds: float) -> bool
     return any(settled_at < each <= latest for each in made_at)
 
 
+def candidates(listed: Collection[Prediction], request: Request) -> set[str]:
+    """Return which predictions decide what became of a request, unless they are another's: no
+    other need be asked for in `known_ids` of `match_request`."""
+    by_prompt = _is_known_by_prompt(listed, request)
+    return {
+        item.id
+        for item in listed
+        if item.seed in request.seeds
+        or (
+            (item.data_removed or (by_prompt and item.prompt == request.prompt))
+            and _is_within(item, request.made)
+        )
+    }
+
+
 def match_request(
     listed: Collection[Prediction], request: Request, known_ids: Collection[str]
 ) -> Found | Absent | Expired:
@@ -84,8 +99,7 @@ def match_request(
     if ours := [same_seed for same_seed in carriers if same_seed]:
         return _best(next(filter(_may_have_image, ours), ours[0]))
     unknown = [item for item in unknown if _is_within(item, request.made)]
-    returns_seeds = any(item.seed is not None for item in listed)
-    if not request.seeds or (request.has_settled and not returns_seeds):
+    if _is_known_by_prompt(listed, request):
         alike = [item for item in unknown if request.prompt and item.prompt == request.prompt]
         if alike:
             found = _best(alike)
@@ -93,6 +107,13 @@ def match_request(
     model = request.model and facts.model_name(request.model)
     may_be_ours = [item for item in unknown if not model or item.model in (None, model)]
     return Expired() if any(item.data_removed for item in may_be_ours) else Absent()
+
+
+def _is_known_by_prompt(listed: Collection[Prediction], request: Request) -> bool:
+    """Return whether a request has no marker, or the list shows that the model returns none."""
+    if not request.seeds:
+        return True
+    return request.has_settled and all(item.seed is None for item in listed)
 
 
 def _may_have_image(items: list[Prediction]) -> bool:

@@ -152,6 +152,7 @@ class GenerationRunner:
             claim = self._retry.fenced(record)
         except DailyLimitError:
             return claim, Postponed(Until.DAILY_LIMIT_ADMITS)
+        sent_at = boottime()
         crash_points.reach("requested")
         # If this process stood still here, another worker would find no prediction in Replicate's
         # list after the settle time, and send a request of its own.
@@ -179,7 +180,7 @@ class GenerationRunner:
                 trouble = Refused(Reason.UNAVAILABLE, message)
                 self._gate.record_refusal(trouble, claim.generation_id)
                 log.warning("prediction.create.unknown", extra=log_fields(claim, error=message))
-                return self._find(claim)
+                return self._find(replace(claim, requested_seconds_ago=boottime() - sent_at))
 
     def _wait_for_permit(self, claim: Claim) -> Permit:
         """Sleep through short waits for the create rate; return what takes longer."""

@@ -26,15 +26,18 @@ from imagegen.replicate import (
     Refused,
     ReplicateClient,
     Request,
+    Since,
+    boottime,
     facts,
     matching,
 )
 from imagegen.worker.database_retry import DatabaseRetry
 from imagegen.worker.endings import Delay, Ending, Postponed, TurnedAway, Until
+from imagegen.worker.list_reader import ListReader
 from imagegen.worker.settlement import log_fields
 
-# By Replicate's own clock less is enough, so that it widens the list only if they differ by more.
-OWN_CLOCK_SLACK_SECONDS = 60.0
+# What is older is read apart, so that a new request does not wait for its many pages.
+RECENT_SECONDS = 600.0
 # A prediction made this long before or after the request is another's, however the clocks differ.
 SURELY = timedelta(minutes=10)
 # Results that decide nothing: the list is asked again, and an outage has hundreds of them.
@@ -64,6 +67,7 @@ class Reconciler:
         self._queue = queue
         self._client = client
         self._retry = retry
+        self._recent, self._older = ListReader(client), ListReader(client)
 
     def find(self, claim: Claim) -> Prediction | Ending:
         """Return the prediction that a generation's request made, or how the generation ends:
@@ -79,7 +83,7 @@ class Reconciler:
         request = Request(
             claim.prompt, self._seeds([claim.seed]), _around(claim.requested_at), has_settled
         )
-        match matching.match_request(listed.predictions, request, self._known(claim, listed)):
+        match self._match(claim, listed, request):
             case Found(prediction, others):
                 _report(claim, "found")
                 self._cancel(claim, others)
@@ -122,7 +126,6 @@ class Reconciler:
         age_seconds = max(earlier.requested_seconds_ago for earlier in claim.unresolved)
         account = next((earlier.account for earlier in claim.unresolved if earlier.account), None)
         listed = self._list(datetime.fromisoformat(since), age_seconds, account)
-        known = self._known(claim, listed)
         has_expired = False
         lagging: list[float] = []  # how old the requests are that the list may not show yet
         for earlier in claim.unresolved:
@@ -133,7 +136,7 @@ class Reconciler:
             request = Request(
                 earlier.prompt, self._seeds([earlier.seed]), _around(earlier.requested_at)
             )
-            match matching.match_request(listed.predictions, request, known):
+            match self._match(claim, listed, request):
                 case Found(prediction, others):
                     _report(claim, "found")
                     self._cancel(claim, others)
@@ -159,13 +162,17 @@ class Reconciler:
         if doubt is None:
             return None
         since, noticed_at = map(datetime.fromisoformat, (doubt.since, doubt.noticed_at))
-        listed = self._list(since, doubt.since_seconds_ago)
+        # It may be a time of another server, whose clock nobody can compare any more.
+        slack_seconds = facts.CLOCK_SLACK_SECONDS
+        listed = self._list(
+            since - timedelta(seconds=slack_seconds), doubt.since_seconds_ago + slack_seconds
+        )
         made = (since - SURELY, noticed_at + SURELY)
         # All tokens wait here, and none is sent that would show how far the list reaches.
         has_settled = doubt.noticed_seconds_ago >= self._settings.settle_seconds
         request = Request(prompt, self._seeds(doubt.seeds), made, has_settled, self._settings.model)
         result: Prediction | Ending | None = None
-        match matching.match_request(listed.predictions, request, self._known(claim, listed)):
+        match self._match(claim, listed, request):
             case Found(prediction, others):
                 self._cancel(claim, others)
                 outcome, result = "found", prediction
@@ -189,17 +196,17 @@ class Reconciler:
         """Return by which seeds a request is known again: none, if the model takes none."""
         return () if self._settings.marker_input is None else seeds
 
-    def _known(self, claim: Claim, listed: Listed) -> set[str]:
-        """Return which of these belong to another generation."""
-        ids = {item.id for item in listed.predictions}
-        return self._retry.until_available(lambda: self._queue.known_predictions(claim, ids))
+    def _match(self, claim: Claim, listed: Listed, request: Request) -> Found | Absent | Expired:
+        """Return what a request made, of what belongs to no other generation."""
+        known: set[str] = set()
+        if ids := matching.candidates(listed.predictions, request):
+            known = self._retry.until_available(lambda: self._queue.known_predictions(claim, ids))
+        return matching.match_request(listed.predictions, request, known)
 
     def _list(self, since: datetime, seconds_ago: float, account: str | None = None) -> Listed:
         """Return what was made since then, by either clock, with an account if it is known."""
-        listed = self._client.list(
-            since - timedelta(seconds=facts.CLOCK_SLACK_SECONDS),
-            last_seconds=seconds_ago + OWN_CLOCK_SLACK_SECONDS,
-        )
+        reader = self._recent if seconds_ago < RECENT_SECONDS else self._older
+        listed = reader.read(Since(since, seconds_ago, boottime()))
         if account and self._client.account() is None:
             return replace(listed, missing=NoAnswer("nobody knows whose list it is"))
         return listed

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from imagegen.replicate.client import ReplicateClient
+from imagegen.replicate.list_page import AGREED_SLACK, Since
 from imagegen.replicate.replies import (
     Answered,
     Listed,
@@ -245,14 +246,15 @@ class FakeReplicate(ReplicateClient):
     def account(self) -> str | None:
         return "sandbox"
 
-    def list(self, since: datetime, *, last_seconds: float) -> Listed:
+    def list(self, *since: Since) -> Listed:
         look = self._look()
         if isinstance(look.value, Rejected | NotSent | NoAnswer):
             return Listed((), look.value)
         # It holds predictions in their order: what it lacks, it lacks with all that came later.
         known = [made for made in self.made.values() if made.fate is not Fate.FORGOTTEN]
+        first = min(each.at for each in since) - AGREED_SLACK
         found = [
-            made for made in takewhile(lambda made: made.listed, known) if made.made_at >= since
+            made for made in takewhile(lambda made: made.listed, known) if made.made_at >= first
         ]
         listed = Listed(
             tuple(made.shown() for made in reversed(found)),

@@ -20,6 +20,7 @@ from imagegen.queue import (
     UseFallback,
 )
 from imagegen.replicate.client import ReplicateClient
+from imagegen.replicate.list_page import Since
 from imagegen.replicate.replies import (
     Answered,
     Listed,
@@ -217,8 +218,8 @@ class ScriptedClient(ReplicateClient):
         self._noted.happened.append(("cancel", prediction_id))
         return self._canceled
 
-    def list(self, since: datetime, *, last_seconds: float) -> Listed:
-        self._noted.happened.append(("list", since, last_seconds))
+    def list(self, *since: Since) -> Listed:
+        self._noted.happened.append(("list", *since))
         return self._listed
 
 

@@ -2,9 +2,12 @@
 
 import contextlib
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 from imagegen.replicate.client import ReplicateClient
+from imagegen.replicate.http import boottime
+from imagegen.replicate.list_page import Since
 from imagegen.replicate.replies import Answered, Prediction, Reply
 from tests.support.generation_runs import UNLIMITED
 from tests.support.sandbox import DEFAULT_TOKEN
@@ -27,3 +30,10 @@ def made(reply: object) -> Prediction:
     """The prediction of a reply, which must have one."""
     assert isinstance(reply, Answered), reply
     return reply.prediction
+
+
+def since(at: datetime, seconds_ago: float | None = None) -> Since:
+    """A time, by a clock that agrees with that of this host unless it is told how long ago."""
+    if seconds_ago is None:
+        seconds_ago = (datetime.now(UTC) - at).total_seconds()
+    return Since(at, seconds_ago, boottime())

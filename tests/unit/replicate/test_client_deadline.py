@@ -16,7 +16,7 @@ from imagegen.replicate.client import ReplicateClient
 from imagegen.replicate.http import boottime
 from imagegen.replicate.replies import Answered, NoAnswer, NotSent
 from tests.support.canned_server import whole_request
-from tests.support.replicate_client import MODEL, client_of
+from tests.support.replicate_client import MODEL, client_of, since
 from tests.support.sandbox import Fault, Sandbox
 
 ANSWER_SECONDS = 0.4
@@ -31,7 +31,7 @@ Request = Callable[[ReplicateClient], object]
 REQUESTS: dict[str, Request] = {
     "create": lambda client: client.create(MODEL, {"prompt": "a cat", "seed": 7}),
     "get": lambda client: client.get("heat2o3bzn3ahtr6bjfftvbaci"),
-    "list": lambda client: client.list(datetime(2026, 1, 1, tzinfo=UTC), last_seconds=1.0).missing,
+    "list": lambda client: client.list(since(datetime(2026, 1, 1, tzinfo=UTC))).missing,
     "cancel": lambda client: client.cancel("heat2o3bzn3ahtr6bjfftvbaci"),
 }
 

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from imagegen.replicate.list_page import read_page
+from imagegen.replicate import list_page
+from imagegen.replicate.list_page import Since, read_page
 from imagegen.replicate.replies import Page
 
 DATA = Path(__file__).parent / "data"
@@ -61,3 +63,31 @@ def test_the_last_page_has_no_next_address(last: dict[str, Any]) -> None:
 def test_what_is_no_page_is_refused(text: bytes, length: int) -> None:
     with pytest.raises((ValueError, RecursionError)):
         read_page(pieces(text, length), "seed")
+
+
+SENT_AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("ahead_seconds", "before_seconds"),
+    [
+        (0.0, 30.0),
+        (-14.0, 30.0),  # Replicate's clock is 14 s behind that of the database
+        (14.0, 30.0),
+        (-16.0, 120.0),  # one of them is wrong, and nobody knows which
+        (16.0, 120.0),
+        (3600.0, 120.0),
+        (-100.0, 160.0),
+        (None, 120.0),
+    ],
+)
+def test_a_list_is_read_from_before_a_request_by_either_clock(
+    ahead_seconds: float | None, before_seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(list_page, "boottime", lambda: 1007.0)
+    since = Since(SENT_AT, seconds_ago=5.0, noted_at=1000.0)
+    their_now = None
+    if ahead_seconds is not None:
+        their_now = SENT_AT + timedelta(seconds=12.0 + ahead_seconds)
+
+    assert (SENT_AT - since.read_from(their_now)).total_seconds() == before_seconds

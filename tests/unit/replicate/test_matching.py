@@ -1,13 +1,17 @@
 """What Replicate's list says of a request whose answer nobody saw."""
 
+import itertools
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 import pytest
 
 from imagegen.replicate import matching
 from imagegen.replicate.matching import ALWAYS, Absent, Expired, Found, Period, Request
 from imagegen.replicate.replies import Listed, Prediction
+
+T = TypeVar("T")
 
 
 def listed(*items: tuple[str, str, str, int | None]) -> list[Prediction]:
@@ -210,3 +214,42 @@ def test_a_list_of_unknown_age_need_not_show_a_request() -> None:
 def test_a_list_without_any_prediction_must_show_a_request_after_five_minutes() -> None:
     assert not must_show(299.0)
     assert must_show(300.0)
+
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+YEAR_2026 = (AT, AT + timedelta(days=365))
+SHOWN = [
+    Prediction("other", "succeeded", prompt="a dog", seed=8, created_at=AT),
+    Prediction("alike", "succeeded", prompt="a cat", created_at=AT),
+    Prediction("purged", "succeeded", data_removed=True),
+    Prediction("ours", "starting", prompt="A CAT", seed=7),
+]
+
+
+def parts(items: list[T]) -> list[tuple[T, ...]]:
+    """Return every selection of them."""
+    return [each for n in range(len(items) + 1) for each in itertools.combinations(items, n)]
+
+
+@pytest.mark.parametrize("shown", parts(SHOWN))
+@pytest.mark.parametrize("seeds", [(), (7,), (6, 7)])
+def test_only_of_candidates_it_matters_whose_they_are(
+    shown: tuple[Prediction, ...], seeds: tuple[int, ...]
+) -> None:
+    ids = parts([item.id for item in shown])
+    for known, has_settled, made in itertools.product(ids, [True, False], [ALWAYS, YEAR_2026]):
+        request = Request("a cat", seeds, made, has_settled)
+        needed = matching.candidates(shown, request) & set(known)
+
+        by_needed, by_all = (
+            matching.match_request(shown, request, each) for each in (needed, known)
+        )
+        assert by_needed == by_all
+
+
+def test_what_others_made_is_no_candidate() -> None:
+    request = Request("a cat", (7,), YEAR_2026)
+
+    assert matching.candidates(SHOWN[:2], request) == set()
+    assert matching.candidates(SHOWN, request) == {"purged", "ours"}
+    assert matching.candidates(SHOWN, replace(request, seeds=())) == {"alike", "purged"}

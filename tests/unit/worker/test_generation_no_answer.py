@@ -1,10 +1,12 @@
 """The recipe where nobody knows what became of a request: it is looked for, not sent again."""
 
+import itertools
 from dataclasses import replace
 
 import pytest
 
 from imagegen.replicate.replies import Listed, NoAnswer, NotSent, Prediction, Rejected, Reply
+from imagegen.worker import generation
 from tests.support.generation_runs import (
     A_LATER_ONE,
     AN_ID,
@@ -33,11 +35,21 @@ def test_a_prediction_that_is_not_listed_yet_is_looked_for_again_later() -> None
     assert calls.verbs() == ["record_request", "POST", "list", "postpone"]
 
 
-def test_the_list_is_asked_since_well_before_the_request() -> None:
-    [(since, last_seconds)] = generate(sent(5.0)).about("list")
+def test_the_list_is_asked_since_the_request_by_both_clocks() -> None:
+    [(since,)] = generate(sent(5.0)).about("list")
 
-    assert since.isoformat() == "2026-01-01T11:58:00+00:00"
-    assert last_seconds == 65.0
+    assert (since.at.isoformat(), since.seconds_ago) == ("2026-01-01T12:00:00+00:00", 5.0)
+
+
+def test_an_answer_that_was_waited_for_is_looked_for_since_it_was_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    times = itertools.count(1000.0, 15.0)
+    monkeypatch.setattr(generation, "boottime", lambda: next(times))
+
+    [(since,)] = generate(creates=[UNCLEAR]).about("list")
+
+    assert since.seconds_ago == 15.0
 
 
 @pytest.mark.parametrize(
