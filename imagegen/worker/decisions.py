@@ -7,6 +7,7 @@ All delays and all rules of how often something is tried again are decided here,
 from imagegen.config import Settings
 from imagegen.failures import (
     FAILURES,
+    LEAST_SETTLE_SECONDS,
     MAX_ATTEMPTS,
     MOST_PREDICTIONS,
     QUICK_SECONDS,
@@ -33,11 +34,18 @@ from imagegen.worker.endings import Ending, Kept, Postponed, TurnedAway, Until
 DAILY_LIMIT_SECONDS = 60.0
 # When a prediction that will not end or cannot be seen is looked at again.
 LOOK_AGAIN_SECONDS = 30.0
-# Replicate's list is asked again after as long as the request is old, within these bounds.
+# A list that cannot be read is asked for again after as long as the request is old, within bounds.
 # When it can be read again after an outage, a request that waits for it knows within a minute, also
 # if its last try has just begun and gets no answer for 15 s.
 SHORTEST_LIST_SECONDS = 1.0
 LONGEST_LIST_SECONDS = 30.0
+# Most lost answers are of predictions that the list shows at once or within seconds. What it does
+# not show by then was probably not made. That it can tell some seconds after the settle time, if it
+# holds what was made in them; if not, it may lag. For a settle time of a minute or more:
+LOOK_SOON_SECONDS = 2.0
+LOOKS_GROW_BY = 5.0
+SETTLED_SECONDS = 5.0
+LAGS_SECONDS = 30.0
 NOTHING_BEFORE = History()
 
 
@@ -142,8 +150,10 @@ def _after_postponement(claim: Claim, postponed: Postponed, settings: Settings) 
                 f"Replicate's list cannot be read, and it is perhaps paid for: {postponed.why}"
             )
             return FailAttempt(Kind.UNRESOLVED, message, token_fails=True)
-        case Until.LIST_IS_READ | Until.LIST_HOLDS_IT:
+        case Until.LIST_IS_READ:
             return Postpone(list_again_seconds(postponed.age_seconds, settings.settle_seconds))
+        case Until.LIST_HOLDS_IT:
+            return Postpone(look_again_seconds(postponed.age_seconds, settings.settle_seconds))
         case Until.DAILY_LIMIT_ADMITS:
             return Postpone(DAILY_LIMIT_SECONDS)
         case Until.PREDICTION_IS_SEEN | Until.PREDICTION_ENDS:
@@ -153,8 +163,21 @@ def _after_postponement(claim: Claim, postponed: Postponed, settings: Settings) 
 
 
 def list_again_seconds(age_seconds: float, settle_seconds: float) -> float:
-    """Return when to ask Replicate's list again: after as long as the request is old, and as soon
-    as it may tell more: when the settle time is over, and when it must hold what was made."""
+    """Return when to ask for Replicate's list again: after as long as the request is old, and as
+    soon as it may tell more: when the settle time is over, and when it must hold what was made."""
     again_seconds = min(max(age_seconds, SHORTEST_LIST_SECONDS), LONGEST_LIST_SECONDS)
     ends = (settle_seconds, longest_settle_seconds(settle_seconds))
     return min([again_seconds, *(end - age_seconds for end in ends if end > age_seconds)])
+
+
+def look_again_seconds(age_seconds: float, settle_seconds: float) -> float:
+    """Return when to look again for what Replicate's list did not hold: soon, twice, and then only
+    when it may tell more."""
+    scale = min(settle_seconds / LEAST_SETTLE_SECONDS, 1.0)
+    settled_age = settle_seconds + scale * SETTLED_SECONDS
+    if age_seconds < settled_age:
+        age = max(age_seconds * LOOKS_GROW_BY, scale * LOOK_SOON_SECONDS)
+        return (age if age <= settle_seconds / 2 else settled_age) - age_seconds
+    again_seconds = max(age_seconds - settle_seconds, scale * LAGS_SECONDS)
+    left_seconds = longest_settle_seconds(settle_seconds) - age_seconds
+    return min(again_seconds, left_seconds) if left_seconds > 0 else again_seconds

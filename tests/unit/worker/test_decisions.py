@@ -199,7 +199,6 @@ def test_what_waits_is_put_aside_or_given_up(ending: Postponed, decision: object
     assert decided(ending) == decision
 
 
-@pytest.mark.parametrize("until", [Until.LIST_IS_READ, Until.LIST_HOLDS_IT])
 @pytest.mark.parametrize(
     ("age_seconds", "retry_seconds"),
     [
@@ -212,9 +211,31 @@ def test_what_waits_is_put_aside_or_given_up(ending: Postponed, decision: object
         (3600.0, 30.0),
     ],
 )
-def test_the_list_is_asked_again_after_as_long_as_it_has_been(
-    until: Until, age_seconds: float, retry_seconds: float
+def test_a_list_that_cannot_be_read_is_asked_for_again_after_as_long_as_it_has_been(
+    age_seconds: float, retry_seconds: float
 ) -> None:
-    ending = Postponed(until, age_seconds=age_seconds)
+    ending = Postponed(Until.LIST_IS_READ, age_seconds=age_seconds)
 
     assert decided(ending, settle_seconds=60.0) == Postpone(retry_seconds)
+
+
+@pytest.mark.parametrize(
+    ("settle_seconds", "from_seconds", "looks"),
+    [
+        (60.0, 0.0, [2, 10, 65, 95, 130, 200, 300, 540]),
+        (60.0, 15.0, [65, 95]),  # an answer that was waited for
+        (60.0, 61.0, [65, 95]),
+        (600.0, 0.0, [2, 10, 50, 250, 605, 635, 670, 740, 840]),
+        (6.0, 0.0, [0.2, 1, 6.5, 9.5, 13, 20, 30]),
+    ],
+)
+def test_a_lost_answer_is_looked_for_soon_and_then_when_the_list_may_tell_more(
+    settle_seconds: float, from_seconds: float, looks: list[float]
+) -> None:
+    age_seconds = from_seconds
+    for expected in looks:
+        ending = Postponed(Until.LIST_HOLDS_IT, age_seconds=age_seconds)
+        decision = decided(ending, settle_seconds=settle_seconds)
+        assert isinstance(decision, Postpone)
+        age_seconds += decision.retry_seconds
+        assert age_seconds == pytest.approx(expected)

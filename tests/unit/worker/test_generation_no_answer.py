@@ -53,9 +53,9 @@ def test_an_answer_that_was_waited_for_is_looked_for_since_it_was_sent(
 
 
 @pytest.mark.parametrize(
-    ("age_seconds", "again_seconds"), [(0.0, 1.0), (4.0, 4.0), (30.0, 30.0), (59.0, 1.0)]
+    ("age_seconds", "again_seconds"), [(0.0, 2.0), (4.0, 16.0), (30.0, 35.0), (59.0, 6.0)]
 )
-def test_it_looks_more_seldom_with_time_and_at_the_end_of_the_settle_time(
+def test_it_looks_more_seldom_with_time_and_when_the_settle_time_is_over(
     age_seconds: float, again_seconds: float
 ) -> None:
     assert generate(sent(age_seconds)).about("postpone") == [(again_seconds,)]
@@ -78,7 +78,7 @@ def test_what_a_list_that_may_lag_does_not_show_is_looked_for_again(listed: List
     calls = generate(sent(100.0), listed=listed)
 
     assert calls.verbs() == ["list", "postpone"]
-    assert calls.about("postpone") == [(30.0,)]
+    assert calls.about("postpone") == [(40.0,)]
 
 
 @pytest.mark.parametrize("listed", [Rejected(500), Rejected(401), NotSent("no"), UNCLEAR])
