@@ -1,18 +1,22 @@
 """`python -m tests.benchmarks.soak`: what a steady load costs each minute, with lost answers."""
 
+import contextlib
 import itertools
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import click
 
+from imagegen.demo.postgres import EmbeddedPostgres
 from tests.benchmarks import processes, system
-from tests.benchmarks.system import Connection, System, mint, number, unfinished
+from tests.benchmarks.system import Connection, mint, number, unfinished
 from tests.support.judge import judge
-from tests.support.processes import wait_for
-from tests.support.sandbox import Fault
+from tests.support.processes import Program, wait_for
+from tests.support.sandbox import Fault, SandboxClient
 
 STEP_SECONDS = 0.5
 MINUTE_SECONDS = 60.0
@@ -22,6 +26,15 @@ LAST_SECONDS = 700.0
 
 IMAGES = "SELECT count(*) FROM tokens_s0 WHERE status = 'uploading'"
 LISTS = 'imagegen_replicate_request_duration_seconds_count{operation="list"}'
+
+
+@dataclass(frozen=True)
+class Running:
+    """What is measured, and the sandbox that loses its answers."""
+
+    server: EmbeddedPostgres
+    imagegen: Program
+    sandbox: SandboxClient
 
 
 @dataclass(frozen=True)
@@ -45,7 +58,7 @@ def faults(number: int) -> Fault:
     return Fault.answers(503, creates=made, prompt=prompt, times=1)
 
 
-def read(running: System, connection: Connection) -> Reading:
+def read(running: Running, connection: Connection) -> Reading:
     assert running.server.pid is not None
     return Reading(
         number(connection, IMAGES),
@@ -57,7 +70,7 @@ def read(running: System, connection: Connection) -> Reading:
 
 
 def run_minutes(
-    running: System, connection: Connection, *, seconds: float, rate: float, lost: float
+    running: Running, connection: Connection, *, seconds: float, rate: float, lost: float
 ) -> Iterator[str]:
     """Mint for that time at a steady rate; yield a line of figures each minute."""
     tokens = itertools.count(1)
@@ -82,7 +95,7 @@ def run_minutes(
         time.sleep(STEP_SECONDS)
 
 
-def line(running: System, before: Reading, after: Reading) -> str:
+def line(running: Running, before: Reading, after: Reading) -> str:
     images = after.images - before.images
     thousands = max(images, 1.0) / 1000
     return (
@@ -110,19 +123,41 @@ def main(*, seconds: float, rate: float, lost: float, procs: int) -> None:
     """
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, signal.default_int_handler)
-    with (
-        system.site() as (server, place),
-        system.running(server, place, procs=procs, slots=10) as running,
-        running.connect() as connection,
-    ):
-        click.echo("minute  images   workers       all  PostgreSQL   PSS MB  list pages")
-        figures = run_minutes(running, connection, seconds=seconds, rate=rate, lost=lost)
-        for minute, each in enumerate(figures, 1):
-            click.echo(f"{minute:6} {each}")
-        wait_for("the last images", lambda: not unfinished(connection), LAST_SECONDS)
-        shown = running.imagegen.metrics().items()
-        click.echo({name: value for name, value in shown if "reconciliations_total" in name})
-        judge(place, running.sandbox)  # type: ignore[arg-type]  # it asks as `Sandbox` does
+    with system.ground() as ground, sandbox() as client:
+        place = replace(ground.site, provider_url=client.url)
+        with (
+            place.supervisor(procs=procs) as imagegen,
+            system.connect(place.database_url) as connection,
+        ):
+            running = Running(ground.server, imagegen, client)
+            soak(running, connection, seconds=seconds, rate=rate, lost=lost)
+            imagegen.stop()
+        judge(place, client)  # type: ignore[arg-type]  # it asks as `Sandbox` does
+
+
+def soak(
+    running: Running, connection: Connection, *, seconds: float, rate: float, lost: float
+) -> None:
+    click.echo("minute  images   workers       all  PostgreSQL   PSS MB  list pages")
+    figures = run_minutes(running, connection, seconds=seconds, rate=rate, lost=lost)
+    for minute, each in enumerate(figures, 1):
+        click.echo(f"{minute:6} {each}")
+    wait_for("the last images", lambda: not unfinished(connection), LAST_SECONDS)
+    shown = running.imagegen.metrics().items()
+    click.echo({name: value for name, value in shown if "reconciliations_total" in name})
+
+
+@contextlib.contextmanager
+def sandbox() -> Iterator[SandboxClient]:
+    """The sandbox as a process of its own, so that its work is not counted as imagegen's."""
+    command = [sys.executable, "-m", "tests.support.sandbox"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            with SandboxClient(process.stdout.readline().strip()) as client:
+                yield client
+        finally:
+            process.send_signal(signal.SIGTERM)
 
 
 if __name__ == "__main__":
