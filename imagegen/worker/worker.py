@@ -116,7 +116,7 @@ class Worker:
         busy = metrics.SLOTS_BUSY.labels(self._role)
         slots = Slots(self._settings.slots, run, self._wakeup.ring, busy)
         retry = DatabaseRetry(self._shutdown, slots.waits)
-        of_slots = self._queue(self._slots_pool)
+        of_slots = self._queue(self._slots_pool, known=queue)
         runner = self._runner(of_slots, retry)
         self._limit.on_wait = lambda: self._beat_unless_stuck(slots)
         set_aside = SetAside(queue, self._settings.model)
@@ -155,10 +155,10 @@ class Worker:
         if dead := [name for name in queue.holders() if is_dead(name)]:
             queue.release_leases_of_dead(dead)
 
-    def _queue(self, pool: Pool) -> Queue:
+    def _queue(self, pool: Pool, known: Queue | None = None) -> Queue:
         return Queue(
             pool,
-            None,
+            known.session.tables if known else None,
             self._lease_name,
             lease_seconds=self._settings.lease_seconds,
             give_up_after_seconds=self._settings.give_up_after_seconds,
