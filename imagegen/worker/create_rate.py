@@ -11,8 +11,10 @@ import time
 from imagegen.replicate import Limit, Number, SharedNumbers
 
 # In any minute a bucket lets its burst pass, and what flows in. So this part of the limit flows in,
-# and the burst is the rest of the limit at most.
+# and the burst is a thirtieth of it at most. The rest is for requests that were counted before a
+# minute and leave in it.
 SHARE = 0.96
+BURST_PART = 1 / 30
 # The burst of a bucket that is not told one.
 BURST_SECONDS = 0.1
 SLOWER = 0.5
@@ -42,7 +44,7 @@ WHOLE = 1 - 1e-6
 def burst_within(per_minute: float, slots: int) -> int:
     """Return how many predictions may be created at once: one for each slot, if the limit
     `per_minute` admits so many beside the rate."""
-    return max(min(slots, int(per_minute * (1 - SHARE))), 1)
+    return max(min(slots, int(per_minute * BURST_PART)), 1)
 
 
 class CreateRate:

@@ -29,7 +29,7 @@ def test_one_worker_sends_what_the_others_do_not(site: Site) -> None:
             pace = program.metrics()["imagegen_create_pace"]
             for pid in list(program.worker_pids().values())[1:]:
                 program.kill(pid, signal.SIGSTOP)
-            site.mint(*(f"picture {number}" for number in range(48 + 40)))
+            site.mint(*(f"picture {number}" for number in range(40 + 48)))
             site.wait_until_done()
         sent = [each.at_seconds for each in sandbox.ledger.creates()]
 

@@ -41,7 +41,7 @@ def test_the_first_mints_after_a_start_leave_at_once(clock: FakeClock) -> None:
 
 @pytest.mark.parametrize(
     ("per_minute", "slots", "burst"),
-    [(600, 20, 20), (600, 10, 10), (600, 100, 24), (200, 20, 8), (30, 20, 1), (1, 20, 1)],
+    [(600, 20, 20), (600, 10, 10), (600, 100, 20), (200, 20, 6), (30, 20, 1), (1, 20, 1)],
 )
 def test_in_no_minute_more_leave_than_the_limit(
     clock: FakeClock, per_minute: int, slots: int, burst: int
