@@ -29,7 +29,7 @@ from imagegen.redaction import Redactor
 from imagegen.replicate import facts, list_page, replies
 from imagegen.replicate.exchange import NETWORK_ERRORS, Answer
 from imagegen.replicate.http import Deadline, SendByPassedError, TooLongError, chunks, read_capped
-from imagegen.replicate.list_page import AGREED_SLACK, Since
+from imagegen.replicate.list_page import Since
 from imagegen.replicate.replies import (
     Answered,
     Listed,
@@ -189,14 +189,14 @@ class ReplicateClient:
         self, since: Sequence[Since]
     ) -> tuple[_Response | NotSent | NoAnswer, datetime]:
         """Return the first page, and since when it was asked for."""
-        asked_from = min(each.at for each in since) - AGREED_SLACK
+        asked_from = min(each.asked_from for each in since)
         response = self._send_within_budget("list", "GET", list_page.path_since(asked_from))
         if isinstance(response, _Response) and response.status == 200:
             their_now = replies.sent_at(response.headers)
-            read_from = min(each.read_from(their_now) for each in since)
-            if read_from < asked_from:
-                path = list_page.path_since(read_from)
-                return self._send_within_budget("list", "GET", path), read_from
+            by_theirs = their_now and min(each.by_their_clock(their_now) for each in since)
+            if by_theirs and by_theirs < asked_from:
+                path = list_page.path_since(by_theirs)
+                return self._send_within_budget("list", "GET", path), by_theirs
         return response, asked_from
 
     def _about(self, prediction_id: str, operation: str, method: str, action: str = "") -> Reply:

@@ -12,7 +12,7 @@ VERSION_ID = re.compile(r"[0-9a-f]{64}")
 LARGEST_SEED = 2_147_483_646
 
 # How far PostgreSQL's clock and Replicate's may be apart when a prediction is looked for by the
-# time of its request, and nothing else tells it.
+# time of its request.
 CLOCK_SLACK_SECONDS = 120.0
 
 STATUS_PAGE = "https://www.replicatestatus.com"

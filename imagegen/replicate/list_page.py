@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import quote, urlsplit
 
-from imagegen.replicate import facts
 from imagegen.replicate.http import boottime
 from imagegen.replicate.replies import Page, parse_listed
 
@@ -17,34 +16,30 @@ PATH = "/v1/predictions"
 # Python refuses whole numbers of more than 4300 digits: one of somebody else's must not hide ours.
 DECODER = json.JSONDecoder(parse_int=float)
 WHITE_SPACE = " \t\n\r"
-# If two clocks agree on when a request left, the list is read from so much before that. By both,
-# seconds are left for the clocks within Replicate: in the documentation of its list, a prediction
-# was created after it was completed.
-AGREED_SLACK = timedelta(seconds=30)
-AGREE_WITHIN = AGREED_SLACK / 2
-# If they do not, one of them is wrong: the database's, or that of the `Date` header, which may be
-# a proxy's.
-SLACK = timedelta(seconds=facts.CLOCK_SLACK_SECONDS)
-DATE_SLACK = timedelta(seconds=60)
 
 
 @dataclass(frozen=True)
 class Since:
-    """When something was sent, by two clocks: a time of the database, and how long ago it is."""
+    """When something was sent, by two clocks: a time of the database, and how long ago it is.
+
+    The clocks of the database and of Replicate may be apart by `slack_seconds`. By Replicate's own
+    clock half of it is enough.
+    """
 
     at: datetime
     seconds_ago: float  # at `noted_at`
     noted_at: float  # by `boottime`
+    slack_seconds: float
 
-    def read_from(self, their_now: datetime | None) -> datetime:
-        """Return since when a list holds what was made of it. `their_now` is the time at Replicate
-        by its own clock; None: not known."""
-        if their_now is None:
-            return self.at - SLACK
-        by_theirs = their_now - timedelta(seconds=self.seconds_ago + boottime() - self.noted_at)
-        if abs(by_theirs - self.at) <= AGREE_WITHIN:
-            return self.at - AGREED_SLACK
-        return min(self.at - SLACK, by_theirs - DATE_SLACK)
+    @property
+    def asked_from(self) -> datetime:
+        """Since when a list holds what was made of it."""
+        return self.at - timedelta(seconds=self.slack_seconds)
+
+    def by_their_clock(self, their_now: datetime) -> datetime:
+        """Return since when, by Replicate's own clock, which shows `their_now`."""
+        age_seconds = self.seconds_ago + boottime() - self.noted_at
+        return their_now - timedelta(seconds=age_seconds + self.slack_seconds / 2)
 
 
 def path_since(since: datetime) -> str:

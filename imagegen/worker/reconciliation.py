@@ -36,6 +36,9 @@ from imagegen.worker.endings import Delay, Ending, Postponed, TurnedAway, Until
 from imagegen.worker.list_reader import ListReader
 from imagegen.worker.settlement import log_fields
 
+# Until the settle time is over, nothing follows from what a list does not hold. So it is read for
+# clocks that are about right, and only later, when "not there" counts, for all others as well.
+LOOK_SLACK_SECONDS = 30.0
 # What is older is read apart, so that a new request does not wait for its many pages.
 RECENT_SECONDS = 600.0
 # A prediction made this long before or after the request is another's, however the clocks differ.
@@ -162,11 +165,7 @@ class Reconciler:
         if doubt is None:
             return None
         since, noticed_at = map(datetime.fromisoformat, (doubt.since, doubt.noticed_at))
-        # It may be a time of another server, whose clock nobody can compare any more.
-        slack_seconds = facts.CLOCK_SLACK_SECONDS
-        listed = self._list(
-            since - timedelta(seconds=slack_seconds), doubt.since_seconds_ago + slack_seconds
-        )
+        listed = self._list(since, doubt.since_seconds_ago)
         made = (since - SURELY, noticed_at + SURELY)
         # All tokens wait here, and none is sent that would show how far the list reaches.
         has_settled = doubt.noticed_seconds_ago >= self._settings.settle_seconds
@@ -205,8 +204,10 @@ class Reconciler:
 
     def _list(self, since: datetime, seconds_ago: float, account: str | None = None) -> Listed:
         """Return what was made since then, by either clock, with an account if it is known."""
+        has_settled = seconds_ago >= self._settings.settle_seconds
+        slack_seconds = facts.CLOCK_SLACK_SECONDS if has_settled else LOOK_SLACK_SECONDS
         reader = self._recent if seconds_ago < RECENT_SECONDS else self._older
-        listed = reader.read(Since(since, seconds_ago, boottime()))
+        listed = reader.read(Since(since, seconds_ago, boottime(), slack_seconds))
         if account and self._client.account() is None:
             return replace(listed, missing=NoAnswer("nobody knows whose list it is"))
         return listed

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from imagegen.replicate.client import ReplicateClient
-from imagegen.replicate.list_page import AGREED_SLACK, Since
+from imagegen.replicate.list_page import Since
 from imagegen.replicate.replies import (
     Answered,
     Listed,
@@ -252,7 +252,7 @@ class FakeReplicate(ReplicateClient):
             return Listed((), look.value)
         # It holds predictions in their order: what it lacks, it lacks with all that came later.
         known = [made for made in self.made.values() if made.fate is not Fate.FORGOTTEN]
-        first = min(each.at for each in since) - AGREED_SLACK
+        first = min(each.asked_from for each in since)
         found = [
             made for made in takewhile(lambda made: made.listed, known) if made.made_at >= first
         ]

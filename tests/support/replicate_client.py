@@ -36,4 +36,4 @@ def since(at: datetime, seconds_ago: float | None = None) -> Since:
     """A time, by a clock that agrees with that of this host unless it is told how long ago."""
     if seconds_ago is None:
         seconds_ago = (datetime.now(UTC) - at).total_seconds()
-    return Since(at, seconds_ago, boottime())
+    return Since(at, seconds_ago, boottime(), slack_seconds=30.0)

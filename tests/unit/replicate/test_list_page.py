@@ -65,29 +65,15 @@ def test_what_is_no_page_is_refused(text: bytes, length: int) -> None:
         read_page(pieces(text, length), "seed")
 
 
-SENT_AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("ahead_seconds", "before_seconds"),
-    [
-        (0.0, 30.0),
-        (-14.0, 30.0),  # Replicate's clock is 14 s behind that of the database
-        (14.0, 30.0),
-        (-16.0, 120.0),  # one of them is wrong, and nobody knows which
-        (16.0, 120.0),
-        (3600.0, 120.0),
-        (-100.0, 160.0),
-        (None, 120.0),
-    ],
-)
-def test_a_list_is_read_from_before_a_request_by_either_clock(
-    ahead_seconds: float | None, before_seconds: float, monkeypatch: pytest.MonkeyPatch
+def test_a_list_is_asked_for_since_before_a_request_by_either_clock(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(list_page, "boottime", lambda: 1007.0)
-    since = Since(SENT_AT, seconds_ago=5.0, noted_at=1000.0)
-    their_now = None
-    if ahead_seconds is not None:
-        their_now = SENT_AT + timedelta(seconds=12.0 + ahead_seconds)
+    sent_at = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    since = Since(sent_at, seconds_ago=5.0, noted_at=1000.0, slack_seconds=30.0)
+    by_theirs = sent_at + timedelta(hours=1)
 
-    assert (SENT_AT - since.read_from(their_now)).total_seconds() == before_seconds
+    assert since.asked_from == sent_at - timedelta(seconds=30)
+    assert since.by_their_clock(by_theirs + timedelta(seconds=12)) == by_theirs - timedelta(
+        seconds=15
+    )

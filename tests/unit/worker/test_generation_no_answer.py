@@ -35,10 +35,14 @@ def test_a_prediction_that_is_not_listed_yet_is_looked_for_again_later() -> None
     assert calls.verbs() == ["record_request", "POST", "list", "postpone"]
 
 
-def test_the_list_is_asked_since_the_request_by_both_clocks() -> None:
-    [(since,)] = generate(sent(5.0)).about("list")
+@pytest.mark.parametrize(("age_seconds", "slack_seconds"), [(59.0, 30.0), (60.0, 120.0)])
+def test_the_list_is_read_further_back_when_what_it_does_not_hold_counts(
+    age_seconds: float, slack_seconds: float
+) -> None:
+    [(since,)] = generate(sent(age_seconds)).about("list")
 
-    assert (since.at.isoformat(), since.seconds_ago) == ("2026-01-01T12:00:00+00:00", 5.0)
+    assert (since.at.isoformat(), since.seconds_ago) == ("2026-01-01T12:00:00+00:00", age_seconds)
+    assert since.slack_seconds == slack_seconds
 
 
 def test_an_answer_that_was_waited_for_is_looked_for_since_it_was_sent(
