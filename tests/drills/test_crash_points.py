@@ -1,26 +1,15 @@
-"""A process ends at each point of the recipe, in each way, whatever became of the request.
-
-Each case mostly waits, for a lease or for the list to settle; so a few of them run at a time.
-"""
+"""A process ends at each point of the recipe, in each way, whatever became of the request."""
 
 import signal
-import threading
-import uuid
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from imagegen.worker import crash_points
 from tests.support.judge import judge, judge_what_is_left
-from tests.support.pooler import PgBouncer
-from tests.support.postgres import PostgresServer
 from tests.support.processes import Program, Site, wait_for
 from tests.support.sandbox import Fault, Sandbox
 
-AT_ONCE = 4
 TOKENS = 3
 HOWS = ("kill", "kill-supervisor", "exit")
 ANSWERS: dict[str, list[Fault]] = {
@@ -44,77 +33,27 @@ class Case(NamedTuple):
     answer: str
 
 
-class Cases:
-    """Carries out the cases, some at a time, each on a database of its own."""
-
-    def __init__(
-        self, server: PostgresServer, pooler: PgBouncer | None, folder: Path, cases: list[Case]
-    ) -> None:
-        self._server = server
-        self._pooler = pooler
-        self._folder = folder
-        self._upgrading = threading.Lock()  # alembic's context is one for all threads
-        self._lanes = ThreadPoolExecutor(AT_ONCE)
-        self._futures = {case: self._lanes.submit(self._carry_out, case) for case in cases}
-
-    def of(self, case: Case) -> "Future[None]":
-        return self._futures[case]
-
-    def close(self) -> None:
-        self._lanes.shutdown(cancel_futures=True)
-
-    def _carry_out(self, case: Case) -> None:
-        name = f"crash_{uuid.uuid4().hex}"
-        url = self._server.create_database(name)
-        with Sandbox(latency_seconds=0.2) as sandbox:
-            folder = self._folder / "-".join(case)
-            place = Site(
-                self._pooler.url(name) if self._pooler else url, sandbox.url, folder, dict(SETTINGS)
-            )
-            with self._upgrading:
-                place.upgrade()
-            carry_out(case, place, sandbox)
-        self._server.drop_database(name)
-
-
-@pytest.fixture(scope="module")
-def cases(
-    request: pytest.FixtureRequest,
-    postgres_server: PostgresServer,
-    pooler: PgBouncer | None,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Cases]:
-    """Those that this run was asked for, in its order."""
-    asked = [
-        Case(*(str(item.callspec.params[name]) for name in Case._fields))
-        for item in request.session.items
-        if isinstance(item, pytest.Function) and item.path == request.path
-    ]
-    cases = Cases(postgres_server, pooler, tmp_path_factory.mktemp("crashes"), asked)
-    yield cases
-    cases.close()
-
-
 @pytest.mark.parametrize("answer", ANSWERS)
 @pytest.mark.parametrize("how", HOWS)
 @pytest.mark.parametrize("point", crash_points.POINTS)
 def test_whatever_ends_at_a_point_every_token_gets_one_image(
-    cases: Cases, point: str, how: str, answer: str
+    site: Site, sandbox: Sandbox, point: str, how: str, answer: str
 ) -> None:
-    cases.of(Case(point, how, answer)).result()
+    carry_out(Case(point, how, answer), site, sandbox)
 
 
 @pytest.mark.parametrize("answer", ["answered"])
 @pytest.mark.parametrize("how", ["freeze"])
 @pytest.mark.parametrize("point", crash_points.POINTS)
 def test_whatever_stands_still_at_a_point_sends_and_writes_nothing_when_others_took_over(
-    cases: Cases, point: str, how: str, answer: str
+    site: Site, sandbox: Sandbox, point: str, how: str, answer: str
 ) -> None:
-    cases.of(Case(point, how, answer)).result()
+    carry_out(Case(point, how, answer), site, sandbox)
 
 
 def carry_out(case: Case, site: Site, sandbox: Sandbox) -> None:
     once = site.folder / "crashed"
+    site.settings |= SETTINGS
     site.settings["IMAGEGEN_CRASH_AT"] = f"{case.point}:{case.how}:{once}"
     sandbox.faults.add(*ANSWERS[case.answer])
 
