@@ -50,4 +50,4 @@ def _prepare(connection: BoundedConnection, statements: list[Statement]) -> None
 
 
 def _rows(cursor: ClientCursor[Row]) -> list[Row]:
-    return cursor.fetchall() if cursor.description else []
+    return cursor.fetchall() if cursor.rownumber is not None else []

@@ -23,6 +23,9 @@ from tests.benchmarks.system import (
 # Often enough to see a peak, seldom enough that the looking (a few ms) is no load.
 LOOK_SECONDS = 0.5
 
+# After the warm-up, what may be created at once has grown again to all that the limit admits.
+REST_SECONDS = 3.0
+
 BURST = "burst"  # the prompt of its tokens
 # Each worker knows how long its last 20 predictions took (imagegen/worker/poll_schedule.py).
 WARM_UP_PER_SLOT = 2
@@ -84,6 +87,7 @@ def measure(
     """
     with system.connect() as connection:
         warm(system, connection, warm_up)
+        time.sleep(REST_SECONDS)
         system.stand_in.set_times(times)
         before = system.cost()
         mint(connection, [BURST] * len(times))
