@@ -159,13 +159,14 @@ state = 'open' AND lease_until < now()
 
 -- fragment: waiting
 -- Tokens that may be claimed. What is odd in a row makes no condition here fail: it would fail for
--- all others.
+-- all others. OFFSET keeps PostgreSQL from a join that reads all open generations for each token,
+-- and what is left of those that were open while an old transaction goes on.
 t.status = $detected
     AND (t.generate_after IS NULL OR t.generate_after <= now())
     AND $token_id IS NOT NULL
     AND $but $token_id = ANY(%(tokens)s::bigint[])
     AND NOT EXISTS (
-        SELECT FROM generations g WHERE g.token_id = $token_id AND g.state = 'open')
+        SELECT FROM generations g WHERE g.token_id = $token_id AND g.state = 'open' OFFSET 0)
 
 -- name: claim
 -- Expired leases are adopted first: they may be paid already. Then come generations that have not
