@@ -10,7 +10,6 @@ from typing import Any
 
 import psycopg
 from psycopg.errors import DivisionByZero
-from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from imagegen.database import BoundedConnection
@@ -99,7 +98,7 @@ def close(
     """
     verb = statements[VERBS[type(decision)]]
     try:
-        closed, _ = execute(connection, [verb, statements["discarded"]], values, dict_row)
+        closed, _ = execute(connection, [verb, statements["discarded"]], values)
     except DivisionByZero as error:
         if error.diag.context:  # in a trigger
             raise

@@ -6,35 +6,32 @@ as a whole, with the settings that it needs.
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 from psycopg import ClientCursor
 from psycopg.errors import DuplicatePreparedStatement, InvalidSqlStatementName
-from psycopg.rows import BaseRowFactory
+from psycopg.rows import dict_row
 
 from imagegen.database import BRIEFLY, BoundedConnection
 from imagegen.queue.fill import Statement
 
-Row = TypeVar("Row")
+Rows = list[dict[str, Any]]
 
 
 def execute(
-    connection: BoundedConnection,
-    statements: list[Statement],
-    values: Mapping[str, Any],
-    row_factory: BaseRowFactory[Row],
-) -> list[list[Row]]:
+    connection: BoundedConnection, statements: list[Statement], values: Mapping[str, Any]
+) -> list[Rows]:
     """Execute statements, which wait only briefly for rows that another transaction holds. Returns
     the rows of each."""
-    cursor = ClientCursor(connection, row_factory=row_factory)
     if not connection.is_pooled:
         _prepare(connection, statements)
+        calls = [(each.name, [values[name] for name in each.parameters]) for each in statements]
         try:
-            cursor.execute("; ".join(each.call for each in statements), values)
+            return connection.execute_prepared(calls)
         except InvalidSqlStatementName:
             connection.is_pooled = True  # by one that looks like the server itself
-    if connection.is_pooled:
-        cursor.execute(BRIEFLY + "; ".join(each.text for each in statements), values)
+    cursor = ClientCursor(connection, row_factory=dict_row)
+    cursor.execute(BRIEFLY + "; ".join(each.text for each in statements), values)
     results = [_rows(cursor)]
     while cursor.nextset():
         results.append(_rows(cursor))
@@ -49,5 +46,5 @@ def _prepare(connection: BoundedConnection, statements: list[Statement]) -> None
             connection.prepared.add(each.name)
 
 
-def _rows(cursor: ClientCursor[Row]) -> list[Row]:
+def _rows(cursor: ClientCursor[dict[str, Any]]) -> Rows:
     return cursor.fetchall() if cursor.rownumber is not None else []

@@ -29,16 +29,12 @@ class Statement:
     @cached_property
     def numbered(self) -> str:
         """With PostgreSQL's parameters, $1, $2 …"""
-        numbers = {name: f"${number}" for number, name in enumerate(self._parameters, 1)}
+        numbers = {name: f"${number}" for number, name in enumerate(self.parameters, 1)}
         return PARAMETER.sub(lambda found: numbers.get(found[1], "%"), self.text)
 
     @cached_property
-    def call(self) -> str:
-        values = ", ".join(f"%({name})s" for name in self._parameters)
-        return f"EXECUTE {self.name}({values})" if values else f"EXECUTE {self.name}"
-
-    @cached_property
-    def _parameters(self) -> list[str]:
+    def parameters(self) -> list[str]:
+        """The names of $1, $2 …"""
         return list(dict.fromkeys(name for name in PARAMETER.findall(self.text) if name))
 
 

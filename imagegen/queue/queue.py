@@ -8,11 +8,10 @@ the lease is lost and the verb says so. Leases and backoffs run on PostgreSQL's 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import psycopg
 from psycopg.errors import UniqueViolation
-from psycopg.rows import BaseRowFactory, dict_row, kwargs_row
 
 from imagegen.database import AWAY, Pool, Tables
 from imagegen.failures import FAILURES, Retry
@@ -45,9 +44,6 @@ UNPROVEN_KINDS = [kind for kind, failure in FAILURES.items() if failure.retry is
 # How many generations of one token a database that went back may have forgotten: three attempts,
 # each with a fallback, and refusals between them.
 MOST_FORGOTTEN = 30
-
-
-Row = TypeVar("Row")
 
 
 class Queue:
@@ -84,7 +80,7 @@ class Queue:
         of `only` these."""
         values = {"limit": limit, "new_limit": new_limit, "model": model}
         values |= {"due_within_seconds": DUE_WITHIN_SECONDS}
-        return self._ask(*among("claim", values, busy, only), kwargs_row(to_claim))
+        return [to_claim(**row) for row in self._run(*among("claim", values, busy, only))]
 
     def candidates(self, *, limit: int, busy: Collection[int]) -> list[int]:
         """Return tokens that `claim` would take, in its order: up to `limit` expired leases, then
@@ -164,8 +160,8 @@ class Queue:
         """Return what became of the token's predictions before this one, which has failed, and what
         the model did for others meanwhile. None: the lease is lost."""
         values = {"several_tokens": SEVERAL_TOKENS, "unproven_kinds": UNPROVEN_KINDS}
-        rows = self._ask("history", values | fence(claim), kwargs_row(History))
-        return rows[0] if rows else None
+        rows = self._run("history", values | fence(claim))
+        return History(**rows[0]) if rows else None
 
     def end_incident(self) -> None:
         """Let tokens that wait for the end of an incident go on."""
@@ -190,8 +186,8 @@ class Queue:
         values = closings.values_of(decision, error, self._give_up_after_seconds) | known(claim)
         match decision:
             case UseFallback():
-                fallbacks = self._ask("use_fallback", values, kwargs_row(to_claim))
-                return Applied(fallback=fallbacks[0]) if fallbacks else None
+                rows = self._run("use_fallback", values)
+                return Applied(fallback=to_claim(**rows[0])) if rows else None
             case Postpone():
                 return Applied() if self._run("postpone", values) else None
         with self.session.lend() as (connection, statements):
@@ -263,14 +259,9 @@ class Queue:
         return len(self._run("release", values))
 
     def _run(self, name: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
-        return self._ask(name, values, dict_row)
-
-    def _ask(
-        self, name: str, values: Mapping[str, Any], row_factory: BaseRowFactory[Row]
-    ) -> list[Row]:
         """Execute one statement; wait only briefly for rows that another transaction holds."""
         with self.session.lend() as (connection, statements):
-            [rows] = execute(connection, [statements[name]], self._with_worker(values), row_factory)
+            [rows] = execute(connection, [statements[name]], self._with_worker(values))
             return rows
 
     def _with_worker(self, values: Mapping[str, Any]) -> dict[str, Any]:

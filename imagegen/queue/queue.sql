@@ -144,7 +144,8 @@ WHERE t.token_id = generations.token_id AND t.generation_error IS NOT NULL
 -- If nothing was tried for a quarter of the give-up time (at least an hour), imagegen was not
 -- running, and the count starts anew.
 $from_previous
-    AND p.closed_at > now() - make_interval(secs => greatest(%(give_up_after_seconds)s / 4, 3600))
+    AND p.closed_at > now() - make_interval(
+        secs => greatest(%(give_up_after_seconds)s::float / 4, 3600))
 
 -- fragment: failures_as_before
 -- A refusal or a censored prompt is none of the token's failures in a row, and does not end them.
@@ -390,7 +391,7 @@ WITH closed AS (
     UPDATE generations SET $known, closed_at = now(), state = 'refused', error_kind = %(reason)s,
         error_message = %(message)s,
         refusals = coalesce((SELECT p.refusals $from_previous_refusal), 0)
-            + (%(own_seconds)s > 0)::integer,
+            + (%(own_seconds)s::float > 0)::integer,
         refused_since = coalesce((SELECT p.refused_since $from_previous_refusal), opened_at),
         $failures_as_before
     WHERE $fence
@@ -399,9 +400,9 @@ WITH closed AS (
     UPDATE tokens_s0 t SET
         status = CASE WHEN $given_up THEN $failed ELSE $detected END,
         generate_after = CASE WHEN NOT $given_up THEN now() + make_interval(
-            secs => greatest(%(retry_seconds)s, least(
-                %(own_seconds)s * 2 ^ least(g.refusals - 1, 20),
-                %(own_most_seconds)s))) END,
+            secs => greatest(%(retry_seconds)s::float, least(
+                %(own_seconds)s::float * 2 ^ least(g.refusals - 1, 20),
+                %(own_most_seconds)s::float))) END,
         generation_error = %(error)s
     FROM closed g WHERE t.token_id = g.token_id AND $wanted
     RETURNING t.status

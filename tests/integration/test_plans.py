@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from psycopg import ClientCursor
-from psycopg.rows import tuple_row
 
 from imagegen.database.answers import BoundedConnection
 from imagegen.database.connection import open_pool
@@ -99,8 +98,10 @@ def rows_read(
     if name.removesuffix("_only") in FOR_ALL_BUT and name.endswith("_only"):
         values |= {"tokens": [20001, 20002]}
     with connection.transaction(force_rollback=True):
-        execute(connection, [statement], values, tuple_row)
-    explained = f"EXPLAIN (ANALYZE, FORMAT JSON) {statement.call}"
+        execute(connection, [statement], values)
+    parameters = ", ".join(f"%({each})s" for each in statement.parameters)
+    call = f"{statement.name}({parameters})" if parameters else statement.name
+    explained = f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE {call}"
     with connection.transaction(force_rollback=True):
         [(plan,)] = ClientCursor(connection).execute(explained, values).fetchall()
     return max(rows_of(plan[0]["Plan"]))

@@ -6,7 +6,8 @@ import pytest
 
 from imagegen.database import TablesAwayError
 from imagegen.database.connection import Pool, open_pool
-from imagegen.queue import Complete, Queue
+from imagegen.database.tables import read_tables
+from imagegen.queue import Complete, Queue, statements
 from tests.support.processes import Site
 from tests.support.queue_fixtures import MakeQueue, accept, claim, token
 
@@ -72,3 +73,18 @@ def test_statements_of_tables_that_were_changed_are_prepared_anew(
         finish_one(queue)
 
     assert token(site, 2)[0] == "uploading"
+
+
+def test_seconds_may_have_a_fraction_in_each_prepared_statement(pool: Pool) -> None:
+    """PostgreSQL infers a parameter's type, and takes it for a whole number beside one."""
+    with pool.connection() as connection:
+        for statement in statements(read_tables(connection)).values():
+            connection.execute(f"PREPARE one AS {statement.numbered}".encode())
+            types = connection.execute(
+                "SELECT parameter_types::text[] FROM pg_prepared_statements WHERE name = 'one'"
+            ).fetchall()[0][0]
+            connection.execute("DEALLOCATE one")
+
+            inferred = dict(zip(statement.parameters, types, strict=True))
+            seconds = {name: each for name, each in inferred.items() if name.endswith("_seconds")}
+            assert set(seconds.values()) <= {"double precision"}, (seconds, statement.text)
