@@ -10,7 +10,6 @@ headers of the SDK's client: for those, the layers of httpx cost most of a worke
 
 # httpx would leave it to its first use, in every worker, at every restart.
 import encodings.idna  # noqa: F401
-import json
 import math
 import threading
 import time
@@ -240,7 +239,7 @@ class ReplicateClient:
     ) -> _Response | NotSent | NoAnswer:
         try:
             # Written here, so that what cannot be written as JSON was surely not sent.
-            content = None if body is None else _json(body)
+            content = None if body is None else replies.write_json(body)
         except (ValueError, TypeError, RecursionError) as error:
             return NotSent(self._message(error))
         headers = {"Content-Type": "application/json", **(headers or {})}
@@ -293,10 +292,6 @@ class ReplicateClient:
             other_json=self._redact(other),
             page=self._redact(page),
         )
-
-
-def _json(body: object) -> bytes:
-    return json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
 
 
 @contextmanager

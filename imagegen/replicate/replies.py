@@ -127,6 +127,11 @@ class Page:
     next_url: str | None
 
 
+def write_json(body: object) -> bytes:
+    """Return the body of a request. Raises ValueError, TypeError or RecursionError."""
+    return json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+
+
 def read_json(content: bytes) -> tuple[object, str]:
     """Return a body as JSON, or None and how it begins if it is none."""
     try:

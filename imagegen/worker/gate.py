@@ -220,17 +220,15 @@ class Gate:
     def set_allowance(self, allowance: DailyAllowance) -> None:
         """Note how many predictions the daily limit admits; none closes the gate."""
         with self._lock:
-            if allowance == self._allowance:  # asked before each claim, and hardly ever another
-                metrics.CREATE_PACE.set(self._rate.pace)
-                return
             was_closed, self._allowance = self._allowance.total <= 0, allowance
-            self._show()
-        if (allowance.total <= 0) != was_closed:
-            extra = {"reason": Reason.DAILY_LIMIT}
-            if was_closed:
-                log.info("gate.opened", extra=extra)
-            else:
-                log.warning("gate.closed", extra=extra)
+            is_closed = allowance.total <= 0
+            metrics.CREATE_PACE.set(self._rate.pace)
+            if is_closed != was_closed:
+                self._show()
+        if is_closed and not was_closed:
+            log.warning("gate.closed", extra={"reason": Reason.DAILY_LIMIT})
+        elif was_closed and not is_closed:
+            log.info("gate.opened", extra={"reason": Reason.DAILY_LIMIT})
 
     def _send_probe(self, generation_id: int) -> None:
         self._rate.spend()

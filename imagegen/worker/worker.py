@@ -140,9 +140,8 @@ class Worker:
                 self._wakeup.wait(self._pause_seconds)
             else:
                 self._database.report_back()
-                log.info(
-                    "worker.started", extra={"pid": os.getpid(), "lease_name": self._lease_name}
-                )
+                extra = {"pid": os.getpid(), "lease_name": self._lease_name}
+                log.info("worker.started", extra=extra)
                 self._beat()  # it has begun: what stands still from here on hangs
                 return True
         return False
