@@ -74,6 +74,13 @@ def problems(
     ]
 
 
+def catalog(connection: Connection) -> str:
+    """Return a text that is another one if something may have changed that `usable_tables` looks
+    at, but for the rows of the tables."""
+    [(text,)] = connection.execute(SQL["catalog"]).fetchall()
+    return str(text)
+
+
 def usable_tables(connection: Connection) -> Tables:
     """Return the tables as they are. Raises NotMigratedError if they must not be worked on.
 

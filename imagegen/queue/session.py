@@ -21,16 +21,21 @@ class Session:
         self._pool = pool
         self.tables = tables
         self._statements = statements(tables) if tables else None
+        self._catalog = ""  # as the tables were read
 
     def use(self, tables: Tables) -> None:
         """Lend statements for these tables from now on."""
         self.tables, self._statements = tables, statements(tables)
 
     def check(self) -> None:
-        """Read the tables again, with the checks of a start. Raises as `lend` does."""
-        self._statements = None
-        with self.lend():
-            pass
+        """Read the tables again, with the checks of a start, if the catalog has changed since.
+        Raises as `lend` does."""
+        with self._pool.connection() as connection:
+            catalog = preflight.catalog(connection)
+        if catalog != self._catalog:
+            self._statements = None
+            with self.lend():
+                self._catalog = catalog
 
     @contextmanager
     def lend(self) -> Iterator[tuple[BoundedConnection, dict[str, Statement]]]:

@@ -1,11 +1,12 @@
 """Statements are prepared once in a session, and it does not matter if the session forgets them."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
-from imagegen.database import TablesAwayError
-from imagegen.database.connection import Pool, open_pool
+from imagegen.database import Tables, TablesAwayError, preflight
+from imagegen.database.connection import Connection, Pool, open_pool
 from imagegen.database.tables import read_tables
 from imagegen.queue import Complete, Queue, statements
 from tests.support.processes import Site
@@ -88,3 +89,35 @@ def test_seconds_may_have_a_fraction_in_each_prepared_statement(pool: Pool) -> N
             inferred = dict(zip(statement.parameters, types, strict=True))
             seconds = {name: each for name, each in inferred.items() if name.endswith("_seconds")}
             assert set(seconds.values()) <= {"double precision"}, (seconds, statement.text)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER TABLE tokens_s0 ALTER generation_error TYPE varchar(500)",
+        "ALTER TABLE tokens_s0 ENABLE ROW LEVEL SECURITY",
+        "REVOKE SELECT ON authors FROM PUBLIC; GRANT SELECT ON authors TO PUBLIC",
+        "ALTER TABLE authors RENAME TO writers",
+        "CREATE SCHEMA other",
+    ],
+)
+def test_tables_are_checked_again_only_after_a_change_of_the_catalog(
+    change: str, site: Site, make_queue: MakeQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked = []
+    usable_tables = preflight.usable_tables
+
+    def count(connection: Connection) -> Tables:
+        checked.append(1)
+        return usable_tables(connection)
+
+    monkeypatch.setattr(preflight, "usable_tables", count)
+    session = make_queue().session
+    for _ in range(3):
+        session.check()
+    at_rest = len(checked)
+    site.query(change)
+    with suppress(TablesAwayError):  # some of these end the work
+        session.check()
+
+    assert (at_rest, len(checked)) == (1, 2)
