@@ -43,7 +43,7 @@ LONGEST_LIST_SECONDS = 30.0
 # not show by then was probably not made. That it can tell some seconds after the settle time, if it
 # holds what was made in them; if not, it may lag. For a settle time of a minute or more:
 LOOK_SOON_SECONDS = 2.0
-LOOKS_GROW_BY = 5.0
+LOOKS_GROW_BY = 3.0
 SETTLED_SECONDS = 5.0
 LAGS_SECONDS = 30.0
 NOTHING_BEFORE = History()
@@ -171,8 +171,8 @@ def list_again_seconds(age_seconds: float, settle_seconds: float) -> float:
 
 
 def look_again_seconds(age_seconds: float, settle_seconds: float) -> float:
-    """Return when to look again for what Replicate's list did not hold: soon, twice, and then only
-    when it may tell more."""
+    """Return when to look again for what Replicate's list did not hold: soon, a few times, and then
+    only when it may tell more."""
     scale = min(settle_seconds / LEAST_SETTLE_SECONDS, 1.0)
     settled_age = settle_seconds + scale * SETTLED_SECONDS
     if age_seconds < settled_age:

@@ -78,6 +78,9 @@ class Gate:
         self._has_recovered = False
         self._unreadable: set[int] = set()  # tokens, since the last image
         self._unreadable_seconds = 0.0  # the delay after the last of them
+        self._images = 0
+        # How many images there had been when the output of a token could not be read at first.
+        self._images_before: dict[int, int] = {}
         self._allowance = DailyAllowance()
         self._shown: set[Reason] = set()
         self._show()
@@ -183,6 +186,7 @@ class Gate:
     def record_image(self) -> None:
         """Note that a prediction brought an image."""
         with self._lock:
+            self._images += 1
             self._failing, self._incident_waits = set(), 0
             self._unreadable, self._unreadable_seconds = set(), 0.0
             if self._only_image_opens:
@@ -191,8 +195,12 @@ class Gate:
 
     def record_unreadable(self, message: str, claim: Claim) -> bool:
         """Note that a prediction was paid for, and brought nothing that can be read; close after
-        several in a row. Returns whether it is one of several."""
+        several in a row. Returns whether it is one of several: not if it still cannot be read when
+        there is an image of another token."""
         with self._lock:
+            if self._images > self._images_before.setdefault(claim.token_id, self._images):
+                del self._images_before[claim.token_id]
+                return False
             is_known = claim.token_id in self._unreadable
             self._unreadable.add(claim.token_id)
             if self._on_trial and not is_known:

@@ -7,12 +7,14 @@ from dataclasses import replace
 import pytest
 
 from tests.support.judge import judge
-from tests.support.processes import Site
+from tests.support.processes import PATIENCE_SECONDS, Site
 from tests.support.sandbox import Fault, Sandbox
 
 MEGABYTE = 1024 * 1024
 DRIP_SECONDS = 2.0
 ALL_AT_ONCE = {"WORKER_BATCH_SIZE": "20", "IMAGEGEN_CREATE_RATE": "100000"}
+# A list that hides what was made is read again at the end of the settle time, a minute.
+AFTER_SETTLE_SECONDS = 120.0
 AN_ID = "heat2o3bzn3ahtr6bjfftvbaci"
 
 
@@ -115,7 +117,7 @@ def test_hostile_lists_are_no_reason_to_buy_again(
     for fault in cases.values():  # a list is about no prompt: each answer comes once, to anyone
         sandbox.faults.add(replace(fault, operation="list", times=1))
 
-    all_get_their_image_from_one_post(site, sandbox, *cases)
+    all_get_their_image_from_one_post(site, sandbox, *cases, seconds=AFTER_SETTLE_SECONDS)
 
 
 def test_a_create_that_is_answered_with_the_prediction_of_another_token_finds_its_own(
@@ -140,11 +142,13 @@ IMAGES_OF_OTHERS = """
     SELECT token_id, image_url FROM generations WHERE strpos(image_url, prediction_id) = 0"""
 
 
-def all_get_their_image_from_one_post(site: Site, sandbox: Sandbox, *prompts: str) -> None:
+def all_get_their_image_from_one_post(
+    site: Site, sandbox: Sandbox, *prompts: str, seconds: float = PATIENCE_SECONDS
+) -> None:
     site.settings |= ALL_AT_ONCE
     site.mint(*prompts)
     with site.supervisor():
-        site.wait_until_done()
+        site.wait_until_done(seconds)
 
     assert endings(site, sandbox) == dict.fromkeys(prompts, ("uploading", 1, 1))
     assert site.query(IMAGES_OF_OTHERS) == []

@@ -18,8 +18,8 @@ BLACKENED = (
     " instead. Try again with a different prompt and/or seed.\n"
 )
 # Two workers of ten slots: what is in flight when each sees its second output, and what has taken
-# the slot of the first.
-MOST_PAID = 22
+# the slots of these two.
+MOST_PAID = 24
 IMAGE = placeholder_png("a cat", 42)
 
 

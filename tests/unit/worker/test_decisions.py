@@ -222,11 +222,11 @@ def test_a_list_that_cannot_be_read_is_asked_for_again_after_as_long_as_it_has_b
 @pytest.mark.parametrize(
     ("settle_seconds", "from_seconds", "looks"),
     [
-        (60.0, 0.0, [2, 10, 65, 95, 130, 200, 300, 540]),
+        (60.0, 0.0, [2, 6, 18, 65, 95, 130, 200, 300, 540]),
         (60.0, 15.0, [65, 95]),  # an answer that was waited for
         (60.0, 61.0, [65, 95]),
-        (600.0, 0.0, [2, 10, 50, 250, 605, 635, 670, 740, 840]),
-        (6.0, 0.0, [0.2, 1, 6.5, 9.5, 13, 20, 30]),
+        (600.0, 0.0, [2, 6, 18, 54, 162, 605, 635, 670, 740, 840]),
+        (6.0, 0.0, [0.2, 0.6, 1.8, 6.5, 9.5, 13, 20, 30]),
     ],
 )
 def test_a_lost_answer_is_looked_for_soon_and_then_when_the_list_may_tell_more(

@@ -53,7 +53,7 @@ def test_nothing_is_sent_again_while_the_list_may_lag() -> None:
     calls = generate(just_now)
 
     assert calls.verbs() == ["list", "postpone"]
-    assert calls.about("postpone") == [(16.0,)]
+    assert calls.about("postpone") == [(8.0,)]
 
 
 def test_nothing_is_sent_again_while_the_list_cannot_be_read() -> None:
