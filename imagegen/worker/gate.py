@@ -37,6 +37,7 @@ FAILING_TOKENS = 3
 # These were paid for, and brought nothing that can be read. Each probe is paid for too: so they are
 # far apart, up to an hour.
 UNREADABLE_IN_A_ROW = 2
+READ_ONCE_MORE = -1
 FIRST_UNREADABLE_SECONDS = 20.0
 MAX_UNREADABLE_SECONDS = 3600.0
 
@@ -198,9 +199,12 @@ class Gate:
         several in a row. Returns whether it is one of several: not if it still cannot be read when
         there is an image of another token."""
         with self._lock:
-            if self._images > self._images_before.setdefault(claim.token_id, self._images):
+            before = self._images_before.setdefault(claim.token_id, self._images)
+            if before == READ_ONCE_MORE:
                 del self._images_before[claim.token_id]
                 return False
+            if self._images > before:  # but this answer may be older than the image
+                self._images_before[claim.token_id] = READ_ONCE_MORE
             is_known = claim.token_id in self._unreadable
             self._unreadable.add(claim.token_id)
             if self._on_trial and not is_known:
