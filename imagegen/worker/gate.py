@@ -205,6 +205,7 @@ class Gate:
                 return False
             if self._images > before:  # but this answer may be older than the image
                 self._images_before[claim.token_id] = READ_ONCE_MORE
+                return True
             is_known = claim.token_id in self._unreadable
             self._unreadable.add(claim.token_id)
             if self._on_trial and not is_known:

@@ -95,6 +95,8 @@ def test_an_output_is_read_again_as_long_as_those_of_others_cannot_be_read_eithe
     assert generate(other, looks=[UNREADABLE], gate=gate).verbs() == ["GET", "postpone"]
     gate.record_image()
 
+    # This answer may be older than the image.
+    assert generate(other, looks=[UNREADABLE], gate=gate).verbs() == ["GET", "postpone"]
     assert generate(other, looks=[UNREADABLE], gate=gate).verbs() == ["GET", "fail_attempt"]
 
 
