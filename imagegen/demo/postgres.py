@@ -9,7 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Self
 from urllib.parse import urlsplit
@@ -160,7 +160,8 @@ class EmbeddedPostgres:
                 code = process.wait()
             except BaseException:
                 # Ctrl-C does not reach it and the servers that it runs, in a session of their own.
-                os.killpg(process.pid, signal.SIGTERM)
+                with suppress(ProcessLookupError):  # it has just ended
+                    os.killpg(process.pid, signal.SIGTERM)
                 process.wait()
                 raise
         if code != 0:

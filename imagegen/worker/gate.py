@@ -6,13 +6,14 @@ import threading
 import time
 from dataclasses import dataclass
 
-from imagegen.failures import Kind, Reason, incident_seconds, shortened
+from imagegen.failures import Kind, Reason, incident_seconds
 from imagegen.logs import log
 from imagegen.metrics import definitions as metrics
 from imagegen.queue import Claim, DailyAllowance
 from imagegen.replicate import Failed, Refused
 from imagegen.worker.create_rate import CreateRate
 from imagegen.worker.endings import Delay
+from imagegen.worker.unreadable_outputs import UnreadableOutputs
 
 # Delays while refusals go on: an outage of ten minutes costs each worker about 24 requests.
 FIRST_DELAY_SECONDS = 1.0
@@ -34,12 +35,6 @@ INTERCEPTED_TOKENS = 2
 # Predictions of so many tokens failed, and none brought an image in between: that is no accident,
 # and no fault of theirs.
 FAILING_TOKENS = 3
-# These were paid for, and brought nothing that can be read. Each probe is paid for too: so they are
-# far apart, up to an hour.
-UNREADABLE_IN_A_ROW = 2
-READ_ONCE_MORE = -1
-FIRST_UNREADABLE_SECONDS = 20.0
-MAX_UNREADABLE_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -77,11 +72,7 @@ class Gate:
         self._incident_waits = 0  # in a row
         self._only_image_opens = False  # Replicate accepts predictions, and they fail
         self._has_recovered = False
-        self._unreadable: set[int] = set()  # tokens, since the last image
-        self._unreadable_seconds = 0.0  # the delay after the last of them
-        self._images = 0
-        # How many images there had been when the output of a token could not be read at first.
-        self._images_before: dict[int, int] = {}
+        self._unreadable = UnreadableOutputs()
         self._allowance = DailyAllowance()
         self._shown: set[Reason] = set()
         self._show()
@@ -100,7 +91,7 @@ class Gate:
         with self._lock:
             if self._allowance.for_new_tokens <= 0:
                 return math.inf
-            if self._reason is None and not self._on_trial:
+            if self._reason is None and not self._unreadable.are_several:
                 wait_seconds = self._rate.next_seconds()
                 return wait_seconds + min(wait_seconds, APART_SECONDS) * random.uniform(0, JITTER)  # noqa: S311
             return max(self._next_try - time.monotonic(), 0.0)
@@ -187,9 +178,8 @@ class Gate:
     def record_image(self) -> None:
         """Note that a prediction brought an image."""
         with self._lock:
-            self._images += 1
             self._failing, self._incident_waits = set(), 0
-            self._unreadable, self._unreadable_seconds = set(), 0.0
+            self._unreadable.note_image()
             if self._only_image_opens:
                 self._has_recovered = True
                 self._reopen()
@@ -199,18 +189,12 @@ class Gate:
         several in a row. Returns whether it is one of several: not if it still cannot be read when
         there is an image of another token."""
         with self._lock:
-            before = self._images_before.setdefault(claim.token_id, self._images)
-            if before == READ_ONCE_MORE:
-                del self._images_before[claim.token_id]
-                return False
-            if self._images > before:  # but this answer may be older than the image
-                self._images_before[claim.token_id] = READ_ONCE_MORE
-                return True
-            is_known = claim.token_id in self._unreadable
-            self._unreadable.add(claim.token_id)
-            if self._on_trial and not is_known:
+            is_own = self._unreadable.is_own(claim)
+            if is_own is not False:
+                return is_own is None
+            if self._unreadable.add(claim.token_id):
                 self._close_until_image(Refused(Reason.UNREADABLE, message), claim)
-            return self._on_trial
+            return self._unreadable.are_several
 
     def take_recovery(self) -> bool:
         """Return, once, that predictions bring images again after they had failed for all."""
@@ -247,10 +231,6 @@ class Gate:
         self._rate.spend()
         self._offers_probe, self._probe, self._next_try = False, generation_id, math.inf
 
-    @property
-    def _on_trial(self) -> bool:
-        return len(self._unreadable) >= UNREADABLE_IN_A_ROW
-
     def _close_until_image(self, refused: Refused, claim: Claim) -> Delay:
         self._only_image_opens = self._only_image_opens or self._leads(claim.generation_id)
         return self._close(refused, claim.generation_id)
@@ -262,7 +242,7 @@ class Gate:
     def _is_open(self) -> bool:
         if self._reason is Reason.THROTTLED and time.monotonic() >= self._next_try:
             self._reopen()
-        return self._reason is None and not self._on_trial
+        return self._reason is None and not self._unreadable.are_several
 
     def _close(self, refused: Refused, generation_id: int) -> Delay:
         was_open, leads = self._reason is None, self._leads(generation_id)
@@ -284,7 +264,7 @@ class Gate:
     def _reopen(self) -> None:
         reason, self._reason = self._reason, None
         self._delay_seconds, self._only_image_opens = 0.0, False
-        if not self._on_trial:
+        if not self._unreadable.are_several:
             self._probe, self._offers_probe = None, False
         self._show()
         if reason is not None:
@@ -292,9 +272,7 @@ class Gate:
 
     def _next_delay_seconds(self, refused: Refused) -> float:
         if refused.reason is Reason.UNREADABLE:
-            longer_seconds = max(self._unreadable_seconds * 2, FIRST_UNREADABLE_SECONDS)
-            self._unreadable_seconds = min(longer_seconds, MAX_UNREADABLE_SECONDS)
-            return shortened(self._unreadable_seconds)
+            return self._unreadable.next_delay_seconds()
         if refused.reason is Reason.FAILING:
             self._incident_waits += 1
             return incident_seconds(self._incident_waits - 1)

@@ -36,16 +36,14 @@ from imagegen.worker.database_retry import (
 from imagegen.worker.gate import Gate
 from imagegen.worker.generation import GenerationRunner
 from imagegen.worker.image_copies import ImageCopies
+from imagegen.worker.leases import Leases
 from imagegen.worker.maintenance import Maintenance
 from imagegen.worker.polling import OVERDUE_SECONDS
-from imagegen.worker.process_names import is_dead
 from imagegen.worker.set_aside import SetAside
 from imagegen.worker.settlement import log_fields
 from imagegen.worker.slots import Slots
 from imagegen.worker.wakeup import Wakeup
 
-# A third of the lease: two renewals may fail before it runs out.
-RENEWALS_PER_LEASE = 3
 # A worker with a longer poll interval still sends this many heartbeats in the watchdog's time.
 BEATS_PER_WATCHDOG = 4
 # Beyond the author's prompt and the fallback, each as long as Replicate may take for it.
@@ -84,6 +82,8 @@ class Worker:
         self._limit = AnswerLimit(seconds, on_wait=beat)
         self._pool = open_pool(url, 1, lease_name, self._limit)
         self._slots_pool = open_pool(url, SLOTS_CONNECTIONS, lease_name, AnswerLimit(seconds))
+        self._queue = self._queue_of(self._pool)
+        self._leases = Leases(self._queue, settings.lease_seconds)
         self._database = DatabaseReport(role, url)
         self._rates = rates or AccountRates.of(settings)
         self._gate = Gate(role, self._rates.creates)
@@ -91,7 +91,6 @@ class Worker:
         self._stopping = False
         self._grace_seconds = settings.grace_seconds
         self._backlog = Backlog(self._gate, self._pause_seconds)
-        self._renew_at = 0.0  # monotonic
 
     @property
     def stopping(self) -> bool:
@@ -106,8 +105,7 @@ class Worker:
 
     def run(self) -> None:
         """Claim and generate until told to stop, then hand over what is still at work."""
-        queue = self._queue(self._pool)
-        if not self._wait_for_tables(queue):
+        if not self._wait_for_tables():
             return
 
         def run(claim: Claim) -> None:
@@ -116,24 +114,24 @@ class Worker:
         busy = metrics.SLOTS_BUSY.labels(self._role)
         slots = Slots(self._settings.slots, run, self._wakeup.ring, busy)
         retry = DatabaseRetry(self._shutdown, slots.waits)
-        of_slots = self._queue(self._slots_pool, known=queue)
+        of_slots = self._queue_of(self._slots_pool, known=self._queue)
         runner = self._runner(of_slots, retry)
         self._limit.on_wait = lambda: self._beat_unless_stuck(slots)
-        set_aside = SetAside(queue, self._settings.model)
-        maintenance = Maintenance(self._pool, (queue, of_slots), set_aside)
+        set_aside = SetAside(self._queue, self._settings.model)
+        maintenance = Maintenance(self._pool, (self._queue, of_slots), set_aside)
         while not self._stopping:
-            self._claim_and_renew(queue, slots, set_aside, maintenance)
+            self._claim_and_renew(slots, set_aside, maintenance)
             self._beat_unless_stuck(slots)
             if self._wakeup.wait(self._sleep_seconds(slots)):
                 self._backlog.note_minted()
-        self._drain(queue, slots)
-        self._hand_over(queue, slots)
+        self._drain(slots)
+        self._hand_over(slots)
 
-    def _wait_for_tables(self, queue: Queue) -> bool:
+    def _wait_for_tables(self) -> bool:
         """Return True as soon as the tables can be worked on; False if told to stop before."""
         while not self._stopping:
             try:
-                self._release_leases_of_dead(queue)
+                self._leases.release_those_of_dead(self._predecessor)
             except psycopg.Error as error:
                 self._database.report_away(error)
                 self._beat()
@@ -146,15 +144,7 @@ class Worker:
                 return True
         return False
 
-    def _release_leases_of_dead(self, queue: Queue) -> None:
-        """End the leases of processes that died before they could: those before this one in its
-        role, and those of this host, such as a killed supervisor's workers."""
-        if self._predecessor is not None:
-            queue.release_leases_of(self._predecessor)
-        if dead := [name for name in queue.holders() if is_dead(name)]:
-            queue.release_leases_of_dead(dead)
-
-    def _queue(self, pool: Pool, known: Queue | None = None) -> Queue:
+    def _queue_of(self, pool: Pool, known: Queue | None = None) -> Queue:
         return Queue(
             pool,
             known.session.tables if known else None,
@@ -183,15 +173,13 @@ class Worker:
             copies=ImageCopies(settings.keep_images) if settings.keep_images else None,
         )
 
-    def _claim_and_renew(
-        self, queue: Queue, slots: Slots, set_aside: SetAside, maintenance: Maintenance
-    ) -> None:
+    def _claim_and_renew(self, slots: Slots, set_aside: SetAside, maintenance: Maintenance) -> None:
         """Renew and claim. With fresh connections if the database has cut those that were idle,
         or if they lead to a server that has become a standby.
 
         No error of the database ends the worker: what its tables refuse now, it asks again later.
         """
-        step = partial(self._renew_and_claim, queue, slots, set_aside, maintenance)
+        step = partial(self._renew_and_claim, slots, set_aside, maintenance)
         try:
             try:
                 step()
@@ -209,28 +197,26 @@ class Worker:
             self._ready()
             self._database.report_back()
 
-    def _renew_and_claim(
-        self, queue: Queue, slots: Slots, set_aside: SetAside, maintenance: Maintenance
-    ) -> None:
+    def _renew_and_claim(self, slots: Slots, set_aside: SetAside, maintenance: Maintenance) -> None:
         """Renew leases, then claim as much as there are free slots."""
         if self._database.is_away:
-            queue.confirm_commits()
-        self._renew(queue, slots)
+            self._queue.confirm_commits()
+        self._leases.renew_if_due(slots.tokens)
         maintenance.run_if_due()
         if self._gate.take_recovery():
-            queue.end_incident()
+            self._queue.end_incident()
         if (free := slots.free) and self._backlog.is_claim_due(free):
-            self._claim(free, queue, slots, set_aside)
+            self._claim(free, slots, set_aside)
 
-    def _claim(self, free: int, queue: Queue, slots: Slots, set_aside: SetAside) -> None:
-        self._gate.set_allowance(queue.daily_allowance())
+    def _claim(self, free: int, slots: Slots, set_aside: SetAside) -> None:
+        self._gate.set_allowance(self._queue.daily_allowance())
         allowed = self._gate.allows(free)
         claims = set_aside.claim(limit=free, new_limit=allowed, busy=slots.tokens)
         for claim in claims:
             self._start(claim, slots)
         new = sum(not each.adopted for each in claims)
         self._backlog.note_claimed(may_have_left=new == allowed or len(claims) == free)
-        if self._gate.offers_probe and not queue.is_any_token_waiting():
+        if self._gate.offers_probe and not self._queue.is_any_token_waiting():
             self._gate.reset_idle()
 
     def _beat_unless_stuck(self, slots: Slots) -> None:
@@ -253,12 +239,6 @@ class Worker:
         log.log(level, event, extra=log_fields(claim))
         slots.start(claim)
 
-    def _renew(self, queue: Queue, slots: Slots) -> None:
-        now = time.monotonic()
-        if now >= self._renew_at:
-            queue.renew(slots.tokens)
-            self._renew_at = now + self._settings.lease_seconds / RENEWALS_PER_LEASE
-
     @property
     def _pause_seconds(self) -> float:
         """Return the poll interval, or less, so that the watchdog hears of this worker in time."""
@@ -270,23 +250,23 @@ class Worker:
         if slots.free and not self._stopping:  # it claims nothing while it drains
             seconds = min(seconds, self._backlog.next_seconds())
         if slots.tokens:
-            seconds = min(seconds, self._renew_at - time.monotonic())
+            seconds = min(seconds, self._leases.next_seconds())
         # While the database is away, what is overdue is retried with a pause.
         return max(seconds, DATABASE_AGAIN_SECONDS if self._database.is_away else 0.0)
 
-    def _drain(self, queue: Queue, slots: Slots) -> None:
+    def _drain(self, slots: Slots) -> None:
         """Wait for the slots to finish, at most for the grace time."""
         log.info("worker.stopping", extra={"busy": len(slots.tokens)})
         began = time.monotonic()
         while slots.tokens and (remaining := began + self._grace_seconds - time.monotonic()) > 0:
             try:
-                self._renew(queue, slots)
+                self._leases.renew_if_due(slots.tokens)
             except AWAY as error:
                 self._database.report_away(error)
             self._beat()
             self._wakeup.wait(min(remaining, self._sleep_seconds(slots)))
 
-    def _hand_over(self, queue: Queue, slots: Slots) -> None:
+    def _hand_over(self, slots: Slots) -> None:
         """Release the leases of what is still at work: the next worker adopts it.
 
         A slot may still be in a request when the process ends; its lease is released all the same.
@@ -296,7 +276,7 @@ class Worker:
         while slots.tokens and (remaining := deadline - time.monotonic()) > 0:
             self._wakeup.wait(remaining)
         try:
-            handed_over = queue.release()
+            handed_over = self._queue.release()
         except AWAY as error:
             self._database.report_away(error)
         else:

@@ -1,7 +1,6 @@
 """Replicate allows only so many predictions a minute; the ledger tells how they were asked for."""
 
 import contextlib
-import time
 
 import pytest
 
@@ -60,7 +59,8 @@ def test_no_death_of_a_worker_lets_more_leave_than_the_limit(site: Site, procs: 
         with site.supervisor(procs=procs) as program:
             site.mint(*(f"picture number {n}." for n in range(200)))
             for deaths in range(1, 4):
-                time.sleep(0.7)  # any moment will do
+                enough = len(sandbox.predictions) + BURST
+                wait_for("work", lambda: len(sandbox.predictions) >= enough)  # noqa: B023
                 started = program.events("worker.started")
                 program.kill(started[-1]["pid"])
                 wait_for(

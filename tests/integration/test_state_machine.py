@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 
 from imagegen.database import migrations
 from imagegen.database.connection import Connection, Pool, connect, open_pool
-from imagegen.worker import crash_points, gate, polling
+from imagegen.worker import crash_points, gate, polling, unreadable_outputs
 from tests.support import earlier_state, obstacles
 from tests.support.fake_replicate import UNKNOWN, Fate, Look, Post, Script
 from tests.support.generation_runs import NoWaits
@@ -280,9 +280,9 @@ def test_any_sequence_of_answers_deaths_and_times_keeps_the_laws(
     monkeypatch.setattr(crash_points, "reach", reach)
     monkeypatch.setattr(polling, "PollSchedule", NoWaits)
     # The gate's clock is its own too: it tries again at once.
-    delays = ("FIRST_DELAY_SECONDS", "FIRST_UNREADABLE_SECONDS")
-    for name in (*delays, "LEAST_HINT_SECONDS", "MOST_HINT_SECONDS"):
+    for name in ("FIRST_DELAY_SECONDS", "LEAST_HINT_SECONDS", "MOST_HINT_SECONDS"):
         monkeypatch.setattr(gate, name, 0.0)
+    monkeypatch.setattr(unreadable_outputs, "FIRST_UNREADABLE_SECONDS", 0.0)
     monkeypatch.setattr(gate, "incident_seconds", lambda waits: 0.0)
     # One connection: whoever stood still with it would hold up all others (law 6).
     with open_pool(database_url, 1, "worker") as pool, connect(database_url) as connection:

@@ -3,23 +3,13 @@
 import os
 import signal
 import time
-from collections.abc import Callable
 
 import pytest
 
 from imagegen.replicate import shared_numbers
 from imagegen.replicate.request_budget import RequestBudget
 from imagegen.replicate.shared_numbers import SharedNumbers
-
-
-def fork(run: Callable[[], object]) -> int:
-    pid = os.fork()
-    if pid == 0:
-        try:
-            run()
-        finally:
-            os._exit(0)
-    return pid
+from tests.support.forks import fork
 
 
 def lock_and(number: signal.Signals, numbers: SharedNumbers) -> int:

@@ -4,7 +4,6 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from imagegen.replicate import Limit
 from imagegen.worker import create_rate
 from imagegen.worker.create_rate import SHARE, CreateRate, burst_within
 from tests.support.fake_clock import FakeClock
+from tests.support.forks import fork
 
 BURST = 20
 
@@ -155,16 +155,6 @@ def test_a_refusal_holds_all_workers_back_until_its_hint_has_passed(clock: FakeC
 
 
 # Several processes, real time.
-
-
-def fork(run: Callable[[], object]) -> int:
-    pid = os.fork()
-    if pid == 0:
-        try:
-            run()
-        finally:
-            os._exit(0)
-    return pid
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])

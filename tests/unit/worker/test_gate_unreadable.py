@@ -9,7 +9,8 @@ from imagegen.failures import Reason
 from imagegen.metrics import definitions as metrics
 from imagegen.replicate.outcomes import Refused
 from imagegen.worker.create_rate import CreateRate
-from imagegen.worker.gate import MAX_UNREADABLE_SECONDS, Gate
+from imagegen.worker.gate import Gate
+from imagegen.worker.unreadable_outputs import MAX_UNREADABLE_SECONDS
 from tests.support.fake_clock import FakeClock
 from tests.support.gate_steps import ANOTHER, FREE, PROBE, of_token, probe_leaves, refused
 from tests.support.generation_runs import open_gate
