@@ -15,7 +15,7 @@ from imagegen.replicate import Limit, Number, SharedNumbers
 # minute and leave in it.
 SHARE = 0.96
 BURST_PART = 1 / 30
-# The burst of a bucket that is not told one.
+# The burst of a bucket without one of its own.
 BURST_SECONDS = 0.1
 SLOWER = 0.5
 SLOWEST_PER_SECOND = 1 / 60

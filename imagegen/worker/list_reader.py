@@ -15,8 +15,8 @@ class _Ask:
 class ListReader:
     """Reads for one worker process, one list at a time.
 
-    What a slot gets was read after it asked: an older list may lack what its request has made
-    meanwhile. Those that ask during a reading share the next one.
+    What a slot gets was read after it asked: an older list may lack what its request has made.
+    Those that ask during a reading share the next one.
     """
 
     def __init__(self, client: ReplicateClient) -> None:

@@ -1,4 +1,4 @@
-"""A worker process: claims tokens for its slots until it is told to stop, then hands over."""
+"""A worker process: claims tokens for its slots until it is stopped, then hands over."""
 
 import logging
 import os
@@ -104,7 +104,7 @@ class Worker:
             self._grace_seconds = grace_seconds
 
     def run(self) -> None:
-        """Claim and generate until told to stop, then hand over what is still at work."""
+        """Claim and generate until it is stopped, then hand over what is still at work."""
         if not self._wait_for_tables():
             return
 
@@ -128,7 +128,7 @@ class Worker:
         self._hand_over(slots)
 
     def _wait_for_tables(self) -> bool:
-        """Return True as soon as the tables can be worked on; False if told to stop before."""
+        """Return True as soon as the tables can be worked on; False if it is stopped before."""
         while not self._stopping:
             try:
                 self._leases.release_those_of_dead(self._predecessor)
