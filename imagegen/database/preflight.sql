@@ -107,12 +107,14 @@ WHERE position(split_part(%s, '::', 1) IN predicate) = 0
 count(*) || '/' || sum(hashtext(xmin::text))
 
 -- name: catalog
--- Another text after each change of a table, column, type, constraint, policy, schema or role, in
--- this database: each change writes a row of the catalog with a new xmin.
+-- Another text after each change of a table, column, type, constraint, index, comment, policy,
+-- schema or role, in this database: each change writes a row of the catalog with a new xmin.
 SELECT concat_ws(' ', current_user, current_schemas(true),
     (SELECT $versions FROM pg_class), (SELECT $versions FROM pg_attribute),
     (SELECT $versions FROM pg_attrdef), (SELECT $versions FROM pg_constraint),
     (SELECT $versions FROM pg_type), (SELECT $versions FROM pg_enum),
     (SELECT $versions FROM pg_policy), (SELECT $versions FROM pg_namespace),
     (SELECT $versions FROM pg_rewrite), (SELECT $versions FROM pg_auth_members),
+    (SELECT $versions FROM pg_index), (SELECT $versions FROM pg_inherits),
+    (SELECT $versions FROM pg_description WHERE classoid = 'pg_class'::regclass),
     (SELECT sum(hashtext(concat(rolname, rolsuper, rolinherit, rolbypassrls))) FROM pg_roles))

@@ -99,6 +99,8 @@ def test_seconds_may_have_a_fraction_in_each_prepared_statement(pool: Pool) -> N
         "REVOKE SELECT ON authors FROM PUBLIC; GRANT SELECT ON authors TO PUBLIC",
         "ALTER TABLE authors RENAME TO writers",
         "CREATE SCHEMA other",
+        "COMMENT ON TABLE generations IS 'of somebody else'",
+        "UPDATE pg_index SET indisvalid = false WHERE indrelid = 'tokens_s0'::regclass",
     ],
 )
 def test_tables_are_checked_again_only_after_a_change_of_the_catalog(
