@@ -3,10 +3,12 @@
 import os
 
 from imagegen import database, logs
-from imagegen.config import Settings, unknown_variables
+from imagegen.config import WITHOUT_MARKER, Settings, unknown_variables
 from imagegen.database import EXPORTER_CONNECTIONS, WORKER_CONNECTIONS, preflight
 from imagegen.errors import CannotStartError
 from imagegen.logs import log
+
+ASK_DOCTOR = "imagegen doctor looks for one in the model's inputs (IMAGEGEN_MARKER_INPUT)"
 
 
 def prepare(settings: Settings, role: str) -> None:
@@ -14,6 +16,8 @@ def prepare(settings: Settings, role: str) -> None:
     database.AWAY."""
     configure_logs(settings, role)
     _warn_of_unknown_variables()
+    if settings.marker_input is None:
+        log.warning("marker.none", extra={"drawback": WITHOUT_MARKER, "mend": ASK_DOCTOR})
     workers, others = (1, 0) if role == "worker" else (settings.procs, EXPORTER_CONNECTIONS)
     _check_database(settings, workers * WORKER_CONNECTIONS + others)
 

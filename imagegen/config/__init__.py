@@ -3,6 +3,7 @@
 from imagegen.config.database_url import redacted_url, url_secrets
 from imagegen.config.parsers import LOOPBACK, WrongValueError, past_moment, quoted
 from imagegen.config.settings import (
+    WITHOUT_MARKER,
     Problem,
     Settings,
     Spec,
@@ -14,6 +15,7 @@ from imagegen.config.settings import (
 
 __all__ = [
     "LOOPBACK",
+    "WITHOUT_MARKER",
     "Problem",
     "Settings",
     "Spec",

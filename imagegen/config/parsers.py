@@ -16,7 +16,10 @@ from urllib.parse import urlsplit
 from imagegen import prompts
 from imagegen.failures import LEAST_SETTLE_SECONDS
 
-MODEL = re.compile(r"[a-z0-9][a-z0-9._-]*/[a-z0-9][a-z0-9._-]*(:[0-9a-f]{64})?", re.I)
+MODEL = re.compile(
+    r"(?!deployments/)[a-z0-9][a-z0-9._-]*/[a-z0-9][a-z0-9._-]*(:[0-9a-f]{64})?", re.I
+)
+DEPLOYMENT = re.compile(r"deployments/[a-z0-9][a-z0-9._-]*/[a-z0-9][a-z0-9._-]*", re.I)
 VERSION = re.compile(r"[0-9a-f]{64}")
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 YES_OR_NO = ("yes", "no")
@@ -150,11 +153,14 @@ def yes_or_no(value: str) -> bool:
     return one_of(*YES_OR_NO)(value) == "yes"
 
 
-def input_name(value: str) -> str | None:
-    """Return the name of an input of the model, or None for the word none."""
+def marker_input(value: str) -> str | None:
+    """Return the name of an input of the model, perhaps with its type, or None for the word none.
+    Raises WrongValueError."""
     name = value.strip()
-    if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) or name == "prompt":
-        raise WrongValueError(f"the name of an input such as seed, or none, not {quoted(value)}")
+    if not re.fullmatch(r"(?!prompt\b)[A-Za-z_]\w*(:integer|:text)?", name, re.ASCII):
+        raise WrongValueError(
+            f"the name of an input such as seed or user_id, or none, not {quoted(value)}"
+        )
     return None if name == "none" else name
 
 
@@ -201,9 +207,10 @@ def api_token(value: str) -> str:
 
 def model_name(value: str) -> str:
     name = value.strip()
-    if not (MODEL.fullmatch(name) or VERSION.fullmatch(name)):
+    if not any(shape.fullmatch(name) for shape in (MODEL, DEPLOYMENT, VERSION)):
         raise WrongValueError(
-            f"owner/name, owner/name:version or a version of 64 hex digits, not {quoted(value)}"
+            "owner/name, owner/name:version, a version of 64 hex digits or deployments/owner/name,"
+            f" not {quoted(value)}"
         )
     return name
 

@@ -24,6 +24,12 @@ OTHER_VARIABLES = re.compile(
     r"CRASH_AT|DRILL_\w+|TEST_\w+|(\w+_)?SERVICE_(HOST|PORT(_\w+)?)|(\w+_)?PORT_\d+_\w+"
 )
 LINK_URL = re.compile(r"(tcp|udp|sctp)://")  # the value of IMAGEGEN_PORT that these set
+# What is promised where `marker_input` is None.
+WITHOUT_MARKER = (
+    "no input of the model marks a prediction as ours: where an answer is lost, the prediction is"
+    " found by its model, prompt and time, after five minutes, and in rare cases one is paid for"
+    " twice"
+)
 
 Environment = Mapping[str, str]
 Options = Mapping[str, str | None]  # texts by field name
@@ -93,18 +99,20 @@ class Settings:
         "REPLICATE_API_TOKEN", parsers.api_token, "Replicate's API token.", secret=True))
     model: str = setting(Spec(
         "REPLICATE_MODEL_VERSION", parsers.model_name,
-        "The model: owner/name, owner/name:version, or a version.",
+        "The model: owner/name, owner/name:version, a version, or deployments/owner/name.",
         "black-forest-labs/flux-schnell"))
     model_input: dict[str, Any] = setting(Spec(
         "IMAGEGEN_MODEL_INPUT", parsers.model_input,
         "More inputs for the model, as a JSON object (aspect_ratio, output_format …).", "{}"))
     marker_input: str | None = setting(Spec(
-        "IMAGEGEN_MARKER_INPUT", parsers.input_name,
-        "The model's input of a whole number, by which a prediction is known again, or none.",
+        "IMAGEGEN_MARKER_INPUT", parsers.marker_input,
+        "The model's input by which a prediction is known again: a seed, or a text such as "
+        "user_id that it passes on; none if it has neither.",
         "seed"))
     replicate_base_url: str = setting(Spec(
         "REPLICATE_BASE_URL", parsers.api_url,
-        "Replicate's API, or a proxy of it.", "https://api.replicate.com"))
+        "Replicate's API, or a proxy of it, to which /v1 is added if there is none.",
+        "https://api.replicate.com"))
     fallback_prompt: str = setting(Spec(
         "FALLBACK_CENSORED_PROMPT", parsers.prompt,
         "Sent once in place of a prompt that Replicate refuses for its content.",
@@ -224,7 +232,10 @@ def read(
             messages[spec.name] = f"must be {error}"
         if text is None and not spec.optional:
             messages[spec.name] = f"is missing: {spec.help}"
-    if taken := values.get("model_input", {}).keys() & {"prompt", values.get("marker_input")}:
+    if taken := values.get("model_input", {}).keys() & {
+        "prompt",
+        (values.get("marker_input") or "").partition(":")[0],
+    }:
         del values["model_input"]
         names_taken = " and ".join(sorted(taken))
         messages["model_input"] = (

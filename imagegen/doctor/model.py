@@ -1,16 +1,19 @@
 """Checks of the model: that it exists, and takes the inputs that imagegen sends."""
 
+import re
 from collections import ChainMap
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from imagegen.config import Settings
+from imagegen.config import WITHOUT_MARKER, Settings
 from imagegen.doctor.replicate import ACCOUNT_PATH, NoAnswerError, ask, judge_account
 from imagegen.doctor.report import Findings, Level, ok, warning, wrong
-from imagegen.replicate import facts
+from imagegen.replicate import Marker, facts
 
+# An input that a model passes on to its provider, to tell one user from another.
+NAMES_USER = re.compile(r"(end_?)?user(_?id)?", re.IGNORECASE)
 TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "integer": (int,),
@@ -61,12 +64,15 @@ def check_model(settings: Settings) -> Findings:
         message = "not checked: Replicate tells nothing of a version without its model"
         yield warning("model", message, f"REPLICATE_MODEL_VERSION=owner/name:{name}")
         return
-    path = f"/v1/models/{quote(name)}"
     try:
         account = judge_account(ask(settings, ACCOUNT_PATH))
         if account.level is not Level.OK:  # then its answers about models mean nothing
             yield warning("model", f"not checked: {account.message}")
             return
+        if name.startswith(facts.DEPLOYMENT):
+            yield from _check_deployment(settings)
+            return
+        path = f"/models/{quote(name)}"
         model = ask(settings, path)
         pinned = ask(settings, f"{path}/versions/{version}") if version else None
     except NoAnswerError as error:
@@ -86,43 +92,84 @@ def check_model(settings: Settings) -> Findings:
         yield wrong("model", f"{name} is no official model: it needs a version", fix)
     else:
         yield ok("model", f"{settings.model} is there")
-        inputs = parse_inputs((pinned.body if pinned else latest).get("openapi_schema"))
-        if inputs is None:
-            yield warning("inputs", "not checked: Replicate does not tell them of this model")
-        else:
-            yield from judge(inputs, settings.model_input, settings.marker_input)
+        yield from _judge_schema(settings, pinned.body if pinned else latest)
 
 
-def judge(inputs: Inputs, model_input: Mapping[str, Any], marker: str | None) -> Findings:
+def _check_deployment(settings: Settings) -> Findings:
+    """Check a deployment, then the inputs of the version that it runs. Raises NoAnswerError."""
+    deployment = ask(settings, f"/{quote(settings.model)}")
+    release = _object(deployment.body.get("current_release"))
+    if deployment.status == 404:
+        fix = f"name another in REPLICATE_MODEL_VERSION: {facts.DEPLOYMENTS_PAGE}"
+        yield wrong("model", f"the account has no {settings.model}", fix)
+        return
+    if deployment.status != 200:
+        yield warning("model", f"not checked: HTTP {deployment.status}")
+        return
+    model, version = release.get("model"), release.get("version")
+    yield ok("model", f"{settings.model} is there, and runs {model}")
+    path = f"/models/{quote(str(model))}/versions/{quote(str(version))}"
+    yield from _judge_schema(settings, ask(settings, path).body)
+
+
+def _judge_schema(settings: Settings, version: Mapping[str, Any]) -> Findings:
+    inputs = parse_inputs(version.get("openapi_schema"))
+    if inputs is None:
+        yield warning("inputs", "not checked: Replicate does not tell them of this model")
+    else:
+        marker = Marker.of_setting(settings.marker_input)
+        yield from judge(inputs, settings.model_input, marker)
+
+
+def judge(inputs: Inputs, model_input: Mapping[str, Any], marker: Marker | None) -> Findings:
     """Compare the inputs that imagegen sends with the model's."""
     problems = list(_problems(inputs, model_input, marker))
     yield from problems
     if not problems:
-        sent = ", ".join(["prompt", *([marker] if marker else []), *model_input])
+        sent = ", ".join(["prompt", *([marker.name] if marker else []), *model_input])
         yield ok("inputs", f"the model takes {sent}")
+        if marker is None:
+            proposed = _proposed_marker(inputs, model_input)
+            fix = f"IMAGEGEN_MARKER_INPUT={proposed}" if proposed != "none" else None
+            yield warning("marker", WITHOUT_MARKER, fix)
 
 
-def _problems(inputs: Inputs, model_input: Mapping[str, Any], marker: str | None) -> Findings:
+def _proposed_marker(inputs: Inputs, taken: Collection[str]) -> str:
+    """Return the setting of the marker that suits the model, of the inputs that are not taken."""
+    free = {name: each for name, each in inputs.by_name.items() if name not in taken}
+    for name, each in free.items():
+        if "seed" in name.lower() and each.violation(facts.LARGEST_SEED) is None:
+            return name if name.lower().endswith("seed") else f"{name}:integer"
+    for name, each in free.items():
+        if NAMES_USER.fullmatch(name) and each.type == "string" and each.choices is None:
+            return name
+    return "none"
+
+
+def _problems(inputs: Inputs, model_input: Mapping[str, Any], marker: Marker | None) -> Findings:
     known = inputs.by_name
+    marker_name = marker.name if marker else None
     if "prompt" not in known:
         fix = "name a model that makes images of a text in REPLICATE_MODEL_VERSION"
         yield wrong("inputs", "the model has no input prompt", fix)
-    if marker and marker not in known:
-        other = next((name for name in known if "seed" in name), "none")
-        message = f"the model has no input {marker} to know a prediction by"
-        yield wrong("inputs", message, f"IMAGEGEN_MARKER_INPUT={other}")
-    elif marker and (must := known[marker].violation(facts.LARGEST_SEED)):
-        message = f"{marker} must be {must}, but imagegen puts numbers up to {facts.LARGEST_SEED}"
-        yield wrong("inputs", f"{message} there", "IMAGEGEN_MARKER_INPUT=none")
+    if marker and marker.name not in known:
+        message = f"the model has no input {marker.name} to know a prediction by"
+        fix = f"IMAGEGEN_MARKER_INPUT={_proposed_marker(inputs, model_input)}"
+        yield wrong("inputs", message, fix)
+    elif marker and (must := known[marker.name].violation(marker.value(facts.LARGEST_SEED))):
+        values = "texts" if marker.is_text else f"numbers up to {facts.LARGEST_SEED}"
+        message = f"{marker.name} must be {must}, but imagegen puts {values} there"
+        proposed = _proposed_marker(inputs, {marker.name, *model_input})
+        yield wrong("inputs", message, f"IMAGEGEN_MARKER_INPUT={proposed}")
     for name, value in model_input.items():
         if name not in known:
-            others = ", ".join(sorted(known.keys() - {"prompt", marker}))
+            others = ", ".join(sorted(known.keys() - {"prompt", marker_name}))
             fix = f"IMAGEGEN_MODEL_INPUT may have {others or 'nothing'}"
             yield wrong("inputs", f"the model has no input {name}", fix)
         elif must := known[name].violation(value):
             message = f"{name} must be {must}, not {value!r}"
             yield wrong("inputs", message, "put it right in IMAGEGEN_MODEL_INPUT")
-    for name in sorted(inputs.required - {"prompt", marker} - model_input.keys()):
+    for name in sorted(inputs.required - {"prompt", marker_name} - model_input.keys()):
         yield wrong("inputs", f"the model needs {name}", "add it to IMAGEGEN_MODEL_INPUT")
 
 

@@ -34,7 +34,7 @@ ANSWER_BYTES = 4 * 1024 * 1024
 SKEW_SECONDS = 10.0
 # Half of it covers what deploy/README.md sets in a proxy: its kernel gives up after 100 s.
 THROUGH_PROXY_SECONDS = 300.0
-ACCOUNT_PATH = "/v1/account"
+ACCOUNT_PATH = "/account"
 # The variables of OpenSSL; httpx uses the first that is set.
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
@@ -165,10 +165,11 @@ def ask(settings: Settings, path: str) -> Answer:
     deadline.start(ANSWER_SECONDS)
     headers = {"Authorization": f"Bearer {settings.replicate_api_token}"}
     timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
+    url = facts.api_root(settings.replicate_base_url) + path
     try:
         with (
             httpx.Client(transport=deadline.transport(tls_context()), timeout=timeout) as client,
-            client.stream("GET", settings.replicate_base_url + path, headers=headers) as response,
+            client.stream("GET", url, headers=headers) as response,
         ):
             content = read_capped(response, ANSWER_BYTES)
     except TooLongError:

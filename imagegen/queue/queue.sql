@@ -55,7 +55,7 @@ g.closing, extract(epoch FROM now() - g.closing_refused_at)::float AS closing_re
 -- PostgreSQL from reading all generations without a prediction.)
 LEFT JOIN LATERAL (
     SELECT jsonb_agg(jsonb_build_object(
-        'seed', p.seed, 'prompt', p.prompt, 'account', p.account,
+        'seed', p.seed, 'prompt', p.prompt, 'account', p.account, 'model', p.model,
         'written_off', p.state = 'failed' OR EXISTS (
             SELECT FROM generations later
             WHERE later.token_id = p.token_id AND later.id > p.id AND later.id <> g.id

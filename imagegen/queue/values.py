@@ -13,6 +13,7 @@ class EarlierRequest:
     requested_at: str  # ISO 8601, UTC
     requested_seconds_ago: float
     account: str | None = None
+    model: str | None = None
     written_off: bool = False  # the token failed for it, and somebody wants another image
 
 

@@ -4,6 +4,7 @@ from imagegen.replicate.client import ENDLESS_LIST, ReplicateClient
 from imagegen.replicate.http import Deadline, TooLongError, boottime, read_capped
 from imagegen.replicate.images import DATA, image_in
 from imagegen.replicate.list_page import Since
+from imagegen.replicate.marker import Marker
 from imagegen.replicate.matching import Absent, Expired, Found, Request
 from imagegen.replicate.outcomes import (
     Accepted,
@@ -42,6 +43,7 @@ __all__ = [
     "Found",
     "Limit",
     "Listed",
+    "Marker",
     "NoAnswer",
     "NotSent",
     "Number",

@@ -29,6 +29,7 @@ from imagegen.replicate import facts, list_page, replies
 from imagegen.replicate.exchange import NETWORK_ERRORS, Answer
 from imagegen.replicate.http import Deadline, SendByPassedError, TooLongError, chunks, read_capped
 from imagegen.replicate.list_page import Since
+from imagegen.replicate.marker import SEED, Marker
 from imagegen.replicate.replies import (
     Answered,
     Listed,
@@ -83,7 +84,7 @@ class ReplicateClient:
         base_url: str,
         cancel_after_seconds: int,
         budget: RequestBudget,
-        marker: str = "seed",
+        marker: Marker | None = SEED,
         *,
         note_remaining: Callable[[int | None], None] = lambda remaining: None,
     ) -> None:
@@ -100,7 +101,7 @@ class ReplicateClient:
         self._deadline = Deadline()
         client = Client(
             token,
-            base_url=base_url,
+            base_url=facts.api_root(base_url),
             timeout=TIMEOUT,
             transport=self._deadline.transport(tls_context(), retries=CONNECT_RETRIES),
         )
@@ -121,9 +122,10 @@ class ReplicateClient:
         after `send_by`, a time of `boottime`."""
         body: dict[str, Any] = {"input": inputs}
         if ":" in model or facts.VERSION_ID.fullmatch(model):
-            path, body["version"] = "/v1/predictions", model.partition(":")[2] or model
+            path, body["version"] = "/predictions", model.partition(":")[2] or model
         else:
-            path = f"/v1/models/{quote(model)}/predictions"
+            kind = "" if model.startswith(facts.DEPLOYMENT) else "models/"
+            path = f"/{kind}{quote(model)}/predictions"
         headers = {"Cancel-After": f"{self._cancel_after_seconds}s"}
         with _timed("create"):
             response = self._send("create", "POST", path, body, headers, send_by=send_by)
@@ -138,13 +140,10 @@ class ReplicateClient:
         return self._about(prediction_id, "cancel", "POST", "/cancel")
 
     def account(self) -> str | None:
-        """Return the name of the account that the API token is of; None if it cannot be had.
-
-        Another account's list says nothing of a request.
-        """
+        """Return the name of the account that the API token is of; None if it cannot be had."""
         with self._account_lock:
             if self._account is None and time.monotonic() >= self._account_again:
-                response = self._send_within_budget("account", "GET", "/v1/account")
+                response = self._send_within_budget("account", "GET", "/account")
                 match response:
                     case _Response(200, _, {"username": str(name)}) if name:
                         self._account = replies.error_text(name)
@@ -199,7 +198,7 @@ class ReplicateClient:
         return response, asked_from
 
     def _about(self, prediction_id: str, operation: str, method: str, action: str = "") -> Reply:
-        path = f"/v1/predictions/{prediction_id}{action}"
+        path = f"/predictions/{prediction_id}{action}"
         reply = self._prediction(self._send_within_budget(operation, method, path))
         if isinstance(reply, Answered) and reply.prediction.id != prediction_id:
             return NoAnswer("another prediction than the one asked for")

@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 from urllib.parse import quote, urlsplit
 
 from imagegen.replicate.http import boottime
+from imagegen.replicate.marker import Marker
 from imagegen.replicate.replies import Page, parse_listed
 
 # Of one item. An image as text has a few MB.
 ITEM_CHARACTERS = 64 * 1024 * 1024
-PATH = "/v1/predictions"
+PATH = "/predictions"
 # Python refuses whole numbers of more than 4300 digits: one of somebody else's must not hide ours.
 DECODER = json.JSONDecoder(parse_int=float)
 WHITE_SPACE = " \t\n\r"
@@ -70,7 +71,7 @@ def is_older(page: Page, since: datetime) -> bool:
     return bool(times) and max(times) < since
 
 
-def read_page(chunks: Iterable[bytes], marker: str) -> Page:
+def read_page(chunks: Iterable[bytes], marker: Marker | None) -> Page:
     """Return the predictions of a page, without their outputs, and where the next page is.
 
     An item that is no prediction is left out. Raises ValueError or RecursionError if this is no

@@ -24,9 +24,9 @@ class Request:
     seeds: Sequence[int] = ()  # none: the model has no marker
     made: Period = ALWAYS
     has_settled: bool = True  # nothing that it made can be missing in the list
-    model: str | None = (
-        None  # what another model made is not its prediction; None: whatever made it
-    )
+    # What another model made is not its prediction. None: whatever made it.
+    model: str | None = None
+    returns_marker: bool = True  # False: the model was seen to return none
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def candidates(listed: Collection[Prediction], request: Request) -> set[str]:
         if item.seed in request.seeds
         or (
             (item.data_removed or (by_prompt and item.prompt == request.prompt))
-            and _is_within(item, request.made)
+            and _may_be_ours(item, request)
         )
     }
 
@@ -92,28 +92,32 @@ def match_request(
     again, and the next one is looked for then.
 
     Without a marker, and where the list shows that the model returns none, an unknown prediction
-    with this prompt of about that time is taken.
+    of this model with this prompt of about that time is taken. Only once the request has settled:
+    before, it may be that of another generation, whose worker has not recorded it yet.
     """
     unknown = [item for item in listed if item.id not in known_ids]
     carriers = [[item for item in unknown if item.seed == seed] for seed in request.seeds]
     if ours := [same_seed for same_seed in carriers if same_seed]:
         return _best(next(filter(_may_have_image, ours), ours[0]))
-    unknown = [item for item in unknown if _is_within(item, request.made)]
+    unknown = [item for item in unknown if _may_be_ours(item, request)]
+    model = request.model and facts.model_name(request.model)
+    of_model = [item for item in unknown if not model or item.model in (None, model)]
     if _is_known_by_prompt(listed, request):
         alike = [item for item in unknown if request.prompt and item.prompt == request.prompt]
-        if alike:
-            found = _best(alike)
+        if same_model := [item for item in alike if item in of_model]:
+            found = _best(same_model)
             return Found(found.prediction) if isinstance(found, Found) else found
-    model = request.model and facts.model_name(request.model)
-    may_be_ours = [item for item in unknown if not model or item.model in (None, model)]
-    return Expired() if any(item.data_removed for item in may_be_ours) else Absent()
+        if alike and not any(item.model == model for item in listed):
+            return Expired()  # perhaps the model has another name there
+    return Expired() if any(item.data_removed for item in of_model) else Absent()
 
 
 def _is_known_by_prompt(listed: Collection[Prediction], request: Request) -> bool:
     """Return whether a request has no marker, or the list shows that the model returns none."""
-    if not request.seeds:
-        return True
-    return request.has_settled and all(item.seed is None for item in listed)
+    if not request.has_settled:
+        return False
+    has_marker = request.seeds and request.returns_marker
+    return not has_marker or all(item.seed is None for item in listed)
 
 
 def _may_have_image(items: list[Prediction]) -> bool:
@@ -133,5 +137,8 @@ def _rank(item: Prediction) -> int:
     return 0 if item.status == "succeeded" else 2 if item.status in ENDED_WITHOUT_IMAGE else 1
 
 
-def _is_within(item: Prediction, period: Period) -> bool:
-    return item.created_at is None or period[0] <= item.created_at <= period[1]
+def _may_be_ours(item: Prediction, request: Request) -> bool:
+    """Return whether a prediction of this time may be the request's: a person made none of ours."""
+    if item.source == "web":
+        return False
+    return item.created_at is None or request.made[0] <= item.created_at <= request.made[1]

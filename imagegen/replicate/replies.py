@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeGuard
 
+from imagegen.replicate.marker import SEED, Marker
 from imagegen.text import printable, shorten
 
 # A number beyond is no duration and no seed: nonsense, or Infinity.
@@ -35,6 +36,7 @@ class Prediction:
     model: str | None = None
     prompt: str | None = None
     seed: int | None = None
+    source: str | None = None  # api, or web: a person at Replicate's site
     images_asked: int | None = None  # as sent; None: the model's default
     images_made: int | None = None  # as Replicate counts them for the bill
     logs: str = ""
@@ -140,7 +142,7 @@ def read_json(content: bytes) -> tuple[object, str]:
         return None, content[:MOST_CHARACTERS].decode(errors="replace")
 
 
-def parse_listed(body: object, marker: str) -> Prediction | None:
+def parse_listed(body: object, marker: Marker | None) -> Prediction | None:
     """Return an item of a list, without its output. If it has no id or status that can be read, it
     is a prediction all the same, and its seed or its time may show that it is ours."""
     if not isinstance(body, dict):
@@ -154,9 +156,9 @@ def parse_listed(body: object, marker: str) -> Prediction | None:
     )
 
 
-def parse_prediction(body: object, marker: str = "seed") -> Prediction | None:
+def parse_prediction(body: object, marker: Marker | None = SEED) -> Prediction | None:
     """Return a prediction from its JSON, or None if it is not one. `marker` is the input that holds
-    its generation's seed."""
+    its generation's seed, if the model has one."""
     if not isinstance(body, dict):
         return None
     prediction_id, status = body.get("id"), body.get("status")
@@ -169,13 +171,15 @@ def _is_id(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and PREDICTION_ID.fullmatch(value) is not None
 
 
-def _described(body: Mapping[str, Any], prediction_id: str, status: str, marker: str) -> Prediction:
+def _described(
+    body: Mapping[str, Any], prediction_id: str, status: str, marker: Marker | None
+) -> Prediction:
     inputs = body.get("input")
     inputs = inputs if isinstance(inputs, dict) else {}
     measured = body.get("metrics")
     measured = measured if isinstance(measured, dict) else {}
     logs = body.get("logs")
-    model, prompt, seed = body.get("model"), inputs.get("prompt"), inputs.get(marker)
+    model, prompt, source = body.get("model"), inputs.get("prompt"), body.get("source")
     return Prediction(
         id=prediction_id,
         status=status,
@@ -183,7 +187,8 @@ def _described(body: Mapping[str, Any], prediction_id: str, status: str, marker:
         error=error_text(body.get("error")) or None,
         model=model if isinstance(model, str) else None,
         prompt=prompt if isinstance(prompt, str) else None,
-        seed=_integer(seed),
+        seed=_integer(marker.seed_in(inputs)) if marker else None,
+        source=source if isinstance(source, str) else None,
         images_asked=next(filter(None, (_images(inputs.get(name)) for name in COUNT_INPUTS)), None),
         images_made=_images(measured.get("image_count")),
         logs=logs if isinstance(logs, str) else "",

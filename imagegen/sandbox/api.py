@@ -21,12 +21,14 @@ DEFAULT_TOKEN = "sandbox-token"  # noqa: S105, it opens nothing but the sandbox
 ROUTES = (
     ("create", "POST", r"/v1/predictions"),
     ("create", "POST", r"/v1/models/([^/]+/[^/]+)/predictions"),
+    ("create", "POST", r"/v1/(deployments/[^/]+/[^/]+)/predictions"),
     ("list", "GET", r"/v1/predictions"),
     ("get", "GET", r"/v1/predictions/([^/]+)"),
     ("cancel", "POST", r"/v1/predictions/([^/]+)/cancel"),
     ("file", "GET", r"/files/([^/]+)/out-[0-9]\.png"),
     ("account", "GET", r"/v1/account"),
     ("model", "GET", r"/v1/models/([^/]+/[^/]+)"),
+    ("deployment", "GET", r"/v1/deployments/([^/]+/[^/]+)"),
     ("version", "GET", r"/v1/models/([^/]+/[^/]+/versions/[0-9a-f]{64})"),
 )
 MODEL_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -116,7 +118,7 @@ class Api:
                 return self._get_or_cancel(call)
             case "account":
                 return json_answer(api_objects.ACCOUNT, headers=REQUESTS_REMAINING)
-            case "model" | "version":
+            case "model" | "version" | "deployment":
                 return self._model_or_version(call)
             case "wrong method":
                 return responses.method_not_allowed(call.method)
@@ -130,7 +132,8 @@ class Api:
             return refusal
         body = call.json or {}
         if call.subject:
-            model, version, unknown = call.subject, "hidden", responses.NOT_FOUND
+            model, version = call.subject.removeprefix("deployments/"), "hidden"
+            unknown = responses.NOT_FOUND
         else:
             model, version = model_and_version(body["version"])
             unknown = responses.UNKNOWN_VERSION
@@ -181,7 +184,9 @@ class Api:
         model, _, version = call.subject.partition("/versions/")
         if not self.has_model(model):
             return responses.NOT_FOUND
-        if version:
+        if call.operation == "deployment":
+            value = api_objects.deployment_json(model)
+        elif version:
             value = api_objects.version_json(model, version)
         else:
             value = api_objects.model_json(model)

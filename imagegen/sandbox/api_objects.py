@@ -31,11 +31,28 @@ FLUX_SCHNELL_INPUT: dict[str, Any] = {
     "go_fast": {"type": "boolean", "default": True},
     "megapixels": {"type": "string", "enum": ["1", "0.25"], "default": "1"},
 }
+# Models without a seed; some pass on a text.
+NO_SEED_INPUTS: dict[str, dict[str, Any]] = {
+    "google/imagen-4": {
+        "prompt": ANY_INPUT["prompt"],
+        "aspect_ratio": {"type": "string", "enum": RATIOS, "default": "1:1"},
+        "output_format": {"type": "string", "enum": ["jpg", "png"], "default": "jpg"},
+    },
+    "openai/gpt-image-1": {
+        "prompt": ANY_INPUT["prompt"],
+        "number_of_images": {"type": "integer", "minimum": 1, "maximum": 10, "default": 1},
+        "quality": {"type": "string", "enum": ["low", "medium", "high", "auto"]},
+        "output_format": {"type": "string", "enum": ["png", "jpeg", "webp"], "default": "webp"},
+        "user_id": {"type": "string"},
+    },
+}
 JSON_TYPES: dict[str, type] = {"string": str, "integer": int, "boolean": bool}
 
 
 def input_schema(model: str) -> dict[str, Any]:
-    return FLUX_SCHNELL_INPUT if model == FLUX_SCHNELL else ANY_INPUT
+    if model == FLUX_SCHNELL:
+        return FLUX_SCHNELL_INPUT
+    return NO_SEED_INPUTS.get(model, ANY_INPUT)
 
 
 def input_problems(model: str, inputs: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -70,6 +87,16 @@ def model_json(model: str) -> dict[str, Any]:
         "is_official": True,
         "run_count": 0,
         "latest_version": version_json(model, "hidden"),
+    }
+
+
+def deployment_json(model: str) -> dict[str, Any]:
+    """Return a deployment; here it runs the model of the same name."""
+    owner, _, name = model.partition("/")
+    return {
+        "owner": owner,
+        "name": name,
+        "current_release": {"number": 1, "model": model, "version": "0" * 64},
     }
 
 

@@ -5,9 +5,11 @@ read from the timeline at each request.
 """
 
 import base64
+import re
 import secrets
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from imagegen.sandbox.faults import PredictionScript
@@ -49,8 +51,7 @@ class StoredPrediction:
 
     @property
     def seed(self) -> int | None:
-        seed = self.input.get("seed")
-        return seed if isinstance(seed, int) else None
+        return seed_of(self.input)
 
     def at(self, now: float) -> State:
         past = [step for step in self.timeline if step[0] <= now] or [self.timeline[0]]
@@ -68,6 +69,16 @@ class StoredPrediction:
 
     def unix_time(self, seconds: float) -> float:
         return self.created_at + seconds - self.created_seconds
+
+
+def seed_of(inputs: Mapping[str, object]) -> int | None:
+    """Return the seed of a prediction: the model's own, or the number in the text by which imagegen
+    knows it again."""
+    seed = inputs.get("seed")
+    if isinstance(seed, int):
+        return seed
+    text = re.fullmatch(r"imagegen-(\d+)", str(inputs.get("user_id")))
+    return int(text[1]) if text else None
 
 
 def plan(

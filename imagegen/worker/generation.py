@@ -20,6 +20,7 @@ from imagegen.replicate import (
     Accepted,
     Ambiguous,
     Failed,
+    Marker,
     Prediction,
     Refused,
     ReplicateClient,
@@ -65,6 +66,7 @@ class GenerationRunner:
     ) -> None:
         """`copies` keeps a copy of each image; None: none is kept."""
         self._settings = settings
+        self._marker = Marker.of_setting(settings.marker_input)
         self._queue = queue
         self._client = client
         self._gate = gate
@@ -167,6 +169,7 @@ class GenerationRunner:
         crash_points.reach("posted")
         match outcome:
             case Accepted(prediction):
+                self._reconciler.check_marker(claim, prediction)
                 return self._accept(claim, prediction)
             case Refused(Reason.INTERCEPTED) as refused:
                 return claim, TurnedAway(refused, self._gate.record_intercepted(refused, claim))
@@ -197,13 +200,12 @@ class GenerationRunner:
         return self._accept(claim, found) if isinstance(found, Prediction) else (claim, found)
 
     def _inputs(self, claim: Claim) -> dict[str, Any]:
-        marker = self._settings.marker_input
-        marked = {marker: claim.seed} if marker else {}
+        marked = {self._marker.name: self._marker.value(claim.seed)} if self._marker else {}
         return self._settings.model_input | {"prompt": claim.prompt} | marked
 
     def _seed(self, claim: Claim) -> int | None:
         """Return the seed by which Replicate's answers are matched, if the model takes one."""
-        return claim.seed if self._settings.marker_input else None
+        return claim.seed if self._marker else None
 
     def _take(self, claim: Claim, late: Prediction, prompt: str) -> Step:
         """Take what an earlier request of the token made, in place of a request."""

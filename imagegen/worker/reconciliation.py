@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from imagegen.config import Settings
-from imagegen.failures import Kind, Reason
+from imagegen.failures import Kind, Reason, longest_settle_seconds
 from imagegen.logs import log
 from imagegen.metrics import definitions as metrics
 from imagegen.queue import Claim, EarlierRequest, Queue
@@ -43,6 +43,9 @@ LOOK_SLACK_SECONDS = 30.0
 RECENT_SECONDS = 600.0
 # A prediction made this long before or after the request is another's, however the clocks differ.
 SURELY = timedelta(minutes=10)
+# How far the clocks of the database and of Replicate may drift apart in an hour or two, and what
+# is lost where one of them shows whole seconds.
+CLOCK_DRIFT_SECONDS = 5.0
 # Results that decide nothing: the list is asked again, and an outage has hundreds of them.
 UNSEEN, NOT_YET = "unseen", "not_yet"
 UNDECIDED = {UNSEEN, NOT_YET}
@@ -71,6 +74,22 @@ class Reconciler:
         self._client = client
         self._retry = retry
         self._recent, self._older = ListReader(client), ListReader(client)
+        self._has_marker = settings.marker_input is not None
+
+    @property
+    def _settle_seconds(self) -> float:
+        """How long after its request nothing is decided. Without a marker as long as the list may
+        lag: what it holds may be another generation's, and what it lacks is paid for again."""
+        settle_seconds = self._settings.settle_seconds
+        return settle_seconds if self._has_marker else longest_settle_seconds(settle_seconds)
+
+    def check_marker(self, claim: Claim, accepted: Prediction) -> None:
+        """Note whether the model returns its marker, as it must. Said once: from then on,
+        predictions are known by their prompt."""
+        if self._has_marker and accepted.seed is None and accepted.prompt is not None:
+            self._has_marker = False
+            fields = log_fields(claim, model=claim.model, marker=self._settings.marker_input)
+            log.warning("marker.not_returned", extra=fields)
 
     def find(self, claim: Claim) -> Prediction | Ending:
         """Return the prediction that a generation's request made, or how the generation ends:
@@ -78,13 +97,19 @@ class Reconciler:
         assert claim.requested_at and claim.prompt is not None  # noqa: S101 (committed together)
         age_seconds = claim.requested_seconds_ago or 0.0
         settle_seconds = self._settings.settle_seconds
-        has_settled = age_seconds >= settle_seconds
+        has_settled = age_seconds >= self._settle_seconds
         if self.is_of_another_account(claim):
             _report(claim, "undecidable")
             return OF_ANOTHER_ACCOUNT
+        asked_at = boottime()
         listed = self._list(datetime.fromisoformat(claim.requested_at), age_seconds, claim.account)
         request = Request(
-            claim.prompt, self._seeds([claim.seed]), _around(claim.requested_at), has_settled
+            claim.prompt,
+            self._seeds([claim.seed]),
+            self._made(claim.requested_at, age_seconds, listed, boottime() - asked_at),
+            has_settled,
+            None if self._has_marker else claim.model,
+            self._has_marker,
         )
         match self._match(claim, listed, request):
             case Found(prediction, others):
@@ -97,7 +122,9 @@ class Reconciler:
             case Expired() if has_settled:
                 _report(claim, "undecidable")
                 return EXPIRED
-            case Absent() if matching.must_show(listed, age_seconds, settle_seconds):
+            case Absent() if has_settled and matching.must_show(
+                listed, age_seconds, settle_seconds
+            ):
                 _report(claim, "absent")
                 return ABSENT
             case _:
@@ -128,6 +155,7 @@ class Reconciler:
         since = min(earlier.requested_at for earlier in claim.unresolved)
         age_seconds = max(earlier.requested_seconds_ago for earlier in claim.unresolved)
         account = next((earlier.account for earlier in claim.unresolved if earlier.account), None)
+        asked_at = boottime()
         listed = self._list(datetime.fromisoformat(since), age_seconds, account)
         has_expired = False
         lagging: list[float] = []  # how old the requests are that the list may not show yet
@@ -136,8 +164,13 @@ class Reconciler:
                 if not earlier.written_off:
                     return OF_ANOTHER_ACCOUNT
                 continue
+            seconds_ago = earlier.requested_seconds_ago
             request = Request(
-                earlier.prompt, self._seeds([earlier.seed]), _around(earlier.requested_at)
+                earlier.prompt,
+                self._seeds([earlier.seed]),
+                self._made(earlier.requested_at, seconds_ago, listed, boottime() - asked_at),
+                model=None if self._has_marker else earlier.model,
+                returns_marker=self._has_marker,
             )
             match self._match(claim, listed, request):
                 case Found(prediction, others):
@@ -147,9 +180,8 @@ class Reconciler:
                 case Expired():
                     has_expired = has_expired or not earlier.written_off
                 case Absent():
-                    seconds = earlier.requested_seconds_ago
-                    if not matching.must_show(listed, seconds, self._settings.settle_seconds):
-                        lagging.append(seconds)
+                    if not matching.must_show(listed, seconds_ago, self._settings.settle_seconds):
+                        lagging.append(seconds_ago)
         if listed.missing:
             _report(claim, UNSEEN)
             return _list_again(claim.opened_seconds_ago, listed)
@@ -168,8 +200,9 @@ class Reconciler:
         listed = self._list(since, doubt.since_seconds_ago)
         made = (since - SURELY, noticed_at + SURELY)
         # All tokens wait here, and none is sent that would show how far the list reaches.
-        has_settled = doubt.noticed_seconds_ago >= self._settings.settle_seconds
-        request = Request(prompt, self._seeds(doubt.seeds), made, has_settled, self._settings.model)
+        has_settled = doubt.noticed_seconds_ago >= self._settle_seconds
+        model, seeds = self._settings.model, self._seeds(doubt.seeds)
+        request = Request(prompt, seeds, made, has_settled, model, self._has_marker)
         result: Prediction | Ending | None = None
         match self._match(claim, listed, request):
             case Found(prediction, others):
@@ -179,7 +212,7 @@ class Reconciler:
                 age_seconds = min(claim.opened_seconds_ago, doubt.noticed_seconds_ago)
                 outcome, result = UNSEEN, _list_again(age_seconds, listed)
             case _ if not has_settled:
-                seconds = self._settings.settle_seconds - doubt.noticed_seconds_ago
+                seconds = self._settle_seconds - doubt.noticed_seconds_ago
                 outcome, result = NOT_YET, Postponed(Until.FORGOTTEN_IS_LISTED, seconds)
             case Absent() if not listed.missing:
                 outcome = "absent"
@@ -194,6 +227,22 @@ class Reconciler:
     def _seeds(self, seeds: Sequence[int]) -> Sequence[int]:
         """Return by which seeds a request is known again: none, if the model takes none."""
         return () if self._settings.marker_input is None else seeds
+
+    def _made(
+        self, requested_at: str, age_seconds: float, listed: Listed, listing_seconds: float
+    ) -> matching.Period:
+        """Return when the prediction of a request was made. `age_seconds` is before the list was
+        read, which took `listing_seconds`.
+
+        With a marker anything will do. A prompt, however, may be that of other requests too, so
+        the time is told by Replicate's own clock, as exactly as it can be.
+        """
+        if self._has_marker or listed.sent_at is None:
+            return _around(requested_at)
+        sent_at = listed.sent_at - timedelta(seconds=age_seconds)
+        earliest = sent_at - timedelta(seconds=listing_seconds + CLOCK_DRIFT_SECONDS)
+        arrives_within_seconds = self._settings.settle_seconds + CLOCK_DRIFT_SECONDS
+        return earliest, sent_at + timedelta(seconds=arrives_within_seconds)
 
     def _match(self, claim: Claim, listed: Listed, request: Request) -> Found | Absent | Expired:
         """Return what a request made, of what belongs to no other generation."""
@@ -220,7 +269,7 @@ class Reconciler:
             self._client.cancel(other.id)
 
 
-def _around(requested_at: str) -> tuple[datetime, datetime]:
+def _around(requested_at: str) -> matching.Period:
     at = datetime.fromisoformat(requested_at)
     return at - SURELY, at + SURELY
 

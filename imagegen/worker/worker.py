@@ -23,7 +23,7 @@ from imagegen.database import (
 from imagegen.logs import log
 from imagegen.metrics import definitions as metrics
 from imagegen.queue import Claim, Queue
-from imagegen.replicate import ReplicateClient
+from imagegen.replicate import Marker, ReplicateClient
 from imagegen.worker.account_rates import AccountRates
 from imagegen.worker.backlog import Backlog
 from imagegen.worker.database_retry import (
@@ -161,7 +161,7 @@ class Worker:
             settings.replicate_base_url,
             settings.cancel_after_seconds,
             self._rates.budget(self._shutdown.wait),
-            settings.marker_input or "",
+            Marker.of_setting(settings.marker_input),
             note_remaining=self._rates.creates.note_remaining,
         )
         return GenerationRunner(

@@ -78,7 +78,8 @@ def unaccounted(site: Site, sandbox: Sandbox) -> Iterator[str]:
         yield f"{len(creates)} requests for {len(rows)} generations"
     # A sender that was killed between head and body has told no prompt, and made nothing.
     sent = Counter((each.prompt, each.seed) for each in creates if each.prompt is not None)
-    allowed = Counter((prompt, seed) for prompt, seed in rows)
+    has_seeds = any(each.seed is not None for each in creates)  # some models take none
+    allowed = Counter((prompt, seed if has_seeds else None) for prompt, seed in rows)
     if more := sent - allowed:
         yield f"requests that no generation accounts for, by prompt and seed: {dict(more)}"
     known = {row[0] for row in site.query("SELECT prediction_id FROM generations")}

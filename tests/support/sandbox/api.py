@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from imagegen.sandbox.api import SOME_MODEL, Api, Call
-from imagegen.sandbox.predictions import PredictionStore, StoredPrediction
+from imagegen.sandbox.predictions import PredictionStore, StoredPrediction, seed_of
 from imagegen.sandbox.responses import Answer
 from tests.support.sandbox.answers import throttled
 from tests.support.sandbox.faults import Faults
@@ -94,8 +94,5 @@ def prompt_and_seed(call: Call, store: PredictionStore) -> tuple[str | None, int
         inputs = stored.input if stored else None
     if not isinstance(inputs, dict):
         return None, None
-    prompt, seed = inputs.get("prompt"), inputs.get("seed")
-    return (
-        prompt if isinstance(prompt, str) else None,
-        seed if isinstance(seed, int) else None,
-    )
+    prompt = inputs.get("prompt")
+    return prompt if isinstance(prompt, str) else None, seed_of(inputs)

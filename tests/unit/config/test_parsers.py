@@ -64,10 +64,14 @@ def test_a_folder_without_a_name_is_not_the_working_directory() -> None:
         ("FALLBACK_CENSORED_PROMPT", " ", "a prompt of 1 to 1000 characters, not a blank one"),
         ("FALLBACK_CENSORED_PROMPT", "\u200b\u200d", "1000 characters, not a blank one"),
         ("DEFAULT_PROMPT", "x" * 1001, "a prompt of 1 to 1000 characters, not 1001"),
-        ("REPLICATE_MODEL_VERSION", "flux", "owner/name, owner/name:version or a version"),
-        ("REPLICATE_MODEL_VERSION", "../v1/account", "owner/name, owner/name:version or"),
-        ("REPLICATE_MODEL_VERSION", "a/b:latest", "owner/name, owner/name:version or a version"),
-        ("REPLICATE_MODEL_VERSION", A_VERSION[:-1], "owner/name, owner/name:version or a version"),
+        ("REPLICATE_MODEL_VERSION", "flux", "owner/name, owner/name:version, a version"),
+        ("REPLICATE_MODEL_VERSION", "../v1/account", "owner/name, owner/name:version, a version"),
+        ("REPLICATE_MODEL_VERSION", "deployments/a", "or deployments/owner/name, not"),
+        ("REPLICATE_MODEL_VERSION", f"deployments/a/b:{A_VERSION}", "or deployments/owner/name"),
+        ("IMAGEGEN_MARKER_INPUT", "prompt", "the name of an input such as seed or user_id, or"),
+        ("IMAGEGEN_MARKER_INPUT", "user_id:string", "the name of an input such as seed"),
+        ("REPLICATE_MODEL_VERSION", "a/b:latest", "owner/name, owner/name:version, a version"),
+        ("REPLICATE_MODEL_VERSION", A_VERSION[:-1], "owner/name, owner/name:version, a version"),
         ("IMAGEGEN_MODEL_INPUT", "[]", "a JSON object such as"),
         ("IMAGEGEN_MODEL_INPUT", "{", "a JSON object such as"),
         ("IMAGEGEN_MODEL_INPUT", '{"seed": 1}', "a JSON object without seed"),
@@ -113,7 +117,10 @@ def test_a_token_read_from_a_file_loses_its_line_end() -> None:
 
 @pytest.mark.parametrize(
     "model",
-    ["owner/name", "black-forest-labs/flux-1.1-pro", f"owner/name:{A_VERSION}", A_VERSION],
+    [
+        *("owner/name", "black-forest-labs/flux-1.1-pro", f"owner/name:{A_VERSION}", A_VERSION),
+        "deployments/owner/name",
+    ],
 )
 def test_a_model_is_named_with_or_without_its_version(model: str) -> None:
     assert with_environment(REPLICATE_MODEL_VERSION=f" {model} ").model == model
@@ -132,7 +139,10 @@ def test_an_input_is_the_users_own_unless_the_marker_is_sent_in_it() -> None:
     assert with_environment(**seeded, IMAGEGEN_MARKER_INPUT="noise").model_input == {"seed": 5}
 
 
-@pytest.mark.parametrize(("marker", "taken"), [("noise", "noise and prompt"), ("none", "prompt")])
+@pytest.mark.parametrize(
+    ("marker", "taken"),
+    [("noise", "noise and prompt"), ("noise:text", "noise and prompt"), ("none", "prompt")],
+)
 def test_an_input_that_would_be_overwritten_is_refused(marker: str, taken: str) -> None:
     given = {"IMAGEGEN_MODEL_INPUT": '{"noise": 1, "prompt": "mine"}'}
 

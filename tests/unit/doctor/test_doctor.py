@@ -15,6 +15,7 @@ from imagegen.doctor import Finding, Level, examine, host, runner
 from imagegen.doctor.model import check_model, judge, parse_inputs
 from imagegen.doctor.replicate import check_replicate
 from imagegen.doctor.report import Findings, ok
+from imagegen.replicate import Marker
 from tests.support.canned_server import canned, with_body
 from tests.support.settings import load
 
@@ -54,7 +55,9 @@ def problems(model_input: dict[str, Any], marker: str | None = "seed") -> list[s
     inputs = parse_inputs(SCHEMA)
     assert inputs is not None
     return [
-        each.message for each in judge(inputs, model_input, marker) if each.level is Level.WRONG
+        each.message
+        for each in judge(inputs, model_input, Marker.of_setting(marker))
+        if each.level is Level.WRONG
     ]
 
 
@@ -88,7 +91,9 @@ def test_an_input_that_does_not_fit_is_reported_with_what_it_must_be(
     ("marker", "message"),
     [
         ("noise", "the model has no input noise to know a prediction by"),
-        ("go_fast", "go_fast must be a value of type boolean, but imagegen puts numbers up to"),
+        ("go_fast", "go_fast must be a value of type boolean, but imagegen puts texts there"),
+        ("go_fast:integer", "go_fast must be a value of type boolean, but imagegen puts numbers"),
+        ("seed:text", "seed must be a value of type integer, but imagegen puts texts there"),
         ("small_seed", "small_seed must be at most 65535, but imagegen puts numbers up to"),
     ],
 )
@@ -96,6 +101,31 @@ def test_a_marker_that_cannot_hold_a_seed_is_reported(marker: str, message: str)
     (problem,) = problems(FITTING, marker)
 
     assert problem.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "proposed"),
+    [
+        ({"seed": {"type": "integer"}, "user_id": {"type": "string"}}, "seed"),
+        ({"seed": {"type": "integer", "maximum": 9}, "user_id": {"type": "string"}}, "user_id"),
+        ({"seed_value": {"type": "integer"}}, "seed_value:integer"),
+        ({"user": {"type": "string"}}, "user"),
+        ({"user": {"type": "string", "enum": ["me"]}}, None),
+        ({"style": {"type": "string"}}, None),
+    ],
+)
+def test_a_model_without_a_marker_is_warned_of_and_its_best_input_proposed(
+    inputs: dict[str, Any], proposed: str | None
+) -> None:
+    properties = {"prompt": {"type": "string"}, **inputs}
+    parsed = parse_inputs({"components": {"schemas": {"Input": {"properties": properties}}}})
+    assert parsed is not None
+
+    _, found = judge(parsed, {}, None)
+
+    assert (found.level, found.check) == (Level.WARNING, "marker")
+    assert "in rare cases one is paid for twice" in found.message
+    assert found.fix == (proposed and f"IMAGEGEN_MARKER_INPUT={proposed}")
 
 
 def test_an_input_that_the_model_cannot_do_without_is_reported() -> None:

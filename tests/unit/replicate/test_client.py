@@ -40,6 +40,7 @@ def test_a_create_gives_the_prediction_that_was_made(
         ("owner/name", "/v1/models/owner/name/predictions", None),
         (f"owner/name:{VERSION}", "/v1/predictions", VERSION),
         (VERSION, "/v1/predictions", VERSION),
+        ("deployments/owner/name", "/v1/deployments/owner/name/predictions", None),
     ],
 )
 def test_each_way_to_name_a_model_has_its_path(
@@ -63,11 +64,22 @@ def test_a_create_is_ended_by_replicate_when_it_runs_too_long() -> None:
     assert "\r\nprefer:" not in head
 
 
-def test_a_path_in_the_base_url_is_kept() -> None:
-    with canned(with_body(b"{}")) as server, client_of(f"{server.url}/replicate") as client:
+@pytest.mark.parametrize(
+    ("base", "path"),
+    [
+        ("/replicate", "/replicate/v1/predictions"),
+        ("/v1", "/v1/predictions"),
+        ("/proxy/v1", "/proxy/v1/predictions"),
+        ("/v1/account/gateway/replicate", "/v1/account/gateway/replicate/predictions"),
+    ],
+)
+def test_a_path_in_the_base_url_is_kept_and_a_version_in_it_not_added_again(
+    base: str, path: str
+) -> None:
+    with canned(with_body(b"{}")) as server, client_of(f"{server.url}{base}") as client:
         ask(client, model=VERSION)
 
-    assert server.requests[0].startswith("POST /replicate/v1/predictions HTTP/1.1")
+    assert server.requests[0].startswith(f"POST {path} HTTP/1.1")
 
 
 # Rejections.

@@ -10,6 +10,7 @@ import pytest
 
 from imagegen.replicate import list_page
 from imagegen.replicate.list_page import Since, read_page
+from imagegen.replicate.marker import SEED
 from imagegen.replicate.replies import Page
 
 DATA = Path(__file__).parent / "data"
@@ -23,7 +24,7 @@ def pieces(text: bytes, length: int) -> Iterator[bytes]:
 
 
 def read(body: object, length: int = 1000) -> Page:
-    return read_page(pieces(json.dumps(body, ensure_ascii=False).encode(), length), "seed")
+    return read_page(pieces(json.dumps(body, ensure_ascii=False).encode(), length), SEED)
 
 
 @pytest.mark.parametrize("length", [1, 2, 7, 1000, 1_000_000])
@@ -41,7 +42,7 @@ def test_a_page_has_its_predictions_and_the_next_address(length: int) -> None:
 def test_a_number_beyond_all_bounds_hides_no_other_prediction() -> None:
     huge = b'{"id": "prediction1", "status": "starting", "input": {"seed": ' + b"9" * 5000 + b"}}"
     ours = b'{"id": "prediction2", "status": "starting", "input": {"seed": 2147483646}}'
-    page = read_page([b'{"results": [' + huge + b", " + ours + b"]}"], "seed")
+    page = read_page([b'{"results": [' + huge + b", " + ours + b"]}"], SEED)
 
     assert [item.seed for item in page.predictions] == [None, 2147483646]
 
@@ -62,7 +63,7 @@ def test_the_last_page_has_no_next_address(last: dict[str, Any]) -> None:
 @pytest.mark.parametrize("length", [1, 1000])
 def test_what_is_no_page_is_refused(text: bytes, length: int) -> None:
     with pytest.raises((ValueError, RecursionError)):
-        read_page(pieces(text, length), "seed")
+        read_page(pieces(text, length), SEED)
 
 
 def test_a_list_is_asked_for_since_before_a_request_by_either_clock(

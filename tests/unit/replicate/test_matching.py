@@ -142,7 +142,64 @@ def test_without_a_marker_any_unclaimed_prediction_of_the_prompt_is_taken_and_no
     )
 
     # The others belong to other requests, and are not to be cancelled.
-    assert match(everything, "theirs", seeds=(), has_settled=False) == Found(everything[1])
+    assert match(everything, "theirs", seeds=()) == Found(everything[1])
+    # Before it has settled it may be another generation's, whose id is not recorded yet.
+    assert match(everything, "theirs", seeds=(), has_settled=False) == Absent()
+
+
+def test_a_model_that_was_seen_to_return_no_marker_is_matched_by_prompt_beside_others_that_do() -> (
+    None
+):
+    everything = listed(("ours", "succeeded", "a cat", None), ("other", "succeeded", "a dog", 3))
+    request = Request("a cat", (7,), returns_marker=False)
+
+    assert matching.match_request(everything, request, set()) == Found(everything[0])
+    assert matching.candidates(everything, request) == {"ours"}
+
+
+def test_what_a_person_made_in_the_playground_is_not_ours() -> None:
+    theirs = Prediction("theirs", "succeeded", prompt="a cat", source="web")
+
+    assert match([theirs], seeds=()) == Absent()
+    assert match([replace(theirs, prompt=None, data_removed=True)]) == Absent()
+
+
+def of_model(*items: tuple[str, str, str | None]) -> list[Prediction]:
+    """Each as (id, prompt, model)."""
+    return [Prediction(i, "succeeded", prompt=prompt, model=model) for i, prompt, model in items]
+
+
+@pytest.mark.parametrize(
+    ("everything", "result"),
+    [
+        # That of another program, which has the same prompt.
+        ([("a", "a cat", "other/model"), ("b", "a dog", "owner/name")], "absent"),
+        # There the model may have another name, so nobody can tell.
+        ([("a", "a cat", "other/model")], "undecidable"),
+        ([("a", "a cat", "other/model"), ("b", "a cat", "owner/name")], "b"),
+        ([("a", "a cat", None)], "a"),
+    ],
+)
+def test_by_its_prompt_alone_only_a_prediction_of_the_same_model_is_found(
+    everything: list[tuple[str, str, str | None]], result: str
+) -> None:
+    items = of_model(*everything)
+    found = matching.match_request(items, Request("a cat", model="owner/name"), set())
+
+    match found:
+        case Found(prediction):
+            assert prediction.id == result
+        case Absent():
+            assert result == "absent"
+        case Expired():
+            assert result == "undecidable"
+
+
+def test_a_deployment_is_listed_under_the_name_of_its_model() -> None:
+    items = of_model(("ours", "a cat", "owner/name"))
+    request = Request("a cat", model="deployments/owner/mine")
+
+    assert matching.match_request(items, request, set()) == Found(items[0])
 
 
 def test_a_request_that_may_carry_one_of_several_seeds_is_found_by_any() -> None:
