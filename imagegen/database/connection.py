@@ -18,6 +18,8 @@ SLOTS_CONNECTIONS = 3
 # A worker's main loop has one, and one listens.
 WORKER_CONNECTIONS = SLOTS_CONNECTIONS + 2
 EXPORTER_CONNECTIONS = 1
+# What a burst has opened is closed when nothing has used it for so long.
+IDLE_SECONDS = 60.0
 NOTIFY_CHANNEL = "imagegen_detected"
 # The database is away, restarts or fails over: a statement works when it is tried again later.
 AWAY = (
@@ -83,6 +85,7 @@ def open_pool(
         kwargs=_arguments(application_name),
         configure=configure,
         min_size=1,
+        max_idle=IDLE_SECONDS,
         max_size=max_size,
         timeout=POOL_TIMEOUT_SECONDS,
         reconnect_timeout=POOL_RECONNECT_SECONDS,
