@@ -18,8 +18,8 @@ SLOTS_CONNECTIONS = 3
 # A worker's main loop has one, and one listens.
 WORKER_CONNECTIONS = SLOTS_CONNECTIONS + 2
 EXPORTER_CONNECTIONS = 1
-# What a burst has opened is closed when nothing has used it for so long.
-IDLE_SECONDS = 60.0
+# What a burst has opened is closed when nothing has used it for so long, one after the other.
+IDLE_SECONDS = 10.0
 NOTIFY_CHANNEL = "imagegen_detected"
 # The database is away, restarts or fails over: a statement works when it is tried again later.
 AWAY = (
