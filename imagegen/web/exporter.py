@@ -1,24 +1,18 @@
 """The process that serves the status page, /metrics, /healthz and /readyz."""
 
 import errno
-import io
 import socket
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from socketserver import ThreadingMixIn
-from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
-from wsgiref.types import WSGIApplication
 
 from prometheus_client import CollectorRegistry
 
 from imagegen.config import Settings
 from imagegen.errors import CannotStartError
-from imagegen.logs import log
 from imagegen.metrics.shared_memory import SharedCollector
 from imagegen.web.app import App
 from imagegen.web.database_thread import NO_ANSWER, DatabaseThread
+from imagegen.web.server import Server
 from imagegen.web.stats import check_tables
 
 # How long the workers' start is put off by a database that is away.
@@ -63,42 +57,3 @@ def serve(
     heartbeat()
     app = App(settings, name, process_registry, database)
     Server(listening, app, heartbeat).serve_forever()
-
-
-class Server(ThreadingMixIn, WSGIServer):
-    """An HTTP server with a thread for each request."""
-
-    daemon_threads = True
-
-    def __init__(
-        self, listening: socket.socket, app: WSGIApplication, heartbeat: Callable[[], None]
-    ) -> None:
-        super().__init__(listening.getsockname()[:2], Handler, bind_and_activate=False)
-        self.socket.close()
-        self.socket = listening
-        self.server_name, self.server_port = listening.getsockname()[:2]
-        self.setup_environ()
-        self.set_app(app)
-        self._heartbeat = heartbeat
-
-    def service_actions(self) -> None:
-        """Called twice a second, between requests."""
-        self._heartbeat()
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Log an error, unless the client has disconnected or was silent for too long."""
-        if not isinstance(sys.exception(), (ConnectionError, TimeoutError)):
-            log.warning("exporter.request.failed", exc_info=True)
-
-
-class Handler(WSGIRequestHandler):
-    server_version = "imagegen"
-    sys_version = ""
-    timeout = 10.0  # seconds that a client may be silent
-
-    def get_stderr(self) -> io.StringIO:
-        """Drop what wsgiref prints of a client that disconnects. App logs its own errors."""
-        return io.StringIO()
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (http.server's name)
-        """Do not log each request: Prometheus sends one every few seconds."""
