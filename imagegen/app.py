@@ -5,10 +5,12 @@ wrong without them is checked before, in `startup`.
 """
 
 import os
+import platform
 import signal
 import socket
 from dataclasses import replace
 from functools import partial
+from importlib import metadata
 from types import FrameType
 
 from imagegen import logs, startup
@@ -35,6 +37,8 @@ def supervise(settings: Settings) -> int:
     host, port = listening.getsockname()[:2]
     log.info("exporter.listening", extra={"url": f"http://{host}:{port}/metrics"})
 
+    metrics.SUPERVISOR_STARTED.set_to_current_time()
+    metrics.BUILD_INFO.labels(_version(), platform.python_version()).set(1)
     supervisor = Supervisor(
         partial(_export, settings, listening),
         partial(_work_as_child, settings, listening, AccountRates.of(settings)),
@@ -44,6 +48,13 @@ def supervise(settings: Settings) -> int:
         watchdog_seconds=settings.watchdog_seconds,
     )
     return supervisor.run()
+
+
+def _version() -> str:
+    try:
+        return metadata.version("imagegen")
+    except metadata.PackageNotFoundError:  # it runs from a checkout
+        return "unknown"
 
 
 def work(settings: Settings) -> None:
@@ -59,7 +70,7 @@ def work(settings: Settings) -> None:
 def _export(settings: Settings, listening: socket.socket, context: ChildContext) -> None:
     startup.configure_logs(settings, context.role)
     _count_dropped_lines()
-    serve(listening, settings, context.name, context.heartbeat)
+    serve(listening, settings, context.name, context.heartbeat, context.supervisor_silent_seconds)
 
 
 def _work_as_child(

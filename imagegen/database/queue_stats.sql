@@ -66,6 +66,18 @@ SELECT kind, reason, count(*),
     (array_agg(coalesce(token_id, 'NULL') ORDER BY length(token_id), token_id))[:%(named)s]
 FROM ($odd) odd GROUP BY kind, reason ORDER BY kind, reason
 
+-- name: any_waits
+-- Whether a token waits to be sent: it is to be claimed, or was and has no prediction yet. Each part
+-- is in the order of an index, so that none reads all rows of a table. The last two tables are named
+-- so that their absence is an error.
+SELECT EXISTS (
+        SELECT FROM (
+            SELECT FROM tokens_s0 t WHERE t.status = $detected ORDER BY t.created_at LIMIT 1) first)
+    OR EXISTS (
+        SELECT FROM generations
+        WHERE state = 'open' AND prediction_id IS NULL AND closing IS NULL)
+    OR EXISTS (SELECT FROM authors, imagegen_servers LIMIT 0) AS waits
+
 -- name: stats
 -- Labels of a status may differ in case only. Counting each label, then adding up, is fast.
 SELECT

@@ -65,6 +65,23 @@ LOG_LINES_DROPPED = Counter(
 WORKER_RESTARTS = Counter(
     "imagegen_worker_restarts", "Workers that were replaced, by how they ended.", ["slot", "cause"]
 )
+EXPORTER_RESTARTS = Counter(
+    "imagegen_exporter_restarts", "Exporters that were replaced, by how they ended.", ["cause"]
+)
+FORK_FAILURES = Counter(
+    "imagegen_fork_failures", "Processes that could not be started, for lack of memory or others."
+)
+SUPERVISOR_STARTED = Gauge(
+    "imagegen_supervisor_start_time_seconds",
+    "When the supervisor started, in Unix time.",
+    multiprocess_mode="max",
+)
+BUILD_INFO = Gauge(
+    "imagegen_build_info",
+    "1, with the version of imagegen and of Python.",
+    ["version", "python"],
+    multiprocess_mode="max",
+)
 WORKERS = Gauge("imagegen_workers", "Workers that are alive.", multiprocess_mode="livesum")
 WORKERS_WANTED = Gauge(
     "imagegen_workers_wanted",

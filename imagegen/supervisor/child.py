@@ -13,9 +13,11 @@ from typing import NoReturn
 
 from imagegen.backoff import exponential, jittered
 from imagegen.logs import log
+from imagegen.metrics import definitions as metrics
 from imagegen.metrics import shared_memory
 from imagegen.supervisor import forking
 from imagegen.supervisor.clock import AwakeClock
+from imagegen.supervisor.pulse import Pulse
 
 FIRST_RESTART_DELAY_SECONDS = 1.0
 MAX_RESTART_DELAY_SECONDS = 30.0
@@ -39,6 +41,7 @@ class ChildContext:
     predecessor: str | None  # the name of the process before it in this role, which is dead
     heartbeat: Callable[[], None]  # its main loop calls it in each round
     ready: Callable[[], None]  # a worker calls it when it has claimed
+    supervisor_silent_seconds: Callable[[], float]  # since the supervisor's loop last went round
 
 
 Run = Callable[[ChildContext], None]  # a child's main function
@@ -91,7 +94,7 @@ class Child:
     def uptime_seconds(self) -> float:
         return self._clock.now - self._started_at
 
-    def start(self, supervisor_name: str) -> None:
+    def start(self, supervisor_name: str, pulse: Pulse) -> None:
         """Fork; in the child this never returns."""
         name = f"{supervisor_name}:{self.role}.{self.starts + 1}"
         self._started_at, self._last_heartbeat, self.stop_reason = self._clock.now, None, ""
@@ -104,6 +107,7 @@ class Child:
             pid = forking.fork()
         except OSError as error:  # too little memory, or too many processes or open files
             log.error("process.fork.failed", extra={"role": self.role, "error": str(error)})
+            metrics.FORK_FAILURES.inc()
             if writer is not None:
                 os.close(writer)
             self._close_heartbeats()
@@ -112,7 +116,9 @@ class Child:
         if pid == 0:
             os.close(self._heartbeats)
             heart = _Heart(writer, supervisor_pid)
-            context = ChildContext(self.role, name, self._name, heart.beat, heart.claim)
+            context = ChildContext(
+                self.role, name, self._name, heart.beat, heart.claim, pulse.silent_seconds
+            )
             _run_and_exit(self._run, context)
         os.close(writer)
         self.pid, self._name, self.starts = pid, name, self.starts + 1

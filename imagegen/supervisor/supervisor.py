@@ -16,6 +16,7 @@ from imagegen.metrics import definitions as metrics
 from imagegen.supervisor import forking, systemd
 from imagegen.supervisor.child import Child, Run
 from imagegen.supervisor.clock import AwakeClock
+from imagegen.supervisor.pulse import Pulse
 from imagegen.supervisor.signals import Signals
 
 HANDLED_SIGNALS = [SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGTTIN, SIGTTOU]
@@ -28,6 +29,8 @@ BOOT_SECONDS = 60.0
 EXPORTER_FIRST_SECONDS = 2.0
 # How often to look for the first heartbeat of a worker that boots.
 BOOT_LOOK_SECONDS = 0.1
+# The longest time between two signs of the supervisor's own loop: /healthz misses a few of them.
+PULSE_SECONDS = 5.0
 # A worker that has run for this long works. If none has for GIVE_UP_SECONDS, the supervisor ends: a
 # restart of the whole may help, or a person.
 HEALTHY_SECONDS = 10.0
@@ -54,6 +57,7 @@ class Supervisor:
     ) -> None:
         """`export` and `work` are the main functions of the exporter and of each worker."""
         self._clock = AwakeClock()
+        self._pulse = Pulse()
         self._work = work
         self._spare = self._new_worker(SPARE)
         self._spare.retired = True
@@ -85,6 +89,7 @@ class Supervisor:
         gc.freeze()
         log.info("supervisor.started", extra={"pid": os.getpid()})
         while not self._stopping or self._alive():
+            self._pulse.beat()
             self._start_due()
             seconds = self._next_event_seconds()
             received = self._signals.wait(seconds)
@@ -102,7 +107,7 @@ class Supervisor:
     def _start_due(self) -> None:
         for child in self._children:
             if not self._stopping and child.awaits_start and self._clock.now >= child.due_at:
-                child.start(self._name)
+                child.start(self._name, self._pulse)
                 if not child.is_worker and child.starts == 1:
                     # What they compete for, such as connections, the probes have first.
                     child.wait_for_heartbeat(EXPORTER_FIRST_SECONDS)
@@ -175,6 +180,8 @@ class Supervisor:
         if child.is_worker:
             # The metrics' label `slot` is the role, such as `worker-0`.
             metrics.WORKER_RESTARTS.labels(child.role, cause).inc()
+        else:
+            metrics.EXPORTER_RESTARTS.labels(cause).inc()
 
     def _watch(self) -> None:
         """At intervals, abort hung children, give up if no worker works, and notify systemd."""
@@ -196,7 +203,9 @@ class Supervisor:
         alive = self._alive_workers()
         ready = [child for child in alive if child.is_ready]
         self._notify_systemd(sum(not child.retired for child in ready))
-        pause_seconds = min(self._watchdog_seconds / 4, systemd.watchdog_seconds() / 2)
+        pause_seconds = min(
+            self._watchdog_seconds / 4, systemd.watchdog_seconds() / 2, PULSE_SECONDS
+        )
         if len(ready) < len(alive) or self._rolling:
             pause_seconds = min(BOOT_LOOK_SECONDS, pause_seconds)
         self._watch_at = now + pause_seconds

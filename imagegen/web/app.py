@@ -14,16 +14,15 @@ from psycopg.errors import QueryCanceled
 
 from imagegen.config import Settings
 from imagegen.database import Connection, Tables
-from imagegen.failures import REFUSALS, Reason
 from imagegen.image_formats import format_of
 from imagegen.logs import log
 from imagegen.metrics.workers import WorkerRow, Workers, workers_in
 from imagegen.redaction import Redactor
-from imagegen.web import image_sources, status_page
+from imagegen.web import image_sources, probes, status_page
 from imagegen.web.database_thread import NO_ANSWER, DatabaseThread
 from imagegen.web.rendering import ICON, ICON_PATH, render, security_headers
 from imagegen.web.snapshot import Snapshot, read_details, read_path, read_snapshot
-from imagegen.web.stats import StatsCollector, check_tables
+from imagegen.web.stats import StatsCollector, any_token_waits
 from imagegen.web.status_page import DatabaseProblem, StatusPage
 
 T = TypeVar("T")
@@ -33,8 +32,11 @@ HTML = "text/html; charset=utf-8"
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
 # For a day: an image never changes, and a page that refreshes twice a minute shows many.
 IMAGE_CACHING = "private, max-age=86400, immutable"
-# A browser or a probe of /readyz does not wait much longer.
+# A browser does not wait much longer.
 DATABASE_TIMEOUT_SECONDS = 2.0
+# A probe of /readyz may come behind the figures of a scrape and of a page, and an idle connection
+# may be found dead: all this fits, and Kubernetes waits for 10 s.
+READINESS_TIMEOUT_SECONDS = 5.0
 LARGEST_ID = 2**63 - 1
 
 
@@ -62,15 +64,18 @@ class App:
         name: str,
         process_registry: CollectorRegistry,
         database: DatabaseThread,
+        supervisor_silent_seconds: Callable[[], float],
     ) -> None:
         """`name` is the exporter's: `supervisor:exporter.1`.
 
         `process_registry` has the metrics of all processes of that supervisor.
+        `supervisor_silent_seconds` is the time since its loop last went round.
         """
         self._settings = settings
         self._supervisor = name.rpartition(":")[0]
         self._process_registry = process_registry
         self._database = database
+        self._supervisor_silent_seconds = supervisor_silent_seconds
         self._database_registry = CollectorRegistry()
         self._database_registry.register(StatsCollector(database, settings))
         self._redact = Redactor(settings.secrets)
@@ -108,7 +113,7 @@ class App:
                 metrics = b"".join(generate_latest(registry) for registry in registries)
                 return Response(HTTPStatus.OK, metrics, METRICS)
             case "/healthz":
-                return Response(HTTPStatus.OK, b"ok\n")
+                return _probed(probes.unhealthy(self._supervisor_silent_seconds()))
             case "/readyz":
                 return self._readiness()
             case str() if path == ICON_PATH:
@@ -118,33 +123,13 @@ class App:
         return NOT_FOUND
 
     def _readiness(self) -> Response:
-        """Return why no images are made, if that does not pass by itself.
-
-        One closed gate makes the supervisor unready. The cause (account or network) is common to
-        all workers; a gate that is still open has just not sent anything since. A throttle does
-        not count: tokens become images as fast as Replicate allows.
-        """
-        problems = []
+        problems, tokens_wait = [], True
         try:
-            self._ask(check_tables)
+            tokens_wait = self._database.ask(any_token_waits, READINESS_TIMEOUT_SECONDS)
         except NO_ANSWER as error:
             problems.append(f"database: {self._reason(error)}")
-        workers = self._workers()
-        if not workers.processes:
-            problems.append("no worker is alive")
-        problems += [
-            f"{worker.slot} waits for the database"
-            for worker in workers.rows
-            if worker.waits_for_database
-        ]
-        problems += [
-            f"the gate of {worker.slot} is closed: {reason}"
-            for worker in workers.rows
-            for reason in worker.closed_by
-            if not REFUSALS[Reason(reason)].passes_by_itself
-        ]
-        status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
-        return Response(status, ("\n".join(problems or ["ok"]) + "\n").encode())
+        problems += probes.unready(self._workers(), tokens_wait=tokens_wait)
+        return _probed(problems)
 
     def _status(self, home: str) -> Response:
         now = self._now()
@@ -232,6 +217,11 @@ def with_tokens(
         elif name:
             elsewhere += tokens
     return [replace(worker, busy=busy[worker.slot]) for worker in workers], elsewhere
+
+
+def _probed(problems: list[str]) -> Response:
+    status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
+    return Response(status, ("\n".join(problems or ["ok"]) + "\n").encode())
 
 
 def _no_image(status: HTTPStatus, why: str, home: str) -> Response:

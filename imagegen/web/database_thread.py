@@ -25,6 +25,9 @@ from imagegen.text import one_line
 T = TypeVar("T")
 Session = tuple[Connection, Tables]
 
+# A question's statements take less, see their timeouts. A backend that has not answered by then
+# never will.
+ANSWER_SECONDS = 2.0
 # What `DatabaseThread.ask` raises instead of an answer.
 NO_ANSWER = (psycopg.Error, NotMigratedError, TimeoutError)
 
@@ -82,15 +85,17 @@ class DatabaseThread:
             return question(*self._connect(deadline))
         except psycopg.errors.QueryCanceled:  # it took too long; the connection still works
             raise
-        except NoAnswerError:
+        except NoAnswerError as error:  # perhaps of this backend alone: another one may answer
             self._session = None
-            raise
+            if time.monotonic() >= deadline:
+                raise
+            log.warning("database.connection.replaced", extra={"error": str(error)})
         except (psycopg.Error, NotMigratedError):
             was_cut = idle is not None and idle[0].closed
             self._disconnect()  # the tables may have changed: the next question reads them again
             if not was_cut:
                 raise
-        return question(*self._connect(deadline))  # the server had closed the idle connection
+        return question(*self._connect(deadline))  # over a new connection
 
     def _connect(self, deadline: float) -> Session:
         """Return a session whose next answers come by the deadline, a time of the monotonic clock.
@@ -100,7 +105,7 @@ class DatabaseThread:
                 self._attempt = in_background(self._open)
             self._session = self._attempt.result(max(deadline - time.monotonic(), 0.0))
             self._attempt = None
-        self._limit.seconds = max(deadline - time.monotonic(), 0.0)
+        self._limit.seconds = min(max(deadline - time.monotonic(), 0.0), ANSWER_SECONDS)
         connection, tables = self._session
         if tables.is_case_assumed:  # the first tokens may be there by now
             self._session = connection, read_tables(connection)

@@ -43,11 +43,16 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(
-    listening: socket.socket, settings: Settings, name: str, heartbeat: Callable[[], None]
+    listening: socket.socket,
+    settings: Settings,
+    name: str,
+    heartbeat: Callable[[], None],
+    supervisor_silent_seconds: Callable[[], float],
 ) -> None:
     """Serve on a socket that listens already, until a signal ends the process.
 
-    `heartbeat` is called twice a second while it serves.
+    `heartbeat` is called twice a second while it serves. `supervisor_silent_seconds` is the time
+    since the supervisor's loop last went round.
     """
     process_registry = CollectorRegistry()
     process_registry.register(SharedCollector())
@@ -55,5 +60,5 @@ def serve(
     with suppress(*NO_ANSWER):  # connect before the workers, which start at the first heartbeat
         database.ask(check_tables, CONNECT_SECONDS)
     heartbeat()
-    app = App(settings, name, process_registry, database)
+    app = App(settings, name, process_registry, database, supervisor_silent_seconds)
     Server(listening, app, heartbeat).serve_forever()

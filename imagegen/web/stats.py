@@ -11,7 +11,8 @@ from imagegen.web.database_thread import NO_ANSWER, DatabaseThread, read_row
 
 # Prometheus waits 10 s for a scrape by default, and the other metrics need some of it.
 DATABASE_TIMEOUT_SECONDS = 5.0
-STATEMENT_TIMEOUT_MILLISECONDS = 5000
+# Less than database_thread.ANSWER_SECONDS, and probes wait behind it.
+STATEMENT_TIMEOUT_MILLISECONDS = 1500
 # A statement that reads no row waits for nothing but a lock.
 CHECK_TIMEOUT_MILLISECONDS = 1000
 
@@ -66,6 +67,14 @@ def read_stats(connection: Connection, tables: Tables) -> queue_stats.QueueStats
     row = read_row(connection, sql, STATEMENT_TIMEOUT_MILLISECONDS)
     assert row is not None  # noqa: S101 (an aggregate has a row)
     return queue_stats.from_row(row)
+
+
+def any_token_waits(connection: Connection, tables: Tables) -> bool:
+    """Return whether a token waits to be sent to Replicate. Raises one of NO_ANSWER, also if a
+    table is not there."""
+    sql = tables.fill(queue_stats.SQL["any_waits"])
+    row = read_row(connection, sql, CHECK_TIMEOUT_MILLISECONDS)
+    return bool(row and row["waits"])
 
 
 def check_tables(connection: Connection, tables: Tables) -> None:

@@ -27,7 +27,8 @@ class Looks:
 
 def measure(database_url: str) -> Looks:
     settings = load({"DATABASE_URL": database_url, "REPLICATE_API_TOKEN": DEFAULT_TOKEN}, {})
-    app = App(settings, NAME, CollectorRegistry(), DatabaseThread(database_url, NAME))
+    database = DatabaseThread(database_url, NAME)
+    app = App(settings, NAME, CollectorRegistry(), database, lambda: 0.0)
 
     def look_at_page() -> None:
         assert app.respond("/", "").status == HTTPStatus.OK

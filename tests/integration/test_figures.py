@@ -14,7 +14,7 @@ from imagegen.database.tables import Tables, read_tables
 from imagegen.web import snapshot as snapshots
 from imagegen.web.database_thread import DatabaseThread, read_row
 from imagegen.web.snapshot import Snapshot, read_details, read_path, read_snapshot, snapshot_sql
-from imagegen.web.stats import check_tables, read_stats
+from imagegen.web.stats import any_token_waits, check_tables, read_stats
 from tests.support.processes import Site
 
 
@@ -116,6 +116,7 @@ def test_whatever_is_asked_goes_to_the_database_in_one_message(site: Site, tmp_p
         read_snapshot,
         read_stats,
         check_tables,
+        any_token_waits,
         lambda connection, _: read_details(connection, 1),
         lambda connection, _: read_path(connection, 1),
     ]
@@ -162,6 +163,25 @@ def test_an_image_that_was_lost_and_made_again_is_as_old_as_the_new_one(site: Si
 
     assert snapshot(site).unfetched == 1
     assert (stats(site).oldest_unfetched_seconds or math.inf) < 60
+
+
+def test_a_token_waits_until_its_request_has_an_answer(site: Site) -> None:
+    def waits() -> bool:
+        with connect(site.database_url) as connection:
+            return any_token_waits(connection, read_tables(connection))
+
+    at_first = waits()
+    site.mint("a lighthouse")
+    minted = waits()
+    site.query("UPDATE tokens_s0 SET status = 'generating'")
+    site.query(
+        """INSERT INTO generations (token_id, attempt, prompt, model, seed, lease_until)
+           VALUES (1, 1, 'a lighthouse', 'a/b', 1, now())"""
+    )
+    claimed = waits()
+    site.query("UPDATE generations SET requested_at = now(), prediction_id = 'p'")
+
+    assert [at_first, minted, claimed, waits()] == [False, True, True, False]
 
 
 def test_newer_and_older_follow_the_wall_where_ids_do_not(site: Site) -> None:

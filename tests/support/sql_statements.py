@@ -51,6 +51,7 @@ def statements(tables: Tables) -> dict[str, str]:
             it, tables, "w", lease_seconds=15, give_up_after_seconds=60, daily_limit=1
         ).record_request(claim, prompt="A", model="m", account="a"),
         "web.known": lambda it: stats.read_stats(it, tables),
+        "web.waits": lambda it: stats.any_token_waits(it, tables),
         "web.tables": lambda it: stats.check_tables(it, tables),
         "web.snapshot": lambda it: snapshot.read_snapshot(it, tables),
         "web.details": lambda it: snapshot.read_details(it, 42),

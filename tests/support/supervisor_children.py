@@ -91,6 +91,15 @@ def is_quiet(child: NotingChild) -> NoReturn:
         time.sleep(HEARTBEAT_SECONDS)
 
 
+def watches_its_supervisor(child: NotingChild) -> NoReturn:
+    child.note("started")
+    while True:
+        child.context.heartbeat()
+        is_silent = child.context.supervisor_silent_seconds() > LONG_SECONDS
+        child.note("missed_the_supervisor" if is_silent else "heard_the_supervisor")
+        time.sleep(HEARTBEAT_SECONDS)
+
+
 def dies(child: NotingChild) -> NoReturn:
     child.note("started")
     raise RuntimeError("as it must")
@@ -237,5 +246,6 @@ CHILDREN: dict[str, Callable[[NotingChild], NoReturn]] = {
         counts_and_dies, leaves_an_orphan, gets_stuck, never_begins,
         beats_for_long, beats_faster_than_anybody_reads, reboots_when_told, boots_when_told,
         counts_terms, never_ever_begins, waits_for_the_database, drains_for_a_while,
+        watches_its_supervisor,
     )
 }  # fmt: skip

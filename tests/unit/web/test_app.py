@@ -54,8 +54,19 @@ def settings(**more: str) -> Settings:
     return load(environment | more, {})
 
 
-def page(database: DatabaseThread, shared: CollectorRegistry | None = None, **more: str) -> App:
-    return App(settings(**more), f"{OURS}:exporter.1", shared or CollectorRegistry(), database)
+def page(
+    database: DatabaseThread,
+    shared: CollectorRegistry | None = None,
+    supervisor_silent_seconds: float = 0.0,
+    **more: str,
+) -> App:
+    return App(
+        settings(**more),
+        f"{OURS}:exporter.1",
+        shared or CollectorRegistry(),
+        database,
+        lambda: supervisor_silent_seconds,
+    )
 
 
 def get(app: App, target: str, method: str = "GET") -> Response:
@@ -221,6 +232,19 @@ def test_a_defect_is_logged_and_answered(caplog: pytest.LogCaptureFixture) -> No
 
     assert answer.status == HTTPStatus.INTERNAL_SERVER_ERROR
     assert [record.message for record in caplog.records] == ["exporter.request.failed"]
+
+
+def test_it_is_healthy_while_the_supervisor_goes_on() -> None:
+    answer = get(page(AwayDatabase(AssertionError), supervisor_silent_seconds=6.0), "/healthz")
+
+    assert (answer.status, answer.body) == (HTTPStatus.OK, b"ok\n")
+
+
+def test_a_supervisor_that_stands_still_is_unhealthy() -> None:
+    answer = get(page(AwayDatabase(AssertionError), supervisor_silent_seconds=25.0), "/healthz")
+
+    assert answer.status == HTTPStatus.SERVICE_UNAVAILABLE
+    assert answer.body == b"the supervisor has stood still for 25 s\n"
 
 
 def test_metrics_are_text_of_the_version_that_scrapers_know() -> None:

@@ -13,7 +13,7 @@ from imagegen.database.tables import Tables
 from imagegen.failures import Reason
 from imagegen.web.app import App
 from imagegen.web.database_thread import DatabaseThread
-from imagegen.web.stats import check_tables
+from imagegen.web.stats import any_token_waits
 from tests.unit.web.test_app import PASSWORD, get, settings
 
 T = TypeVar("T")
@@ -24,16 +24,17 @@ NAME = "host:1-ab:exporter.1"
 class CannedDatabase(DatabaseThread):
     """One that answers nothing, or fails, and knows what it was asked."""
 
-    def __init__(self, failure: Exception | None = None) -> None:
+    def __init__(self, failure: Exception | None = None, *, tokens_wait: bool = True) -> None:
         super().__init__(settings().database_url, NAME)
         self.asked: list[object] = []
         self._failure = failure
+        self._tokens_wait = tokens_wait
 
     def ask(self, question: Callable[[Connection, Tables], T], timeout_seconds: float) -> T:
         self.asked.append(question)
         if self._failure:
             raise self._failure
-        return None  # type: ignore[return-value]
+        return self._tokens_wait  # type: ignore[return-value]
 
 
 def unready(
@@ -49,7 +50,8 @@ def unready(
     pids = Gauge("imagegen_worker_pid", "", ["slot"], registry=shared)
     for number in range(workers):
         pids.labels(f"worker-{number}").set(100 + number)
-    answer = get(App(settings(), NAME, shared, database or CannedDatabase()), "/readyz")
+    asked = database or CannedDatabase()
+    answer = get(App(settings(), NAME, shared, asked, lambda: 0.0), "/readyz")
     if answer.status == HTTPStatus.OK:
         assert answer.body == b"ok\n"
         return []
@@ -70,6 +72,12 @@ def test_one_gate_closed_for_anything_else_is_enough(reason: Reason) -> None:
     assert unready(worker_1=reason) == [f"the gate of worker-1 is closed: {reason}"]
 
 
+def test_a_closed_gate_makes_nobody_unready_where_no_token_waits_for_it() -> None:
+    database = CannedDatabase(tokens_wait=False)
+
+    assert unready(database, worker_1=Reason.UNAVAILABLE) == []
+
+
 def test_without_a_living_worker_it_is_unready() -> None:
     assert unready(workers=0) == ["no worker is alive"]
 
@@ -84,4 +92,4 @@ def test_readiness_counts_no_tokens() -> None:
     database = CannedDatabase()
     unready(database)
 
-    assert database.asked == [check_tables]
+    assert database.asked == [any_token_waits]

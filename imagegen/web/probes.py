@@ -1,0 +1,38 @@
+"""What /healthz and /readyz find wrong, in a line for each."""
+
+from collections.abc import Iterator
+
+from imagegen.failures import REFUSALS, Reason
+from imagegen.metrics.workers import Workers
+
+# The supervisor's loop goes round at least every 5 s. On a busy machine it is late.
+SUPERVISOR_SILENT_SECONDS = 20.0
+
+
+def unhealthy(supervisor_silent_seconds: float) -> list[str]:
+    """Return why this supervisor should be restarted as a whole.
+
+    It replaces its workers and its exporter itself; nothing here replaces it.
+    """
+    if supervisor_silent_seconds > SUPERVISOR_SILENT_SECONDS:
+        return [f"the supervisor has stood still for {supervisor_silent_seconds:.0f} s"]
+    return []
+
+
+def unready(workers: Workers, *, tokens_wait: bool) -> Iterator[str]:
+    """Yield why tokens do not become images, if that does not pass by itself.
+
+    Where a token waits to be sent, one closed gate is enough. The cause (account or network) is
+    common to all workers; a gate that is still open has just not sent anything since. A throttle
+    does not count: tokens become images as fast as Replicate allows. Where none waits, a gate may
+    be closed for what was over long ago, because only the next token opens it.
+    """
+    if not workers.processes:
+        yield "no worker is alive"
+    for worker in workers.rows:
+        if worker.waits_for_database:
+            yield f"{worker.slot} waits for the database"
+    for worker in workers.rows:
+        for reason in worker.closed_by if tokens_wait else ():
+            if not REFUSALS[Reason(reason)].passes_by_itself:
+                yield f"the gate of {worker.slot} is closed: {reason}"
