@@ -8,7 +8,9 @@ from imagegen.cli.options import load_settings, settings_options
 from imagegen.metrics import shared_memory
 
 # Settings that a worker without a supervisor does not use.
-SUPERVISOR_ONLY = ("procs", "watchdog_seconds", "metrics_host", "metrics_port")
+SUPERVISOR_ONLY = (
+    "procs", "watchdog_seconds", "metrics_host", "metrics_port", "page", "page_password",
+)  # fmt: skip
 
 
 @click.command(short_help="Turn tokens into images, with several workers: the main job.")

@@ -30,6 +30,7 @@ PLAIN_URL = re.compile(r"[!\"$->A-~]+")  # ASCII without @, ? and #
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 # A token of Replicate begins with r8_. A URL has its password before the @.
 SECRET = re.compile(r"r8_|://.*@")
+LEAST_PASSWORD_CHARACTERS = 8
 QUOTED_CHARACTERS = 60  # of a value that a message repeats
 # An escape or a class of characters: nothing in it repeats.
 ESCAPED = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
@@ -203,6 +204,15 @@ def api_token(value: str) -> str:
     if not re.fullmatch(r"[\x21-\x7e]+", token):
         raise WrongValueError("a Replicate API token: one word of ASCII characters")
     return token
+
+
+def page_password(value: str) -> str:
+    """Return a password that is not guessed at once, and that a browser can send."""
+    if len(value) < LEAST_PASSWORD_CHARACTERS or not value.isprintable():
+        raise WrongValueError(
+            f"a password of at least {LEAST_PASSWORD_CHARACTERS} printable characters"
+        )
+    return value
 
 
 def model_name(value: str) -> str:

@@ -16,6 +16,7 @@ from imagegen import redaction
 from imagegen.config import parsers
 from imagegen.config.database_url import check_url, url_secrets
 
+PAGE = ("auto", "yes", "no")
 LOG_FORMATS = ("auto", "json", "text")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 PREFIX = "IMAGEGEN_"
@@ -179,6 +180,13 @@ class Settings:
     metrics_port: int = setting(Spec(
         "IMAGEGEN_METRICS_PORT", parsers.whole(least=0, most=65535),
         "Their port; 0 takes a free one and logs it.", "9464"))
+    page: str = setting(Spec(
+        "IMAGEGEN_PAGE", parsers.one_of(*PAGE),
+        "Whether the status page is served; auto: on loopback, or with a password.", "auto",
+        choices=PAGE))
+    page_password: str | None = setting(Spec(
+        "IMAGEGEN_PAGE_PASSWORD", parsers.page_password,
+        "The status page asks for this password, with any user.", optional=True, secret=True))
     log_format: str = setting(Spec(
         "IMAGEGEN_LOG_FORMAT", parsers.one_of(*LOG_FORMATS),
         "auto: text on a terminal, JSON lines elsewhere.", "auto", choices=LOG_FORMATS))
@@ -189,7 +197,7 @@ class Settings:
 
     @property
     def secrets(self) -> list[str]:
-        """The texts that must never be shown: the API token, the database URL, its passwords."""
+        """The texts that must never be shown: the API token, the database URL, the passwords."""
         return secrets_in(vars(self))
 
     @property
@@ -202,7 +210,9 @@ class Settings:
 def secrets_in(values: Mapping[str, Any]) -> list[str]:
     """Return the texts that must never be shown. Settings may be missing from `values`."""
     token, url = values.get("replicate_api_token"), values.get("database_url")
+    password = values.get("page_password")
     return [
+        *(redaction.patterns(password) if password else []),
         *(redaction.patterns(token, may_be_a_word=False) if token else []),
         *(url_secrets(url) if url else []),
     ]

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,14 +20,15 @@ from imagegen.metrics.workers import WorkerRow, Workers, workers_in
 from imagegen.redaction import Redactor
 from imagegen.web import image_sources, probes, status_page
 from imagegen.web.database_thread import NO_ANSWER, DatabaseThread
+from imagegen.web.page_access import PageAccess
 from imagegen.web.rendering import ICON, ICON_PATH, render, security_headers
+from imagegen.web.responses import FAILED, NOT_ALLOWED, NOT_FOUND, Response
 from imagegen.web.snapshot import Snapshot, read_details, read_path, read_snapshot
 from imagegen.web.stats import StatsCollector, any_token_waits
 from imagegen.web.status_page import DatabaseProblem, StatusPage
 
 T = TypeVar("T")
 
-TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
 # For a day: an image never changes, and a page that refreshes twice a minute shows many.
@@ -40,21 +41,6 @@ READINESS_TIMEOUT_SECONDS = 5.0
 LARGEST_ID = 2**63 - 1
 
 
-@dataclass(frozen=True)
-class Response:
-    status: HTTPStatus
-    body: bytes
-    content_type: str = TEXT
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-NOT_FOUND = Response(HTTPStatus.NOT_FOUND, b"/, /metrics, /healthz or /readyz\n")
-NOT_ALLOWED = Response(
-    HTTPStatus.METHOD_NOT_ALLOWED, b"GET or HEAD\n", headers={"Allow": "GET, HEAD"}
-)
-FAILED = Response(HTTPStatus.INTERNAL_SERVER_ERROR, b"The log says why.\n")
-
-
 class App:
     """The application of one supervisor's exporter."""
 
@@ -65,11 +51,14 @@ class App:
         process_registry: CollectorRegistry,
         database: DatabaseThread,
         supervisor_silent_seconds: Callable[[], float],
+        *,
+        is_loopback: bool = True,
     ) -> None:
         """`name` is the exporter's: `supervisor:exporter.1`.
 
         `process_registry` has the metrics of all processes of that supervisor.
-        `supervisor_silent_seconds` is the time since its loop last went round.
+        `supervisor_silent_seconds` is the time since its loop last went round. `is_loopback`: only
+        this host reaches the exporter.
         """
         self._settings = settings
         self._supervisor = name.rpartition(":")[0]
@@ -78,6 +67,7 @@ class App:
         self._supervisor_silent_seconds = supervisor_silent_seconds
         self._database_registry = CollectorRegistry()
         self._database_registry.register(StatsCollector(database, settings))
+        self._access = PageAccess(settings, is_loopback=is_loopback)
         self._redact = Redactor(settings.secrets)
         self._serves_copies = settings.keep_images is not None
 
@@ -86,7 +76,10 @@ class App:
         response = NOT_ALLOWED
         if method in {"GET", "HEAD"}:
             try:
-                response = self.respond(environ["PATH_INFO"], environ["QUERY_STRING"])
+                path = environ["PATH_INFO"]
+                is_page = path == "/" or path.startswith("/images/")
+                refusal = self._access.refusal(environ) if is_page else None
+                response = refusal or self.respond(path, environ["QUERY_STRING"])
             except Exception:  # noqa: BLE001 (a request's outermost handler)
                 log.warning("exporter.request.failed", exc_info=True)
                 response = FAILED

@@ -1,6 +1,7 @@
 """The process that serves the status page, /metrics, /healthz and /readyz."""
 
 import errno
+import ipaddress
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -60,5 +61,13 @@ def serve(
     with suppress(*NO_ANSWER):  # connect before the workers, which start at the first heartbeat
         database.ask(check_tables, CONNECT_SECONDS)
     heartbeat()
-    app = App(settings, name, process_registry, database, supervisor_silent_seconds)
+    address = ipaddress.ip_address(listening.getsockname()[0])
+    app = App(
+        settings,
+        name,
+        process_registry,
+        database,
+        supervisor_silent_seconds,
+        is_loopback=address.is_loopback,
+    )
     Server(listening, app, heartbeat).serve_forever()

@@ -232,3 +232,16 @@ def test_a_pattern_that_is_none_or_slow_or_matches_everything_is_refused(
     expected = "IMAGEGEN_CONTENT_POLICY_WORDS must be a regular expression such as"
     assert complaint.startswith(expected)
     assert complaint.endswith(why)
+
+
+@pytest.mark.parametrize("wrong", ["s3cret", "a password\nof two lines"])
+def test_a_page_password_is_long_enough_and_never_repeated(wrong: str) -> None:
+    [line] = complaints(ENOUGH | {"IMAGEGEN_PAGE_PASSWORD": wrong})
+
+    assert line == ("IMAGEGEN_PAGE_PASSWORD must be a password of at least 8 printable characters")
+
+
+def test_the_page_password_is_hidden_wherever_it_might_be_shown() -> None:
+    given = with_environment(IMAGEGEN_PAGE_PASSWORD="a-page-password")
+
+    assert "a-page-password" in given.secrets

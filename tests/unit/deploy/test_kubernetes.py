@@ -63,6 +63,17 @@ def test_pods_are_selected_by_labels_that_the_migration_lacks(
     assert labels_of(manifests["Job"]) != labels
 
 
+def test_nobody_but_prometheus_reaches_the_pods(manifests: dict[str, dict[str, Any]]) -> None:
+    policy = manifests["NetworkPolicy"]["spec"]
+    ports = pod_of(manifests["Deployment"])["containers"][0]["ports"]
+
+    assert policy["podSelector"]["matchLabels"] == labels_of(manifests["Deployment"])
+    assert policy["policyTypes"] == ["Ingress"]
+    (let_in,) = policy["ingress"]
+    assert let_in["ports"] == [{"port": ports[0]["name"], "protocol": "TCP"}]
+    assert [list(source) for source in let_in["from"]] == [["namespaceSelector"]]
+
+
 def test_kubernetes_leaves_a_dead_exporter_to_the_supervisor(
     manifests: dict[str, dict[str, Any]],
 ) -> None:

@@ -20,9 +20,10 @@ from imagegen.database.revision import NotMigratedError
 from imagegen.database.tables import Tables
 from imagegen.sandbox.placeholder_png import placeholder_png
 from imagegen.web import app, stats
-from imagegen.web.app import App, Response, read_image
+from imagegen.web.app import App, read_image
 from imagegen.web.database_thread import DatabaseThread
 from imagegen.web.rendering import ICON_PATH
+from imagegen.web.responses import Response
 from imagegen.web.snapshot import STATEMENT_TIMEOUT_MILLISECONDS
 from imagegen.web.stats import StatsCollector
 from tests.support.page_values import Read
@@ -69,19 +70,19 @@ def page(
     )
 
 
-def get(app: App, target: str, method: str = "GET") -> Response:
-    """What a WSGI server sends for a request."""
+def get(app: App, target: str, method: str = "GET", **headers: str) -> Response:
+    """What a WSGI server sends for a request. `headers` as in its environ: HTTP_HOST."""
     path, _, query = target.partition("?")
     # A server reads bytes as Latin-1.
-    environ = {"REQUEST_METHOD": method, "PATH_INFO": path.encode().decode("latin-1")}
+    environ = {"REQUEST_METHOD": method, "PATH_INFO": path.encode().decode("latin-1"), **headers}
     sent: list[tuple[HTTPStatus, dict[str, str]]] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], *_: object) -> Any:
         sent.append((HTTPStatus(int(status[:3])), dict(headers)))
 
     body = b"".join(app({**environ, "QUERY_STRING": query}, start_response))
-    ((status, headers),) = sent
-    return Response(status, body, headers["Content-Type"], headers)
+    ((status, sent_headers),) = sent
+    return Response(status, body, sent_headers["Content-Type"], sent_headers)
 
 
 @pytest.fixture
