@@ -19,6 +19,11 @@ ATTEMPTS = Counter(
     "imagegen_attempts", "Predictions that Replicate accepted, by whose prompt it was.", ["prompt"]
 )
 FAILURES = Counter("imagegen_failures", "Generations that failed, by kind.", ["kind"])
+TOKENS_FAILED = Counter(
+    "imagegen_tokens_failed",
+    "Tokens that failed for good, by the kind of their last failure.",
+    ["kind"],
+)
 GENERATIONS = Counter("imagegen_generations", "Generations closed, by outcome.", ["outcome"])
 REFUSALS = Counter(
     "imagegen_refusals", "Generations that Replicate refused at the door, by reason.", ["reason"]
@@ -47,6 +52,11 @@ GENERATION_SECONDS = Histogram(
     "imagegen_generation_duration_seconds",
     "From the claim of a token to its image.",
     buckets=(0.5, 1, 1.5, 2, 3, 5, 8, 13, 21, 34, 60, 120, 300),
+)
+TOKEN_SECONDS = Histogram(
+    "imagegen_token_seconds",
+    "From the mint of a token to the hand-over of its image, over all its attempts.",
+    buckets=(1, 2, 3, 5, 8, 13, 21, 34, 60, 120, 300, 600, 900, 1800),
 )
 QUEUE_WAIT_SECONDS = Histogram(
     "imagegen_queue_wait_seconds",
@@ -121,6 +131,7 @@ SLOTS_BUSY = Gauge(
 KNOWN_VALUES: dict[Counter, Iterable[str]] = {
     ATTEMPTS: ("author", "fallback"),
     FAILURES: failures.Kind,
+    TOKENS_FAILED: failures.Kind,
     GENERATIONS: ("succeeded", "failed", "refused"),
     REFUSALS: [reason for reason, refusal in failures.REFUSALS.items() if refusal.at_the_door],
     RECONCILIATIONS: ("found", "absent", "not_yet", "unseen", "undecidable"),

@@ -427,7 +427,7 @@ WITH $noticed, closed AS (
     RETURNING *
 )
 SELECT $claim_columns, false AS adopted, false AS postponed, $wanted AS wanted,
-    0::float AS waited_seconds, $server AS server
+    $waited_seconds AS waited_seconds, $server AS server
 FROM g LEFT JOIN tokens_s0 t USING (token_id)
     LEFT JOIN authors a ON a.id = t.author_id
     $join_unresolved

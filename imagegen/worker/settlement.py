@@ -135,6 +135,7 @@ def report(claim: Claim, decision: Decision, applied: Applied) -> None:
             metrics.GENERATIONS.labels("succeeded").inc()
             metrics.IMAGES.inc(decision.images)
             metrics.GENERATION_SECONDS.observe(applied.duration_seconds)
+            metrics.TOKEN_SECONDS.observe(_seconds_since_mint(claim, applied))
             metrics.PREDICT_SECONDS.inc(decision.predict_seconds or 0.0)
             fields = log_fields(claim, applied, url=url, host=urlsplit(url).hostname)
             log.info("token.generation.succeeded", extra=fields)
@@ -145,6 +146,7 @@ def report(claim: Claim, decision: Decision, applied: Applied) -> None:
             log.info("token.refused", extra=fields)
             if applied.failed:
                 metrics.FAILURES.labels(Kind.GIVEN_UP).inc()
+                metrics.TOKENS_FAILED.labels(Kind.GIVEN_UP).inc()
                 log.error("token.generation.failed", extra=fields | {"kind": Kind.GIVEN_UP})
         case UseFallback(kind=kind):
             _count_failure(kind)
@@ -153,10 +155,19 @@ def report(claim: Claim, decision: Decision, applied: Applied) -> None:
             _report_payment(claim, kind)
         case FailAttempt(kind=kind):
             _count_failure(kind)
+            if applied.failed:
+                metrics.TOKENS_FAILED.labels(kind).inc()
             if applied.waits_again:
                 _report_payment(claim, kind)
             event = "token.generation.retried" if applied.waits_again else "token.generation.failed"
             log.warning(event, extra=log_fields(claim, applied, kind=kind, error=decision.message))
+
+
+def _seconds_since_mint(claim: Claim, applied: Applied) -> float:
+    """Return the time from the mint to the end of a generation; from its claim if the mint is at no
+    finite time, or in the future."""
+    waited_seconds = claim.waited_seconds - claim.opened_seconds_ago  # from the mint to the claim
+    return max(waited_seconds, 0.0) + applied.duration_seconds
 
 
 def _count_failure(kind: str) -> None:
