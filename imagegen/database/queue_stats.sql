@@ -1,5 +1,6 @@
--- Figures of the queue. `stats` is for /metrics and `imagegen status`, which count every token. The
--- status page counts up to a limit, in page.sql of imagegen.web, and takes the fragments from here.
+-- Figures of the queue. `stats` is for `imagegen status`, which counts every token. `scraped` is for
+-- /metrics, which is asked every few seconds, and the status page is in page.sql of imagegen.web:
+-- both count up to a limit. They share the fragments here.
 
 -- fragment: oldest_waiting_seconds
 (SELECT extract(epoch FROM now() - $minted_at)::float FROM tokens_s0 t
@@ -78,22 +79,77 @@ SELECT EXISTS (
         WHERE state = 'open' AND prediction_id IS NULL AND closing IS NULL)
     OR EXISTS (SELECT FROM authors, imagegen_servers LIMIT 0) AS waits
 
--- name: stats
+-- fragment: tokens_counted
 -- Labels of a status may differ in case only. Counting each label, then adding up, is fast.
-SELECT
-    (SELECT coalesce(jsonb_object_agg(status, counted), '{}') FROM (
-        SELECT coalesce(lower(status::text), 'none') AS status, sum(counted)::bigint AS counted
-        FROM (
-            SELECT status, count(*) AS counted FROM tokens_s0 GROUP BY status) labels
-        GROUP BY 1) counted) AS tokens,
-    (SELECT coalesce(jsonb_object_agg(kind, counted), '{}') FROM (
-        SELECT kind, count(*) AS counted FROM ($odd) odd GROUP BY kind) counted) AS tokens_set_aside,
-    $oldest_waiting_seconds AS oldest_waiting_seconds,
-    (SELECT extract(epoch FROM now() - min(opened_at))::float FROM generations
-     WHERE state = 'open' AND closing IS NULL) AS oldest_generating_seconds,
-    $closings_refused AS closings_refused,
-    $oldest_unfetched_seconds AS oldest_unfetched_seconds,
-    last_day.*, last_hour.*
+(SELECT coalesce(jsonb_object_agg(status, counted), '{}') FROM (
+    SELECT coalesce(lower(status::text), 'none') AS status, sum(counted)::bigint AS counted
+    FROM (
+        SELECT status, count(*) AS counted FROM tokens_s0 GROUP BY status) labels
+    GROUP BY 1) counted)
+
+-- fragment: tokens_estimated
+-- Of more tokens than $counted_up_to, those of a status with an index are counted as far, and beyond
+-- that the index has PostgreSQL's estimate. Of all others the statistics know the share. A table
+-- without statistics is counted.
+(SELECT CASE
+    WHEN few.counted <= $counted_up_to OR estimated.tokens <= few.counted OR shares.known IS NULL
+    THEN $tokens_counted
+    ELSE shares.known || jsonb_build_object('detected',
+        (SELECT CASE WHEN counted <= $counted_up_to THEN counted
+                ELSE greatest(counted, (SELECT reltuples::bigint FROM pg_class
+                    WHERE oid = to_regclass('imagegen_tokens_detected'))) END
+         FROM (SELECT count(*) AS counted FROM (
+            SELECT FROM tokens_s0 t WHERE t.status = $detected LIMIT $counted_up_to + 1) few) few),
+        'generating', (SELECT count(*) FROM tokens_s0 t WHERE t.status = $generating),
+        'failed',
+        (SELECT CASE WHEN counted <= $counted_up_to THEN counted
+                ELSE greatest(counted, (SELECT reltuples::bigint FROM pg_class
+                    WHERE oid = to_regclass('imagegen_tokens_failed'))) END
+         FROM (SELECT count(*) AS counted FROM (
+            SELECT FROM tokens_s0 t WHERE t.status = $failed LIMIT $counted_up_to + 1) few) few))
+    END
+ FROM (SELECT count(*) AS counted FROM (
+        SELECT FROM tokens_s0 t LIMIT $counted_up_to + 1) few) few,
+    (SELECT max(reltuples)::bigint AS tokens FROM pg_class
+     WHERE oid = to_regclass('tokens_s0')) estimated,
+    (SELECT jsonb_object_agg(status, tokens) AS known FROM (
+        SELECT lower(label) AS status, sum(share * c.reltuples)::bigint AS tokens
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            JOIN pg_stats s ON s.schemaname = n.nspname AND s.tablename = c.relname
+                AND s.attname = 'status' AND NOT s.inherited,
+            unnest(s.most_common_vals::text::text[], s.most_common_freqs) known(label, share)
+        WHERE c.oid = to_regclass('tokens_s0') GROUP BY 1) of_status) shares)
+
+-- fragment: expires
+-- Images that nobody has fetched, of which there is no copy, and whose URL ends after an hour.
+state = 'succeeded' AND image_path IS NULL AND starts_with(image_url, 'http')
+
+-- fragment: unfetched
+(SELECT bool_or(t.status = $uploading AND t.image_url = image.image_url)
+ FROM tokens_s0 t WHERE t.token_id = image.token_id)
+
+-- fragment: figures
+(SELECT coalesce(jsonb_object_agg(kind, counted), '{}') FROM (
+    SELECT kind, count(*) AS counted FROM ($odd) odd GROUP BY kind) counted) AS tokens_set_aside,
+(SELECT count(*) FROM generations
+ WHERE state = 'open' AND prediction_id IS NULL AND closing IS NULL) AS tokens_unsent,
+$oldest_waiting_seconds AS oldest_waiting_seconds,
+(SELECT extract(epoch FROM now() - min(opened_at))::float FROM generations
+ WHERE state = 'open' AND closing IS NULL) AS oldest_generating_seconds,
+$closings_refused AS closings_refused,
+$oldest_unfetched_seconds AS oldest_unfetched_seconds,
+(SELECT extract(epoch FROM now() - closed_at)::float FROM (
+    SELECT token_id, image_url, closed_at FROM generations
+    WHERE $expires AND closed_at > now() - interval '1 hour'
+    ORDER BY closed_at LIMIT 10000) image
+ WHERE $unfetched ORDER BY closed_at LIMIT 1) AS oldest_expiring_seconds,
+(SELECT count(*) FROM (
+    SELECT token_id, image_url FROM generations
+    WHERE $expires AND closed_at > now() - interval '1 day'
+        AND closed_at <= now() - interval '1 hour'
+    ORDER BY closed_at DESC LIMIT 10000) image
+ WHERE $unfetched) AS images_lost,
+last_day.*, last_hour.*
 FROM (
     SELECT count(*) AS predictions_last_day, coalesce(sum(images), 0) AS images_last_day
     FROM generations
@@ -104,3 +160,9 @@ FROM (
     FROM (
         SELECT extract(epoch FROM closed_at - opened_at)::float AS seconds FROM generations
         WHERE closed_at > now() - interval '1 hour' AND state = 'succeeded') made) last_hour
+
+-- name: stats
+SELECT $tokens_counted AS tokens, $figures
+
+-- name: scraped
+SELECT $tokens_estimated AS tokens, $figures

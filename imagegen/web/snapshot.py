@@ -18,8 +18,8 @@ BUCKETS = 36
 BUCKET_SECONDS = 600
 PICTURES = 24
 FAILURES = 20
-# It takes 15 ms to count them. Of more tokens, PostgreSQL's estimate is shown if it has one.
-COUNTED_UP_TO = 100_000
+# Of more tokens, PostgreSQL's estimate is shown if it has one.
+COUNTED_UP_TO = queue_stats.COUNTED_UP_TO
 # Only as many of the newest images are checked for whether they were fetched.
 UNFETCHED_UP_TO = 1000
 PROMPT_CHARACTERS = 200

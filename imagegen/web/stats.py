@@ -1,12 +1,17 @@
 """The metrics that only the database knows, asked for each scrape."""
 
+import time
 from collections.abc import Iterator
 
+import psycopg
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from imagegen.config import Settings
 from imagegen.database import Connection, Tables, queue_stats
+from imagegen.logs import log
+from imagegen.redaction import Redactor
+from imagegen.text import one_line
 from imagegen.web.database_thread import NO_ANSWER, DatabaseThread, read_row
 
 # Prometheus waits 10 s for a scrape by default, and the other metrics need some of it.
@@ -21,6 +26,11 @@ HELP = {
     "oldest_generating_seconds": "Since the claim of the token that has been at work longest.",
     "oldest_unfetched_seconds": "Age of the oldest image that nobody has taken on; Replicate"
     " deletes it after an hour.",
+    "oldest_expiring_seconds": "The same, of the images of which there is no copy, until they are"
+    " deleted.",
+    "images_lost": "Images of the last day that were deleted before anybody took them on; there is"
+    " no copy.",
+    "tokens_unsent": "Tokens at work whose prediction is not made yet.",
     "closings_refused": "Images and failures that the database refuses to write to their tokens.",
     "predictions_last_day": "Predictions that Replicate accepted in the last 24 hours, over all"
     " hosts.",
@@ -36,14 +46,37 @@ class StatsCollector(Collector):
     def __init__(self, database: DatabaseThread, settings: Settings) -> None:
         self._database = database
         self._settings = {"daily_limit": settings.daily_limit, "price": settings.price}
+        self._redact = Redactor(settings.secrets)
+        self._are_missing = False
 
     def collect(self) -> Iterator[Metric]:
-        """Yield nothing while the database is away: the other metrics are still served."""
+        """Yield whether the database answered, and then the figures if there are any: the other
+        metrics are served without it."""
+        began = time.monotonic()
+        stats, is_up = None, True
         try:
             stats = self._database.ask(read_stats, DATABASE_TIMEOUT_SECONDS)
-        except NO_ANSWER:
-            return
-        tokens = GaugeMetricFamily("imagegen_tokens", "Tokens, by status.", labels=["status"])
+            self._report(None)
+        except NO_ANSWER as error:
+            is_up = isinstance(error, psycopg.errors.QueryCanceled)
+            self._report(error)
+        yield GaugeMetricFamily(
+            "imagegen_database_up", "1 if the database answered this scrape, 0 if not.", int(is_up)
+        )
+        yield GaugeMetricFamily(
+            "imagegen_database_scrape_seconds",
+            "How long this scrape has waited for the figures of the database.",
+            time.monotonic() - began,
+        )
+        if stats is not None:
+            yield from self._figures(stats)
+
+    def _figures(self, stats: queue_stats.QueueStats) -> Iterator[Metric]:
+        tokens = GaugeMetricFamily(
+            "imagegen_tokens",
+            "Tokens, by status; of more than 100,000, PostgreSQL's estimate.",
+            labels=["status"],
+        )
         for status, count in stats.tokens.items():
             tokens.add_metric([status], count)
         yield tokens
@@ -60,10 +93,19 @@ class StatsCollector(Collector):
             if values[name] is not None:
                 yield GaugeMetricFamily(f"imagegen_{name}", help_text, values[name])
 
+    def _report(self, error: Exception | None) -> None:
+        """Log once that the figures are missing, and once that they are there again."""
+        if error and not self._are_missing:
+            why = self._redact(one_line(error) or type(error).__name__)
+            log.error("metrics.figures.missing", extra={"error": why})
+        elif self._are_missing and not error:
+            log.info("metrics.figures.back")
+        self._are_missing = error is not None
+
 
 def read_stats(connection: Connection, tables: Tables) -> queue_stats.QueueStats:
     """Return the queue's figures. Raises one of database.AWAY."""
-    sql = queue_stats.statement(tables)
+    sql = queue_stats.quick_statement(tables)
     row = read_row(connection, sql, STATEMENT_TIMEOUT_MILLISECONDS)
     assert row is not None  # noqa: S101 (an aggregate has a row)
     return queue_stats.from_row(row)

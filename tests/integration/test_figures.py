@@ -8,6 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from imagegen.database import queue_stats
 from imagegen.database.connection import Connection, connect
 from imagegen.database.queue_stats import QueueStats
 from imagegen.database.tables import Tables, read_tables
@@ -182,6 +183,47 @@ def test_a_token_waits_until_its_request_has_an_answer(site: Site) -> None:
     site.query("UPDATE generations SET requested_at = now(), prediction_id = 'p'")
 
     assert [at_first, minted, claimed, waits()] == [False, True, True, False]
+
+
+def test_of_many_tokens_a_scrape_takes_the_share_of_each_status_from_the_statistics(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.query("ALTER TABLE tokens_s0 SET (autovacuum_enabled = off)")
+    site.mint(*["a lighthouse"] * 20)
+    site.query("UPDATE tokens_s0 SET status = 'revealed' WHERE token_id > 8")
+    site.query("UPDATE tokens_s0 SET status = 'failed' WHERE token_id < 3")
+
+    exactly = stats(site).tokens
+    monkeypatch.setattr(queue_stats, "COUNTED_UP_TO", 5)
+    without_statistics = stats(site).tokens
+    site.query("VACUUM ANALYZE tokens_s0")
+    site.query("UPDATE tokens_s0 SET status = 'revealed' WHERE token_id BETWEEN 4 AND 8")
+
+    assert exactly == without_statistics
+    assert exactly == {
+        "detected": 6, "generating": 0, "uploading": 0, "failed": 2, "revealed": 12
+    }  # fmt: skip
+    # Those that wait and that failed are counted all the same.
+    assert stats(site).tokens == exactly | {"detected": 1}
+
+
+def test_an_image_expires_until_it_is_lost_unless_it_is_fetched_or_there_is_a_copy(
+    site: Site,
+) -> None:
+    add_images(site, 3, "40 min")  # the newest of them
+    add_images(site, 3, "2 h", first_token_id=4)
+    let_them_wait(site, 1, 6)
+
+    at_first = stats(site)
+    site.query("UPDATE tokens_s0 SET status = 'revealed' WHERE token_id IN (1, 4)")
+    site.query("UPDATE generations SET image_path = '/kept/2.png' WHERE token_id IN (2, 5)")
+    site.query("UPDATE tokens_s0 SET status = 'revealed' WHERE token_id = 3")
+    then = stats(site)
+
+    assert at_first.oldest_expiring_seconds == pytest.approx(2400, abs=60)
+    assert (at_first.images_lost, then.images_lost) == (3, 1)
+    assert then.oldest_expiring_seconds is None
+    assert then.oldest_unfetched_seconds == pytest.approx(7200, abs=60)
 
 
 def test_newer_and_older_follow_the_wall_where_ids_do_not(site: Site) -> None:

@@ -114,8 +114,35 @@ def test_a_database_that_hangs_delays_a_scrape_only_so_long(
     monkeypatch.setattr(stats, "DATABASE_TIMEOUT_SECONDS", 0.1)
     began = time.monotonic()
 
-    assert list(StatsCollector(hanging, settings()).collect()) == []
+    up, waited = StatsCollector(hanging, settings()).collect()
+
+    assert (up.name, up.samples[0].value) == ("imagegen_database_up", 0)
+    assert waited.samples[0].value >= 0.1
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("error", "is_up"),
+    [
+        (psycopg.errors.QueryCanceled("canceling statement due to statement timeout"), 1),
+        (psycopg.OperationalError(f"no {PASSWORD} here\nmore of it"), 0),
+        (NotMigratedError("run `imagegen db upgrade`"), 0),
+    ],
+)
+def test_a_scrape_without_figures_says_whether_the_database_answered_and_why_not_once(
+    error: Exception, is_up: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    away = AwayDatabase(lambda: error)
+    collector = StatsCollector(away, settings())
+
+    for _ in range(3):
+        up, _ = collector.collect()
+        assert up.samples[0].value == is_up
+    [line] = caplog.records
+
+    assert line.message == "metrics.figures.missing"
+    assert line.__dict__["error"] == " ".join(str(error).split()).replace(PASSWORD, "[hidden]")
 
 
 @pytest.mark.parametrize(
