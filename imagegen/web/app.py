@@ -67,6 +67,7 @@ class App:
         self._supervisor_silent_seconds = supervisor_silent_seconds
         self._database_registry = CollectorRegistry()
         self._database_registry.register(StatsCollector(database, settings))
+        self._database_registry.register(probes.SilenceCollector(supervisor_silent_seconds))
         self._access = PageAccess(settings, is_loopback=is_loopback)
         self._redact = Redactor(settings.secrets)
         self._serves_copies = settings.keep_images is not None

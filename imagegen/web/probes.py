@@ -1,6 +1,9 @@
 """What /healthz and /readyz find wrong, in a line for each."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from imagegen.failures import REFUSALS, Reason
 from imagegen.metrics.workers import Workers
@@ -17,6 +20,20 @@ def unhealthy(supervisor_silent_seconds: float) -> list[str]:
     if supervisor_silent_seconds > SUPERVISOR_SILENT_SECONDS:
         return [f"the supervisor has stood still for {supervisor_silent_seconds:.0f} s"]
     return []
+
+
+class SilenceCollector(Collector):
+    """Collects how long the supervisor has been silent."""
+
+    def __init__(self, supervisor_silent_seconds: Callable[[], float]) -> None:
+        self._silent_seconds = supervisor_silent_seconds
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "imagegen_supervisor_silent_seconds",
+            "Since the loop of the supervisor last went round; at most 5 while it goes on.",
+            self._silent_seconds(),
+        )
 
 
 def unready(workers: Workers, *, tokens_wait: bool) -> Iterator[str]:

@@ -24,7 +24,7 @@ from tests.support.sandbox import Fault, Sandbox
 
 DASHBOARD = json.loads((DEPLOY / "grafana/imagegen.json").read_text(encoding="utf-8"))
 PANELS = {panel["title"]: panel for panel in DASHBOARD["panels"]}
-METRIC = re.compile(r"\b(?:instance:)?imagegen_[a-z_]+(?::\w+)?")
+METRIC = re.compile(r"\b(?:instance:|job:)?imagegen_[a-z_]+(?::\w+)?")
 TRANSIENT = "Director: unexpected error handling prediction (E6716)"
 
 
@@ -77,7 +77,10 @@ def have_a_bad_day(site: Site, sandbox: Sandbox, running: Program) -> None:
     odd = ["unanswered", "uncopied", "doomed", "naughty", "empty", "slow", None]
     site.mint(*odd, *(f"picture number {n}" for n in range(10)))
     wait_for("some images", lambda: site.statuses().get("uploading", 0) > 5)
-    running.kill(running.worker_pids()["worker-0"])
+    worker = running.worker_pids()["worker-0"]
+    (exporter,) = {*running.children()} - {*running.worker_pids().values()}
+    running.kill(worker)
+    running.kill(exporter)
     site.wait_until_done()
     sandbox.faults.clear()
 
