@@ -131,6 +131,27 @@ def test_without_the_database_the_page_tells_so_and_heals_by_itself(
 
 
 @pytest.mark.direct
+def test_a_connection_that_answers_no_more_is_replaced_within_a_probe(
+    site: Site, tmp_path: Path
+) -> None:
+    parts = urlsplit(site.database_url)
+    assert parts.port
+    with Proxy(parts.port) as proxy:
+        location = f"{parts.username}:{parts.password}@127.0.0.1:{proxy.port}"
+        url = parts._replace(netloc=location).geturl()
+        behind = Site(url, site.provider_url, tmp_path / "behind")
+        with behind.supervisor(procs=1) as program:
+            wait_for("all to be well", lambda: get(program, "/readyz").status_code == 200)
+            proxy.freeze_those_there()
+            metrics = get(program, "/metrics").text
+            [replaced] = program.events("database.connection.replaced")
+
+    assert "imagegen_database_up 1.0" in metrics
+    assert "imagegen_oldest_waiting_seconds" in metrics
+    assert replaced["worker"] == "exporter"
+
+
+@pytest.mark.direct
 def test_a_connection_that_lay_idle_too_long_is_replaced_unnoticed(site: Site) -> None:
     with site.supervisor(procs=1) as program:
         assert get(program).status_code == 200

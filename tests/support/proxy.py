@@ -29,6 +29,12 @@ class Proxy:
         """Connections stay, and nothing comes through; new ones are accepted and get no answer."""
         self._flowing.clear()
 
+    def freeze_those_there(self) -> None:
+        """The connections that there are hang for good; new ones work."""
+        self._flowing.clear()
+        self._flowing = threading.Event()
+        self._flowing.set()
+
     def thaw(self) -> None:
         self._flowing.set()
 
@@ -40,15 +46,20 @@ class Proxy:
 
     def _connect(self, client: socket.socket) -> None:
         with client, socket.create_connection(self._target) as server:
-            back = threading.Thread(target=self._pass_on, args=(server, client), daemon=True)
+            flowing = self._flowing
+            back = threading.Thread(
+                target=self._pass_on, args=(server, client, flowing), daemon=True
+            )
             back.start()
-            self._pass_on(client, server)
+            self._pass_on(client, server, flowing)
             back.join()
 
-    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pass_on(
+        self, source: socket.socket, sink: socket.socket, flowing: threading.Event
+    ) -> None:
         with contextlib.suppress(OSError):  # one side is gone
             while data := source.recv(65536):
-                self._flowing.wait()
+                flowing.wait()
                 sink.sendall(data)
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_WR)
