@@ -67,16 +67,20 @@ SELECT kind, reason, count(*),
     (array_agg(coalesce(token_id, 'NULL') ORDER BY length(token_id), token_id))[:%(named)s]
 FROM ($odd) odd GROUP BY kind, reason ORDER BY kind, reason
 
+-- fragment: unsent
+-- It was claimed and has no prediction yet. A request without an answer may have made one: Replicate's
+-- list tells, mostly within five minutes. One that it has not told of for ten counts as well.
+state = 'open' AND prediction_id IS NULL AND closing IS NULL
+    AND (requested_at IS NULL OR requested_at < now() - interval '10 minutes')
+
 -- name: any_waits
--- Whether a token waits to be sent: it is to be claimed, or was and has no prediction yet. Each part
--- is in the order of an index, so that none reads all rows of a table. The last two tables are named
--- so that their absence is an error.
+-- Whether a token waits to be sent: it is to be claimed, or was and is unsent. Each part is in the
+-- order of an index, so that none reads all rows of a table. The last two tables are named so that
+-- their absence is an error.
 SELECT EXISTS (
         SELECT FROM (
             SELECT FROM tokens_s0 t WHERE t.status = $detected ORDER BY t.created_at LIMIT 1) first)
-    OR EXISTS (
-        SELECT FROM generations
-        WHERE state = 'open' AND prediction_id IS NULL AND closing IS NULL)
+    OR EXISTS (SELECT FROM generations WHERE $unsent)
     OR EXISTS (SELECT FROM authors, imagegen_servers LIMIT 0) AS waits
 
 -- fragment: tokens_counted
@@ -131,8 +135,7 @@ state = 'succeeded' AND image_path IS NULL AND starts_with(image_url, 'http')
 -- fragment: figures
 (SELECT coalesce(jsonb_object_agg(kind, counted), '{}') FROM (
     SELECT kind, count(*) AS counted FROM ($odd) odd GROUP BY kind) counted) AS tokens_set_aside,
-(SELECT count(*) FROM generations
- WHERE state = 'open' AND prediction_id IS NULL AND closing IS NULL) AS tokens_unsent,
+(SELECT count(*) FROM generations WHERE $unsent) AS tokens_unsent,
 $oldest_waiting_seconds AS oldest_waiting_seconds,
 (SELECT extract(epoch FROM now() - min(opened_at))::float FROM generations
  WHERE state = 'open' AND closing IS NULL) AS oldest_generating_seconds,

@@ -30,7 +30,8 @@ HELP = {
     " deleted.",
     "images_lost": "Images of the last day that were deleted before anybody took them on; there is"
     " no copy.",
-    "tokens_unsent": "Tokens at work whose prediction is not made yet.",
+    "tokens_unsent": "Tokens at work whose request has not been sent, or has had no answer for ten"
+    " minutes.",
     "closings_refused": "Images and failures that the database refuses to write to their tokens.",
     "predictions_last_day": "Predictions that Replicate accepted in the last 24 hours, over all"
     " hosts.",

@@ -166,7 +166,9 @@ def test_an_image_that_was_lost_and_made_again_is_as_old_as_the_new_one(site: Si
     assert (stats(site).oldest_unfetched_seconds or math.inf) < 60
 
 
-def test_a_token_waits_until_its_request_has_an_answer(site: Site) -> None:
+def test_a_token_waits_until_its_request_is_sent_or_again_if_nothing_comes_of_it(
+    site: Site,
+) -> None:
     def waits() -> bool:
         with connect(site.database_url) as connection:
             return any_token_waits(connection, read_tables(connection))
@@ -180,9 +182,15 @@ def test_a_token_waits_until_its_request_has_an_answer(site: Site) -> None:
            VALUES (1, 1, 'a lighthouse', 'a/b', 1, now())"""
     )
     claimed = waits()
-    site.query("UPDATE generations SET requested_at = now(), prediction_id = 'p'")
+    site.query("UPDATE generations SET requested_at = now()")
+    sent = waits()
+    site.query("UPDATE generations SET requested_at = now() - interval '11 minutes'")
+    unresolved = waits()
+    site.query("UPDATE generations SET prediction_id = 'p'")
 
-    assert [at_first, minted, claimed, waits()] == [False, True, True, False]
+    assert [at_first, minted, claimed, sent, unresolved, waits()] == [
+        False, True, True, False, True, False
+    ]  # fmt: skip
 
 
 def test_of_many_tokens_a_scrape_takes_the_share_of_each_status_from_the_statistics(
