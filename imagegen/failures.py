@@ -82,6 +82,7 @@ class Reason(StrEnum):
     UNREACHABLE = "unreachable"
     UNAVAILABLE = "unavailable"
     DAILY_LIMIT = "daily_limit"
+    DAILY_BUDGET = "daily_budget"
     UNREADABLE = "unreadable"
     FAILING = "failing"
     WITHDRAWN = "withdrawn"
@@ -182,6 +183,7 @@ REFUSALS = {
     Reason.FAILING: Refusal("one prediction after the other fails", at_the_door=False),
     Reason.UNREADABLE: Refusal("what the model makes cannot be read", at_the_door=False),
     Reason.DAILY_LIMIT: Refusal("the daily limit is reached", at_the_door=False),
+    Reason.DAILY_BUDGET: Refusal("the daily budget is used up", at_the_door=False),
     Reason.WITHDRAWN: Refusal("the token no longer waits"),
     Reason.SET_ASIDE: Refusal("its row, its author, a trigger or a CHECK is in the way"),
 }

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from decimal import Decimal
 from typing import Any
 
 import click
@@ -10,7 +11,7 @@ import click
 from imagegen.cli.errors import MisconfiguredError
 from imagegen.cli.options import json_option, settings_options
 from imagegen.cli.output import emit
-from imagegen.config import Spec, all_settings, read, redacted_url, unknown_variables
+from imagegen.config import Prices, Spec, all_settings, read, redacted_url, unknown_variables
 from imagegen.redaction import HIDDEN
 from imagegen.text import printable
 
@@ -30,8 +31,13 @@ def config(*, as_json: bool, **options: str | None) -> None:
     for spec in all_settings():
         if spec.secret and (value := values.get(spec.name)):
             values[spec.name] = redacted_url(value) if spec.name == "database_url" else HIDDEN
-        if isinstance(value := values.get(spec.name), re.Pattern):
-            values[spec.name] = value.pattern
+        match values.get(spec.name):
+            case re.Pattern() as pattern:
+                values[spec.name] = pattern.pattern
+            case Prices() as prices:
+                values[spec.name] = prices.as_setting()
+            case Decimal() as dollars:
+                values[spec.name] = float(dollars)
         _, source = spec.lookup(os.environ, options)
         shown[spec.variable] = {"value": values.get(spec.name), "source": source}
         lines.append(f"{spec.variable:<32} {_text(spec, values)}  ({source})")

@@ -1,6 +1,8 @@
 """`imagegen spend`: what Replicate accepted, and what it bills."""
 
-from collections.abc import Iterator
+import csv
+import io
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -8,74 +10,124 @@ from typing import Any
 import click
 
 from imagegen.cli.connection import connected
-from imagegen.cli.options import json_option, moment_option, read_settings, settings_options
+from imagegen.cli.errors import MisusedError
+from imagegen.cli.options import (
+    complete_choices,
+    json_option,
+    moment_option,
+    read_settings,
+    settings_options,
+)
 from imagegen.cli.output import Column, emit, table, terminal_width
 from imagegen.cli.progress import waiting
+from imagegen.config import Prices
 from imagegen.operator import spend as ledger
 
-COLUMNS = [
-    Column("day"),
-    Column("model", shrinks=True),
-    Column("outcome", shrinks=True, prefix="failed: "),
+COLUMNS = {
+    "day": Column("day"),
+    "model": Column("model", shrinks=True),
+    "author": Column("author", shrinks=True),
+    "outcome": Column("outcome", shrinks=True, prefix="failed: "),
+}
+FIGURES = [
     Column("predictions", right=True),
     Column("images", right=True),
     Column("seconds", right=True),
 ]
 MONEY = Column("USD", right=True)
+IN_JSON = ("predictions", "images_billed", "images_perhaps_billed", "predict_seconds")
 
 
 @click.command()
 @moment_option(
     "--since", "How far back, as 7d or 24h, or from when, as 2026-11-01 (UTC).", default="30d"
 )
+@click.option(
+    "--by", "keys", multiple=True, metavar="KEY", shell_complete=complete_choices(ledger.KEYS),
+    help=f"Add up by {', '.join(ledger.KEYS)}; may be repeated.  [default: day, model, outcome]",
+)  # fmt: skip
 @json_option()
+@click.option("--csv", "as_csv", is_flag=True, help="As CSV with a header and the total.")
 @settings_options("database_url", "price")
-def spend(*, since: datetime, as_json: bool, **options: str | None) -> None:
+def spend(
+    *, since: datetime, keys: Sequence[str], as_json: bool, as_csv: bool, **options: str | None
+) -> None:
     """Show what Replicate accepted, and the money for it.
 
     By day (UTC), model and outcome.
     Images are those that Replicate bills: of predictions that succeeded, whatever became of the
     image then. A question mark says "perhaps": a prediction that was canceled, or whose end
-    nobody knows. Seconds are what Replicate computed for. Money is images times the price.
+    nobody knows. Seconds are what Replicate computed for. Money is what each prediction cost by
+    the price at that time, or by today's if there was none.
 
+    \b
     Example: imagegen spend --since 7d --price 0.003
+             imagegen spend --by author --csv
     """
+    keys = list(dict.fromkeys(keys)) or ledger.DEFAULT_KEYS
+    if unknown := [key for key in keys if key not in ledger.KEYS]:
+        raise MisusedError(f"--by must be one of {', '.join(ledger.KEYS)}, not {unknown[0]!r}")
+    if as_json and as_csv:
+        raise MisusedError("--json and --csv are two forms of the same: name one")
     values = read_settings(options, "database_url", "price")
+    prices: Prices | None = values["price"]
     with connected(values["database_url"], "imagegen spend") as connection, waiting():
-        rows = ledger.read_spend(connection, since)
-    price = None if values["price"] is None else ledger.exact(values["price"])
-    emit(_as_json(rows, since, price), _table(rows, since, price), as_json=as_json)
-    if price is not None:
-        source = "IMAGEGEN_PRICE" if options["price"] is None else "--price"
-        click.echo(
-            f"imagegen: the price, {price:f} an image of any model, is {source}, not Replicate's"
-            f" bill: see {ledger.PRICES}",
-            err=True,
-        )
+        rows = ledger.read_spend(connection, since, prices, keys)
+    has_money = prices is not None or rows[-1].priced > 0
+    if as_csv:
+        click.echo(_as_csv(rows, keys, has_money), nl=False)
+    else:
+        found = _as_json(rows, since, keys, prices, has_money)
+        emit(found, _table(rows, since, keys, has_money), as_json=as_json)
+    source = "IMAGEGEN_PRICE" if options["price"] is None else "--price"
+    for line in _about_prices(rows[-1], prices, source):
+        click.echo(f"imagegen: {line}", err=True)
 
 
-def _table(rows: list[ledger.SpendRow], since: datetime, price: Decimal | None) -> Iterator[str]:
+def _about_prices(total: ledger.SpendRow, prices: Prices | None, source: str) -> Iterator[str]:
+    """Yield what is to be known of the money."""
+    if prices is not None:
+        one = prices.for_any_image
+        what = f"the price, {one:f} an image of any model, is" if one is not None else "prices are"
+        yield f"{what} {source}, not Replicate's bill: see {ledger.PRICES}"
+    if total.priced_today and total.priced:
+        yield f"requests without a cost in the ledger, at today's price: {total.priced_today}"
+    if total.unpriced and (total.priced or prices is not None):
+        yield f"requests without a cost and a price, not in the sum: {total.unpriced}"
+
+
+def _table(
+    rows: list[ledger.SpendRow], since: datetime, keys: Sequence[str], has_money: bool
+) -> Iterator[str]:
     if len(rows) == 1:
         yield f"Replicate accepted nothing since {since:%Y-%m-%d %H:%M} UTC"
         return
     width = terminal_width()
-    columns = COLUMNS if price is None else [*COLUMNS, MONEY]
-    yield from table(columns, (_row(spent, price, width) for spent in rows), width)
+    columns = [*(COLUMNS[key] for key in keys), *FIGURES, *([MONEY] if has_money else [])]
+    *lines, total = rows
+    shown = [[*_names(line, keys, width), *_figures(line, has_money)] for line in lines]
+    ends = ["total", *[""] * (len(keys) - 1), *_figures(total, has_money)]
+    yield from table(columns, [*shown, ends], width)
 
 
-def _row(spent: ledger.SpendRow, price: Decimal | None, width: int | None) -> list[str]:
-    model = spent.model or ""
-    row = [
-        spent.day.isoformat() if spent.day else "total",
-        model if width is None else model.rpartition("/")[2],
-        spent.outcome or "",
+def _names(spent: ledger.SpendRow, keys: Sequence[str], width: int | None) -> list[str]:
+    names = {key: _text(getattr(spent, key)) for key in keys}
+    if width is not None and "model" in names:
+        names["model"] = names["model"].rpartition("/")[2]
+    return list(names.values())
+
+
+def _figures(spent: ledger.SpendRow, has_money: bool) -> list[str]:
+    figures = [
         str(spent.predictions),
         _perhaps(Decimal(spent.images_billed), Decimal(spent.images_perhaps_billed)),
         f"{spent.predict_seconds:.1f}",
     ]
-    if price is not None:
-        row.append(_perhaps(spent.images_billed * price, spent.images_perhaps_billed * price))
-    return row
+    return [*figures, *([_perhaps(spent.dollars, spent.dollars_perhaps)] if has_money else [])]
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
 
 
 def _perhaps(sure: Decimal, perhaps: Decimal) -> str:
@@ -85,21 +137,40 @@ def _perhaps(sure: Decimal, perhaps: Decimal) -> str:
     return f"{sure:f} + {perhaps:f}?" if sure else f"{perhaps:f}?"
 
 
-def _as_json(rows: list[ledger.SpendRow], since: datetime, price: Decimal | None) -> dict[str, Any]:
-    *days, total = [_object(spent, price) for spent in rows]
-    for name in ("day", "model", "outcome"):
-        del total[name]
+def _as_csv(rows: list[ledger.SpendRow], keys: Sequence[str], has_money: bool) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*keys, *IN_JSON, *(("usd", "usd_perhaps") if has_money else ())])
+    *lines, total = rows
+    names = [[_text(getattr(line, key)) for key in keys] for line in lines]
+    names.append(["total", *[""] * (len(keys) - 1)])
+    for name, row in zip(names, [*lines, total], strict=True):
+        money = [f"{row.dollars:f}", f"{row.dollars_perhaps:f}"] if has_money else []
+        writer.writerow([*name, *(getattr(row, figure) for figure in IN_JSON), *money])
+    return text.getvalue()
+
+
+def _as_json(
+    rows: list[ledger.SpendRow],
+    since: datetime,
+    keys: Sequence[str],
+    prices: Prices | None,
+    has_money: bool,
+) -> dict[str, Any]:
+    one = prices.for_any_image if prices else None
+    by_model = prices.as_setting() if prices and one is None else None
+    *lines, total = rows
     return {
         "since": since.isoformat(),
-        "price": None if price is None else float(price),
-        "lines": days,
-        "total": total,
+        "price": None if one is None else float(one),
+        **({"prices": by_model} if by_model else {}),
+        "lines": [_object(line, keys, has_money) for line in lines],
+        "total": _object(total, (), has_money),
     }
 
 
-def _object(spent: ledger.SpendRow, price: Decimal | None) -> dict[str, Any]:
-    shown = dict(vars(spent))
-    if price is not None:
-        shown["usd"] = float(spent.images_billed * price)
-        shown["usd_perhaps"] = float(spent.images_perhaps_billed * price)
+def _object(spent: ledger.SpendRow, keys: Sequence[str], has_money: bool) -> dict[str, Any]:
+    shown = {name: getattr(spent, name) for name in (*keys, *IN_JSON)}
+    if has_money:
+        shown |= {"usd": float(spent.dollars), "usd_perhaps": float(spent.dollars_perhaps)}
     return shown

@@ -2,6 +2,16 @@
 
 from imagegen.config.database_url import redacted_url, url_secrets
 from imagegen.config.parsers import LOOPBACK, WrongValueError, past_moment, quoted
+from imagegen.config.prices import (
+    EXACT,
+    Price,
+    Prices,
+    Unit,
+    Usage,
+    exact,
+    longest_cost,
+    megapixels,
+)
 from imagegen.config.settings import (
     WITHOUT_MARKER,
     Problem,
@@ -14,13 +24,21 @@ from imagegen.config.settings import (
 )
 
 __all__ = [
+    "EXACT",
     "LOOPBACK",
     "WITHOUT_MARKER",
+    "Price",
+    "Prices",
     "Problem",
     "Settings",
     "Spec",
+    "Unit",
+    "Usage",
     "WrongValueError",
     "all_settings",
+    "exact",
+    "longest_cost",
+    "megapixels",
     "past_moment",
     "quoted",
     "read",

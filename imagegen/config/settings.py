@@ -7,13 +7,14 @@ A setting is given as an option (`--lease 20`) or as an environment variable
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from decimal import Decimal
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 from imagegen import redaction
-from imagegen.config import parsers
+from imagegen.config import parsers, prices
 from imagegen.config.database_url import check_url, url_secrets
 
 PAGE = ("auto", "yes", "no")
@@ -160,9 +161,14 @@ class Settings:
     daily_limit: int | None = setting(Spec(
         "IMAGEGEN_DAILY_LIMIT", parsers.whole(least=0, most=1_000_000_000),
         "Predictions in any 24 hours, over all hosts; then nothing is claimed.", optional=True))
-    price: float | None = setting(Spec(
-        "IMAGEGEN_PRICE", parsers.amount,
-        "What Replicate bills for an image of this model, for `imagegen spend` and the metrics.",
+    daily_budget: Decimal | None = setting(Spec(
+        "IMAGEGEN_DAILY_BUDGET", prices.dollars,
+        "Dollars in any 24 hours, over all hosts; then nothing is claimed. It needs a price. A "
+        "request in flight counts with the most that it may cost.", optional=True))
+    price: prices.Prices | None = setting(Spec(
+        "IMAGEGEN_PRICE", prices.prices,
+        "What Replicate bills for an image of this model, for `imagegen spend` and the metrics; or "
+        "prices by model as JSON, by the image, run, second or megapixel.",
         optional=True))
     keep_images: Path | None = setting(Spec(
         "IMAGEGEN_KEEP_IMAGES", parsers.folder,
@@ -251,6 +257,8 @@ def read(
         messages["model_input"] = (
             f"must be a JSON object without {names_taken}: imagegen sets these itself"
         )
+    if problem := prices.budget_problem(values):
+        messages["daily_budget"] = problem
     return values, [
         Problem(
             spec.name,

@@ -32,6 +32,7 @@ class QueueStats:
     closings_refused: int  # generations whose end the database refuses to write to their tokens
     predictions_last_day: int
     images_last_day: int
+    dollars_last_day: float | None  # of what has ended and has a price
     images_last_hour: int
     p50_seconds: float | None  # of the last hour, from the claim of a token to its image
     p95_seconds: float | None

@@ -154,7 +154,9 @@ $oldest_unfetched_seconds AS oldest_unfetched_seconds,
  WHERE $unfetched) AS images_lost,
 last_day.*, last_hour.*
 FROM (
-    SELECT count(*) AS predictions_last_day, coalesce(sum(images), 0) AS images_last_day
+    SELECT count(*) AS predictions_last_day,
+        coalesce(sum(images) FILTER (WHERE state <> 'failed'), 0) AS images_last_day,
+        sum(cost)::float AS dollars_last_day
     FROM generations
     WHERE requested_at > now() - interval '24 hours' AND prediction_id IS NOT NULL) last_day, (
     SELECT count(*) AS images_last_hour,

@@ -17,6 +17,8 @@ SQL = sql.load("imagegen.database", "schema.sql")
 OWNERSHIP_COMMENT = "made by imagegen"
 USERS_TABLES = ("tokens_s0", "authors")
 TABLES = (*USERS_TABLES, "generations", "imagegen_servers")
+# Without it workers go on: only `spend` and `prune` read and write it.
+OTHER_TABLES = ("imagegen_spend_totals",)
 # What imagegen adds to tokens_s0.
 OWN_COLUMNS = ("image_url", "generation_attempts", "generation_error", "generate_after")
 # Whether imagegen keeps its promises without them.
@@ -27,6 +29,7 @@ UNIQUE_INDEXES = {
     "imagegen_servers_pkey": "imagegen_servers",
 }
 OTHER_INDEXES = {
+    "imagegen_spend_totals_pkey": "imagegen_spend_totals",
     "generations_leases": "generations",
     "generations_token": "generations",
     "generations_requested": "generations",
@@ -79,6 +82,10 @@ def defects(connection: Connection, needed: Mapping[str, Sequence[str]]) -> Iter
             else:
                 fix = BRING_BACK if table in USERS_TABLES else UPGRADE
                 yield Problem("tables", f"there is no table {table}", fix)
+    for table in OTHER_TABLES:
+        if not _one(connection, "visible", name=table):
+            message = f"there is no table {table}"
+            yield Problem("tables", message, UPGRADE, prevents_start=False)
     for table, columns in needed.items():
         rows = _ask(connection, "missing_columns", table=table, columns=list(columns))
         for name in [row["name"] for row in rows]:

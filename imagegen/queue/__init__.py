@@ -1,7 +1,7 @@
 """The worker's only way to the tables: a verb for each thing that happens to a token."""
 
 from imagegen.queue.closings import ClosingRefusedError
-from imagegen.queue.daily_limit import DailyAllowance, DailyLimitError
+from imagegen.queue.daily_limit import DailyAllowance, DailyBudget, DailyLimitError
 from imagegen.queue.fill import statements
 from imagegen.queue.listener import Listener
 from imagegen.queue.queue import Queue
@@ -26,6 +26,7 @@ __all__ = [
     "ClosingRefusedError",
     "Complete",
     "DailyAllowance",
+    "DailyBudget",
     "DailyLimitError",
     "Decision",
     "Doubt",

@@ -1,41 +1,83 @@
-"""The daily limit: how many predictions it still admits, counted and recorded together."""
+"""The daily limit and the daily budget: how many predictions they still admit.
+
+A request is counted and recorded in one transaction, so that none is exceeded.
+"""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from psycopg.rows import dict_row
 
 from imagegen.database import Connection
+from imagegen.failures import Reason
 from imagegen.queue.fill import Statement
 
 # How long a request may wait to be counted, and another one may stand still in its transaction.
 LOCK_MILLISECONDS = 2000
 IDLE_MILLISECONDS = 5000
 
+Run = Callable[[str, Mapping[str, Any]], list[dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class DailyBudget:
+    """How many dollars may be spent in any 24 hours, over all hosts."""
+
+    dollars: Decimal
+    # The most that a request of this worker may cost. It counts with this until it has ended, so
+    # the budget holds also while many are in flight.
+    request_dollars: Decimal
+
+
+@dataclass(frozen=True)
+class DailyLimits:
+    """How much may be asked for in any 24 hours, over all hosts. None: any number."""
+
+    predictions: int | None = None
+    budget: DailyBudget | None = None
+
+    @property
+    def are_set(self) -> bool:
+        return self.predictions is not None or self.budget is not None
+
+    def allowance(self, run: Run) -> "DailyAllowance":
+        """Return what they still admit. `run` executes a statement of the queue by name."""
+        [counted] = run("count_requests", {})
+        total, reason = math.inf, Reason.DAILY_LIMIT
+        if self.predictions is not None:
+            # A limit that was lowered may be exceeded already.
+            total = max(self.predictions - counted["requested"], 0)
+        if self.budget and self.budget.request_dollars:
+            [spent] = run("count_dollars", {"estimated_cost": self.budget.request_dollars})
+            left = max(self.budget.dollars - spent["dollars"], Decimal(0))
+            if (affordable := int(left // self.budget.request_dollars)) < total:
+                total, reason = affordable, Reason.DAILY_BUDGET
+        return DailyAllowance(total, max(total - counted["unsent"], 0), reason)
+
 
 @dataclass(frozen=True)
 class DailyAllowance:
-    """How many predictions the daily limit still admits; infinite without a limit."""
+    """How many predictions are still admitted; infinite without a limit and a budget."""
 
     total: float = math.inf
     for_new_tokens: float = math.inf  # the others are for claims that have not asked yet
+    reason: Reason = Reason.DAILY_LIMIT  # which of the two admits fewer
+
+    @property
+    def closed_by(self) -> Reason | None:
+        """Why none is admitted; None if one is."""
+        return self.reason if self.total <= 0 else None
 
 
 class DailyLimitError(Exception):
-    """The predictions of the last 24 hours have reached the daily limit."""
-
-
-def allowance(limit: int, counted: Mapping[str, Any]) -> DailyAllowance:
-    """Return what a limit admits, after the requests that `count_requests` counted."""
-    # A limit that was lowered may be exceeded already.
-    total = max(limit - counted["requested"], 0)
-    return DailyAllowance(total, max(total - counted["unsent"], 0))
+    """The predictions of the last 24 hours have reached the daily limit, or the daily budget."""
 
 
 def record_within(
-    limit: int,
+    limits: DailyLimits,
     connection: Connection,
     statements: Mapping[str, Statement],
     values: Mapping[str, Any],
@@ -51,7 +93,10 @@ def record_within(
         cursor.execute(f"SET LOCAL lock_timeout = {LOCK_MILLISECONDS}")
         cursor.execute(f"SET LOCAL idle_in_transaction_session_timeout = {IDLE_MILLISECONDS}")
         cursor.execute(statements["lock_daily_limit"].text)
-        [counted] = cursor.execute(statements["count_requests"].text).fetchall()
-        if allowance(limit, counted).total <= 0:
+
+        def run(name: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+            return cursor.execute(statements[name].text, parameters or None).fetchall()
+
+        if limits.allowance(run).total <= 0:
             raise DailyLimitError
         return cursor.execute(statements["record_request"].text, values).fetchall()

@@ -17,7 +17,7 @@ from imagegen.database import AWAY, Pool, Tables
 from imagegen.failures import FAILURES, Retry
 from imagegen.queue import closings, daily_limit
 from imagegen.queue.closings import ERROR_CHARACTERS, ClosingRefusedError
-from imagegen.queue.daily_limit import DailyAllowance
+from imagegen.queue.daily_limit import DailyAllowance, DailyBudget, DailyLimits
 from imagegen.queue.execution import execute
 from imagegen.queue.fill import among
 from imagegen.queue.parameters import fence, known, to_claim
@@ -58,13 +58,14 @@ class Queue:
         lease_seconds: float,
         give_up_after_seconds: float,
         daily_limit: int | None = None,
+        daily_budget: DailyBudget | None = None,
     ) -> None:
         """Without `tables`, and when these have changed, they are read from the database."""
         self.session = Session(pool, tables)
         self._worker = worker
         self._lease_seconds = lease_seconds
         self._give_up_after_seconds = give_up_after_seconds
-        self._daily_limit = daily_limit
+        self._daily_limits = DailyLimits(daily_limit, daily_budget)
 
     def claim(
         self,
@@ -108,13 +109,14 @@ class Queue:
         """Commit that a POST is about to leave (law 1). None: the lease is lost, or the database
         server has changed since the claim; send nothing. Raises DailyLimitError."""
         values = {"prompt": prompt, "model": model, "account": account, "server": claim.server}
-        values |= fence(claim)
-        if self._daily_limit is None:
+        budget = self._daily_limits.budget
+        values |= {"estimated_cost": budget and budget.request_dollars} | fence(claim)
+        if not self._daily_limits.are_set:
             rows = self._run("record_request", values)
         else:
             with self.session.lend() as (connection, statements):
                 rows = daily_limit.record_within(
-                    self._daily_limit, connection, statements, self._with_worker(values)
+                    self._daily_limits, connection, statements, self._with_worker(values)
                 )
         return replace(claim, **rows[0], requested_seconds_ago=0.0) if rows else None
 
@@ -150,11 +152,12 @@ class Queue:
         return replace(claim, **rows[0]) if rows else None
 
     def daily_allowance(self) -> DailyAllowance:
-        """Return how many predictions the daily limit still admits."""
-        if self._daily_limit is None:
-            return DailyAllowance()
-        [counted] = self._run("count_requests", {})
-        return daily_limit.allowance(self._daily_limit, counted)
+        """Return how many predictions the daily limit and the daily budget still admit."""
+        return (
+            self._daily_limits.allowance(self._run)
+            if self._daily_limits.are_set
+            else DailyAllowance()
+        )
 
     def history(self, claim: Claim) -> History | None:
         """Return what became of the token's predictions before this one, which has failed, and what

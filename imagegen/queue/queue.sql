@@ -279,7 +279,7 @@ RETURNING id
 -- crash after the POST has left. And not on another server than that of the claim, which may know
 -- less: the generation is claimed again there, in doubt.
 UPDATE generations SET requested_at = now(), prompt = %(prompt)s, model = %(model)s,
-    account = %(account)s
+    account = %(account)s, estimated_cost = %(estimated_cost)s
 WHERE $fence AND requested_at IS NULL AND $server = %(server)s
     AND (current_setting('synchronous_commit') NOT IN ('off', 'local')
         OR set_config('synchronous_commit', 'on', true) IS NOT NULL)
@@ -310,7 +310,7 @@ RETURNING prediction_id
 WITH closed AS (
     UPDATE generations SET $known, closed_at = now(), state = 'succeeded', image_url = %(url)s,
         predict_seconds = %(predict_seconds)s, images = %(images)s,
-        image_path = %(path)s, image_sha256 = %(sha256)s
+        image_path = %(path)s, image_sha256 = %(sha256)s, cost = %(cost)s
     WHERE $fence
     RETURNING *
 ), token AS (
@@ -370,7 +370,8 @@ RETURNING token_id
 WITH closed AS (
     UPDATE generations SET $known, closed_at = now(), state = 'failed', error_kind = %(kind)s,
         error_message = %(message)s, failures = %(failures)s, charged = %(charged)s,
-        failing_since = %(failing_since)s
+        failing_since = %(failing_since)s, images = coalesce(%(images)s, images),
+        predict_seconds = coalesce(%(predict_seconds)s, predict_seconds), cost = %(cost)s
     WHERE $fence
     RETURNING *
 ), token AS (
@@ -413,7 +414,9 @@ SELECT $result FROM closed
 -- A second generation of the same attempt, held by this worker.
 WITH $noticed, closed AS (
     UPDATE generations SET $known, state = 'failed', closed_at = now(),
-        error_kind = %(kind)s, error_message = %(message)s, $failures_as_before
+        error_kind = %(kind)s, error_message = %(message)s, images = coalesce(%(images)s, images),
+        predict_seconds = coalesce(%(predict_seconds)s, predict_seconds), cost = %(cost)s,
+        $failures_as_before
     WHERE $fence
     RETURNING token_id, author, attempt, model
 ), g AS (
@@ -453,6 +456,7 @@ UPDATE generations SET $known, worker = NULL,
     closing_refused_at = coalesce(closing_refused_at, now()),
     image_url = coalesce(%(url)s, image_url), images = coalesce(%(images)s, images),
     predict_seconds = coalesce(%(predict_seconds)s, predict_seconds),
+    cost = coalesce(%(cost)s, cost),
     image_path = coalesce(%(path)s, image_path), image_sha256 = coalesce(%(sha256)s, image_sha256),
     error_kind = %(kind)s, error_message = %(message)s
 WHERE $fence
@@ -544,13 +548,22 @@ FROM orphaned
 -- name: lock_daily_limit
 SELECT pg_advisory_xact_lock(hashtextextended('imagegen daily limit', 0))
 
--- name: count_requests
+-- fragment: counted
 -- A request that may have been accepted counts; one that was surely refused does not.
-SELECT count(*) AS requested, (
-        SELECT count(*) FROM generations
-        WHERE state = 'open' AND requested_at IS NULL AND closing IS NULL
-    ) AS unsent
 FROM generations
 WHERE requested_at > now() - interval '24 hours'
     AND (prediction_id IS NOT NULL OR state = 'open' AND closing IS NULL
         OR error_kind = 'unresolved')
+
+-- name: count_requests
+SELECT count(*) AS requested, (
+        SELECT count(*) FROM generations
+        WHERE state = 'open' AND requested_at IS NULL AND closing IS NULL
+    ) AS unsent
+$counted
+
+-- name: count_dollars
+-- What these requests cost, or may cost at most. One that has neither, because it is older than the
+-- price or was found in Replicate's list, counts like the next one.
+SELECT coalesce(sum(coalesce(cost, estimated_cost, %(estimated_cost)s::numeric)), 0) AS dollars
+$counted

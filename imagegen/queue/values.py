@@ -86,6 +86,7 @@ class Complete:
     images: int  # in the output: Replicate bills each
     path: str | None = None  # of the copy that is kept
     sha256: str | None = None
+    cost: str | None = None  # dollars, as a decimal number; None: no price is known
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,10 @@ class FailAttempt:
     failures: int = 0  # as in History, with this one
     charged: int = 0
     failing_since: str | None = None
+    # What the prediction used, if Replicate bills it or may bill it, and what it costs.
+    images: int | None = None
+    predict_seconds: float | None = None
+    cost: str | None = None
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,9 @@ class UseFallback:
     kind: str
     message: str
     fallback_prompt: str
+    images: int | None = None  # these as of FailAttempt
+    predict_seconds: float | None = None
+    cost: str | None = None
 
 
 @dataclass(frozen=True)

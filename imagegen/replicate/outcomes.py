@@ -1,7 +1,7 @@
 """What a reply of Replicate means for a token: pure functions from values to values."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from imagegen.failures import Kind, Reason
 from imagegen.replicate import named_inputs
@@ -50,6 +50,9 @@ class Failed:
     kind: Kind
     message: str
     wait_seconds: float = 0.0  # before another attempt, at least
+    # What the prediction used, for its bill; None: not known.
+    images: int | None = field(default=None, compare=False)
+    predict_seconds: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -191,6 +194,25 @@ def of_prediction(
     policy_pattern: re.Pattern[str] | None = None,
 ) -> Running | Succeeded | Failed:
     """Return what a prediction's status means. An unknown status means that it has not ended."""
+    outcome = _of_status(
+        prediction,
+        http_allowed=http_allowed,
+        data_allowed=data_allowed,
+        policy_pattern=policy_pattern,
+    )
+    if not isinstance(outcome, Failed):
+        return outcome
+    images = prediction.images_made or prediction.images_asked
+    return replace(outcome, images=images, predict_seconds=prediction.predict_seconds)
+
+
+def _of_status(
+    prediction: Prediction,
+    *,
+    http_allowed: bool,
+    data_allowed: bool,
+    policy_pattern: re.Pattern[str] | None,
+) -> Running | Succeeded | Failed:
     match prediction.status:
         case "succeeded":
             return _of_output(prediction, http_allowed=http_allowed, data_allowed=data_allowed)

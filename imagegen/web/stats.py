@@ -37,6 +37,9 @@ HELP = {
     " hosts.",
     "images_last_day": "Images made in the last 24 hours, over all hosts.",
     "daily_limit": "Predictions allowed in any 24 hours.",
+    "dollars_last_day": "What the predictions that ended cost, of those in the last 24 hours, over"
+    " all hosts; 0 without a price.",
+    "daily_budget": "Dollars allowed in any 24 hours.",
     "price": "What an image costs, as it was set.",
 }
 
@@ -46,7 +49,11 @@ class StatsCollector(Collector):
 
     def __init__(self, database: DatabaseThread, settings: Settings) -> None:
         self._database = database
-        self._settings = {"daily_limit": settings.daily_limit, "price": settings.price}
+        self._settings = {
+            "daily_limit": settings.daily_limit,
+            "daily_budget": settings.daily_budget,
+            "price": settings.price and settings.price.of_an_image(settings.model),
+        }
         self._redact = Redactor(settings.secrets)
         self._are_missing = False
 

@@ -215,17 +215,16 @@ class Gate:
             self._reopen()
 
     def set_allowance(self, allowance: DailyAllowance) -> None:
-        """Note how many predictions the daily limit admits; none closes the gate."""
+        """Note how many predictions the day's limit and budget admit; none closes the gate."""
         with self._lock:
-            was_closed, self._allowance = self._allowance.total <= 0, allowance
-            is_closed = allowance.total <= 0
+            before, self._allowance = self._allowance.closed_by, allowance
             metrics.CREATE_PACE.set(self._rate.pace)
-            if is_closed != was_closed:
+            if (now := allowance.closed_by) != before:
                 self._show()
-        if is_closed and not was_closed:
-            log.warning("gate.closed", extra={"reason": Reason.DAILY_LIMIT})
-        elif was_closed and not is_closed:
-            log.info("gate.opened", extra={"reason": Reason.DAILY_LIMIT})
+        if before and now != before:
+            log.info("gate.opened", extra={"reason": before})
+        if now and now != before:
+            log.warning("gate.closed", extra={"reason": now})
 
     def _send_probe(self, generation_id: int) -> None:
         self._rate.spend()
@@ -284,8 +283,8 @@ class Gate:
     def _show(self) -> None:
         metrics.CREATE_PACE.set(self._rate.pace)
         closed = {self._reason} if self._reason else set()
-        if self._allowance.total <= 0:
-            closed.add(Reason.DAILY_LIMIT)
+        if closed_by := self._allowance.closed_by:
+            closed.add(closed_by)
         metrics.GATE_OPEN.labels(self._role).set(0 if closed else 1)
         self._shown |= closed
         for reason in self._shown:

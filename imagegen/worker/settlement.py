@@ -24,6 +24,7 @@ from imagegen.queue import (
 from imagegen.replicate import DATA, Failed
 from imagegen.worker import crash_points
 from imagegen.worker.closings import write
+from imagegen.worker.costs import with_cost
 from imagegen.worker.database_retry import DatabaseRetry
 from imagegen.worker.decisions import (
     LOOK_AGAIN_SECONDS,
@@ -64,6 +65,7 @@ class Settlement:
         if isinstance(ending, Failed) and depends_on_history(ending):
             history = self._retry.fenced(lambda: self._queue.history(claim))
         decision = decide(claim, ending, self._settings, history)
+        decision = with_cost(decision, claim, ending, self._settings)
         match decision:
             case Complete(path=None):
                 decision = self._with_copy(claim, decision)

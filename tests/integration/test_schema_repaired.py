@@ -15,18 +15,20 @@ from tests.support.processes import Site, wait_for
 from tests.support.sandbox import Sandbox
 
 CONSTRAINTS = """SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid)
-FROM pg_constraint WHERE conrelid::regclass::text IN ('generations', 'imagegen_servers')
+FROM pg_constraint WHERE conrelid::regclass::text IN
+    ('generations', 'imagegen_servers', 'imagegen_spend_totals')
 ORDER BY 1, 2"""
 # What each part is dropped by.
 PARTS = """
 SELECT format('DROP TABLE %I', relname) FROM pg_class WHERE relkind = 'r' AND relname IN
-    ('generations', 'imagegen_servers', 'imagegen_alembic_version')
+    ('generations', 'imagegen_servers', 'imagegen_spend_totals', 'imagegen_alembic_version')
 UNION ALL SELECT format('ALTER TABLE %s DROP COLUMN %I', attrelid::regclass, attname)
 FROM pg_attribute WHERE attnum > 0 AND NOT attisdropped AND (attrelid::regclass::text IN
-    ('generations', 'imagegen_servers', 'imagegen_alembic_version')
+    ('generations', 'imagegen_servers', 'imagegen_spend_totals', 'imagegen_alembic_version')
     OR attrelid = 'tokens_s0'::regclass AND col_description(attrelid, attnum) IS NOT NULL)
 UNION ALL SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname)
-FROM pg_constraint WHERE conrelid::regclass::text IN ('generations', 'imagegen_servers')
+FROM pg_constraint WHERE conrelid::regclass::text IN
+    ('generations', 'imagegen_servers', 'imagegen_spend_totals')
     AND contype <> 'n'
 UNION ALL SELECT format('DROP INDEX %s', indexrelid::regclass) FROM pg_index
 WHERE indexrelid::regclass::text ~ '^(imagegen|generations)' AND NOT EXISTS (
@@ -36,7 +38,7 @@ UNION ALL SELECT 'DROP FUNCTION imagegen_notify_detected CASCADE'
 UNION ALL SELECT 'DELETE FROM imagegen_alembic_version'
 ORDER BY 1"""
 DROP_ALL = """
-DROP TABLE generations, imagegen_alembic_version, imagegen_servers;
+DROP TABLE generations, imagegen_alembic_version, imagegen_servers, imagegen_spend_totals;
 DROP FUNCTION imagegen_notify_detected CASCADE;
 DROP INDEX imagegen_tokens_detected, imagegen_tokens_generating, imagegen_tokens_failed"""
 

@@ -221,3 +221,62 @@ def test_a_database_that_is_not_migrated_is_told_with_the_mend(empty_site: Site)
 
     assert done.returncode == 1
     assert done.stderr == "imagegen: the database is not migrated: run `imagegen db upgrade`\n"
+
+
+def insert_priced(site: Site, token_id: int, cost: str, **columns: object) -> None:
+    """A prediction that cost so much."""
+    at = "2026-11-24T01:00:00Z"
+    insert_generation(site, token_id, requested_at=at, cost=cost, **columns)
+
+
+def test_dollars_are_those_of_the_ledger_and_the_rest_is_at_todays_price(site: Site) -> None:
+    insert_priced(site, 1, "0.04")
+    insert_priced(site, 2, "0.0025", state="failed", error_kind="transient")
+    insert_priced(site, 3, "0.04", state="failed", error_kind="gone")
+    insert_generation(site, 4, requested_at="2026-11-24T01:00:00Z")
+
+    without = spend(site, "--since", "2026-11-24")
+    done = site.run("spend", "--since", "2026-11-24", "--csv", *PRICED)
+
+    assert (without["total"]["usd"], without["total"]["usd_perhaps"]) == (0.0425, 0.04)
+    assert done.stdout.splitlines()[-1] == "total,,,4,3,1,0.0,0.0455,0.04"
+    assert done.stderr.splitlines()[1:] == [
+        "imagegen: requests without a cost in the ledger, at today's price: 1"
+    ]
+
+
+def test_spend_is_added_up_by_author_and_named_by_wallet(site: Site) -> None:
+    site.mint("one")
+    [(author, wallet)] = site.query("SELECT id::text, wallet_address FROM authors")
+    insert_priced(site, 1, "0.01", author=author)
+    insert_priced(site, 2, "0.02", author=author, model="a/b")
+    insert_priced(site, 3, "0.04", author="gone")
+
+    done = site.run("spend", "--since", "2026-11-24", "--by", "author", "--by", "model", "--csv")
+
+    assert done.stdout.splitlines() == [
+        "author,model,predictions,images_billed,images_perhaps_billed,predict_seconds,usd,usd_perhaps",
+        *sorted(
+            [
+                f"{wallet},a/b,1,1,0,0.0,0.02,0",
+                f"{wallet},{MODEL},1,1,0,0.0,0.01,0",
+                f"gone,{MODEL},1,1,0,0.0,0.04,0",
+            ]
+        ),
+        "total,,3,3,0,0.0,0.07,0",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--by", "week"), "--by must be one of day, model, author, outcome, not 'week'"),
+        (("--json", "--csv"), "--json and --csv are two forms of the same: name one"),
+    ],
+)
+def test_a_wrong_way_to_add_up_is_one_line_and_exit_code_2(
+    site: Site, arguments: tuple[str, ...], complaint: str
+) -> None:
+    done = site.run("spend", *arguments)
+
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"imagegen: {complaint}\n")

@@ -106,6 +106,7 @@ def test_the_printed_fix_finds_the_tables(empty_site: Site, sandbox: Sandbox, wh
         wait_for("all images", lambda: site.statuses() == {"uploading": 50})
 
     made = {"tokens_s0", "authors", "generations", "imagegen_servers", "imagegen_alembic_version"}
+    made |= {"imagegen_spend_totals"}
     found = [(schema, name) for schema, name in site.query(TABLES) if name in made]
     assert sorted(found) == sorted(("glisk", name) for name in made)
 

@@ -19,6 +19,7 @@ ENVIRONMENT = {
     "DATABASE_URL": "postgresql://localhost/tokens",
     "REPLICATE_API_TOKEN": "r8_0123456789",
     "IMAGEGEN_DAILY_LIMIT": "1000",
+    "IMAGEGEN_DAILY_BUDGET": "100",
     "IMAGEGEN_PRICE": "0.003",
 }
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Self
 
 from imagegen.database import BRIEFLY, STATUSES, Tables
@@ -11,7 +12,7 @@ from imagegen.operator import enqueue, spend, status, tokens
 from imagegen.operator import retry as retries
 from imagegen.operator.enqueue_input import from_arguments
 from imagegen.operator.retry import RetryPlan
-from imagegen.queue import Claim, queue
+from imagegen.queue import Claim, DailyBudget, queue
 from imagegen.queue import statements as queue_statements
 from imagegen.web import snapshot, stats
 from tests.support.json_outputs import made
@@ -49,6 +50,10 @@ def statements(tables: Tables) -> dict[str, str]:
     asked: dict[str, Question] = {
         "queue.record_request within a limit": lambda it: queue.Queue(
             it, tables, "w", lease_seconds=15, give_up_after_seconds=60, daily_limit=1
+        ).record_request(claim, prompt="A", model="m", account="a"),
+        "queue.record_request within a budget": lambda it: queue.Queue(
+            it, tables, "w", lease_seconds=15, give_up_after_seconds=60,
+            daily_budget=DailyBudget(Decimal(1), Decimal("0.1")),
         ).record_request(claim, prompt="A", model="m", account="a"),
         "web.known": lambda it: stats.read_stats(it, tables),
         "web.waits": lambda it: stats.any_token_waits(it, tables),
@@ -98,6 +103,7 @@ ROWS: dict[str, Rows] = {
     "max(token_id)": [(41,)],
     "WHERE t.token_id = %s": [(42,)],
     "AS requested, (": [{"requested": 0, "unsent": 0}],
+    "AS dollars FROM": [{"dollars": Decimal(0)}],
 }
 
 

@@ -265,6 +265,26 @@ def test_success_does_not_open_what_the_daily_limit_closed(clock: FakeClock) -> 
     assert gate.allows(FREE) == 0
 
 
+def test_the_daily_budget_is_told_as_the_reason_also_right_after_the_daily_limit(
+    clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = open_gate()
+    with caplog.at_level("INFO", "imagegen"):
+        for allowance in (
+            DailyAllowance(0, 0),
+            DailyAllowance(0, 0, Reason.DAILY_BUDGET),
+            DailyAllowance(2, 2, Reason.DAILY_BUDGET),
+        ):
+            gate.set_allowance(allowance)
+
+    assert [(each.getMessage(), each.__dict__["reason"]) for each in caplog.records] == [
+        ("gate.closed", Reason.DAILY_LIMIT),
+        ("gate.opened", Reason.DAILY_LIMIT),
+        ("gate.closed", Reason.DAILY_BUDGET),
+        ("gate.opened", Reason.DAILY_BUDGET),
+    ]
+
+
 def test_each_reason_is_told_once_when_it_closes_and_once_when_it_opens(
     clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,0 +1,116 @@
+"""What the daily budget admits, asked of a real PostgreSQL: never more than its dollars."""
+
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+
+import pytest
+
+from imagegen.failures import Reason
+from imagegen.queue import (
+    Claim,
+    Complete,
+    DailyAllowance,
+    DailyBudget,
+    DailyLimitError,
+    FailAttempt,
+    Queue,
+    Requeue,
+)
+from tests.support.processes import Site, wait_for
+from tests.support.queue_fixtures import MakeQueue, accept, claim, claim_one, record_request
+from tests.support.sandbox import Fault, Sandbox
+
+FIVE_REQUESTS = DailyBudget(Decimal("0.05"), Decimal("0.01"))
+
+
+def test_however_many_ask_at_once_the_daily_budget_holds(site: Site, make_queue: MakeQueue) -> None:
+    site.mint(*[f"prompt {number}" for number in range(20)])
+    queues = [make_queue(f"worker-{number}", daily_budget=FIVE_REQUESTS) for number in range(4)]
+    claims = [(queue, each) for queue in queues for each in claim(queue, 5)]
+
+    def ask(queue: Queue, claimed: Claim) -> bool:
+        try:
+            return record_request(queue, claimed, "a prompt") is not None
+        except DailyLimitError:
+            return False
+
+    with ThreadPoolExecutor(20) as threads:
+        passed = list(threads.map(lambda each: ask(*each), claims))
+
+    assert (len(passed), sum(passed)) == (20, 5)
+    assert queues[0].daily_allowance() == DailyAllowance(0, 0, Reason.DAILY_BUDGET)
+
+
+def test_a_request_counts_with_its_estimate_until_it_has_ended_and_then_with_its_cost(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("one", "two")
+    queue = make_queue(daily_budget=FIVE_REQUESTS)
+    one, two = (accept(queue, each) for each in claim(queue))
+    assert queue.daily_allowance().total == 3
+
+    assert queue.apply(one, Complete("https://x", 1.0, 1, cost="0.003"))
+    assert queue.daily_allowance().total == 3  # 0.037 are left
+    assert queue.apply(two, FailAttempt("transient", "no", token_fails=True, cost="0"))
+
+    assert queue.daily_allowance().total == 4
+    assert site.query("SELECT cost, estimated_cost FROM generations ORDER BY id") == [
+        (Decimal("0.003"), Decimal("0.01")),
+        (Decimal(0), Decimal("0.01")),
+    ]
+
+
+def test_a_request_that_was_surely_refused_costs_nothing(site: Site, make_queue: MakeQueue) -> None:
+    site.mint("one")
+    queue = make_queue(daily_budget=FIVE_REQUESTS)
+    requested = record_request(queue, claim_one(queue), "one")
+    assert requested
+
+    assert queue.apply(requested, Requeue("throttled", "no", 60))
+
+    assert queue.daily_allowance().total == 5
+
+
+def test_a_prediction_of_before_the_price_counts_like_the_next_request(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("one")
+    before = make_queue()
+    assert before.apply(accept(before, claim_one(before)), Complete("https://x", 1.0, 1))
+
+    assert make_queue(daily_budget=FIVE_REQUESTS).daily_allowance().total == 4
+
+
+def test_the_lower_of_limit_and_budget_decides_and_is_named(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    limited = make_queue(daily_limit=3, daily_budget=FIVE_REQUESTS)
+    budgeted = make_queue(daily_limit=9, daily_budget=FIVE_REQUESTS)
+
+    assert limited.daily_allowance() == DailyAllowance(3, 3, Reason.DAILY_LIMIT)
+    assert budgeted.daily_allowance() == DailyAllowance(5, 5, Reason.DAILY_BUDGET)
+
+
+@pytest.mark.parametrize("dollars", ["0", "0.009"])
+def test_a_budget_below_one_request_admits_none(make_queue: MakeQueue, dollars: str) -> None:
+    budget = DailyBudget(Decimal(dollars), Decimal("0.01"))
+
+    assert make_queue(daily_budget=budget).daily_allowance().closed_by is Reason.DAILY_BUDGET
+
+
+def test_the_main_job_spends_its_budget_and_no_more_and_the_ledger_is_the_bill(
+    site: Site, sandbox: Sandbox
+) -> None:
+    sandbox.faults.add(Fault.censors("censored", times=1))
+    site.mint("censored", *[f"picture {number}" for number in range(29)])
+    settings = ("--price", "0.003", "--daily-budget", "0.025")
+    with site.supervisor(*settings, "--model-input", '{"num_outputs": 2}') as program:
+        program.wait_for_event("gate.closed")
+        assert "closed: daily_budget" in program.readiness()[1]
+        wait_for("the images", lambda: site.statuses().get("uploading", 0) == 4)
+        assert program.metrics()["imagegen_daily_budget"] == 0.025
+
+    images = 2 * len(sandbox.predictions.paid())
+    [(cost,)] = site.query("SELECT sum(cost) FROM generations")
+    assert (images, cost) == (8, Decimal("0.024"))
+    assert "failed" not in site.statuses()
