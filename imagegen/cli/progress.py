@@ -65,7 +65,9 @@ def waiting() -> Iterator[None]:
         line.clear()
 
 
-def with_bar(steps: Iterator[T], total: int, size: Callable[[T], int]) -> Iterator[T]:
+def with_bar(
+    steps: Iterator[T], total: int, size: Callable[[T], int], *, label: str = "Tokens"
+) -> Iterator[T]:
     """Yield the steps, and show a bar if they take long. `size` is a step's part of `total`."""
     started = time.monotonic()
     done, bar = 0, None
@@ -76,7 +78,7 @@ def with_bar(steps: Iterator[T], total: int, size: Callable[[T], int]) -> Iterat
             done += size(step)
             if bar is None and time.monotonic() - started > LONG_SECONDS:
                 bar = stack.enter_context(
-                    click.progressbar(length=total, label="Tokens", file=sys.stderr)
+                    click.progressbar(length=total, label=label, file=sys.stderr)
                 )
             if bar is not None:
                 bar.update(done - bar.pos)

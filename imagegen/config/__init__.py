@@ -1,7 +1,7 @@
 """Settings: read from options and environment variables, checked, and turned into values."""
 
 from imagegen.config.database_url import redacted_url, url_secrets
-from imagegen.config.parsers import LOOPBACK, WrongValueError, past_moment, quoted
+from imagegen.config.parsers import LOOPBACK, WrongValueError, age_seconds, past_moment, quoted
 from imagegen.config.prices import (
     EXACT,
     Price,
@@ -35,6 +35,7 @@ __all__ = [
     "Unit",
     "Usage",
     "WrongValueError",
+    "age_seconds",
     "all_settings",
     "exact",
     "longest_cost",

@@ -22,6 +22,7 @@ MODEL = re.compile(
 DEPLOYMENT = re.compile(r"deployments/[a-z0-9][a-z0-9._-]*/[a-z0-9][a-z0-9._-]*", re.I)
 VERSION = re.compile(r"[0-9a-f]{64}")
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+AGE_SECONDS = UNIT_SECONDS | {"w": 7 * 86_400, "y": 365 * 86_400}
 YES_OR_NO = ("yes", "no")
 MOST_SETTLE_SECONDS = 1800.0
 MAX_AMOUNT = 1_000_000.0
@@ -113,6 +114,17 @@ def past_moment(value: str) -> datetime:
             return datetime.now(UTC) - timedelta(seconds=age_seconds)
     raise WrongValueError(
         f"a duration such as 24h or 30d, or a date such as 2026-11-01, not {quoted(value)}"
+    )
+
+
+def age_seconds(value: str, *, least: float) -> float:
+    """Return the seconds of an age such as 1y, 26w or 90d, of which a unit is a part."""
+    number, unit = value.strip()[:-1], value.strip()[-1:].lower()
+    with suppress(ValueError, KeyError):
+        if least <= (found := float(number) * AGE_SECONDS[unit]) <= MAX_AGE_SECONDS:
+            return found
+    raise WrongValueError(
+        f"an age such as 1y or 90d, at least {least / 3600:g}h, not {quoted(value)}"
     )
 
 

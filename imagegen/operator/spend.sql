@@ -38,3 +38,81 @@ ORDER BY 1, 2, 4, 3
 
 -- name: wallets
 SELECT id::text, wallet_address::text FROM authors WHERE id::text = ANY(%s)
+
+-- name: prunable
+-- How many rows are old enough, between which ids, and before when they ended.
+SELECT now() - make_interval(secs => %(older_seconds)s) AS before, count(*) AS generations,
+    coalesce(min(id), 0) AS first, coalesce(max(id), 0) AS last
+FROM generations
+WHERE state <> 'open' AND closed_at < now() - make_interval(secs => %(older_seconds)s)
+
+-- name: lock_prune
+-- Two prunes at once take turns.
+SELECT pg_advisory_xact_lock(hashtextextended('imagegen prune', 0))
+
+-- fragment: step
+SELECT id, token_id FROM generations
+WHERE id > %(after)s AND id <= %(last)s ORDER BY id LIMIT %(rows)s
+
+-- fragment: handed_on
+SELECT t.token_id FROM tokens_s0 t
+WHERE t.token_id = ANY(ARRAY(SELECT token_id FROM step))
+    AND lower(t.status::text) NOT IN ('detected', 'generating', 'failed')
+
+-- fragment: over
+-- The tokens of the next rows by id whose rows are all over. Only all rows of a token go, and only
+-- those of a token that generates no more: the number of its rows is what the seed of its next
+-- generation is made of, and by the seeds of the numbers so far a new server looks for requests
+-- that it has forgotten. So a token that waits, is at work, or has failed and may be tried again
+-- keeps its rows. One that was handed on or deleted has none at work, and if it is minted or tried
+-- again after all, its numbers begin anew: all requests of before are at least two days old, and
+-- Replicate has forgotten theirs after an hour. Rows that say that nobody knows whether something
+-- was paid for stay.
+SELECT s.token_id FROM (SELECT DISTINCT token_id FROM step) s
+WHERE (s.token_id IN (SELECT token_id FROM handed_on)
+        OR NOT EXISTS (SELECT FROM tokens_s0 t WHERE t.token_id = s.token_id))
+    AND NOT EXISTS (
+        SELECT FROM generations g
+        WHERE g.token_id = s.token_id AND (g.state = 'open' OR g.closed_at >= %(before)s
+            OR g.requested_at >= %(before)s OR g.error_kind = %(unresolved)s) OFFSET 0)
+
+-- fragment: pruned_columns
+-- Copies of images that are all that is left of the image stay.
+(SELECT max(id) FROM step) AS last, (SELECT count(*) FROM pruned) AS generations,
+    (SELECT count(DISTINCT token_id) FROM pruned) AS tokens,
+    ARRAY(SELECT p.image_path FROM pruned p
+        WHERE p.image_path IS NOT NULL AND NOT starts_with(coalesce(p.image_url, ''), 'file:')
+            AND NOT EXISTS (
+                SELECT FROM tokens_s0 t
+                WHERE t.token_id = p.token_id AND starts_with(t.image_url::text, 'file:')))
+        AS paths
+
+-- name: would_prune
+WITH step AS ($step), handed_on AS ($handed_on), over AS ($over), pruned AS (
+    SELECT * FROM generations
+    WHERE token_id = ANY(ARRAY(SELECT token_id FROM over)) AND id = ANY(ARRAY(SELECT id FROM step))
+)
+SELECT $pruned_columns
+
+-- name: prune
+-- The totals have what is deleted, in one statement. A token whose row somebody has locked is left
+-- for the next time. The lock on the others lasts as long as this statement, and only a change of
+-- their rows waits for it.
+WITH step AS ($step), handed_on AS ($handed_on FOR SHARE OF t SKIP LOCKED), over AS ($over),
+pruned AS (
+    DELETE FROM generations WHERE token_id = ANY(ARRAY(SELECT token_id FROM over))
+    RETURNING *
+), totals AS (
+    INSERT INTO imagegen_spend_totals AS t (day, model, author, outcome, billing, is_priced,
+        requests, predictions, images, predict_seconds, cost)
+    SELECT day, model, author, outcome, billing, is_priced, $sums
+    FROM (SELECT $entry FROM pruned WHERE requested_at IS NOT NULL AND $accepted) entries
+    GROUP BY 1, 2, 3, 4, 5, 6
+    ON CONFLICT (day, model, author, outcome, billing, is_priced) DO UPDATE SET
+        requests = t.requests + excluded.requests,
+        predictions = t.predictions + excluded.predictions,
+        images = t.images + excluded.images,
+        predict_seconds = t.predict_seconds + excluded.predict_seconds,
+        cost = t.cost + excluded.cost
+)
+SELECT $pruned_columns

@@ -124,7 +124,7 @@ def test_a_downgrade_drops_neither_tokens_nor_record_without_yes(site: Site) -> 
         " 1 row (1 unfinished) of generations: add --yes to go on\n",
     )
     assert [site.query(f"SELECT count(*) FROM {table}") for table in TABLES] == [
-        [(2,)], [(2,)], [(1,)],
+        [(0,)], [(2,)], [(2,)], [(1,)],
     ]  # fmt: skip
     assert site.run("db", "check").returncode == 0
 

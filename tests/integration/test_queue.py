@@ -85,6 +85,7 @@ def test_a_request_is_on_the_disk_before_it_leaves_whatever_the_database_is_set_
     claimed = claim_one(make_queue())
     sql = statements(read_tables_of(site))["record_request"].text
     values = asdict(claimed) | {"worker": "worker", "prompt": "one", "account": "an-account"}
+    values |= {"estimated_cost": None}
     with connect(site.database_url) as connection:
         connection.execute("SET synchronous_commit = off")
         with connection.transaction():

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 from click import unstyle
+from click.testing import Result
 
 from imagegen.replicate.outcomes import Failed, of_prediction
 from imagegen.replicate.replies import Prediction
+from tests.support.command_line import imagegen
 from tests.support.generation_rows import MODEL, insert_failed_generation, insert_generation
 from tests.support.processes import Site
 from tests.support.sandbox import Sandbox
@@ -229,14 +231,18 @@ def insert_priced(site: Site, token_id: int, cost: str, **columns: object) -> No
     insert_generation(site, token_id, requested_at=at, cost=cost, **columns)
 
 
+def run(site: Site, *arguments: str) -> Result:
+    return imagegen("spend", *arguments, DATABASE_URL=site.database_url)
+
+
 def test_dollars_are_those_of_the_ledger_and_the_rest_is_at_todays_price(site: Site) -> None:
     insert_priced(site, 1, "0.04")
     insert_priced(site, 2, "0.0025", state="failed", error_kind="transient")
     insert_priced(site, 3, "0.04", state="failed", error_kind="gone")
     insert_generation(site, 4, requested_at="2026-11-24T01:00:00Z")
 
-    without = spend(site, "--since", "2026-11-24")
-    done = site.run("spend", "--since", "2026-11-24", "--csv", *PRICED)
+    without = json.loads(run(site, "--json", "--since", "2026-11-24").stdout)
+    done = run(site, "--since", "2026-11-24", "--csv", *PRICED)
 
     assert (without["total"]["usd"], without["total"]["usd_perhaps"]) == (0.0425, 0.04)
     assert done.stdout.splitlines()[-1] == "total,,,4,3,1,0.0,0.0455,0.04"
@@ -252,7 +258,7 @@ def test_spend_is_added_up_by_author_and_named_by_wallet(site: Site) -> None:
     insert_priced(site, 2, "0.02", author=author, model="a/b")
     insert_priced(site, 3, "0.04", author="gone")
 
-    done = site.run("spend", "--since", "2026-11-24", "--by", "author", "--by", "model", "--csv")
+    done = run(site, "--since", "2026-11-24", "--by", "author", "--by", "model", "--csv")
 
     assert done.stdout.splitlines() == [
         "author,model,predictions,images_billed,images_perhaps_billed,predict_seconds,usd,usd_perhaps",
@@ -277,6 +283,6 @@ def test_spend_is_added_up_by_author_and_named_by_wallet(site: Site) -> None:
 def test_a_wrong_way_to_add_up_is_one_line_and_exit_code_2(
     site: Site, arguments: tuple[str, ...], complaint: str
 ) -> None:
-    done = site.run("spend", *arguments)
+    done = run(site, *arguments)
 
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"imagegen: {complaint}\n")
+    assert (done.exit_code, done.stdout, done.stderr) == (2, "", f"imagegen: {complaint}\n")

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack, nullcontext
 from dataclasses import fields
+from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import patch
 
@@ -15,7 +16,7 @@ from imagegen.database.odd_tokens import KINDS
 from imagegen.database.queue_stats import QueueStats
 from imagegen.doctor import Finding, Level
 from imagegen.metrics.workers import WorkerRow
-from imagegen.operator import enqueue, spend, tokens
+from imagegen.operator import enqueue, prune, spend, tokens
 from imagegen.operator import retry as retries
 
 ENOUGH = {
@@ -29,6 +30,7 @@ COMMANDS = [
     "tokens retry 42",
     "spend",
     "spend --price 0.003",
+    "prune --older 1y",
     "doctor",
     "enqueue A",
     "db current",
@@ -70,6 +72,10 @@ def stand_ins() -> dict[str, object]:
         "imagegen.operator.retry.plan_named": retries.RetryPlan(),
         "imagegen.operator.retry.retry": [("hand_on", 1), ("retry", 1)],
         "imagegen.operator.spend.read_spend": [made(spend.SpendRow), made(spend.SpendRow)],
+        "imagegen.operator.prune.find_prunable": prune.Prunable(
+            datetime(2026, 1, 1, tzinfo=UTC), 1, 1, 1
+        ),
+        "imagegen.operator.prune.prune": iter([prune.Pruned(1, 1, 1, [])]),
         "imagegen.operator.enqueue.enqueue": [[made(enqueue.EnqueuedToken)]],
         "imagegen.doctor.examine": [made(Finding, level=level) for level in Level],
     }

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, Self
 
 from imagegen.database import BRIEFLY, STATUSES, Tables
-from imagegen.operator import enqueue, spend, status, tokens
+from imagegen.operator import enqueue, prune, spend, status, tokens
 from imagegen.operator import retry as retries
 from imagegen.operator.enqueue_input import from_arguments
 from imagegen.operator.retry import RetryPlan
@@ -46,6 +46,7 @@ def statements(tables: Tables) -> dict[str, str]:
     The names are those of the golden files. They stay, wherever the SQL is.
     """
     since = datetime(2026, 1, 1, tzinfo=UTC)
+    prunable = prune.Prunable(since, 1, 1, 1)
     seen, claim = made(retries.TokenSnapshot, copy_path=None), made(Claim)
     asked: dict[str, Question] = {
         "queue.record_request within a limit": lambda it: queue.Queue(
@@ -79,6 +80,9 @@ def statements(tables: Tables) -> dict[str, str]:
         ),
         "retry.retry": lambda it: list(retries.retry(it, tables, RetryPlan([seen], [seen]))),
         "spend.spend": lambda it: spend.read_spend(it, since),
+        "prune.find": lambda it: prune.find_prunable(it, 1.0),
+        "prune.prune": lambda it: list(prune.prune(it, tables, prunable)),
+        "prune.dry_run": lambda it: list(prune.prune(it, tables, prunable, dry_run=True)),
         "enqueue.enqueue": lambda it: list(
             enqueue.enqueue(it, tables, from_arguments(["A"], "0xA", 1))
         ),
@@ -103,6 +107,8 @@ ROWS: dict[str, Rows] = {
     "max(token_id)": [(41,)],
     "WHERE t.token_id = %s": [(42,)],
     "AS requested, (": [{"requested": 0, "unsent": 0}],
+    "AS before, count(*)": [prune.Prunable(datetime(2026, 1, 1, tzinfo=UTC), 1, 1, 1)],
+    "AS paths": [prune.Pruned(None, 0, 0, [])],
     "AS dollars FROM": [{"dollars": Decimal(0)}],
 }
 

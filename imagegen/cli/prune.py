@@ -1,0 +1,99 @@
+"""`imagegen prune`: old rows of the ledger are deleted, and their totals stay."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from imagegen import database
+from imagegen.cli.connection import connected
+from imagegen.cli.errors import MisconfiguredError, MisusedError
+from imagegen.cli.options import json_option, read_settings, settings_options
+from imagegen.cli.output import emit
+from imagegen.cli.progress import with_bar
+from imagegen.config import WrongValueError, age_seconds
+from imagegen.operator import prune as pruning
+from imagegen.text import plural
+
+
+@click.command()
+@click.option(
+    "--older", "older_seconds", metavar="DURATION", required=True,
+    callback=lambda _, __, value: _older_seconds(value),
+    help="How long ago they have ended at least, as 1y, 26w or 90d; at least 48h.",
+)  # fmt: skip
+@click.option(
+    "--images", is_flag=True,
+    help="Delete the kept copies of their images too, in the folder of --keep-images.",
+)  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Say what would be deleted, and delete nothing.")
+@json_option()
+@settings_options("database_url", "keep_images")
+def prune(
+    *, older_seconds: float, images: bool, dry_run: bool, as_json: bool, **options: str | None
+) -> None:
+    """Delete old rows of the table generations, and keep what they cost.
+
+    Only rows of tokens that were handed on or deleted, all rows of a token or none. Tokens that
+    wait, are at work or have failed keep theirs, and so do those of which nobody knows whether
+    they were paid for. `imagegen spend` goes on to count what was deleted, in whole days.
+
+    Workers may run meanwhile: it deletes in small steps with pauses. It may be ended at any time,
+    and run again. `tokens show` and `tokens retry` know nothing of what was deleted.
+
+    \b
+    Example: imagegen prune --older 1y --dry-run
+             imagegen prune --older 1y --images
+    """
+    values = read_settings(options, "database_url", "keep_images")
+    folder: Path | None = values["keep_images"]
+    if images and folder is None:
+        raise MisconfiguredError("--images needs IMAGEGEN_KEEP_IMAGES, the folder of the copies")
+    generations = tokens = copies = 0
+    with connected(values["database_url"], "imagegen prune") as connection:
+        tables = database.read_tables(connection)
+        prunable = pruning.find_prunable(connection, older_seconds)
+        steps = pruning.prune(connection, tables, prunable, dry_run=dry_run)
+        left = prunable.first - 1
+
+        def passed(step: pruning.Pruned) -> int:
+            nonlocal left
+            before, left = left, step.last or left
+            return left - before
+
+        total = prunable.last - prunable.first + 1 if prunable.generations else 0
+        for step in with_bar(steps, total, passed, label="Rows"):
+            generations, tokens = generations + step.generations, tokens + step.tokens
+            if not images or folder is None:
+                continue
+            if dry_run:
+                copies += len(step.paths)
+                continue
+            deleted, failures = pruning.delete_copies(step.paths, folder)
+            copies += deleted
+            for line in failures:
+                click.echo(f"imagegen: {line}", err=True)
+    found: dict[str, Any] = {
+        "before": prunable.before.isoformat(),
+        "dry_run": dry_run,
+        "old": prunable.generations,
+        "generations": generations,
+        "tokens": tokens,
+        "images": copies,
+    }
+    emit(found, [_line(found, with_images=images)], as_json=as_json)
+
+
+def _line(found: dict[str, Any], *, with_images: bool) -> str:
+    rows, tokens = plural(found["generations"], "row"), plural(found["tokens"], "token")
+    copies = f", and {plural(found['images'], 'image')}" if with_images else ""
+    kept = plural(found["old"] - found["generations"], "old row")
+    verb, stay = ("would delete", "would stay") if found["dry_run"] else ("deleted", "stay")
+    return f"{verb} {rows} of {tokens}{copies}; {kept} {stay}"
+
+
+def _older_seconds(value: str) -> float:
+    try:
+        return age_seconds(value, least=pruning.LEAST_OLDER_SECONDS)
+    except WrongValueError as error:
+        raise MisusedError(f"--older must be {error}") from None

@@ -1,0 +1,115 @@
+"""Deletes old rows of `generations`, of tokens that need them no more, and keeps their totals.
+
+In small steps, each a transaction of its own, with a pause after each: workers claim meanwhile.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from psycopg.errors import LockNotAvailable
+from psycopg.rows import class_row
+
+from imagegen.database import BRIEFLY, Connection, Tables, sql, statement_timeout
+from imagegen.operator.spend import parameters
+
+SQL = sql.load("imagegen.operator", "spend.sql")
+# The audit of what was paid looks at the last two days, and so does the search for requests whose
+# answer was lost.
+LEAST_OLDER_SECONDS = 48 * 3600.0
+# Rows passed over in one step: it takes some 50 ms.
+STEP_ROWS = 1000
+STEP_MILLISECONDS = 30_000
+LOCK_MILLISECONDS = 1000
+# After each step, as long as it took, and at least so long: half of the time is the workers'.
+LEAST_PAUSE_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Prunable:
+    """The rows that are old enough, whatever their tokens."""
+
+    before: datetime  # when they ended
+    generations: int
+    first: int  # ids
+    last: int
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What a step has deleted, or would delete."""
+
+    last: int | None  # the id of the last row passed over; None: there are no more
+    generations: int
+    tokens: int
+    paths: list[str]  # of copies of their images
+
+
+def find_prunable(connection: Connection, older_seconds: float) -> Prunable:
+    """Return which rows have ended so long ago."""
+    with statement_timeout(connection):
+        cursor = connection.cursor(row_factory=class_row(Prunable))
+        [found] = cursor.execute(SQL["prunable"], {"older_seconds": older_seconds}).fetchall()
+    return found
+
+
+def prune(
+    connection: Connection,
+    tables: Tables,
+    prunable: Prunable,
+    *,
+    dry_run: bool = False,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[Pruned]:
+    """Delete step by step, and yield what each step deleted, after it was committed. A dry run
+    deletes nothing.
+
+    Killed or ended at any time, what is deleted is in the totals, and the next run goes on. A step
+    that would wait for a lock is passed over.
+    """
+    statement = tables.fill(SQL["would_prune" if dry_run else "prune"])
+    values = parameters() | {"before": prunable.before, "last": prunable.last, "rows": STEP_ROWS}
+    after = prunable.first - 1
+    while after < prunable.last:
+        started = time.monotonic()
+        try:
+            step = _step(connection, statement, values | {"after": after})
+        except LockNotAvailable:
+            step = Pruned(after + STEP_ROWS, 0, 0, [])
+        if step.last is None:
+            return
+        after = step.last
+        yield step
+        sleep(max(time.monotonic() - started, LEAST_PAUSE_SECONDS))
+
+
+def _step(connection: Connection, statement: str, values: dict[str, object]) -> Pruned:
+    with connection.transaction():
+        connection.execute(
+            f"{BRIEFLY}SET LOCAL lock_timeout = {LOCK_MILLISECONDS};"
+            f" SET LOCAL statement_timeout = {STEP_MILLISECONDS}"
+        )
+        connection.execute(SQL["lock_prune"])
+        cursor = connection.cursor(row_factory=class_row(Pruned))
+        [step] = cursor.execute(statement.encode(), values).fetchall()
+        return step
+
+
+def delete_copies(paths: Sequence[str], folder: Path) -> tuple[int, list[str]]:
+    """Delete copies of images in this folder. Returns how many, and a line for each that could not
+    be deleted. What is not there is deleted already; what is elsewhere is not touched."""
+    deleted, failures = 0, []
+    for path in map(Path, paths):
+        if path.parent != folder:
+            failures.append(f"{path} is not in {folder}: it is left there")
+            continue
+        try:
+            path.unlink()
+            deleted += 1
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            failures.append(f"{path} cannot be deleted: {error.strerror}")
+    return deleted, failures
