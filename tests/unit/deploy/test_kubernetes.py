@@ -30,7 +30,8 @@ def manifests() -> dict[str, dict[str, Any]]:
 
 
 def pod_of(manifest: dict[str, Any]) -> dict[str, Any]:
-    return dict(manifest["spec"]["template"]["spec"])
+    spec = manifest["spec"]
+    return dict(spec.get("jobTemplate", manifest)["spec"]["template"]["spec"])
 
 
 def labels_of(manifest: dict[str, Any]) -> dict[str, str]:
@@ -88,6 +89,10 @@ def test_kubernetes_leaves_a_dead_exporter_to_the_supervisor(
     assert probe["failureThreshold"] * probe["periodSeconds"] > 2 * replaced_seconds
 
 
+def test_nothing_is_pruned_until_somebody_says_so(manifests: dict[str, dict[str, Any]]) -> None:
+    assert manifests["CronJob"]["spec"]["suspend"] is True
+
+
 def test_prometheus_operator_names_the_job_as_the_alerts_do(
     manifests: dict[str, dict[str, Any]],
 ) -> None:
@@ -116,7 +121,7 @@ def test_prometheus_operator_gets_the_alerts_as_they_are() -> None:
     assert [rule["spec"]] == documents(RULES)
 
 
-@pytest.mark.parametrize("kind", ["Deployment", "Job"])
+@pytest.mark.parametrize("kind", ["Deployment", "Job", "CronJob"])
 def test_pods_may_do_nothing_that_imagegen_does_not_need(
     manifests: dict[str, dict[str, Any]], kind: str
 ) -> None:

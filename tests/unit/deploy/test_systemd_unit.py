@@ -6,6 +6,7 @@ import pytest
 
 from imagegen.errors import CONFIGURATION
 from imagegen.supervisor import supervisor
+from tests.support.command_line import imagegen
 from tests.support.deploy_files import (
     DEFAULTS,
     DEPLOY,
@@ -13,6 +14,13 @@ from tests.support.deploy_files import (
     README,
     seconds,
 )
+
+# What begins a line that takes a right away.
+CONFINED = (
+    "DynamicUser", "User", "StateDirectory", "LimitCORE", "UMask", "Private", "Protect",
+    "Capability", "NoNew", "Keyring", "Lock", "Memory", "RemoveIPC", "RestrictA", "RestrictN",
+    "RestrictR", "RestrictS", "SystemCall",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +74,20 @@ def test_systemd_gives_a_worker_the_time_to_begin_that_the_supervisor_gives(
     service: configparser.SectionProxy,
 ) -> None:
     assert seconds(service["TimeoutStartSec"]) > supervisor.BOOT_SECONDS
+
+
+def test_the_unit_that_prunes_is_confined_as_the_main_one_is_and_its_command_is_one() -> None:
+    main, prune = (
+        (DEPLOY / "systemd" / name).read_text(encoding="utf-8").splitlines()
+        for name in ("imagegen.service", "imagegen-prune.service")
+    )
+    confined = [line for line in main if line.startswith(CONFINED)]
+    (command,) = [line for line in prune if line.startswith("ExecStart=")]
+    done = imagegen(*command.split()[1:], "--help")
+
+    assert len(confined) > 20
+    assert [line for line in prune if line.startswith(CONFINED)] == confined
+    assert done.exit_code == 0
 
 
 def test_doctor_finds_the_folder_for_copies_before_systemd_has_made_it(
