@@ -76,7 +76,8 @@ def with_bar(
         for step in steps:
             first.close()
             done += size(step)
-            if bar is None and time.monotonic() - started > LONG_SECONDS:
+            is_long = time.monotonic() - started > LONG_SECONDS
+            if bar is None and is_long and sys.stderr.isatty():
                 bar = stack.enter_context(
                     click.progressbar(length=total, label=label, file=sys.stderr)
                 )

@@ -9,6 +9,7 @@ from typing import Any
 
 from imagegen.config import Problem, Settings, all_settings, read, secrets_in, unknown_variables
 from imagegen.doctor import host, replicate
+from imagegen.doctor.costs import check_costs
 from imagegen.doctor.database import check_database
 from imagegen.doctor.model import check_model
 from imagegen.doctor.report import Finding, Findings, ok, warning, wrong
@@ -32,6 +33,7 @@ CHECKS = (
     Check("database", check_database, ("database_url", "procs")),
     Check("replicate", replicate.check_replicate, ("replicate_base_url", "replicate_api_token")),
     Check("model", check_model, MODEL),
+    Check("costs", check_costs, ("price", "model", "model_input", "cancel_after_seconds")),
     Check("prompts", host.check_prompts, ("fallback_prompt", "default_prompt")),
     Check("metrics", host.check_metrics_port, ("metrics_host", "metrics_port")),
     Check("tmpdir", host.check_temporary_folder),

@@ -19,11 +19,14 @@ SQL = sql.load("imagegen.operator", "spend.sql")
 # The audit of what was paid looks at the last two days, and so does the search for requests whose
 # answer was lost.
 LEAST_OLDER_SECONDS = 48 * 3600.0
-# Rows passed over in one step: it takes some 50 ms.
-STEP_ROWS = 1000
+# Rows passed over in one step, which takes some 10 ms. A longer one would make claims wait for the
+# disk while its commit is written.
+STEP_ROWS = 250
 STEP_MILLISECONDS = 30_000
 LOCK_MILLISECONDS = 1000
-# After each step, as long as it took, and at least so long: half of the time is the workers'.
+# After each step it pauses for so many times as long as the step took, and at least so long: three
+# quarters of the time are the workers'.
+PAUSE_TIMES = 3.0
 LEAST_PAUSE_SECONDS = 0.02
 
 
@@ -80,9 +83,10 @@ def prune(
             step = Pruned(after + STEP_ROWS, 0, 0, [])
         if step.last is None:
             return
+        took_seconds = time.monotonic() - started
         after = step.last
         yield step
-        sleep(max(time.monotonic() - started, LEAST_PAUSE_SECONDS))
+        sleep(max(took_seconds * PAUSE_TIMES, LEAST_PAUSE_SECONDS))
 
 
 def _step(connection: Connection, statement: str, values: dict[str, object]) -> Pruned:
