@@ -180,6 +180,7 @@ def _generation_lines(generation: queries.Generation) -> Iterator[str]:
         "refused": generation.refusal,
         until: None if closed_at else _moment(generation.lease_until),
         "computed": None if predict_seconds is None else f"{predict_seconds:.2f} s",
+        "cost": generation.cost and f"{generation.cost} USD",
         "image": generation.image_url,
         "kept as": generation.image_path,
         "sha256": generation.image_sha256,

@@ -52,6 +52,7 @@ class Generation:
     duration_seconds: float  # from its claim to its end, or to now
     predict_seconds: float | None
     images: int | None
+    cost: str | None  # dollars
     image_url: str | None
     image_path: str | None
     image_sha256: str | None

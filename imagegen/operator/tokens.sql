@@ -67,7 +67,7 @@ SELECT id, attempt, state, error_kind, error_message, prompt, fallback, model, s
     prediction_id, to_json(opened_at) #>> '{}' AS opened_at,
     to_json(requested_at) #>> '{}' AS requested_at, to_json(closed_at) #>> '{}' AS closed_at,
     extract(epoch FROM coalesce(closed_at, now()) - opened_at)::float AS duration_seconds,
-    predict_seconds, images, image_url, image_path, image_sha256, worker,
+    predict_seconds, images, cost::text AS cost, image_url, image_path, image_sha256, worker,
     to_json(lease_until) #>> '{}' AS lease_until, refusals,
     to_json(refused_since) #>> '{}' AS refused_since, closing_error,
     to_json(closing_refused_at) #>> '{}' AS closing_refused_at

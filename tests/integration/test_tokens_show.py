@@ -18,7 +18,7 @@ def shown(site: Site, token_id: int) -> Any:
 def test_the_whole_story_of_a_token_is_told(site: Site, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault.censors("naughty"))
     site.mint("a naughty picture")
-    with site.supervisor(procs=1) as program:
+    with site.supervisor("--price", "0.003", procs=1) as program:
         site.wait_until_done()
         program.stop()
 
@@ -40,6 +40,8 @@ def test_the_whole_story_of_a_token_is_told(site: Site, sandbox: Sandbox) -> Non
     assert f"image       {story['token']['image_url']}" in told
     assert f"requested   {fallback['requested_at'][:10]} " in told
     assert f"worker      {fallback['worker']}" in told
+    assert [censored["cost"], fallback["cost"]] == ["0", "0.003"]
+    assert "cost        0.003 USD" in told
 
 
 def test_a_story_obeys_no_prompt_either(site: Site) -> None:
