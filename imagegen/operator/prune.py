@@ -86,7 +86,8 @@ def prune(
         took_seconds = time.monotonic() - started
         after = step.last
         yield step
-        sleep(max(took_seconds * PAUSE_TIMES, LEAST_PAUSE_SECONDS))
+        if not dry_run:  # which writes nothing
+            sleep(max(took_seconds * PAUSE_TIMES, LEAST_PAUSE_SECONDS))
 
 
 def _step(connection: Connection, statement: str, values: dict[str, object]) -> Pruned:

@@ -31,6 +31,11 @@ class DailyBudget:
     # the budget holds also while many are in flight.
     request_dollars: Decimal
 
+    def affords(self, used: Decimal) -> int:
+        """Return how many requests are left after so many dollars. The budget may be exceeded
+        already, if it was lowered."""
+        return int(max(self.dollars - used, Decimal(0)) // self.request_dollars)
+
 
 @dataclass(frozen=True)
 class DailyLimits:
@@ -46,16 +51,16 @@ class DailyLimits:
     def allowance(self, run: Run) -> "DailyAllowance":
         """Return what they still admit. `run` executes a statement of the queue by name."""
         [counted] = run("count_requests", {})
-        total, reason = math.inf, Reason.DAILY_LIMIT
+        total, reason, is_spent = math.inf, Reason.DAILY_LIMIT, True
         if self.predictions is not None:
             # A limit that was lowered may be exceeded already.
             total = max(self.predictions - counted["requested"], 0)
         if self.budget and self.budget.request_dollars:
-            [spent] = run("count_dollars", {"estimated_cost": self.budget.request_dollars})
-            left = max(self.budget.dollars - spent["dollars"], Decimal(0))
-            if (affordable := int(left // self.budget.request_dollars)) < total:
+            [used] = run("count_dollars", {"estimated_cost": self.budget.request_dollars})
+            if (affordable := self.budget.affords(used["dollars"])) < total:
                 total, reason = affordable, Reason.DAILY_BUDGET
-        return DailyAllowance(total, max(total - counted["unsent"], 0), reason)
+                is_spent = not self.budget.affords(used["spent"])
+        return DailyAllowance(total, max(total - counted["unsent"], 0), reason, is_spent)
 
 
 @dataclass(frozen=True)
@@ -65,11 +70,13 @@ class DailyAllowance:
     total: float = math.inf
     for_new_tokens: float = math.inf  # the others are for claims that have not asked yet
     reason: Reason = Reason.DAILY_LIMIT  # which of the two admits fewer
+    # Else the rest of the budget is kept for requests in flight, which may cost less.
+    is_spent: bool = True
 
     @property
     def closed_by(self) -> Reason | None:
-        """Why none is admitted; None if one is."""
-        return self.reason if self.total <= 0 else None
+        """Why none is admitted for a time that nobody knows; None if one is, or soon may be."""
+        return self.reason if self.total <= 0 and self.is_spent else None
 
 
 class DailyLimitError(Exception):

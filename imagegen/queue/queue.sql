@@ -564,6 +564,10 @@ $counted
 
 -- name: count_dollars
 -- What these requests cost, or may cost at most. One that has neither, because it is older than the
--- price or was found in Replicate's list, counts like the next one.
-SELECT coalesce(sum(coalesce(cost, estimated_cost, %(estimated_cost)s::numeric)), 0) AS dollars
-$counted
+-- price or was found in Replicate's list, counts like the next one. `spent` is without those in
+-- flight.
+SELECT coalesce(sum(dollars), 0) AS dollars,
+    coalesce(sum(dollars) FILTER (WHERE state <> 'open'), 0) AS spent
+FROM (
+    SELECT state, coalesce(cost, estimated_cost, %(estimated_cost)s::numeric) AS dollars $counted
+) counted

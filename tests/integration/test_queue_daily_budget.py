@@ -38,7 +38,23 @@ def test_however_many_ask_at_once_the_daily_budget_holds(site: Site, make_queue:
         passed = list(threads.map(lambda each: ask(*each), claims))
 
     assert (len(passed), sum(passed)) == (20, 5)
-    assert queues[0].daily_allowance() == DailyAllowance(0, 0, Reason.DAILY_BUDGET)
+    left = queues[0].daily_allowance()
+    assert (left.total, left.reason) == (0, Reason.DAILY_BUDGET)
+
+
+def test_the_gate_closes_when_the_budget_is_spent_and_not_while_requests_may_cost_less(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("one", "two")
+    queue = make_queue(daily_budget=DailyBudget(Decimal("0.02"), Decimal("0.01")))
+    one, two = (accept(queue, each) for each in claim(queue))
+    in_flight = queue.daily_allowance()
+
+    for each in (one, two):
+        assert queue.apply(each, Complete("https://x", 1.0, 1, cost="0.009"))
+
+    assert (in_flight.total, in_flight.closed_by) == (0, None)
+    assert queue.daily_allowance().closed_by is Reason.DAILY_BUDGET
 
 
 def test_a_request_counts_with_its_estimate_until_it_has_ended_and_then_with_its_cost(
@@ -88,7 +104,7 @@ def test_the_lower_of_limit_and_budget_decides_and_is_named(
     budgeted = make_queue(daily_limit=9, daily_budget=FIVE_REQUESTS)
 
     assert limited.daily_allowance() == DailyAllowance(3, 3, Reason.DAILY_LIMIT)
-    assert budgeted.daily_allowance() == DailyAllowance(5, 5, Reason.DAILY_BUDGET)
+    assert budgeted.daily_allowance() == DailyAllowance(5, 5, Reason.DAILY_BUDGET, is_spent=False)
 
 
 @pytest.mark.parametrize("dollars", ["0", "0.009"])

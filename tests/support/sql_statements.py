@@ -109,7 +109,7 @@ ROWS: dict[str, Rows] = {
     "AS requested, (": [{"requested": 0, "unsent": 0}],
     "AS before, count(*)": [prune.Prunable(datetime(2026, 1, 1, tzinfo=UTC), 1, 1, 1)],
     "AS paths": [prune.Pruned(None, 0, 0, [])],
-    "AS dollars FROM": [{"dollars": Decimal(0)}],
+    "AS spent FROM": [{"dollars": Decimal(0), "spent": Decimal(0)}],
 }
 
 
