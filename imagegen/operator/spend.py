@@ -93,7 +93,7 @@ def to_row(entry: Entry, prices: Prices | None, wallets: dict[str, str]) -> Spen
     """Return an entry with its dollars."""
     is_billed = entry.billing != "no"
     dollars = entry.cost if entry.is_priced else _dollars_today(entry, prices)
-    is_perhaps = entry.billing == "perhaps"
+    is_perhaps = entry.billing == "perhaps" and not _bills_canceled(entry, prices)
     return SpendRow(
         entry.day,
         entry.model,
@@ -109,6 +109,13 @@ def to_row(entry: Entry, prices: Prices | None, wallets: dict[str, str]) -> Spen
         entry.requests if is_billed and dollars is None else 0,
         entry.requests if entry.is_priced else 0,
     )
+
+
+def _bills_canceled(entry: Entry, prices: Prices | None) -> bool:
+    """Return whether the model is one of which canceled runs are surely billed."""
+    price = prices.of(entry.model) if prices else None
+    is_canceled = entry.outcome == f"failed: {Kind.CANCELED}"
+    return price is not None and price.bills_failures and is_canceled
 
 
 def added_up(rows: Sequence[SpendRow], keys: Collection[str]) -> list[SpendRow]:

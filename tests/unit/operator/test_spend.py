@@ -58,6 +58,14 @@ def test_what_is_perhaps_billed_is_apart() -> None:
     assert (found.images_billed, found.images_perhaps_billed) == (0, 4)
 
 
+def test_a_canceled_run_of_a_private_model_is_surely_billed() -> None:
+    private = '{"a/image": {"price": 0.003, "bills_failures": true}}'
+    canceled = {"billing": "perhaps", "outcome": "failed: canceled"}
+
+    assert row(private, **canceled).dollars == Decimal("0.01")
+    assert row(**canceled).dollars_perhaps == Decimal("0.01")
+
+
 def test_what_is_not_billed_costs_nothing_and_lacks_no_price() -> None:
     for model in ("a/run", "a/second", "a/megapixel", "an/other"):
         found = row(model=model, billing="no", images=0, is_priced=False, cost=Decimal(0))
