@@ -49,6 +49,7 @@ def watcher(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             "IMAGEGEN_TEST_HOUR_SECONDS": "60",
             "IMAGEGEN_PRICE": "0.003",
             "IMAGEGEN_DAILY_LIMIT": "1000",
+            "IMAGEGEN_DAILY_BUDGET": "1000",
             "IMAGEGEN_KEEP_IMAGES": str(folders["copies"]),
         }
         site = Site(database, sandbox.url, folders["site"], settings)
