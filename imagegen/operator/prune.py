@@ -13,7 +13,7 @@ from psycopg.errors import LockNotAvailable
 from psycopg.rows import class_row
 
 from imagegen.database import BRIEFLY, Connection, Tables, sql, statement_timeout
-from imagegen.operator.spend import parameters
+from imagegen.operator.spend import QUERY_SECONDS, parameters
 
 SQL = sql.load("imagegen.operator", "spend.sql")
 # The audit of what was paid looks at the last two days, and so does the search for requests whose
@@ -52,7 +52,7 @@ class Pruned:
 
 def find_prunable(connection: Connection, older_seconds: float) -> Prunable:
     """Return which rows have ended so long ago."""
-    with statement_timeout(connection):
+    with statement_timeout(connection, QUERY_SECONDS):
         cursor = connection.cursor(row_factory=class_row(Prunable))
         [found] = cursor.execute(SQL["prunable"], {"older_seconds": older_seconds}).fetchall()
     return found

@@ -14,6 +14,8 @@ from imagegen.failures import Billed, Kind, kinds_billed
 
 PRICES = "https://replicate.com/pricing"
 SQL = sql.load("imagegen.operator", "spend.sql")
+# A million rows take a second, on a busy machine ten.
+QUERY_SECONDS = 60
 # By what requests may be added up, and what they are by default.
 KEYS = ("day", "model", "author", "outcome")
 DEFAULT_KEYS = ("day", "model", "outcome")
@@ -80,7 +82,7 @@ def read_spend(
     """
     by_author = "author" in keys
     values = {"since": since, "by_author": by_author} | parameters()
-    with statement_timeout(connection):
+    with statement_timeout(connection, QUERY_SECONDS):
         cursor = connection.cursor(row_factory=class_row(Entry))
         entries = cursor.execute(SQL["spend"], values).fetchall()
         ids = sorted({entry.author for entry in entries if entry.author})
