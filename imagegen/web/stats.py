@@ -37,8 +37,8 @@ HELP = {
     " hosts.",
     "images_last_day": "Images made in the last 24 hours, over all hosts.",
     "daily_limit": "Predictions allowed in any 24 hours.",
-    "dollars_last_day": "What the predictions that ended cost, of those in the last 24 hours, over"
-    " all hosts; 0 without a price.",
+    "dollars_last_day": "What the predictions of the last 24 hours that have ended cost, over all"
+    " hosts.",
     "daily_budget": "Dollars allowed in any 24 hours.",
     "price": "What an image costs, as it was set.",
 }
@@ -49,6 +49,7 @@ class StatsCollector(Collector):
 
     def __init__(self, database: DatabaseThread, settings: Settings) -> None:
         self._database = database
+        self._has_price = settings.price is not None
         self._settings = {
             "daily_limit": settings.daily_limit,
             "daily_budget": settings.daily_budget,
@@ -97,6 +98,8 @@ class StatsCollector(Collector):
             set_aside.add_metric([kind], count)
         yield set_aside
         values = {name: figure or 0 for name, figure in vars(stats).items()} | self._settings
+        if not self._has_price:
+            values["dollars_last_day"] = None
         for name, help_text in HELP.items():
             if values[name] is not None:
                 yield GaugeMetricFamily(f"imagegen_{name}", help_text, values[name])
