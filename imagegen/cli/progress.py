@@ -76,8 +76,7 @@ def with_bar(
         for step in steps:
             first.close()
             done += size(step)
-            is_long = time.monotonic() - started > LONG_SECONDS
-            if bar is None and is_long and sys.stderr.isatty():
+            if bar is None and time.monotonic() - started > LONG_SECONDS:
                 bar = stack.enter_context(
                     click.progressbar(length=total, label=label, file=sys.stderr)
                 )

@@ -1,5 +1,6 @@
 """`imagegen prune`: old rows of the ledger are deleted, and their totals stay."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,9 @@ def prune(
             return left - before
 
         total = prunable.last - prunable.first + 1 if prunable.generations else 0
-        for step in with_bar(steps, total, passed, label="Rows"):
+        if sys.stderr.isatty():  # not into the journal, each night
+            steps = with_bar(steps, total, passed, label="Rows")
+        for step in steps:
             generations, tokens = generations + step.generations, tokens + step.tokens
             if not images or folder is None:
                 continue

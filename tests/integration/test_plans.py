@@ -17,7 +17,13 @@ from tests.support.processes import Site
 # Of one token's generations, and what a claim of ten tokens reads of each table.
 MOST_ROWS = 50
 # These are for all tokens, or only called in an incident or now and then.
-FOR_ALL = {"count_requests", "end_incident", "repair_statuses", "repair_statuses_only"}
+FOR_ALL = {
+    "count_requests",
+    "count_dollars",
+    "end_incident",
+    "repair_statuses",
+    "repair_statuses_only",
+}
 MANY = """
     SET session_replication_role = replica;
     INSERT INTO authors (wallet_address, prompt_text) SELECT n, n FROM generate_series(1, 30000) n;
@@ -51,7 +57,7 @@ VALUES: dict[str, Any] = {
     "fallback_prompt": "a cat", "closing": None, "why": "why", "shortest_seconds": 15.0,
     "longest_seconds": 300.0, "of_workers": ["w"], "worker_prefix": None,
     "prediction_ids": ["prediction3", "prediction29990"], "several_tokens": 3,
-    "unproven_kinds": ["unknown"], "versions": ["1", "2"],
+    "unproven_kinds": ["unknown"], "versions": ["1", "2"], "cost": None, "estimated_cost": None,
 }  # fmt: skip
 
 
