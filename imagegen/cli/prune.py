@@ -55,16 +55,8 @@ def prune(
         tables = database.read_tables(connection)
         prunable = pruning.find_prunable(connection, older_seconds)
         steps = pruning.prune(connection, tables, prunable, dry_run=dry_run)
-        left = prunable.first - 1
-
-        def passed(step: pruning.Pruned) -> int:
-            nonlocal left
-            before, left = left, step.last or left
-            return left - before
-
-        total = prunable.last - prunable.first + 1 if prunable.generations else 0
         if sys.stderr.isatty():  # not into the journal, each night
-            steps = with_bar(steps, total, passed, label="Rows")
+            steps = with_bar(steps, prunable.ids, lambda step: step.ids, label="Rows")
         for step in steps:
             generations, tokens = generations + step.generations, tokens + step.tokens
             if not images or folder is None:

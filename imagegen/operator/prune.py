@@ -5,7 +5,7 @@ In small steps, each a transaction of its own, with a pause after each: workers 
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -36,8 +36,13 @@ class Prunable:
 
     before: datetime  # when they ended
     generations: int
-    first: int  # ids
+    first: int  # their least id, and the greatest
     last: int
+
+    @property
+    def ids(self) -> int:
+        """How many ids are passed over to prune them: those of the rows between them too."""
+        return self.last - self.first + 1
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class Pruned:
     generations: int
     tokens: int
     paths: list[str]  # of copies of their images
+    ids: int = 0  # that it passed over
 
 
 def find_prunable(connection: Connection, older_seconds: float) -> Prunable:
@@ -84,8 +90,8 @@ def prune(
         if step.last is None:
             return
         took_seconds = time.monotonic() - started
+        yield replace(step, ids=step.last - after)
         after = step.last
-        yield step
         if not dry_run:  # which writes nothing
             sleep(max(took_seconds * PAUSE_TIMES, LEAST_PAUSE_SECONDS))
 
