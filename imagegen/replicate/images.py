@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-from imagegen.image_formats import format_of
+from imagegen.image_formats import FIRST_BYTES, format_of
 
 # What browsers and servers take; Replicate's are a tenth of it.
 LONGEST_URL = 2000
@@ -15,8 +15,10 @@ LONGEST_URL = 2000
 DEEPEST = 10
 MOST_ITEMS = 1000
 DATA = "data:"  # how a data: URI begins
-# For the format of an image; a multiple of 4, as base64 comes in fours.
+# By these it is told whether a text is base64 at all; a multiple of 4, as base64 comes in fours.
 FIRST_CHARACTERS = 64
+# By these, the format of the image in it.
+FORMAT_CHARACTERS = FIRST_BYTES // 3 * 4
 IMAGE_SUFFIX = re.compile(
     r"\.(png|jpe?g|jfif|webp|gif|avif|svg|bmp|tiff?|heic|heif|jxl)$", re.IGNORECASE
 )
@@ -114,7 +116,9 @@ def _is_image_in_base64(text: str) -> bool:
     if len(text) < FIRST_CHARACTERS:
         return False
     try:
-        first = base64.b64decode(text[:FIRST_CHARACTERS], validate=True)
+        base64.b64decode(text[:FIRST_CHARACTERS], validate=True)
+        plain = "".join(text[:FORMAT_CHARACTERS].split())  # it may have lines
+        first = base64.b64decode(plain[: len(plain) // 4 * 4])
     except (binascii.Error, ValueError):
         return False
     return format_of(first) is not None
