@@ -14,13 +14,13 @@ from importlib import metadata
 from types import FrameType
 
 from imagegen import logs, startup
-from imagegen.config import Settings
+from imagegen.config import S3Location, Settings
 from imagegen.logs import log
 from imagegen.metrics import definitions as metrics
 from imagegen.replicate import https_proxy, tls_context
 from imagegen.supervisor import ChildContext, Supervisor
 from imagegen.web import listen, load_templates, serve
-from imagegen.worker import AccountRates, Worker, unique_name
+from imagegen.worker import AccountRates, Worker, import_s3, unique_name
 
 
 def supervise(settings: Settings) -> int:
@@ -32,16 +32,24 @@ def supervise(settings: Settings) -> int:
     tls_context()
     https_proxy()
     load_templates()
+    if isinstance(settings.keep_images, S3Location):
+        import_s3()
     _count_dropped_lines()
     listening = listen(settings.metrics_host, settings.metrics_port)
     host, port = listening.getsockname()[:2]
     log.info("exporter.listening", extra={"url": f"http://{host}:{port}/metrics"})
+    images = None
+    if settings.images_port is not None:
+        images = listen(settings.images_host, settings.images_port, "images")
+        host, port = images.getsockname()[:2]
+        log.info("images.listening", extra={"url": f"http://{host}:{port}/images/"})
 
     metrics.SUPERVISOR_STARTED.set_to_current_time()
     metrics.BUILD_INFO.labels(_version(), platform.python_version()).set(1)
+    sockets = [each for each in (listening, images) if each]
     supervisor = Supervisor(
-        partial(_export, settings, listening),
-        partial(_work_as_child, settings, listening, AccountRates.of(settings)),
+        partial(_export, settings, listening, images),
+        partial(_work_as_child, settings, sockets, AccountRates.of(settings)),
         workers=settings.procs,
         name=unique_name(),
         grace_seconds=settings.grace_seconds,
@@ -67,16 +75,23 @@ def work(settings: Settings) -> None:
     _run_until_stopped(worker, [signal.SIGTERM, signal.SIGINT], twice_is_at_once=True)
 
 
-def _export(settings: Settings, listening: socket.socket, context: ChildContext) -> None:
+def _export(
+    settings: Settings,
+    listening: socket.socket,
+    images: socket.socket | None,
+    context: ChildContext,
+) -> None:
     startup.configure_logs(settings, context.role)
     _count_dropped_lines()
-    serve(listening, settings, context.name, context.heartbeat, context.supervisor_silent_seconds)
+    silent_seconds = context.supervisor_silent_seconds
+    serve(listening, settings, context.name, context.heartbeat, silent_seconds, images=images)
 
 
 def _work_as_child(
-    settings: Settings, listening: socket.socket, rates: AccountRates, context: ChildContext
+    settings: Settings, sockets: list[socket.socket], rates: AccountRates, context: ChildContext
 ) -> None:
-    listening.close()
+    for each in sockets:
+        each.close()
     startup.configure_logs(settings, context.role)
     _count_dropped_lines()
     worker = Worker(

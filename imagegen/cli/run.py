@@ -10,6 +10,7 @@ from imagegen.metrics import shared_memory
 # Settings that a worker without a supervisor does not use.
 SUPERVISOR_ONLY = (
     "procs", "watchdog_seconds", "metrics_host", "metrics_port", "page", "page_password",
+    "images_host", "images_port",
 )  # fmt: skip
 
 

@@ -10,7 +10,13 @@ import click
 from imagegen import database
 from imagegen.cli.connection import connected, read_database_url
 from imagegen.cli.errors import CommandError, MisusedError
-from imagegen.cli.options import complete_choices, json_option, moment_option, settings_options
+from imagegen.cli.options import (
+    complete_choices,
+    json_option,
+    moment_option,
+    read_settings,
+    settings_options,
+)
 from imagegen.cli.output import Column, ask, duration, emit, table, terminal_width
 from imagegen.cli.progress import waiting, with_bar
 from imagegen.failures import Kind, Reason
@@ -184,6 +190,7 @@ def _generation_lines(generation: queries.Generation) -> Iterator[str]:
         "image": generation.image_url,
         "kept as": generation.image_path,
         "sha256": generation.image_sha256,
+        "handed on": generation.handed_on_url,
         "worker": generation.worker,
     }
     yield from _fact_lines(facts)
@@ -220,7 +227,7 @@ def _moment(time: str | None) -> str | None:
 @click.option("--fallback", is_flag=True, help="With the fallback prompt, not the author's.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option()
-@settings_options("database_url")
+@settings_options("database_url", "image_url_base")
 def retry(
     *,
     token_ids: tuple[int, ...],
@@ -234,13 +241,13 @@ def retry(
 ) -> None:
     """Hand failed tokens on again, or give them new attempts.
 
-    A token whose image exists, which the next stage failed, is handed on once more and costs
-    nothing; if Replicate has deleted the image, by its kept copy, as a file:// URL. Without an
-    image it gets three new attempts, as if it had just been minted. Tokens that wait or are at work
-    are left alone. If an image that was paid for is lost, or the token is `uploading`, it is
-    refused; with --lost, and its ID, it gets another one, which is paid for. Asks before it changes
-    all that --failed-since finds, and before it pays again. --fallback is for a prompt refused for
-    its content in words that imagegen does not know, and also takes tokens that wait.
+    A token whose image exists, which the next stage failed, is handed on again for nothing; by its
+    kept copy below IMAGEGEN_IMAGE_URL_BASE, or, if Replicate has deleted the image, as a file:// or
+    s3:// URL. Without an image it gets three new attempts, as if it had just been minted. Tokens
+    that wait or are at work are left alone. If an image that was paid for is lost, or the token is
+    `uploading`, it is refused; with --lost, and its ID, it gets another one, which is paid for.
+    Asks before it changes all that --failed-since finds, and before it pays again. --fallback is
+    for a prompt refused for its content in words unknown to imagegen; also takes waiting tokens.
 
     \b
     Example: imagegen tokens retry 42 43
@@ -253,13 +260,14 @@ def retry(
     if lost and not token_ids:
         raise MisusedError("--lost goes with the IDs of tokens")
     how = {"lost": lost, "fallback": fallback}
-    with connected(read_database_url(options), APPLICATION_NAME) as connection:
+    url, base = read_settings(options, "database_url", "image_url_base").values()
+    with connected(url, APPLICATION_NAME) as connection:
         with waiting():
             tables = database.read_tables(connection)
             if failed_since is None:
-                plan = retries.plan_named(connection, tables, token_ids, **how)
+                plan = retries.plan_named(connection, tables, token_ids, base=base, **how)
             else:
-                plan = retries.plan_failed(connection, tables, failed_since, error_kind)
+                plan = retries.plan_failed(connection, tables, failed_since, error_kind, base=base)
         for line in plan.warnings:
             click.echo(f"imagegen: {line}", err=True)
         planned = len(plan.handed_on) + len(plan.chosen)
@@ -269,19 +277,17 @@ def retry(
         steps = retries.retry(connection, tables, plan, fallback=fallback)
         for change, count in with_bar(steps, planned, lambda step: step[1]):
             done[change] += count
-    others = planned - done.total()
     value = {
         "handed_on": done["hand_on"],
         "retried": done["retry"],
-        "changed_meanwhile": others,
+        "changed_meanwhile": (others := planned - done.total()),
         "left_alone": plan.skipped,
         "refused": plan.refused,
     }
     emit(value, _changes(done["hand_on"], done["retry"], fallback), as_json=as_json)
     if others:
         click.echo(f"imagegen: {others} changed meanwhile, and left alone", err=True)
-    if plan.refused:
-        raise SystemExit(1)
+    raise SystemExit(1 if plan.refused else 0)
 
 
 def _changes(handed_on: int, retried: int, fallback: bool) -> list[str]:

@@ -1,6 +1,7 @@
 """Settings: read from options and environment variables, checked, and turned into values."""
 
 from imagegen.config.database_url import redacted_url, url_secrets
+from imagegen.config.kept_images import S3Location, copy_url, url_below
 from imagegen.config.parsers import LOOPBACK, WrongValueError, age_seconds, past_moment, quoted
 from imagegen.config.prices import (
     EXACT,
@@ -20,8 +21,8 @@ from imagegen.config.settings import (
     all_settings,
     read,
     secrets_in,
-    unknown_variables,
 )
+from imagegen.config.unknown import unknown_variables
 
 __all__ = [
     "EXACT",
@@ -30,6 +31,7 @@ __all__ = [
     "Price",
     "Prices",
     "Problem",
+    "S3Location",
     "Settings",
     "Spec",
     "Unit",
@@ -37,6 +39,7 @@ __all__ = [
     "WrongValueError",
     "age_seconds",
     "all_settings",
+    "copy_url",
     "exact",
     "longest_cost",
     "megapixels",
@@ -46,5 +49,6 @@ __all__ = [
     "redacted_url",
     "secrets_in",
     "unknown_variables",
+    "url_below",
     "url_secrets",
 ]

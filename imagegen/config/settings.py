@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from decimal import Decimal
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
@@ -16,16 +15,11 @@ from typing import Any, Generic, TypeVar, cast
 from imagegen import redaction
 from imagegen.config import parsers, prices
 from imagegen.config.database_url import check_url, url_secrets
+from imagegen.config.kept_images import S3Location, image_url_base, images_target
 
 PAGE = ("auto", "yes", "no")
 LOG_FORMATS = ("auto", "json", "text")
 LOG_LEVELS = ("debug", "info", "warning", "error")
-PREFIX = "IMAGEGEN_"
-# Variables of tests and drills, and of a Kubernetes service or a Docker link named imagegen.
-OTHER_VARIABLES = re.compile(
-    r"CRASH_AT|DRILL_\w+|TEST_\w+|(\w+_)?SERVICE_(HOST|PORT(_\w+)?)|(\w+_)?PORT_\d+_\w+"
-)
-LINK_URL = re.compile(r"(tcp|udp|sctp)://")  # the value of IMAGEGEN_PORT that these set
 # What is promised where `marker_input` is None.
 WITHOUT_MARKER = (
     "no input of the model marks a prediction as ours: where an answer is lost, the prediction is"
@@ -170,9 +164,14 @@ class Settings:
         "What Replicate bills for an image of this model, for `imagegen spend` and the metrics; or "
         "prices by model as JSON, by the image, run, second or megapixel.",
         optional=True))
-    keep_images: Path | None = setting(Spec(
-        "IMAGEGEN_KEEP_IMAGES", parsers.folder,
-        "A folder that gets a copy of each image; Replicate deletes its own after an hour.",
+    keep_images: Path | S3Location | None = setting(Spec(
+        "IMAGEGEN_KEEP_IMAGES", images_target,
+        "A folder, or s3://bucket/prefix, that gets a copy of each image; Replicate deletes its "
+        "own after an hour.",
+        optional=True))
+    image_url_base: str | None = setting(Spec(
+        "IMAGEGEN_IMAGE_URL_BASE", image_url_base,
+        "A URL below which the copies are reached: tokens are handed on with it and a copy's name.",
         optional=True))
     grace_seconds: float = setting(Spec(
         "IMAGEGEN_GRACE_SECONDS", parsers.seconds(least=0, most=3600),
@@ -193,6 +192,13 @@ class Settings:
     page_password: str | None = setting(Spec(
         "IMAGEGEN_PAGE_PASSWORD", parsers.page_password,
         "The status page asks for this password, with any user.", optional=True, secret=True))
+    images_host: str = setting(Spec(
+        "IMAGEGEN_IMAGES_HOST", str.strip,
+        "Where the copies are served as /images/NAME, if they have a port.", "127.0.0.1"))
+    images_port: int | None = setting(Spec(
+        "IMAGEGEN_IMAGES_PORT", parsers.whole(least=0, most=65535),
+        "Their port; 0 takes a free one and logs it. Not set: they are not served.",
+        optional=True))
     log_format: str = setting(Spec(
         "IMAGEGEN_LOG_FORMAT", parsers.one_of(*LOG_FORMATS),
         "auto: text on a terminal, JSON lines elsewhere.", "auto", choices=LOG_FORMATS))
@@ -248,17 +254,9 @@ def read(
             messages[spec.name] = f"must be {error}"
         if text is None and not spec.optional:
             messages[spec.name] = f"is missing: {spec.help}"
-    if taken := values.get("model_input", {}).keys() & {
-        "prompt",
-        (values.get("marker_input") or "").partition(":")[0],
-    }:
-        del values["model_input"]
-        names_taken = " and ".join(sorted(taken))
-        messages["model_input"] = (
-            f"must be a JSON object without {names_taken}: imagegen sets these itself"
-        )
-    if problem := prices.budget_problem(values):
-        messages["daily_budget"] = problem
+    for name, message in _conflicts(values).items():
+        del values[name]
+        messages[name] = message
     return values, [
         Problem(
             spec.name,
@@ -270,26 +268,26 @@ def read(
     ]
 
 
-def unknown_variables(environment: Environment) -> list[str]:
-    """Return a line for each variable that is named like a setting but is none."""
-    known = {spec.variable for spec in all_settings()}
-    return [
-        f"{variable} is no setting: {_suggestion(variable)}"
-        for variable, text in sorted(environment.items())
-        if variable.startswith(PREFIX) and text and variable not in known
-        if not OTHER_VARIABLES.fullmatch(variable.removeprefix(PREFIX)) and not LINK_URL.match(text)
-    ]
-
-
-def _suggestion(variable: str) -> str:
-    """Return the end of the message about an unknown variable.
-
-    The names of options are candidates too: --slots is the option of WORKER_BATCH_SIZE, so
-    IMAGEGEN_SLOTS means that.
-    """
-    names: dict[str, str] = {}
-    for spec in all_settings():
-        option = spec.option.removeprefix("--").replace("-", "_").upper()
-        names |= {spec.variable.removeprefix(PREFIX): spec.variable, option: spec.variable}
-    near = get_close_matches(variable.removeprefix(PREFIX).upper(), names, n=1)
-    return f"did you mean {names[near[0]]}?" if near else "see `imagegen config`"
+def _conflicts(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return what is wrong with settings beside others, by name. Settings may be missing."""
+    found: dict[str, str] = {}
+    marker_name = (values.get("marker_input") or "").partition(":")[0]
+    if taken := values.get("model_input", {}).keys() & {"prompt", marker_name}:
+        names_taken = " and ".join(sorted(taken))
+        found["model_input"] = (
+            f"must be a JSON object without {names_taken}: imagegen sets these itself"
+        )
+    if problem := prices.budget_problem(values):
+        found["daily_budget"] = problem
+    if "keep_images" not in values:
+        return found
+    copies = values["keep_images"]
+    if values.get("image_url_base") is not None and copies is None:
+        found["image_url_base"] = (
+            "has no copy that it could lead to: set IMAGEGEN_KEEP_IMAGES too, or unset it"
+        )
+    if values.get("images_port") is not None and not isinstance(copies, Path):
+        found["images_port"] = (
+            "has no copies to serve: set IMAGEGEN_KEEP_IMAGES to a folder, or unset it"
+        )
+    return found

@@ -15,18 +15,18 @@
 -- oldest 10,000 of the day were all fetched, look at the newest 10,000.
 coalesce((
     SELECT extract(epoch FROM now() - closed_at)::float FROM (
-        SELECT token_id, image_url, closed_at FROM generations
+        SELECT token_id, coalesce(handed_on_url, image_url) AS url, closed_at FROM generations
         WHERE state = 'succeeded' AND closed_at > now() - interval '1 day'
         ORDER BY closed_at ASC LIMIT 10000) image
     WHERE (
-        SELECT bool_or(t.status = $uploading AND t.image_url = image.image_url)
+        SELECT bool_or(t.status = $uploading AND t.image_url = image.url)
         FROM tokens_s0 t WHERE t.token_id = image.token_id) ORDER BY closed_at LIMIT 1), (
     SELECT extract(epoch FROM now() - closed_at)::float FROM (
-        SELECT token_id, image_url, closed_at FROM generations
+        SELECT token_id, coalesce(handed_on_url, image_url) AS url, closed_at FROM generations
         WHERE state = 'succeeded' AND closed_at > now() - interval '1 day'
         ORDER BY closed_at DESC LIMIT 10000) image
     WHERE (
-        SELECT bool_or(t.status = $uploading AND t.image_url = image.image_url)
+        SELECT bool_or(t.status = $uploading AND t.image_url = image.url)
         FROM tokens_s0 t WHERE t.token_id = image.token_id) ORDER BY closed_at LIMIT 1))
 
 -- fragment: closings_refused

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from imagegen import owned_folders
-from imagegen.config import Settings
+from imagegen.config import S3Location, Settings
 from imagegen.doctor.report import Findings, ok, warning, wrong
 from imagegen.errors import CannotStartError
 from imagegen.operator.status import NoSupervisorError, read_workers
@@ -77,10 +77,13 @@ def check_temporary_folder(settings: Settings) -> Findings:
 
 
 def check_images_folder(settings: Settings) -> Findings:
-    """Check the folder for copies of the images."""
+    """Check the folder for copies of the images, if they go to one."""
     folder = settings.keep_images
     if folder is None:
         yield ok("images", "no copies are kept (IMAGEGEN_KEEP_IMAGES is not set)")
+        return
+    if isinstance(folder, S3Location):
+        yield ok("images", f"copies go to {folder}, which the first image tries")
         return
     try:
         tempfile.TemporaryFile(dir=folder).close()

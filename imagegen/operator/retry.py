@@ -3,11 +3,13 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
+from functools import partial
 from typing import Literal
+from urllib.parse import urlsplit
 
-from psycopg.rows import class_row
+from psycopg.rows import kwargs_row
 
+from imagegen.config import copy_url, url_below
 from imagegen.database import Connection, Tables, sql, statement_timeout
 from imagegen.failures import FAILURES, Billed, Kind
 
@@ -35,21 +37,36 @@ class TokenSnapshot:
     image_id: int | None
     made_url: str | None
     copy_path: str | None  # absolute, on the worker's host
+    recorded_url: str | None  # that it was handed on with, if this is not made_url
     closing_error: str | None  # why the database refuses to write what became of it
     is_expired: bool  # Replicate has deleted the image
+    base: str | None  # of the URLs of copies, as it is set now
 
     @property
     def handed_on_url(self) -> str | None:
         """The URL of its image, or of the kept copy; None if it has no image or it is lost."""
-        if not self.is_expired:
-            return self.made_url
-        return Path(self.copy_path).as_uri() if self.copy_path else None
+        if self.copy_path and self.base:
+            return url_below(self.base, self.copy_path)
+        if self.recorded_url and self.recorded_url != self._url_of_copy:
+            return self.recorded_url
+        return self._url_of_copy if self.is_expired else self.made_url
+
+    @property
+    def is_handed_on_by_file(self) -> bool:
+        """Whether it gets the URL of its copy without a base, which needs a way to the copy."""
+        return self.is_expired and self.handed_on_url == self._url_of_copy
 
     @property
     def lacks_its_url(self) -> bool:
-        """Whether it has no URL or an expired one, and there is a better one."""
-        has_none = self.image_url is None or (self.is_expired and self.image_url == self.made_url)
-        return has_none and self.handed_on_url not in (None, self.image_url)
+        """Whether it has no URL, an expired one, or an earlier one of its copy, and there is a
+        better one."""
+        earlier = {None, self.made_url if self.is_expired or self.base else None}
+        earlier |= {self.recorded_url, self._url_of_copy} if self.base else set()
+        return self.image_url in earlier and self.handed_on_url not in {None, self.image_url}
+
+    @property
+    def _url_of_copy(self) -> str | None:
+        return copy_url(self.copy_path) if self.copy_path else None
 
     @property
     def may_be_billed(self) -> bool:
@@ -77,17 +94,19 @@ class RetryPlan:
         return sum(token.may_be_billed for token in self.chosen)
 
     @property
-    def copies(self) -> int:
-        """The number of tokens that are handed on by the copy of their image."""
-        return sum(token.is_expired for token in self.handed_on)
+    def copies(self) -> list[str]:
+        """A line if tokens are handed on by copies that the next stage may not be able to read."""
+        urls = [str(each.handed_on_url) for each in self.handed_on if each.is_handed_on_by_file]
+        schemes = sorted({urlsplit(url).scheme for url in urls})
+        kinds = " or ".join(f"{'an' if scheme == 's3' else 'a'} {scheme}://" for scheme in schemes)
+        return [f"handed on by the kept copy, as {kinds} URL: {len(urls)}"] if urls else []
 
     @property
     def warnings(self) -> list[str]:
         """What the operator must know before the plan is carried out."""
         again = "had an image that was paid for, or perhaps was: another one will be paid for"
         billed = [f"{self.billed} of these {again}"] if self.billed else []
-        by_copy = f"handed on by the kept copy, as a file:// URL: {self.copies}"
-        return self.skipped + self.refused + ([by_copy] if self.copies else []) + billed
+        return self.skipped + self.refused + self.copies + billed
 
 
 def plan_named(
@@ -97,11 +116,13 @@ def plan_named(
     *,
     lost: bool,
     fallback: bool = False,
+    base: str | None = None,
 ) -> RetryPlan:
     """Plan for these tokens. `lost`: their images are lost, or of no use; pay for others.
-    `fallback`: with the fallback prompt, also for those that wait."""
+    `fallback`: with the fallback prompt, also for those that wait. `base`: of the URLs of
+    copies."""
     values = {"token_ids": list(token_ids)}
-    tokens = _snapshots(connection, tables, SQL["with_token_ids"], values)
+    tokens = _snapshots(connection, tables, SQL["with_token_ids"], values, base)
     unknown = sorted(set(token_ids) - {token.token_id for token in tokens})
     tokens.sort(key=lambda token: token.token_id)
     plan = _plan(tokens, lost=lost, waiting=fallback)
@@ -110,7 +131,12 @@ def plan_named(
 
 
 def plan_failed(
-    connection: Connection, tables: Tables, since: datetime, error_kind: str | None
+    connection: Connection,
+    tables: Tables,
+    since: datetime,
+    error_kind: str | None,
+    *,
+    base: str | None = None,
 ) -> RetryPlan:
     """Plan for all tokens that failed since then, with this kind of error if given.
 
@@ -120,15 +146,19 @@ def plan_failed(
     if error_kind is not None:
         condition += f" AND {SQL['with_error_kind']}"
     values = {"since": since, "error_kind": error_kind}
-    return _plan(_snapshots(connection, tables, condition, values), lost=False)
+    return _plan(_snapshots(connection, tables, condition, values, base), lost=False)
 
 
 def _snapshots(
-    connection: Connection, tables: Tables, condition: str, values: Mapping[str, object]
+    connection: Connection,
+    tables: Tables,
+    condition: str,
+    values: Mapping[str, object],
+    base: str | None,
 ) -> list[TokenSnapshot]:
     query = tables.fill(f"{SQL['snapshots']} WHERE {condition}")
     with statement_timeout(connection):
-        cursor = connection.cursor(row_factory=class_row(TokenSnapshot))
+        cursor = connection.cursor(row_factory=kwargs_row(partial(TokenSnapshot, base=base)))
         return cursor.execute(query, {**values, "retention_seconds": RETENTION_SECONDS}).fetchall()
 
 

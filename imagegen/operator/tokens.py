@@ -56,6 +56,7 @@ class Generation:
     image_url: str | None
     image_path: str | None
     image_sha256: str | None
+    handed_on_url: str | None  # if it is not image_url
     worker: str | None
     lease_until: str
     refusals: int

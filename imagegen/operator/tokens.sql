@@ -67,7 +67,8 @@ SELECT id, attempt, state, error_kind, error_message, prompt, fallback, model, s
     prediction_id, to_json(opened_at) #>> '{}' AS opened_at,
     to_json(requested_at) #>> '{}' AS requested_at, to_json(closed_at) #>> '{}' AS closed_at,
     extract(epoch FROM coalesce(closed_at, now()) - opened_at)::float AS duration_seconds,
-    predict_seconds, images, cost::text AS cost, image_url, image_path, image_sha256, worker,
+    predict_seconds, images, cost::text AS cost, image_url, image_path, image_sha256,
+    handed_on_url, worker,
     to_json(lease_until) #>> '{}' AS lease_until, refusals,
     to_json(refused_since) #>> '{}' AS refused_since, closing_error,
     to_json(closing_refused_at) #>> '{}' AS closing_refused_at
@@ -78,6 +79,7 @@ FROM generations WHERE token_id = %s ORDER BY id DESC LIMIT %s
 -- generations is taken in one look: a join with all images takes seconds.
 SELECT t.token_id, lower(t.status::text) AS status, t.image_url, newest.error_kind, closing_error,
     (image).id AS image_id, (image).image_url AS made_url, (image).image_path AS copy_path,
+    (image).handed_on_url AS recorded_url,
     coalesce((image).closed_at < now() - make_interval(secs => %(retention_seconds)s), false)
         AS is_expired
 FROM tokens_s0 t, LATERAL (
@@ -105,14 +107,19 @@ t.status = $failed AND (
 -- name: hand_on
 -- Fenced on the snapshot, here and below: a token that a worker, the next stage or another operator
 -- has changed since then is not touched.
-UPDATE tokens_s0 t SET status = $uploading, image_url = seen.handed_on_url,
-    generation_error = NULL, generate_after = NULL
-FROM unnest(%(token_ids)s::bigint[], %(statuses)s::text[], %(image_urls)s::text[],
-        %(image_ids)s::bigint[], %(handed_on_urls)s::text[])
-    AS seen (token_id, status, image_url, image_id, handed_on_url)
-    JOIN generations g ON g.id = seen.image_id
-WHERE t.token_id = seen.token_id AND lower(t.status::text) = seen.status
-    AND t.image_url IS NOT DISTINCT FROM seen.image_url AND $own
+WITH token AS (
+    UPDATE tokens_s0 t SET status = $uploading, image_url = seen.handed_on_url,
+        generation_error = NULL, generate_after = NULL
+    FROM unnest(%(token_ids)s::bigint[], %(statuses)s::text[], %(image_urls)s::text[],
+            %(image_ids)s::bigint[], %(handed_on_urls)s::text[])
+        AS seen (token_id, status, image_url, image_id, handed_on_url)
+        JOIN generations g ON g.id = seen.image_id
+    WHERE t.token_id = seen.token_id AND lower(t.status::text) = seen.status
+        AND t.image_url IS NOT DISTINCT FROM seen.image_url AND $own
+    RETURNING seen.image_id, seen.handed_on_url
+)
+UPDATE generations g SET handed_on_url = nullif(token.handed_on_url, g.image_url)
+FROM token WHERE g.id = token.image_id
 
 -- name: retry_with_fallback
 -- For the record, what the operator asks for is a fallback generation that was never sent. After it

@@ -29,7 +29,7 @@ DECISIONS = {each.__name__: each for each in (Complete, FailAttempt, Requeue, Us
 # What a worker records of a generation, one after the other.
 RECORDED = ("requested_at", "prompt", "account", "prediction_id")
 # Columns that a decision has of its own.
-OWN = ("url", "predict_seconds", "images", "cost", "path", "sha256", "kind")
+OWN = ("url", "predict_seconds", "images", "cost", "path", "sha256", "handed_on", "kind")
 
 # The column's width in a database that is shared; the same everywhere.
 ERROR_CHARACTERS = 1000

@@ -310,11 +310,12 @@ RETURNING prediction_id
 WITH closed AS (
     UPDATE generations SET $known, closed_at = now(), state = 'succeeded', image_url = %(url)s,
         predict_seconds = %(predict_seconds)s, images = %(images)s,
-        image_path = %(path)s, image_sha256 = %(sha256)s, cost = %(cost)s
+        image_path = %(path)s, image_sha256 = %(sha256)s, handed_on_url = %(handed_on)s,
+        cost = %(cost)s
     WHERE $fence
     RETURNING *
 ), token AS (
-    UPDATE tokens_s0 t SET status = $uploading, image_url = %(url)s,
+    UPDATE tokens_s0 t SET status = $uploading, image_url = coalesce(g.handed_on_url, g.image_url),
         generation_attempts = t.generation_attempts + 1,
         generation_error = NULL, generate_after = NULL
     FROM closed g WHERE t.token_id = g.token_id AND $wanted
@@ -458,6 +459,7 @@ UPDATE generations SET $known, worker = NULL,
     predict_seconds = coalesce(%(predict_seconds)s, predict_seconds),
     cost = coalesce(%(cost)s, cost),
     image_path = coalesce(%(path)s, image_path), image_sha256 = coalesce(%(sha256)s, image_sha256),
+    handed_on_url = coalesce(%(handed_on)s, handed_on_url),
     error_kind = %(kind)s, error_message = %(message)s
 WHERE $fence
 RETURNING extract(epoch FROM lease_until - now())::float AS retry_seconds

@@ -87,6 +87,7 @@ class Complete:
     path: str | None = None  # of the copy that is kept
     sha256: str | None = None
     cost: str | None = None  # dollars, as a decimal number; None: no price is known
+    handed_on: str | None = None  # the URL that the token gets, if it is another one
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """All HTTP to Replicate: JSON becomes values here, and values are given their meaning."""
 
 from imagegen.replicate.client import ENDLESS_LIST, ReplicateClient
-from imagegen.replicate.http import Deadline, TooLongError, boottime, read_capped
+from imagegen.replicate.http import Deadline, TooLongError, boottime, chunks, read_capped
 from imagegen.replicate.images import DATA, image_in
 from imagegen.replicate.list_page import Since
 from imagegen.replicate.marker import Marker
@@ -61,6 +61,7 @@ __all__ = [
     "Succeeded",
     "TooLongError",
     "boottime",
+    "chunks",
     "https_proxy",
     "image_in",
     "is_proxied",

@@ -14,12 +14,12 @@ from psycopg.errors import QueryCanceled
 
 from imagegen.config import Settings
 from imagegen.database import Connection, Tables
-from imagegen.image_formats import format_of
 from imagegen.logs import log
 from imagegen.metrics.workers import WorkerRow, Workers, workers_in
 from imagegen.redaction import Redactor
 from imagegen.web import image_sources, probes, status_page
 from imagegen.web.database_thread import NO_ANSWER, DatabaseThread
+from imagegen.web.image_files import open_image
 from imagegen.web.page_access import PageAccess
 from imagegen.web.rendering import ICON, ICON_PATH, render, security_headers
 from imagegen.web.responses import FAILED, NOT_ALLOWED, NOT_FOUND, Response
@@ -177,7 +177,7 @@ class App:
     def _copy(self, generation_id: int | None) -> Response:
         """Return a kept copy of an image."""
         folder = self._settings.keep_images
-        if folder is None or generation_id is None:
+        if not isinstance(folder, Path) or generation_id is None:
             return NOT_FOUND
         try:
             path = self._ask(lambda connection, _: read_path(connection, generation_id))
@@ -235,18 +235,17 @@ def _immutable(image: bytes, content_type: str) -> Response:
 def read_image(folder: Path, path: str) -> tuple[bytes, str] | None:
     """Return an image of the folder with its media type; None if it is not there, or is no image.
 
-    The file is looked up by its name alone and no link is followed, so nothing outside the folder
-    can be read. The folder may have been moved since the path was recorded.
+    The file is looked up by its name alone: the folder may have been moved since the path was
+    recorded.
     """
-    file = folder / Path(path).name
-    try:
-        if file.is_symlink() or not file.is_file():
-            return None
-        image = file.read_bytes()
-    except OSError:
+    image = open_image(folder, Path(path).name)
+    if image is None:
         return None
-    kind = format_of(image)
-    return (image, kind.media_type) if kind else None
+    with image.file:
+        try:
+            return image.file.read(), image.media_type
+        except OSError:
+            return None
 
 
 def _generation_id(digits: str) -> int | None:

@@ -3,8 +3,10 @@
 import errno
 import ipaddress
 import socket
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
@@ -13,18 +15,21 @@ from imagegen.errors import CannotStartError
 from imagegen.metrics.shared_memory import SharedCollector
 from imagegen.web.app import App
 from imagegen.web.database_thread import NO_ANSWER, DatabaseThread
+from imagegen.web.image_files import ImagesApp
 from imagegen.web.server import Server
 from imagegen.web.stats import check_tables
 
 # How long the workers' start is put off by a database that is away.
 CONNECT_SECONDS = 1.0
-NO_HOST = "name an address of this host in --metrics-host (IMAGEGEN_METRICS_HOST)"
-NO_PORT = "choose another --metrics-port (IMAGEGEN_METRICS_PORT; 0 takes a free one)"
+NO_HOST = "name an address of this host in --{0}-host (IMAGEGEN_{1}_HOST)"
+NO_PORT = "choose another --{0}-port (IMAGEGEN_{1}_PORT; 0 takes a free one)"
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return the exporter's socket, which outlives a restart of it. Raises CannotStartError."""
-    message = f"cannot serve metrics on {host}:{port}"
+def listen(host: str, port: int, what: str = "metrics") -> socket.socket:
+    """Return a socket of the exporter's, for `metrics` or `images`, which outlives a restart of it.
+    Raises CannotStartError."""
+    message = f"cannot serve {what} on {host}:{port}"
+    no_host, no_port = (each.format(what, what.upper()) for each in (NO_HOST, NO_PORT))
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with ExitStack() as undo:
@@ -34,11 +39,11 @@ def listen(host: str, port: int) -> socket.socket:
             listening.listen()
             undo.pop_all()
     except UnicodeError:  # a part of it is too long, or empty
-        raise CannotStartError(f"{message}: no host has such a name", NO_HOST) from None
+        raise CannotStartError(f"{message}: no host has such a name", no_host) from None
     except OSError as error:
         is_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
         raise CannotStartError(
-            f"{message}: {error.strerror}", NO_HOST if is_host else NO_PORT
+            f"{message}: {error.strerror}", no_host if is_host else no_port
         ) from None
     return listening
 
@@ -49,8 +54,11 @@ def serve(
     name: str,
     heartbeat: Callable[[], None],
     supervisor_silent_seconds: Callable[[], float],
+    *,
+    images: socket.socket | None = None,
 ) -> None:
-    """Serve on a socket that listens already, until a signal ends the process.
+    """Serve on sockets that listen already, until a signal ends the process: the copies of images
+    on a socket of their own, if they have one.
 
     `heartbeat` is called twice a second while it serves. `supervisor_silent_seconds` is the time
     since the supervisor's loop last went round.
@@ -61,6 +69,9 @@ def serve(
     with suppress(*NO_ANSWER):  # connect before the workers, which start at the first heartbeat
         database.ask(check_tables, CONNECT_SECONDS)
     heartbeat()
+    if images is not None and isinstance(settings.keep_images, Path):
+        of_images = Server(images, ImagesApp(settings.keep_images), lambda: None)
+        threading.Thread(target=of_images.serve_forever, name="images", daemon=True).start()
     address = ipaddress.ip_address(listening.getsockname()[0])
     app = App(
         settings,

@@ -18,8 +18,10 @@ PAUSED = "/?paused"
 
 def source(picture: Picture, *, copies: bool) -> str | None:
     """Return the URL of an image; None if it is gone. `copies`: kept copies are served."""
-    if copies and picture.path:
+    if copies and picture.path and not picture.path.startswith("s3://"):
         return f"/images/{picture.generation_id}"
+    if picture.handed_on_url and origin(picture.handed_on_url):
+        return picture.handed_on_url
     is_kept = picture.age_seconds < RETENTION_SECONDS and origin(picture.url)
     return picture.url if is_kept else None
 

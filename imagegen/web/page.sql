@@ -40,11 +40,11 @@ SELECT extract(epoch FROM now())::float AS now,
         ORDER BY t.created_at LIMIT 1000) waiting
      WHERE generate_after > now()) AS paused,
     (SELECT count(*) FROM (
-        SELECT token_id, image_url FROM generations
+        SELECT token_id, coalesce(handed_on_url, image_url) AS url FROM generations
         WHERE state = 'succeeded' AND closed_at > now() - interval '1 day'
         ORDER BY closed_at DESC LIMIT $unfetched_up_to + 1) image
      WHERE (
-        SELECT bool_or(t.status = $uploading AND t.image_url = image.image_url)
+        SELECT bool_or(t.status = $uploading AND t.image_url = image.url)
         FROM tokens_s0 t WHERE t.token_id = image.token_id)) AS unfetched,
     $oldest_unfetched_seconds AS oldest_unfetched_seconds,
     $closings_refused AS closings_refused,
@@ -69,7 +69,7 @@ SELECT extract(epoch FROM now())::float AS now,
         GROUP BY GROUPING SETS ((start), ())) times) AS times,
     (SELECT coalesce(json_agg(latest), '[]') FROM (
         SELECT id AS generation_id, token_id, coalesce(left(prompt, $prompt_characters), '')
-            AS prompt, fallback, image_url AS url, image_path AS path,
+            AS prompt, fallback, image_url AS url, image_path AS path, handed_on_url,
             extract(epoch FROM closed_at) AS closed_at,
             extract(epoch FROM now() - closed_at) AS age_seconds
         FROM generations WHERE state = 'succeeded'
@@ -103,6 +103,7 @@ SELECT extract(epoch FROM now())::float AS now,
 SELECT json_build_object(
         'generation_id', id, 'token_id', token_id, 'prompt', coalesce(prompt, ''),
         'fallback', fallback, 'url', image_url, 'path', image_path,
+        'handed_on_url', handed_on_url,
         'closed_at', extract(epoch FROM closed_at),
         'age_seconds', extract(epoch FROM now() - closed_at)) AS picture,
     attempt, model, seed, prediction_id,

@@ -58,6 +58,7 @@ class Picture:
     fallback: bool
     url: str
     path: str | None  # of the copy that was kept
+    handed_on_url: str | None  # if it is not `url`
     closed_at: float  # Unix time
     age_seconds: float
 

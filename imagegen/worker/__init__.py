@@ -2,6 +2,7 @@
 
 from imagegen.worker.account_rates import AccountRates
 from imagegen.worker.process_names import unique_name
+from imagegen.worker.s3_store import import_library as import_s3
 from imagegen.worker.worker import Worker
 
-__all__ = ["AccountRates", "Worker", "unique_name"]
+__all__ = ["AccountRates", "Worker", "import_s3", "unique_name"]

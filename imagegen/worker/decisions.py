@@ -27,13 +27,19 @@ from imagegen.queue import (
     Requeue,
     UseFallback,
 )
-from imagegen.replicate import Failed, Succeeded
+from imagegen.replicate import Failed, Succeeded, facts
 from imagegen.worker.endings import Ending, Kept, Postponed, TurnedAway, Until
 
 # The daily limit admits more only when a request of the day before is 24 hours old.
 DAILY_LIMIT_SECONDS = 60.0
 # When a prediction that will not end or cannot be seen is looked at again.
 LOOK_AGAIN_SECONDS = 30.0
+# An image that could not be copied, and whose copy is to be handed on, is copied later, after a
+# quarter of its age, within bounds. When Replicate is about to delete it, a next stage still has a
+# quarter of an hour to fetch it there.
+COPY_AGAIN_PART = 0.25
+LONGEST_COPY_SECONDS = 300.0
+COPY_WITHIN_SECONDS = facts.RETENTION_SECONDS - 900.0
 # A list that cannot be read is asked for again after as long as the request is old, within bounds.
 # When it can be read again after an outage, a request that waits for it knows within a minute, also
 # if its last try has just begun and gets no answer for 15 s.
@@ -160,6 +166,17 @@ def _after_postponement(claim: Claim, postponed: Postponed, settings: Settings) 
             return Postpone(LOOK_AGAIN_SECONDS)
         case Until.OUTPUT_IS_READ:
             return Postpone(shortened(LOOK_AGAIN_SECONDS))
+
+
+def copy_again_seconds(age_seconds: float, *, is_data: bool) -> float | None:
+    """Return when to copy an image again; None if it is to be handed on without a copy. An image
+    within the output (`is_data`) cannot be: its prediction is read until Replicate deletes it."""
+    if is_data:
+        return LOOK_AGAIN_SECONDS
+    if age_seconds > shortened(COPY_WITHIN_SECONDS):
+        return None
+    shortest, longest = shortened(LOOK_AGAIN_SECONDS), shortened(LONGEST_COPY_SECONDS)
+    return min(max(age_seconds * COPY_AGAIN_PART, shortest), longest)
 
 
 def list_again_seconds(age_seconds: float, settle_seconds: float) -> float:

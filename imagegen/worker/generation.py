@@ -7,11 +7,10 @@ Replicate's list if nobody knows what became of the POST.
 
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from imagegen import prompts
-from imagegen.config import Settings
+from imagegen.config import Settings, copy_url, url_below
 from imagegen.failures import SEND_WITHIN, Kind, Reason
 from imagegen.logs import log
 from imagegen.metrics import definitions as metrics
@@ -105,7 +104,7 @@ class GenerationRunner:
         """Run one generation to its ending. `is_admitted`: the gate has counted it already."""
         crash_points.reach("claimed")
         if claim.closing:
-            return claim, _kept(claim, claim.closing)
+            return claim, _kept(claim, claim.closing, self._settings.image_url_base)
         if claim.prediction_id:
             return claim, self._poller.poll(claim, claim.prediction_id)
         if claim.requested_at:
@@ -233,13 +232,15 @@ class GenerationRunner:
         return claim, self._poller.poll(claim, prediction_id)
 
 
-def _kept(claim: Claim, decision: Decision) -> Ending:
-    """Return how a generation ends that was refused before. An image that Replicate has deleted
-    since is handed on by its copy."""
+def _kept(claim: Claim, decision: Decision, base: str | None) -> Ending:
+    """Return how a generation ends that was refused before. An image with a copy is handed on by
+    the base that is set now; without one, by its copy if Replicate has deleted it since."""
     is_expired = (claim.closing_refused_seconds or 0.0) > facts.RETENTION_SECONDS
     match decision:
-        case Complete(path=str() as path) if is_expired:
-            return Kept(replace(decision, url=Path(path).as_uri()))
-        case Complete() if is_expired:
+        case Complete(path=str() as path) if base:
+            return Kept(replace(decision, handed_on=url_below(base, path)))
+        case Complete(path=str() as path) if is_expired and not decision.handed_on:
+            return Kept(replace(decision, url=copy_url(path)))
+        case Complete(handed_on=None) if is_expired:
             return EXPIRED
     return Kept(decision)

@@ -1,110 +1,101 @@
-"""Copies of the images on disk: Replicate deletes its own after an hour."""
+"""Copies of the images: Replicate deletes its own after an hour."""
 
 import hashlib
-import os
-import tempfile
-import time
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
-from imagegen.image_formats import format_of
+from imagegen.config import S3Location
+from imagegen.image_formats import FIRST_BYTES, format_of
 from imagegen.replicate import (
     DATA,
     Deadline,
     TooLongError,
+    chunks,
     image_in,
-    read_capped,
     tls_context,
 )
+from imagegen.worker import s3_store
+from imagegen.worker.copy_stores import CopyError, FolderStore, Written
+from imagegen.worker.s3_store import S3Store
 
 # Ten times what the largest model makes.
 LARGEST_BYTES = 50 * 1024 * 1024
 DOWNLOAD_SECONDS = 60.0
 TIMEOUT = httpx.Timeout(connect=5.0, read=15.0, write=10.0, pool=5.0)
-# A file of this name is a download under way, or one that was killed.
-PARTIAL = ".imagegen-"
-STALE_SECONDS = 3600.0
-NO_IMAGE = "no image: it begins like no PNG, JPEG, WebP, GIF or AVIF"
+# Images that a worker copies at once: a few fill a line as well as many, and take less disk.
+AT_ONCE = 3
+# How long a slot waits for its turn, in each of its tries.
+TURN_SECONDS = 30.0
+LONGEST_SECONDS = TURN_SECONDS + DOWNLOAD_SECONDS + s3_store.LONGEST_SECONDS
+# What is not compressed cannot grow in memory.
+HEADERS = {"Accept-Encoding": "identity"}
+NO_IMAGE = "no image: it begins like no PNG, JPEG, WebP, GIF, AVIF or SVG"
 
 
 @dataclass(frozen=True)
 class Copy:
-    """An image on disk."""
+    """An image that is kept: where, and its SHA-256 in hex digits."""
 
     path: str
     sha256: str
 
 
-class CopyError(Exception):
-    """There is no copy; the message says why."""
-
-
 class ImageCopies:
-    """Copies images into one folder. A file gets its name only when it is whole and on the disk.
+    """Copies images to a folder or a bucket, a few at a time, each through a file on disk.
 
     Its client has no API token, so that the host of an image gets none.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, target: Path | S3Location) -> None:
+        self._store = S3Store(target) if isinstance(target, S3Location) else FolderStore(target)
+        self._turns = threading.BoundedSemaphore(AT_ONCE)
         self._deadline = Deadline()
         transport = self._deadline.transport(tls_context())
         self._http = httpx.Client(timeout=TIMEOUT, transport=transport, follow_redirects=False)
-        self._remove_stale()
 
     def close(self) -> None:
         self._http.close()
 
     def keep(self, url: str, name: str) -> Copy:
-        """Write an image as `name` with its format's suffix: downloaded, or that of a data: URI.
+        """Keep an image as `name` with its format's suffix: downloaded, or that of a data: URI.
         Raises CopyError."""
-        partial = None
+        if not self._turns.acquire(timeout=TURN_SECONDS):
+            raise CopyError(f"{AT_ONCE} other images were copied for {TURN_SECONDS:.0f} s")
         try:
-            with tempfile.NamedTemporaryFile(
-                dir=self._folder, prefix=PARTIAL, delete=False
-            ) as file:
-                partial = Path(file.name)
-                image = (image_in(url) or b"") if url.startswith(DATA) else self._download(url)
-                if (kind := format_of(image)) is None:
-                    raise CopyError(NO_IMAGE)
-                file.write(image)
-                file.flush()
-                os.fsync(file.fileno())
-            path = self._folder / f"{name}.{kind.suffix}"
-            partial.chmod(0o644)
-            partial.rename(path)
-            self._sync_folder()
+            return self._keep(url, name)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
             raise CopyError(f"{type(error).__name__}: {error}") from None
         finally:
-            if partial is not None:
-                partial.unlink(missing_ok=True)
-        return Copy(str(path), hashlib.sha256(image).hexdigest())
+            self._turns.release()
 
-    def _download(self, url: str) -> bytes:
+    def _keep(self, url: str, name: str) -> Copy:
+        self._store.check()
+        with self._store.new_file() as file:
+            size, start, sha256 = 0, b"", hashlib.sha256()
+            for chunk in self._image(url):
+                file.write(chunk)
+                sha256.update(chunk)
+                size += len(chunk)
+                start += chunk[: FIRST_BYTES - len(start)]
+            if (kind := format_of(start)) is None:
+                raise CopyError(NO_IMAGE)
+            written = Written(size, sha256.digest(), kind.media_type)
+            path = self._store.keep(file, f"{name}.{kind.suffix}", written)
+        return Copy(path, sha256.hexdigest())
+
+    def _image(self, url: str) -> Iterator[bytes]:
+        if url.startswith(DATA):
+            yield image_in(url) or b""
+            return
         self._deadline.start(DOWNLOAD_SECONDS)
-        with self._http.stream("GET", url) as response:
+        with self._http.stream("GET", url, headers=HEADERS) as response:
             if response.status_code != httpx.codes.OK:
                 raise CopyError(f"HTTP {response.status_code}")
             try:
-                return read_capped(response, LARGEST_BYTES)
+                yield from chunks(response, LARGEST_BYTES)
             except TooLongError as error:
                 raise CopyError(str(error)) from None
-
-    def _sync_folder(self) -> None:
-        """Write the folder too: else the new name does not survive a power cut."""
-        descriptor = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-    def _remove_stale(self) -> None:
-        for partial in self._folder.glob(f"{PARTIAL}*"):
-            try:
-                if time.time() - partial.stat().st_mtime > STALE_SECONDS:
-                    partial.unlink()
-            except OSError:
-                continue  # another worker was faster, or the file is another user's

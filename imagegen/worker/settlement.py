@@ -2,11 +2,10 @@
 
 import logging
 from dataclasses import replace
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from imagegen import backoff
-from imagegen.config import Settings
+from imagegen.config import Settings, copy_url, url_below
 from imagegen.failures import FAILURES, Kind, Reason
 from imagegen.logs import log
 from imagegen.metrics import definitions as metrics
@@ -24,22 +23,24 @@ from imagegen.queue import (
 from imagegen.replicate import DATA, Failed
 from imagegen.worker import crash_points
 from imagegen.worker.closings import write
+from imagegen.worker.copy_stores import CopyError
 from imagegen.worker.costs import with_cost
 from imagegen.worker.database_retry import DatabaseRetry
 from imagegen.worker.decisions import (
-    LOOK_AGAIN_SECONDS,
     NOTHING_BEFORE,
+    copy_again_seconds,
     decide,
     depends_on_history,
 )
 from imagegen.worker.endings import Ending, Kept, Postponed, Until
-from imagegen.worker.image_copies import CopyError, ImageCopies
+from imagegen.worker.image_copies import LONGEST_SECONDS, Copy, ImageCopies
 
 # Tokens that failed together come back one after the other.
 RETRY_JITTER = 0.2
 # After this many tries of a download, the token is handed on without a copy, if it can be.
 COPY_TRIES = 3
 COPY_AGAIN_SECONDS = 1.0
+COPYING_SECONDS = COPY_TRIES * (LONGEST_SECONDS + COPY_AGAIN_SECONDS)  # at most, for a slot
 
 
 class Settlement:
@@ -99,27 +100,42 @@ class Settlement:
     def _with_copy(self, claim: Claim, complete: Complete) -> Complete | Postpone:
         """Add the copy of the image, if one is kept and can be had: a lost copy loses no token.
 
-        An image within the output (a data: URI) is handed on with the URL of its copy. While there
-        is none, the token waits: Replicate has the image for an hour.
+        An image within the output (a data: URI) is handed on with the URL of its copy, any other
+        too if the copies have a base. Without a copy the token waits then while Replicate has the
+        image; shortly before it is deleted, the token is handed on with Replicate's URL.
         """
         if self._copies is None:
             return complete
         is_data = complete.url.startswith(DATA)
+        base = self._settings.image_url_base
+        if copy := self._copy_of(claim, complete.url):
+            metrics.COPIES.labels("kept").inc()
+            return replace(
+                complete,
+                url=copy_url(copy.path) if is_data else complete.url,
+                path=copy.path,
+                sha256=copy.sha256,
+                handed_on=url_below(base, copy.path) if base else None,
+            )
+        metrics.COPIES.labels("failed").inc()
+        again_seconds = copy_again_seconds(claim.requested_seconds_ago or 0.0, is_data=is_data)
+        must_wait = is_data or base is not None
+        return complete if again_seconds is None or not must_wait else Postpone(again_seconds)
+
+    def _copy_of(self, claim: Claim, url: str) -> Copy | None:
+        """Return the copy of an image; None if several tries have failed. A token that has waited
+        for its copy has one try each time."""
+        assert self._copies is not None  # noqa: S101
         name = f"{claim.token_id}-{claim.generation_id}"
-        for tries_left in reversed(range(COPY_TRIES)):
+        for tries_left in reversed(range(1 if claim.postponed else COPY_TRIES)):
             try:
-                copy = self._copies.keep(complete.url, name)
+                return self._copies.keep(url, name)
             except CopyError as error:
                 fields = log_fields(claim, error=str(error), left=tries_left)
                 log.warning("image.copy.failed", extra=fields)
-            else:
-                metrics.COPIES.labels("kept").inc()
-                url = Path(copy.path).as_uri() if is_data else complete.url
-                return replace(complete, url=url, path=copy.path, sha256=copy.sha256)
             if tries_left:
                 self._retry.sleep(COPY_AGAIN_SECONDS)
-        metrics.COPIES.labels("failed").inc()
-        return Postpone(LOOK_AGAIN_SECONDS) if is_data else complete
+        return None
 
 
 def _report_refused(claim: Claim, decision: Decision, applied: Applied) -> None:
@@ -140,6 +156,8 @@ def report(claim: Claim, decision: Decision, applied: Applied) -> None:
             metrics.TOKEN_SECONDS.observe(_seconds_since_mint(claim, applied))
             metrics.PREDICT_SECONDS.inc(decision.predict_seconds or 0.0)
             fields = log_fields(claim, applied, url=url, host=urlsplit(url).hostname)
+            if decision.handed_on:
+                fields["handed_on_url"] = decision.handed_on
             log.info("token.generation.succeeded", extra=fields)
         case Requeue(reason=reason):
             metrics.GENERATIONS.labels("refused").inc()

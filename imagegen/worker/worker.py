@@ -41,14 +41,14 @@ from imagegen.worker.leases import Leases
 from imagegen.worker.maintenance import Maintenance
 from imagegen.worker.polling import OVERDUE_SECONDS
 from imagegen.worker.set_aside import SetAside
-from imagegen.worker.settlement import log_fields
+from imagegen.worker.settlement import COPYING_SECONDS, log_fields
 from imagegen.worker.slots import Slots
 from imagegen.worker.wakeup import Wakeup
 
 # A worker with a longer poll interval still sends this many heartbeats in the watchdog's time.
 BEATS_PER_WATCHDOG = 4
 # Beyond the author's prompt and the fallback, each as long as Replicate may take for it.
-SLOT_MARGIN_SECONDS = 60.0
+SLOT_MARGIN_SECONDS = 60.0 + COPYING_SECONDS
 # What a slot may take to notice the shutdown: the rest of one poll of a prediction.
 HAND_OVER_SECONDS = 1.5
 

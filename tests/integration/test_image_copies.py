@@ -1,6 +1,7 @@
 """Copies of images through the whole program: made, impossible, and a worker killed over one."""
 
 import hashlib
+import socket
 from pathlib import Path
 
 import httpx
@@ -8,6 +9,11 @@ import httpx
 from tests.support.judge import judge
 from tests.support.processes import Site, wait_for
 from tests.support.sandbox import Fault, Sandbox
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
 
 
 def test_each_image_is_kept_with_its_path_and_sha256(
@@ -40,6 +46,63 @@ def test_an_image_that_cannot_be_kept_is_handed_on_all_the_same(
 
     assert site.token() == ("uploading", 1, None)
     assert list(folder.iterdir()) == []
+    judge(site, sandbox)
+
+
+def test_tokens_are_handed_on_with_urls_of_the_images_own_port(
+    site: Site, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    port = free_port()
+    base = f"http://127.0.0.1:{port}/images/"
+    site.settings |= {
+        "IMAGEGEN_KEEP_IMAGES": str(folder),
+        "IMAGEGEN_IMAGES_PORT": str(port),
+        "IMAGEGEN_IMAGE_URL_BASE": base,
+    }
+    site.mint("one", "two")
+    with site.supervisor(procs=1) as program:
+        site.wait_until_done()
+        unfetched = program.metrics()["imagegen_oldest_unfetched_seconds"]
+        shown = site.run("tokens", "show", "1").stdout
+        rows = site.query(
+            """SELECT t.image_url, g.image_url, handed_on_url, image_path, image_sha256
+               FROM generations g JOIN tokens_s0 t USING (token_id)"""
+        )
+        fetched = [httpx.get(url, trust_env=False) for url, *_ in rows]
+        assert [each["url"] for each in program.events("images.listening")] == [base]
+
+    for (url, made_url, recorded, path, sha256), answer in zip(rows, fetched, strict=True):
+        assert url == recorded == base + Path(path).name
+        assert made_url.startswith(sandbox.url)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (200, "image/png")
+        assert hashlib.sha256(answer.content).hexdigest() == sha256
+    assert f"handed on   {base}1-" in shown
+    assert unfetched > 0
+    judge(site, sandbox)
+
+
+def test_a_token_whose_copy_is_to_be_handed_on_waits_until_it_can_be_made(
+    site: Site, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    site.settings |= {
+        "IMAGEGEN_KEEP_IMAGES": str(folder),
+        "IMAGEGEN_IMAGE_URL_BASE": "https://images.example.com",
+        "IMAGEGEN_TEST_HOUR_SECONDS": "60",
+    }
+    sandbox.faults.add(Fault.answers(404, operation="file", times=4))
+    site.mint("one")
+    with site.supervisor(procs=1) as program:
+        assert site.wait_until_done() == {"uploading": 1}
+        copies = program.metrics()
+
+    ((url,),) = site.query("SELECT image_url FROM tokens_s0")
+    ((name,),) = [[file.name for file in folder.iterdir()]]
+    assert url == f"https://images.example.com/{name}"
+    assert copies['imagegen_image_copies_total{result="failed"}'] == 2
     judge(site, sandbox)
 
 

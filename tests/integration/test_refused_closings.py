@@ -79,6 +79,22 @@ def test_an_image_that_cannot_be_written_to_its_token_is_kept_and_handed_on_late
     assert [state for state, *_ in site.query(LEDGER)] == ["succeeded"]
 
 
+def test_an_image_with_a_copy_is_handed_on_by_its_lasting_url_and_replicates_is_recorded(
+    site: Site, queue: Queue
+) -> None:
+    lasting = replace(IMAGE, handed_on="https://images.example.com/1-1.webp")
+    claimed = accepted_claim(queue)
+    assert queue.keep(claimed, lasting, "a trigger")
+    again = claim_later(site, queue)
+    assert again.closing == lasting
+
+    assert queue.apply(again, lasting)
+
+    assert token(site) == ("uploading", 1, None, lasting.handed_on)
+    recorded = site.query("SELECT image_url, handed_on_url FROM generations")
+    assert recorded == [(URL, lasting.handed_on)]
+
+
 ERRORS = {
     "ALTER TABLE tokens_s0 ALTER generation_error TYPE varchar(100)": 100,
     "ALTER TABLE tokens_s0 ALTER generation_error TYPE char(50)": 50,

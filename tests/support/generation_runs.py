@@ -152,8 +152,8 @@ class RecordingQueue(Queue):
 
     def apply(self, claim: Claim, decision: Decision) -> Applied | None:
         match decision:
-            case Complete(url=url):
-                return APPLIED if self._note("complete", url) else None
+            case Complete(url=url, handed_on=better):
+                return APPLIED if self._note("complete", better or url) else None
             case FailAttempt(kind, _, token_fails):
                 ending = "failed" if token_fails else "waits"
                 return APPLIED if self._note("fail_attempt", str(kind), ending) else None
@@ -256,6 +256,7 @@ def generate(
     stops: bool = False,
     gate: Gate | None = None,
     copies: ImageCopies | None = None,
+    image_url_base: str | None = None,
     queue: Callable[[Calls], "RecordingQueue"] | None = None,
 ) -> Calls:
     """Run the generation of one claim; what happened."""
@@ -272,6 +273,7 @@ def generate(
         marker_input=marker_input,
         fallback_prompt=FALLBACK,
         replace_lost=replace_lost,
+        image_url_base=image_url_base,
         settle_seconds=SETTLE_SECONDS,
         give_up_after_seconds=GIVE_UP_AFTER_SECONDS,
         cancel_after_seconds=int(CANCEL_AFTER_SECONDS),

@@ -112,7 +112,8 @@ WHERE lower(t.status::text) = 'failed' AND t.generation_error IS NULL
         SELECT FROM generations g WHERE g.token_id = t.token_id AND g.state = 'open')
     OR (lower(t.status::text) = 'uploading') <> EXISTS (
         SELECT FROM generations g
-        WHERE g.token_id = t.token_id AND g.state = 'succeeded' AND g.image_url = t.image_url)"""
+        WHERE g.token_id = t.token_id AND g.state = 'succeeded'
+            AND coalesce(g.handed_on_url, g.image_url) = t.image_url)"""
 
 # Law 3: an attempt is a prediction that Replicate accepted; a fallback belongs to its attempt.
 MISCOUNTED = """

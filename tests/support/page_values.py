@@ -29,6 +29,7 @@ def picture(**known: Any) -> Picture:
         "fallback": False,
         "url": "https://replicate.delivery/xezq/out-0.webp",
         "path": None,
+        "handed_on_url": None,
         "closed_at": NOW - 60,
         "age_seconds": 60.0,
     }

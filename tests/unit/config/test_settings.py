@@ -2,7 +2,7 @@
 
 import pytest
 
-from imagegen.config import settings
+from imagegen.config import all_settings, unknown_variables
 from tests.support.settings import ENOUGH, complaints, load, with_environment
 
 
@@ -66,9 +66,7 @@ def test_an_empty_variable_is_one_that_was_not_set() -> None:
     ],
 )
 def test_a_misspelt_setting_is_told_with_the_one_that_was_meant(variable: str, meant: str) -> None:
-    lines = settings.unknown_variables(
-        {variable: "secret", "IMAGEGEN_PROCS": "2", "DAILY_LIMT": "5"}
-    )
+    lines = unknown_variables({variable: "secret", "IMAGEGEN_PROCS": "2", "DAILY_LIMT": "5"})
 
     assert lines == [f"{variable} is no setting: {meant}"]
 
@@ -90,7 +88,7 @@ def test_a_misspelt_setting_is_told_with_the_one_that_was_meant(variable: str, m
 def test_what_is_empty_of_the_tests_or_of_kubernetes_is_no_misspelt_setting(
     variable: str, value: str
 ) -> None:
-    assert settings.unknown_variables({variable: value}) == []
+    assert unknown_variables({variable: value}) == []
 
 
 def test_settings_do_not_show_themselves() -> None:
@@ -101,7 +99,7 @@ def test_settings_do_not_show_themselves() -> None:
 
 
 def test_the_names_of_the_plan_are_kept() -> None:
-    named = {spec.variable for spec in settings.all_settings()}
+    named = {spec.variable for spec in all_settings()}
 
     assert named >= {
         "DATABASE_URL",
@@ -114,4 +112,4 @@ def test_the_names_of_the_plan_are_kept() -> None:
 
 
 def test_every_setting_says_what_it_is_for() -> None:
-    assert all(spec.help.endswith(".") for spec in settings.all_settings())
+    assert all(spec.help.endswith(".") for spec in all_settings())

@@ -226,6 +226,19 @@ def test_a_kept_copy_is_shown_however_old_it_is() -> None:
     assert image_sources.origins([kept], copies=True) == []
 
 
+def test_an_image_that_was_handed_on_by_a_lasting_url_is_shown_by_it_however_old_it_is() -> None:
+    url = "https://images.example.com/42-7.png"
+    kept = picture(age_seconds=1e6, path="s3://bucket/42-7.png", handed_on_url=url)
+
+    assert image_sources.source(kept, copies=False) == url
+    assert image_sources.origins([kept], copies=False) == ["https://images.example.com"]
+
+
+@pytest.mark.parametrize("url", ["file:///mnt/42-7.png", "s3://bucket/42-7.png"])
+def test_an_image_that_no_browser_can_load_counts_as_gone(url: str) -> None:
+    assert image_sources.source(picture(age_seconds=1e6, handed_on_url=url), copies=False) is None
+
+
 def luminance(colour: str) -> float:
     def linear(part: str) -> float:
         value = int(part, 16) / 255

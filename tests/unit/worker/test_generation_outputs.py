@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from imagegen.replicate.replies import (
-    Answered,
-)
+from imagegen.queue import Complete
+from imagegen.replicate.replies import Answered
 from imagegen.worker import settlement
 from imagegen.worker.image_copies import ImageCopies
 from tests.support.generation_runs import (
@@ -30,6 +29,7 @@ pytestmark = pytest.mark.usefixtures("without_waiting")
 WITHIN_OUTPUT = Answered(
     prediction("succeeded", ["data:image/webp;base64,UklGRhAAAABXRUJQVlA4IAQAAAA="])
 )
+BASE = "https://images.example.com/"
 NOTHING = Answered(prediction("succeeded", []))
 UNREADABLE = Answered(prediction("succeeded", "hello"))
 
@@ -65,6 +65,51 @@ def test_an_image_within_the_output_waits_at_replicate_while_it_cannot_be_kept(
     calls = generate(creates=[STARTED], looks=[WITHIN_OUTPUT], copies=copies)
 
     assert calls.verbs()[-2:] == ["GET", "postpone"]
+
+
+def test_an_image_with_a_copy_is_handed_on_below_the_base(
+    copies: ImageCopies, folder: Path
+) -> None:
+    calls = generate(creates=[STARTED], looks=[WITHIN_OUTPUT], copies=copies, image_url_base=BASE)
+
+    assert calls.about("complete") == [(f"{BASE}7-1.webp",)]
+    assert [file.name for file in folder.iterdir()] == ["7-1.webp"]
+
+
+@pytest.mark.parametrize(
+    ("minutes", "happens"),
+    [(0, ("postpone", 30.0)), (8, ("postpone", 120.0)), (44, ("postpone", 300.0))],
+)
+def test_an_image_that_cannot_be_kept_waits_for_its_copy_while_replicate_has_it(
+    minutes: int, happens: tuple[str, float], folder: Path, copies: ImageCopies
+) -> None:
+    folder.rmdir()
+    claim = replace(adopted_after(60.0 * minutes), postponed=True)
+
+    calls = generate(claim, looks=[DONE], copies=copies, image_url_base=BASE)
+
+    assert calls.happened[-1] == happens
+
+
+def test_an_image_without_a_copy_is_handed_on_by_replicates_url_before_it_is_deleted(
+    folder: Path, copies: ImageCopies
+) -> None:
+    folder.rmdir()
+    claim = replace(adopted_after(46 * 60.0), postponed=True)
+
+    calls = generate(claim, looks=[DONE], copies=copies, image_url_base=BASE)
+
+    assert calls.about("complete") == [(AN_IMAGE,)]
+
+
+@pytest.mark.parametrize("base", [None, BASE])
+def test_an_image_that_was_refused_for_an_hour_is_handed_on_by_its_copy(base: str | None) -> None:
+    kept = Complete(AN_IMAGE, 0.7, 1, "/images/7-1.webp", "abc")
+    claim = adopted(closing=kept, closing_refused_seconds=3601.0)
+
+    calls = generate(claim, image_url_base=base)
+
+    assert calls.about("complete") == [(f"{base}7-1.webp" if base else "file:///images/7-1.webp",)]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,11 @@
 import contextlib
 import hashlib
 import os
+import threading
+import tracemalloc
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -12,7 +16,8 @@ import pytest
 from imagegen.replicate.client import ReplicateClient
 from imagegen.replicate.replies import Answered
 from imagegen.worker import image_copies as copies_module
-from imagegen.worker.image_copies import CopyError, ImageCopies
+from imagegen.worker.copy_stores import CopyError
+from imagegen.worker.image_copies import AT_ONCE, ImageCopies
 from tests.support.generation_runs import UNLIMITED
 from tests.support.sandbox import DEFAULT_TOKEN, Fault, Sandbox
 
@@ -44,6 +49,53 @@ def image_url(sandbox: Sandbox, prompt: str = "a cat") -> str:
     assert isinstance(seen, Answered)
     assert isinstance(seen.prediction.output, list)
     return str(seen.prediction.output[0])
+
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+class AtOnce:
+    """How many requests there are at a time, at most; the first few wait for each other."""
+
+    def __init__(self) -> None:
+        self.most = 0
+        self._now = 0
+        self._lock = threading.Lock()
+        self._few = threading.Barrier(AT_ONCE)
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._now += 1
+            self.most = max(self.most, self._now)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            self._few.wait(0.2)
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._now -= 1
+
+
+@contextlib.contextmanager
+def served(image: bytes, at_once: AtOnce | None = None) -> Iterator[str]:
+    """The URL of an image."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            with at_once or contextlib.nullcontext():
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(image)))
+                self.end_headers()
+                self.wfile.write(image)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/out-0.png"
+        server.shutdown()
+        thread.join()
 
 
 def files(folder: Path) -> list[str]:
@@ -154,6 +206,43 @@ def test_the_image_of_a_data_uri_is_written_like_a_download(
 
     assert copy.path == str(folder / "7-1.webp")  # by its first bytes, whatever it is called
     assert Path(copy.path).read_bytes().startswith(b"RIFF")
+
+
+def test_a_large_image_goes_to_disk_without_growing_the_memory(
+    folder: Path, copies: ImageCopies
+) -> None:
+    with served(PNG + bytes(30_000_000)) as url:
+        tracemalloc.start()
+        copy = copies.keep(url, "7-1")
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+
+    with Path(copy.path).open("rb") as file:
+        assert hashlib.file_digest(file, "sha256").hexdigest() == copy.sha256
+    assert Path(copy.path).stat().st_size == len(PNG) + 30_000_000
+    assert most < 3_000_000
+
+
+def test_a_few_images_are_copied_at_a_time_and_all_of_them(
+    folder: Path, copies: ImageCopies
+) -> None:
+    at_once = AtOnce()
+    with served(PNG, at_once) as url, ThreadPoolExecutor(10) as slots:
+        kept = list(slots.map(lambda number: copies.keep(url, f"{number}-1"), range(10)))
+
+    assert len({copy.path for copy in kept}) == len(files(folder)) == 10
+    assert at_once.most == AT_ONCE
+
+
+def test_an_image_that_waits_for_its_turn_for_too_long_has_no_copy(
+    copies: ImageCopies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies_module, "TURN_SECONDS", 0.01)
+    for _ in range(AT_ONCE):
+        copies._turns.acquire()
+
+    with pytest.raises(CopyError, match="3 other images"):
+        copies.keep("https://replicate.delivery/out-0.png", "7-1")
 
 
 @pytest.mark.parametrize("uri", ["data:image/png;base64,aGVsbG8=", "data:,x", "data:image/png;"])

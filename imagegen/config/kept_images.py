@@ -1,0 +1,91 @@
+"""Where copies of the images are kept, and by which URLs others reach them."""
+
+import ipaddress
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from imagegen.config.parsers import LOOPBACK, PLAIN_URL, WrongValueError, folder, quoted
+
+# Ends of names that only a network of one's own resolves, as Kubernetes' svc.cluster.local.
+PRIVATE_SUFFIXES = (".local", ".internal", ".lan", ".home.arpa")
+S3 = "s3://"
+S3_PLACE = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([A-Za-z0-9!_.*'()/-]*))?")
+
+
+@dataclass(frozen=True)
+class S3Location:
+    """Where copies go in a bucket."""
+
+    bucket: str
+    prefix: str  # of the keys: empty, or it ends in a slash
+
+    def key(self, name: str) -> str:
+        return self.prefix + name
+
+    def url(self, name: str) -> str:
+        return f"{self}{name}"
+
+    def __str__(self) -> str:
+        return f"{S3}{self.bucket}/{self.prefix}"
+
+
+def images_target(value: str) -> Path | S3Location:
+    """Return a writable folder, or a place in S3, for which its library must be installed."""
+    if not value.lower().startswith(S3):
+        return folder(value)
+    if not (found := S3_PLACE.fullmatch(value.strip())):
+        raise WrongValueError(f"a folder, or s3://bucket/prefix, not {quoted(value)}")
+    if find_spec("boto3") is None:
+        raise WrongValueError(
+            "a folder, as boto3 for S3 is not installed: pip install imagegen[s3]"
+        )
+    prefix = (found[2] or "").strip("/")
+    return S3Location(found[1], f"{prefix}/" if prefix else "")
+
+
+def copy_url(path: str) -> str:
+    """Return the URL of a copy by its recorded path, without a base: file: or s3:."""
+    return path if path.startswith(S3) else Path(path).as_uri()
+
+
+def url_below(base: str, path: str) -> str:
+    """Return the URL that a copy has below the base, by its recorded path."""
+    return base + quote(Path(path).name)
+
+
+def image_url_base(value: str) -> str:
+    """Return a URL that ends in a slash. An image holds no secret, but a request over plain http
+    can be answered by anybody in between: it is for one's own network."""
+    url = value.strip()
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 (raises ValueError if it is no port)
+        host = parts.hostname or ""
+        match parts.scheme:
+            case "https":
+                is_usable = bool(host)
+            case "http":
+                is_usable = _is_private(host)
+            case "file":
+                is_usable = not parts.netloc and parts.path.startswith("/")
+            case _:
+                is_usable = False
+        if is_usable and PLAIN_URL.fullmatch(url):
+            return url.rstrip("/") + "/"
+    raise WrongValueError(
+        "a URL such as https://images.example.com/ or file:///mnt/images/, without a user, query or"
+        f" fragment; http only for a host of your own network (localhost, 10.0.0.7, imagegen,"
+        f" images.internal), not {quoted(value)}"
+    )
+
+
+def _is_private(host: str) -> bool:
+    """Return whether a host is this one, or in a network of one's own, by its name or address."""
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_private
+    has_no_domain = "." not in host and bool(host)
+    return host in LOOPBACK or has_no_domain or host.endswith(PRIVATE_SUFFIXES)

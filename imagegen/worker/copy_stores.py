@@ -1,0 +1,74 @@
+"""Keeps the copies of images in a folder of this host. `s3_store` has the same methods."""
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+# A file of this name is a download under way, or one that was killed.
+PARTIAL = ".imagegen-"
+STALE_SECONDS = 3600.0
+
+
+@dataclass(frozen=True)
+class Written:
+    """An image in a file that has no name yet."""
+
+    size: int
+    sha256: bytes
+    media_type: str
+
+
+class CopyError(Exception):
+    """There is no copy; the message says why."""
+
+
+class FolderStore:
+    """Keeps images in one folder. A file gets its name only when it is whole and on the disk.
+    Its methods raise OSError."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._remove_stale()
+
+    def check(self) -> None:
+        """Do nothing: a folder that has gone is noticed before anything is downloaded."""
+
+    @contextmanager
+    def new_file(self) -> Iterator[IO[bytes]]:
+        """Make a file, which is removed at the end unless it was kept."""
+        with tempfile.NamedTemporaryFile(dir=self._folder, prefix=PARTIAL, delete=False) as file:
+            try:
+                yield file
+            finally:
+                Path(file.name).unlink(missing_ok=True)
+
+    def keep(self, file: IO[bytes], name: str, written: Written) -> str:
+        """Give a file its name, when it is on the disk; return its path."""
+        file.flush()
+        os.fsync(file.fileno())
+        partial, path = Path(file.name), self._folder / name
+        partial.chmod(0o644)
+        partial.rename(path)
+        self._sync_folder()
+        return str(path)
+
+    def _sync_folder(self) -> None:
+        """Write the folder too: else the new name does not survive a power cut."""
+        descriptor = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _remove_stale(self) -> None:
+        for partial in self._folder.glob(f"{PARTIAL}*"):
+            try:
+                if time.time() - partial.stat().st_mtime > STALE_SECONDS:
+                    partial.unlink()
+            except OSError:
+                continue  # another worker was faster, or the file is another user's
