@@ -1,7 +1,7 @@
 """Settings: read from options and environment variables, checked, and turned into values."""
 
 from imagegen.config.database_url import redacted_url, url_secrets
-from imagegen.config.kept_images import S3Location, copy_url, url_below
+from imagegen.config.kept_images import S3Location, copy_url, s3_client, url_below
 from imagegen.config.parsers import LOOPBACK, WrongValueError, age_seconds, past_moment, quoted
 from imagegen.config.prices import (
     EXACT,
@@ -47,6 +47,7 @@ __all__ = [
     "quoted",
     "read",
     "redacted_url",
+    "s3_client",
     "secrets_in",
     "unknown_variables",
     "url_below",

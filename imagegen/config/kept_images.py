@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from imagegen.config.parsers import LOOPBACK, PLAIN_URL, WrongValueError, folder, quoted
@@ -31,6 +32,21 @@ class S3Location:
 
     def __str__(self) -> str:
         return f"{S3}{self.bucket}/{self.prefix}"
+
+
+def s3_client(connect_seconds: float, read_seconds: float) -> Any:
+    """Return a client of S3 with these time limits, which tries nothing again by itself. The
+    library finds credentials, region and endpoint by its own rules; it raises its own errors, or
+    ValueError if the endpoint is no URL."""
+    import boto3  # noqa: PLC0415 (it is large, and mostly not used)
+    from botocore.config import Config  # noqa: PLC0415
+
+    config = Config(
+        connect_timeout=connect_seconds,
+        read_timeout=read_seconds,
+        retries={"total_max_attempts": 1},
+    )
+    return boto3.session.Session().client("s3", config=config)
 
 
 def images_target(value: str) -> Path | S3Location:

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from imagegen import owned_folders
-from imagegen.config import S3Location, Settings
+from imagegen.config import S3Location, Settings, s3_client
 from imagegen.doctor.report import Findings, ok, warning, wrong
 from imagegen.errors import CannotStartError
 from imagegen.operator.status import NoSupervisorError, read_workers
@@ -24,6 +24,8 @@ IMAGES_LEAST_BYTES = 50 * MEGABYTE
 FILES_PER_SLOT = 3
 # For a worker without its slots: the pool, the listener, pipes, metrics, logs.
 OTHER_FILES = 40
+S3_SECONDS = 5.0  # to connect, and to answer
+FORBIDDEN = 403
 # One or two words do not describe an image.
 FEWEST_WORDS = 3
 
@@ -83,7 +85,7 @@ def check_images_folder(settings: Settings) -> Findings:
         yield ok("images", "no copies are kept (IMAGEGEN_KEEP_IMAGES is not set)")
         return
     if isinstance(folder, S3Location):
-        yield ok("images", f"copies go to {folder}, which the first image tries")
+        yield from _check_bucket(folder)
         return
     try:
         tempfile.TemporaryFile(dir=folder).close()
@@ -99,6 +101,26 @@ def check_images_folder(settings: Settings) -> Findings:
         yield warning("images", message, fix)
     else:
         yield ok("images", message)
+
+
+def _check_bucket(location: S3Location) -> Findings:
+    """Ask for the bucket. Whether objects may be written there is not tried."""
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 (may be missing)
+
+    try:
+        s3_client(S3_SECONDS, S3_SECONDS).head_bucket(Bucket=location.bucket)
+    except ClientError as error:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        if status == FORBIDDEN:
+            may = "let this role list the bucket (s3:ListBucket), so that it can be checked"
+            yield warning("images", f"{location} may not be looked at, or is another's", may)
+            return
+        yield wrong("images", f"{location} cannot be used: {error}", f"make {location.bucket}")
+    except (BotoCoreError, ValueError) as error:
+        fix = "set AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and so on, as for the AWS tools"
+        yield wrong("images", f"{location} cannot be used: {error}", fix)
+    else:
+        yield ok("images", f"copies go to {location}, and its bucket answers")
 
 
 def check_open_files(settings: Settings) -> Findings:

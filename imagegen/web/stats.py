@@ -24,8 +24,7 @@ CHECK_TIMEOUT_MILLISECONDS = 1000
 HELP = {
     "oldest_waiting_seconds": "Since the mint of the oldest waiting token.",
     "oldest_generating_seconds": "Since the claim of the token that has been at work longest.",
-    "oldest_unfetched_seconds": "Age of the oldest image that nobody has taken on; Replicate"
-    " deletes it after an hour.",
+    "oldest_unfetched_seconds": "Age of the oldest image that nobody has taken on.",
     "oldest_expiring_seconds": "The same, of the images of which there is no copy, until they are"
     " deleted.",
     "images_lost": "Images of the last day that were deleted before anybody took them on; there is"

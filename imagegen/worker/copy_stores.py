@@ -1,17 +1,19 @@
 """Keeps the copies of images in a folder of this host. `s3_store` has the same methods."""
 
+import hashlib
 import os
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 # A file of this name is a download under way, or one that was killed.
 PARTIAL = ".imagegen-"
 STALE_SECONDS = 3600.0
+DIGITS = 16  # of a SHA-256, to tell two images of one name apart
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,13 @@ class Written:
 
 class CopyError(Exception):
     """There is no copy; the message says why."""
+
+
+def name_apart(name: str, written: Written) -> str:
+    """Return a name for an image whose own name another image has: an earlier state of the database
+    has given the same number before, and that image's URL may have been handed on."""
+    path = PurePosixPath(name)
+    return f"{path.stem}-{written.sha256.hex()[:DIGITS]}{path.suffix}"
 
 
 class FolderStore:
@@ -52,6 +61,8 @@ class FolderStore:
         file.flush()
         os.fsync(file.fileno())
         partial, path = Path(file.name), self._folder / name
+        if _is_another_image(path, written):
+            path = path.with_name(name_apart(name, written))
         partial.chmod(0o644)
         partial.rename(path)
         self._sync_folder()
@@ -72,3 +83,12 @@ class FolderStore:
                     partial.unlink()
             except OSError:
                 continue  # another worker was faster, or the file is another user's
+
+
+def _is_another_image(path: Path, written: Written) -> bool:
+    """Return whether there is a file of this name with another content."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest() != written.sha256
+    except OSError:
+        return False  # there is none, or none that can be read

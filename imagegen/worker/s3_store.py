@@ -9,12 +9,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import PurePosixPath
 from tempfile import TemporaryFile
 from typing import IO, Any
 
-from imagegen.config import S3Location
-from imagegen.worker.copy_stores import CopyError, Written
+from imagegen.config import S3Location, s3_client
+from imagegen.worker.copy_stores import CopyError, Written, name_apart
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 15.0
 LONGEST_SECONDS = 2 * (CONNECT_SECONDS + READ_SECONDS)  # of a look and a write without an answer
@@ -24,7 +23,6 @@ FAILURES_IN_A_ROW = 3
 AWAY_SECONDS = 15.0
 # For a year: an image never changes under its name.
 CACHING = "public, max-age=31536000, immutable"
-DIGITS = 16  # of a SHA-256, to tell two images of one name apart
 
 
 def import_library() -> None:
@@ -60,9 +58,7 @@ class S3Store:
             client = self._client()
             found = self._find(client, name)
             if found is not None and not _is_same(found, written):
-                # An earlier state of the database has given the same number before.
-                path = PurePosixPath(name)
-                name = f"{path.stem}-{written.sha256.hex()[:DIGITS]}{path.suffix}"
+                name = name_apart(name, written)
                 found = self._find(client, name)
             if found is None:
                 self._write(client, file, name, written)
@@ -102,17 +98,9 @@ class S3Store:
 
     def _client(self) -> Any:
         """Return the client of this process. Threads may share one, but not make it together."""
-        import boto3  # noqa: PLC0415
-        from botocore.config import Config  # noqa: PLC0415
-
         with self._lock:
             if self._made is None:
-                config = Config(
-                    connect_timeout=CONNECT_SECONDS,
-                    read_timeout=READ_SECONDS,
-                    retries={"total_max_attempts": 1},
-                )
-                self._made = boto3.session.Session().client("s3", config=config)
+                self._made = s3_client(CONNECT_SECONDS, READ_SECONDS)
             return self._made
 
     @contextmanager

@@ -156,6 +156,26 @@ def test_a_backlog_of_images_is_as_old_as_its_oldest_and_counted_only_so_far(sit
     assert now.oldest_unfetched_seconds == pytest.approx(3 * 3600, abs=60)
 
 
+def test_an_image_that_is_handed_on_by_its_copy_waits_and_does_not_expire(site: Site) -> None:
+    add_images(site, 3, "2 h")
+    add_images(site, 1, "30 min", first_token_id=4)
+    let_them_wait(site, 1, 4)
+    site.query("""UPDATE generations SET handed_on_url = 'https://images/' WHERE token_id = 1""")
+    site.query("""UPDATE generations SET image_url = 'file:///2.png' WHERE token_id = 2""")
+    site.query("""UPDATE generations SET handed_on_url = 's3://b/3.png' WHERE token_id = 3""")
+    site.query("UPDATE generations SET image_path = '/kept' WHERE token_id < 4")
+    site.query(
+        """UPDATE tokens_s0 t SET image_url = coalesce(g.handed_on_url, g.image_url)
+           FROM generations g WHERE g.token_id = t.token_id"""
+    )
+
+    now = stats(site)
+
+    assert snapshot(site).unfetched == 4
+    assert now.oldest_unfetched_seconds == pytest.approx(7200, abs=60)
+    assert now.oldest_expiring_seconds == pytest.approx(1800, abs=60)
+
+
 def test_an_image_that_was_lost_and_made_again_is_as_old_as_the_new_one(site: Site) -> None:
     add_images(site, 1, "5 h")
     site.query("UPDATE generations SET image_url = 'https://host/lost'")

@@ -208,6 +208,16 @@ def test_the_image_of_a_data_uri_is_written_like_a_download(
     assert Path(copy.path).read_bytes().startswith(b"RIFF")
 
 
+def test_another_image_of_the_same_name_replaces_none(folder: Path, copies: ImageCopies) -> None:
+    with served(PNG) as first, served(PNG + b"other") as second:
+        one, again, other = [copies.keep(url, "7-1") for url in (first, first, second)]
+
+    assert one == again
+    assert Path(one.path).read_bytes() == PNG
+    assert Path(other.path).read_bytes() == PNG + b"other"
+    assert files(folder) == [f"7-1-{other.sha256[:16]}.png", "7-1.png"]
+
+
 def test_a_large_image_goes_to_disk_without_growing_the_memory(
     folder: Path, copies: ImageCopies
 ) -> None:

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from imagegen.config import S3Location
+from imagegen.doctor import Level, host
 from imagegen.worker import s3_store
 from imagegen.worker.copy_stores import CopyError, Written
 from imagegen.worker.s3_store import S3Store
 from tests.support.proxy import Proxy
 from tests.support.s3_server import BUCKET, S3Server, running_s3
+from tests.support.settings import settings
 
 PLACE = S3Location(BUCKET, "images/")
 PNG = b"\x89PNG\r\n\x1a\n" + b"pixels" * 20
@@ -100,6 +102,38 @@ def test_an_object_that_is_not_what_was_sent_is_no_copy(
 def test_a_bucket_that_is_not_there_is_named(server: S3Server) -> None:
     with pytest.raises(CopyError, match="NoSuchBucket"):
         keep(S3Store(S3Location("nothing-here", "")))
+
+
+def test_no_client_is_made_before_it_is_used(server: S3Server) -> None:
+    store = S3Store(PLACE)  # a fork after this shares no connection
+    store.check()
+    assert store._made is None
+
+    keep(store)
+    assert store._made is not None
+
+
+@pytest.mark.parametrize(
+    ("bucket", "endpoint", "level"),
+    [
+        (BUCKET, None, Level.OK),
+        ("nothing-here", None, Level.WRONG),
+        (BUCKET, "http://127.0.0.1:1", Level.WRONG),
+    ],
+)
+def test_the_doctor_asks_for_the_bucket(
+    server: S3Server,
+    bucket: str,
+    endpoint: str | None,
+    level: Level,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    (found,) = host.check_images_folder(settings(keep_images=S3Location(bucket, "")))
+
+    assert found.level is level
+    assert bucket in found.message
 
 
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:1", "no url"])
