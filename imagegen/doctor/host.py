@@ -4,7 +4,9 @@ import os
 import resource
 import shutil
 import tempfile
+from contextlib import closing
 from datetime import datetime
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from imagegen import owned_folders
@@ -24,7 +26,7 @@ IMAGES_LEAST_BYTES = 50 * MEGABYTE
 FILES_PER_SLOT = 3
 # For a worker without its slots: the pool, the listener, pipes, metrics, logs.
 OTHER_FILES = 40
-S3_SECONDS = 5.0  # to connect, and to answer
+ANSWER_SECONDS = 5.0
 FORBIDDEN = 403
 # One or two words do not describe an image.
 FEWEST_WORDS = 3
@@ -103,12 +105,38 @@ def check_images_folder(settings: Settings) -> Findings:
         yield ok("images", message)
 
 
+def check_images_port(settings: Settings) -> Findings:
+    """Check that a supervisor serves the copies on their port, or could, if they have one."""
+    host, port = settings.images_host, settings.images_port
+    if port is None:
+        return
+    address = f"{host}:{port}"
+    try:
+        listen(host, port, "images").close()
+    except CannotStartError as error:
+        if _serves_images(host, port):
+            yield ok("images port", f"a supervisor serves copies on {address}")
+        else:
+            yield wrong("images port", error.message, error.fix)
+    else:
+        yield ok("images port", f"{address} is free" if port else "a free one at each start")
+
+
+def _serves_images(host: str, port: int) -> bool:
+    try:
+        with closing(HTTPConnection(host, port, timeout=ANSWER_SECONDS)) as connection:
+            connection.request("HEAD", "/images/")
+            return connection.getresponse().headers["Server"] == "imagegen"
+    except (OSError, HTTPException, UnicodeError):  # the latter: the host's name is not valid
+        return False
+
+
 def _check_bucket(location: S3Location) -> Findings:
     """Ask for the bucket. Whether objects may be written there is not tried."""
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 (may be missing)
 
     try:
-        s3_client(S3_SECONDS, S3_SECONDS).head_bucket(Bucket=location.bucket)
+        s3_client(ANSWER_SECONDS, ANSWER_SECONDS).head_bucket(Bucket=location.bucket)
     except ClientError as error:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         if status == FORBIDDEN:

@@ -38,6 +38,7 @@ CHECKS = (
     Check("metrics", host.check_metrics_port, ("metrics_host", "metrics_port")),
     Check("tmpdir", host.check_temporary_folder),
     Check("images", host.check_images_folder, ("keep_images",)),
+    Check("images port", host.check_images_port, ("images_host", "images_port")),
     Check("files", host.check_open_files, ("slots",)),
     Check("leftovers", host.check_leftovers),
     Check("time zone", host.check_time_zone),

@@ -34,7 +34,7 @@ def test_s3_without_its_library_says_what_to_install(monkeypatch: pytest.MonkeyP
 
     assert complaints(ENOUGH | {"IMAGEGEN_KEEP_IMAGES": "s3://nft-images/"}) == [
         "IMAGEGEN_KEEP_IMAGES must be a folder, as boto3 for S3 is not installed: pip install"
-        " imagegen[s3]"
+        " '.[s3]'"
     ]
 
 

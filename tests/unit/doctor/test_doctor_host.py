@@ -4,8 +4,11 @@ import resource
 import shutil
 import socket
 import tempfile
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from socketserver import BaseRequestHandler, TCPServer
 from types import SimpleNamespace
 from typing import IO
 
@@ -13,6 +16,8 @@ import pytest
 
 from imagegen import owned_folders
 from imagegen.doctor import Level, host
+from imagegen.web.exporter import Server, listen
+from imagegen.web.image_files import ImagesApp
 from tests.unit.doctor.test_doctor import levels, settings
 
 
@@ -48,6 +53,30 @@ def test_a_folder_for_images_that_has_gone_is_reported(tmp_path: Path) -> None:
     (found,) = host.check_images_folder(given)
 
     assert found.message == f"{tmp_path} cannot be written to: No such file or directory"
+
+
+def test_the_port_of_the_copies_is_free_served_or_somebody_elses(tmp_path: Path) -> None:
+    given = settings(IMAGEGEN_KEEP_IMAGES=str(tmp_path), IMAGEGEN_IMAGES_PORT="0")
+    assert [each.level for each in host.check_images_port(given)] == [Level.OK]
+    assert list(host.check_images_port(settings())) == []
+
+    with listen("127.0.0.1", 0, "images") as listening:
+        given = replace(given, images_port=listening.getsockname()[1])
+        server = Server(listening, ImagesApp(tmp_path), lambda: None)
+        thread = threading.Thread(target=server.serve_forever, args=[0.01])
+        thread.start()
+        (served,) = host.check_images_port(given)
+        server.shutdown()
+        thread.join()
+    assert served.message.startswith("a supervisor serves copies on 127.0.0.1:")
+
+    with TCPServer(("127.0.0.1", 0), BaseRequestHandler) as other:
+        threading.Thread(target=other.handle_request).start()
+        (taken,) = host.check_images_port(replace(given, images_port=other.server_address[1]))
+    assert (taken.level, taken.fix) == (
+        Level.WRONG,
+        "choose another --images-port (IMAGEGEN_IMAGES_PORT; 0 takes a free one)",
+    )
 
 
 def test_a_host_without_any_temporary_folder_lacks_what_a_demo_needs(
