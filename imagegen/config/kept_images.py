@@ -56,9 +56,7 @@ def images_target(value: str) -> Path | S3Location:
     if not (found := S3_PLACE.fullmatch(value.strip())):
         raise WrongValueError(f"a folder, or s3://bucket/prefix, not {quoted(value)}")
     if find_spec("boto3") is None:
-        raise WrongValueError(
-            "a folder, as boto3 for S3 is not installed: pip install '.[s3]'"
-        )
+        raise WrongValueError("a folder, as boto3 for S3 is not installed: pip install '.[s3]'")
     prefix = (found[2] or "").strip("/")
     return S3Location(found[1], f"{prefix}/" if prefix else "")
 
