@@ -77,7 +77,7 @@ class Settlement:
         if applied.refused_because is not None:
             _report_refused(claim, decision, applied)
             return None
-        if isinstance(ending, Kept):
+        if isinstance(ending, Kept) and not isinstance(decision, Postpone):
             self._retry.until_available(self._queue.hasten_closings)
         if not isinstance(decision, Postpone):
             crash_points.reach("closed")

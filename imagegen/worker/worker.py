@@ -48,7 +48,7 @@ from imagegen.worker.wakeup import Wakeup
 # A worker with a longer poll interval still sends this many heartbeats in the watchdog's time.
 BEATS_PER_WATCHDOG = 4
 # Beyond the author's prompt and the fallback, each as long as Replicate may take for it.
-SLOT_MARGIN_SECONDS = 60.0 + COPYING_SECONDS
+SLOT_MARGIN_SECONDS = 60.0
 # What a slot may take to notice the shutdown: the rest of one poll of a prediction.
 HAND_OVER_SECONDS = 1.5
 
@@ -224,6 +224,8 @@ class Worker:
     def _beat_unless_stuck(self, slots: Slots) -> None:
         """Send a heartbeat unless a slot is past every deadline; the database has none."""
         allowed_seconds = 2 * (self._settings.cancel_after_seconds + OVERDUE_SECONDS)
+        if self._settings.keep_images is not None:
+            allowed_seconds += COPYING_SECONDS
         if slots.longest_seconds() < allowed_seconds + SLOT_MARGIN_SECONDS:
             self._beat()
 

@@ -102,6 +102,16 @@ def test_an_image_without_a_copy_is_handed_on_by_replicates_url_before_it_is_del
     assert calls.about("complete") == [(AN_IMAGE,)]
 
 
+def test_a_refused_image_that_waits_for_its_copy_is_not_tried_again_at_once(
+    folder: Path, copies: ImageCopies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settlement, "COPY_AGAIN_SECONDS", 0.0)
+    folder.rmdir()
+    claim = replace(adopted_after(60.0), closing=Complete(AN_IMAGE, 0.7, 1))
+
+    assert generate(claim, copies=copies, image_url_base=BASE).happened == [("postpone", 30.0)]
+
+
 @pytest.mark.parametrize("base", [None, BASE])
 def test_an_image_that_was_refused_for_an_hour_is_handed_on_by_its_copy(base: str | None) -> None:
     kept = Complete(AN_IMAGE, 0.7, 1, "/images/7-1.webp", "abc")

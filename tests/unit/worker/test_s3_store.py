@@ -1,8 +1,11 @@
 """Copies in S3: written once, compared with what was sent, and no slot waits for a dead bucket."""
 
+import contextlib
 import hashlib
+import threading
 import tracemalloc
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -45,6 +48,32 @@ def keep(store: S3Store, image: bytes = PNG, name: str = "7-1.png") -> str:
     with store.new_file() as file:
         file.write(image)
         return store.keep(file, name, written(image))
+
+
+@contextlib.contextmanager
+def a_page(status: int) -> Iterator[str]:
+    """The URL of a server that answers everything with a page."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(status)
+            self.send_header("Content-Length", "20")
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(b"<html>Welcome</html>")
+
+        do_GET = do_HEAD = do_PUT = answer  # noqa: N815 (http.server's names)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=[0.01])
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
 
 
 def test_a_copy_is_an_object_with_its_type_and_sha256(server: S3Server) -> None:
@@ -144,6 +173,17 @@ def test_a_dead_endpoint_gives_no_copy(
 
     with pytest.raises(CopyError, match="endpoint"):
         keep(S3Store(PLACE))
+
+
+@pytest.mark.parametrize("status", [200, 301, 400, 500])
+def test_a_page_in_place_of_s3_gives_no_copy(
+    server: S3Server, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with a_page(status) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+
+        with pytest.raises(CopyError):
+            keep(S3Store(PLACE))
 
 
 def test_no_credentials_are_told_in_a_line(
