@@ -26,7 +26,11 @@ class Written:
 
 
 class CopyError(Exception):
-    """There is no copy; the message says why."""
+    """There is no copy; the message says why. `is_lost`: the image is not at its host any more."""
+
+    def __init__(self, message: str, *, is_lost: bool = False) -> None:
+        super().__init__(message)
+        self.is_lost = is_lost
 
 
 def name_apart(name: str, written: Written) -> str:

@@ -31,6 +31,7 @@ AT_ONCE = 3
 # How long a slot waits for its turn, in each of its tries.
 TURN_SECONDS = 30.0
 LONGEST_SECONDS = TURN_SECONDS + DOWNLOAD_SECONDS + s3_store.LONGEST_SECONDS
+LOST = {httpx.codes.NOT_FOUND, httpx.codes.GONE}
 # What is not compressed cannot grow in memory.
 HEADERS = {"Accept-Encoding": "identity"}
 NO_IMAGE = "no image: it begins like no PNG, JPEG, WebP, GIF, AVIF or SVG"
@@ -94,7 +95,8 @@ class ImageCopies:
         self._deadline.start(DOWNLOAD_SECONDS)
         with self._http.stream("GET", url, headers=HEADERS) as response:
             if response.status_code != httpx.codes.OK:
-                raise CopyError(f"HTTP {response.status_code}")
+                status = response.status_code
+                raise CopyError(f"HTTP {status}", is_lost=status in LOST)
             try:
                 yield from chunks(response, LARGEST_BYTES)
             except TooLongError as error:

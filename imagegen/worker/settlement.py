@@ -40,6 +40,9 @@ RETRY_JITTER = 0.2
 # After this many tries of a download, the token is handed on without a copy, if it can be.
 COPY_TRIES = 3
 COPY_AGAIN_SECONDS = 1.0
+LOST = Failed(
+    Kind.DATA_REMOVED, "the prediction succeeded, and its image is gone before it was copied"
+)
 COPYING_SECONDS = COPY_TRIES * (LONGEST_SECONDS + COPY_AGAIN_SECONDS)  # at most, for a slot
 
 
@@ -62,11 +65,7 @@ class Settlement:
 
         Raises LostLeaseError and ShutdownError.
         """
-        history = NOTHING_BEFORE
-        if isinstance(ending, Failed) and depends_on_history(ending):
-            history = self._retry.fenced(lambda: self._queue.history(claim))
-        decision = decide(claim, ending, self._settings, history)
-        decision = with_cost(decision, claim, ending, self._settings)
+        decision = self._decide(claim, ending)
         match decision:
             case Complete(path=None):
                 decision = self._with_copy(claim, decision)
@@ -91,51 +90,66 @@ class Settlement:
             self._report_set_aside(claim, decision.message)
         return applied.fallback
 
+    def _decide(self, claim: Claim, ending: Ending) -> Decision:
+        history = NOTHING_BEFORE
+        if isinstance(ending, Failed) and depends_on_history(ending):
+            history = self._retry.fenced(lambda: self._queue.history(claim))
+        decision = decide(claim, ending, self._settings, history)
+        return with_cost(decision, claim, ending, self._settings)
+
     def _report_set_aside(self, claim: Claim, reason: str) -> None:
         """Log once that a token waits for something that only a person may bring about."""
         if claim.token_id not in self._set_aside:
             self._set_aside.add(claim.token_id)
             log.warning("token.set_aside", extra=log_fields(claim, reason=reason))
 
-    def _with_copy(self, claim: Claim, complete: Complete) -> Complete | Postpone:
+    def _with_copy(self, claim: Claim, complete: Complete) -> Decision:
         """Add the copy of the image, if one is kept and can be had: a lost copy loses no token.
 
         An image within the output (a data: URI) is handed on with the URL of its copy, any other
         too if the copies have a base. Without a copy the token waits then while Replicate has the
-        image; shortly before it is deleted, the token is handed on with Replicate's URL.
+        image. Shortly before it is deleted, the token is handed on with Replicate's URL, unless
+        that is dead already: a next stage might wait there for ever.
         """
         if self._copies is None:
             return complete
         is_data = complete.url.startswith(DATA)
         base = self._settings.image_url_base
-        if copy := self._copy_of(claim, complete.url):
+        made = self._copy(self._copies, claim, complete.url)
+        if isinstance(made, Copy):
             metrics.COPIES.labels("kept").inc()
             return replace(
                 complete,
-                url=copy_url(copy.path) if is_data else complete.url,
-                path=copy.path,
-                sha256=copy.sha256,
-                handed_on=url_below(base, copy.path) if base else None,
+                url=copy_url(made.path) if is_data else complete.url,
+                path=made.path,
+                sha256=made.sha256,
+                handed_on=url_below(base, made.path) if base else None,
             )
         metrics.COPIES.labels("failed").inc()
+        if not (is_data or base):
+            return complete
         again_seconds = copy_again_seconds(claim.requested_seconds_ago or 0.0, is_data=is_data)
-        must_wait = is_data or base is not None
-        return complete if again_seconds is None or not must_wait else Postpone(again_seconds)
+        if again_seconds is not None:
+            return Postpone(again_seconds)
+        return self._decide(claim, LOST) if made.is_lost else complete
 
-    def _copy_of(self, claim: Claim, url: str) -> Copy | None:
-        """Return the copy of an image; None if several tries have failed. A token that has waited
+    def _copy(self, copies: ImageCopies, claim: Claim, url: str) -> Copy | CopyError:
+        """Return the copy of an image, or why several tries have failed. A token that has waited
         for its copy has one try each time."""
-        assert self._copies is not None  # noqa: S101
-        name = f"{claim.token_id}-{claim.generation_id}"
-        for tries_left in reversed(range(1 if claim.postponed else COPY_TRIES)):
+        name, tries = (
+            f"{claim.token_id}-{claim.generation_id}",
+            1 if claim.postponed else COPY_TRIES,
+        )
+        while True:
+            tries -= 1
             try:
-                return self._copies.keep(url, name)
+                return copies.keep(url, name)
             except CopyError as error:
-                fields = log_fields(claim, error=str(error), left=tries_left)
+                fields = log_fields(claim, error=str(error), left=tries)
                 log.warning("image.copy.failed", extra=fields)
-            if tries_left:
-                self._retry.sleep(COPY_AGAIN_SECONDS)
-        return None
+                if not tries:
+                    return error
+            self._retry.sleep(COPY_AGAIN_SECONDS)
 
 
 def _report_refused(claim: Claim, decision: Decision, applied: Applied) -> None:

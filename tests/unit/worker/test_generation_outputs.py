@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 
 from imagegen.queue import Complete
@@ -100,6 +101,21 @@ def test_an_image_without_a_copy_is_handed_on_by_replicates_url_before_it_is_del
     calls = generate(claim, looks=[DONE], copies=copies, image_url_base=BASE)
 
     assert calls.about("complete") == [(AN_IMAGE,)]
+
+
+@pytest.mark.parametrize(
+    ("status", "happens"),
+    [(404, ("fail_attempt", "data_removed", "failed")), (503, ("complete", AN_IMAGE))],
+)
+def test_an_image_that_is_gone_without_a_copy_blocks_no_next_stage(
+    status: int, happens: tuple[str, ...], copies: ImageCopies
+) -> None:
+    claim = replace(adopted_after(46 * 60.0), postponed=True)
+    copies._http = httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(status)))
+
+    calls = generate(claim, looks=[DONE], copies=copies, image_url_base=BASE)
+
+    assert calls.happened[-1] == happens
 
 
 def test_a_refused_image_that_waits_for_its_copy_is_not_tried_again_at_once(
