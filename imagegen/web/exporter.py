@@ -21,6 +21,8 @@ from imagegen.web.stats import check_tables
 
 # How long the workers' start is put off by a database that is away.
 CONNECT_SECONDS = 1.0
+# For 50 MB to a next stage behind a slow line.
+IMAGE_SECONDS = 300.0
 NO_HOST = "name an address of this host in --{0}-host (IMAGEGEN_{1}_HOST)"
 NO_PORT = "choose another --{0}-port (IMAGEGEN_{1}_PORT; 0 takes a free one)"
 
@@ -70,7 +72,9 @@ def serve(
         database.ask(check_tables, CONNECT_SECONDS)
     heartbeat()
     if images is not None and isinstance(settings.keep_images, Path):
-        of_images = Server(images, ImagesApp(settings.keep_images), lambda: None)
+        of_images = Server(
+            images, ImagesApp(settings.keep_images), lambda: None, whole_seconds=IMAGE_SECONDS
+        )
         threading.Thread(target=of_images.serve_forever, name="images", daemon=True).start()
     address = ipaddress.ip_address(listening.getsockname()[0])
     app = App(

@@ -36,8 +36,14 @@ class Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
     def __init__(
-        self, listening: socket.socket, app: WSGIApplication, heartbeat: Callable[[], None]
+        self,
+        listening: socket.socket,
+        app: WSGIApplication,
+        heartbeat: Callable[[], None],
+        *,
+        whole_seconds: float = WHOLE_SECONDS,
     ) -> None:
+        """`whole_seconds` is the longest that a connection may last."""
         super().__init__(listening.getsockname()[:2], Handler, bind_and_activate=False)
         self.socket.close()
         self.socket = listening
@@ -45,6 +51,7 @@ class Server(ThreadingMixIn, WSGIServer):
         self.setup_environ()
         self.set_app(app)
         self._heartbeat = heartbeat
+        self._whole_seconds = whole_seconds
         self._connections: dict[socket.socket, float] = {}  # when accepted; the oldest first
         self._reading: set[socket.socket] = set()  # those whose request has not come yet
         self._lock = threading.Lock()
@@ -55,7 +62,7 @@ class Server(ThreadingMixIn, WSGIServer):
         now = time.monotonic()
         with self._lock:
             for connection, accepted_at in self._connections.items():
-                limit = READ_SECONDS if connection in self._reading else WHOLE_SECONDS
+                limit = READ_SECONDS if connection in self._reading else self._whole_seconds
                 if now - accepted_at > limit:
                     _end(connection)
 
