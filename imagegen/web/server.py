@@ -41,9 +41,9 @@ class Server(ThreadingMixIn, WSGIServer):
         app: WSGIApplication,
         heartbeat: Callable[[], None],
         *,
-        whole_seconds: float = WHOLE_SECONDS,
+        whole_seconds: float | None = None,
     ) -> None:
-        """`whole_seconds` is the longest that a connection may last."""
+        """`whole_seconds` is the longest that a connection may last; None: WHOLE_SECONDS."""
         super().__init__(listening.getsockname()[:2], Handler, bind_and_activate=False)
         self.socket.close()
         self.socket = listening
@@ -59,10 +59,10 @@ class Server(ThreadingMixIn, WSGIServer):
     def service_actions(self) -> None:
         """Called twice a second, between requests."""
         self._heartbeat()
-        now = time.monotonic()
+        now, whole_seconds = time.monotonic(), self._whole_seconds or WHOLE_SECONDS
         with self._lock:
             for connection, accepted_at in self._connections.items():
-                limit = READ_SECONDS if connection in self._reading else self._whole_seconds
+                limit = READ_SECONDS if connection in self._reading else whole_seconds
                 if now - accepted_at > limit:
                     _end(connection)
 

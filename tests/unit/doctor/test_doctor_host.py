@@ -16,8 +16,9 @@ import pytest
 
 from imagegen import owned_folders
 from imagegen.doctor import Level, host
-from imagegen.web.exporter import Server, listen
+from imagegen.web.exporter import listen
 from imagegen.web.image_files import ImagesApp
+from imagegen.web.server import Server
 from tests.unit.doctor.test_doctor import levels, settings
 
 

@@ -76,7 +76,7 @@ def test_models_put_their_images_into_many_shapes(output: object, images: list[s
         *("https://h/x.mp4", {"video": BARE}, {"json": "https://h/x.json"}, ["https://h/x.glb"]),
         *({"image": "https://h/x.MP4"}, {"logs": "https://h/logs"}, {"web": "https://h/p/abc"}),
         *("data:image/png;base64,", "data:image/png;base64,AAAA", "data:image/png,%89PNG", "data:"),
-        *("data:image/svg+xml;base64,PHN2Zy8+", "data:image/png;base64,iVBORw0KGg", "data:,x"),
+        *("data:image/svg+xml;base64,PGh0bWw+", "data:image/png;base64,iVBORw0KGg", "data:,x"),
         *("x" * 10_000, nested(U, 50), ["a word"] * 1000 + [U]),
     ],
 )  # fmt: skip
