@@ -8,11 +8,12 @@ import psycopg
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
+from imagegen.database.answers import CANCEL_SECONDS
 from imagegen.database.connection import Connection
 from imagegen.database.tables import Tables
 from imagegen.failures import Reason
-from imagegen.web.app import App
-from imagegen.web.database_thread import DatabaseThread
+from imagegen.web.app import READINESS_TIMEOUT_SECONDS, App
+from imagegen.web.database_thread import ANSWER_SECONDS, DatabaseThread
 from imagegen.web.stats import any_token_waits
 from tests.unit.web.test_app import PASSWORD, get, settings
 
@@ -93,3 +94,9 @@ def test_readiness_counts_no_tokens() -> None:
     unready(database)
 
     assert database.asked == [any_token_waits]
+
+
+def test_a_probe_is_answered_before_who_asks_gives_up() -> None:
+    assert READINESS_TIMEOUT_SECONDS <= 4.0
+    # A dead connection is given up, and there is time for another one.
+    assert ANSWER_SECONDS + CANCEL_SECONDS < READINESS_TIMEOUT_SECONDS
