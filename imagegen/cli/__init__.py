@@ -14,7 +14,7 @@ SUMMARIES = [
     click.Command("demo", help="Show the main job on twenty mints, and what becomes of each."),
     click.Command("doctor", help="Look for all that can be wrong, and tell the mend of each."),
     click.Command("enqueue", help="Mint tokens for tests."),
-    click.Command("prune", help="Delete old rows of the ledger, and keep what they cost."),
+    click.Command("prune", help="Delete old rows of generations, and keep what they cost."),
     click.Command("spend", help="Show what Replicate accepted, and the money for it."),
     click.Command("status", help="Show the queue, the last hour, and the workers of this host."),
     click.Command(

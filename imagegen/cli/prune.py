@@ -33,7 +33,7 @@ from imagegen.text import plural
 def prune(
     *, older_seconds: float, images: bool, dry_run: bool, as_json: bool, **options: str | None
 ) -> None:
-    """Delete old rows of the table generations, and keep what they cost.
+    """Delete old rows of generations, and keep what they cost.
 
     Only rows of tokens that were handed on or deleted, all rows of a token or none. Tokens that
     wait, are at work or have failed keep theirs, and so do those of which nobody knows whether
