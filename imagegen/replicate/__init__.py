@@ -1,9 +1,10 @@
 """All HTTP to Replicate: JSON becomes values here, and values are given their meaning."""
 
-from imagegen.replicate.client import ENDLESS_LIST, ReplicateClient
+from imagegen.replicate.client import ReplicateClient
 from imagegen.replicate.http import Deadline, TooLongError, boottime, chunks, read_capped
 from imagegen.replicate.images import DATA, image_in
 from imagegen.replicate.list_page import Since
+from imagegen.replicate.listing import ENDLESS_LIST, Listing
 from imagegen.replicate.marker import Marker
 from imagegen.replicate.matching import Absent, Expired, Found, Request
 from imagegen.replicate.outcomes import (
@@ -43,6 +44,7 @@ __all__ = [
     "Found",
     "Limit",
     "Listed",
+    "Listing",
     "Marker",
     "NoAnswer",
     "NotSent",

@@ -13,7 +13,7 @@ import encodings.idna  # noqa: F401
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,6 +29,7 @@ from imagegen.replicate import facts, list_page, replies
 from imagegen.replicate.exchange import NETWORK_ERRORS, Answer
 from imagegen.replicate.http import Deadline, SendByPassedError, TooLongError, chunks, read_capped
 from imagegen.replicate.list_page import Since
+from imagegen.replicate.listing import Listing, Missing
 from imagegen.replicate.marker import SEED, Marker
 from imagegen.replicate.replies import (
     Answered,
@@ -61,7 +62,6 @@ LONGEST_HOLD_SECONDS = 120.0
 FREQUENT = {"create", "get"}
 # 100 predictions a page: far more than an hour of the account's 600 creates a minute.
 LIST_PAGES = 500
-ENDLESS_LIST = NoAnswer("a list of predictions without an end")
 # After it could not be read, the account is asked for again.
 ACCOUNT_AGAIN_SECONDS = 30.0
 
@@ -154,48 +154,28 @@ class ReplicateClient:
     def list(self, *since: Since) -> Listed:
         """Return the predictions of the account since the earliest of these, by either clock.
 
-        The list ends with the first page that is older, whether or not the server was asked for
-        less. `missing` says why it may hold less than that.
+        `missing` says why the list may hold less than that.
         """
         found: dict[str, Prediction] = {}
-
-        def listed(missing: Rejected | NotSent | NoAnswer | None = None) -> Listed:
-            return Listed(tuple(found.values()), missing, sent_at)
-
-        response, read_from = self._first_page(since)
-        sent_at = replies.sent_at(response.headers) if isinstance(response, _Response) else None
-        for _ in range(LIST_PAGES):
-            if not isinstance(response, _Response):
-                return listed(response)
-            if response.status != 200:
-                return listed(self._rejection(response))
-            if not isinstance(page := response.body, Page):
-                return listed(NoAnswer("a list of predictions that cannot be read"))
-            before = len(found)
+        pages = self.pages(*since, most=LIST_PAGES)
+        for page in pages:
             found |= {item.id or f"without an id {len(found)}": item for item in page.predictions}
-            if page.next_url is None or list_page.is_older(page, read_from):
-                return listed()
-            path = list_page.own_path(page.next_url)
-            if path is None:
-                return listed(NoAnswer("a list of predictions that goes on elsewhere"))
-            if page.predictions and len(found) == before:
-                return listed(NoAnswer("a list of predictions that repeats itself"))
-            response = self._send_within_budget("list", "GET", path)
-        return listed(ENDLESS_LIST)
+        return Listed(tuple(found.values()), pages.missing, pages.sent_at)
 
-    def _first_page(
-        self, since: Sequence[Since]
-    ) -> tuple[_Response | NotSent | NoAnswer, datetime]:
-        """Return the first page, and since when it was asked for."""
-        asked_from = min(each.asked_from for each in since)
-        response = self._send_within_budget("list", "GET", list_page.path_since(asked_from))
-        if isinstance(response, _Response) and response.status == 200:
-            their_now = replies.sent_at(response.headers)
-            by_theirs = their_now and min(each.by_their_clock(their_now) for each in since)
-            if by_theirs and by_theirs < asked_from:
-                path = list_page.path_since(by_theirs)
-                return self._send_within_budget("list", "GET", path), by_theirs
-        return response, asked_from
+    def pages(self, *since: Since, most: int) -> Listing:
+        """Return the same list to be read page by page, at most so many of them."""
+        return Listing(self._read_page, since, most)
+
+    def _read_page(self, path: str) -> tuple[Page | Missing, datetime | None]:
+        response = self._send_within_budget("list", "GET", path)
+        if not isinstance(response, _Response):
+            return response, None
+        sent_at = replies.sent_at(response.headers)
+        if response.status != 200:
+            return self._rejection(response), sent_at
+        if not isinstance(response.body, Page):
+            return NoAnswer("a list of predictions that cannot be read"), sent_at
+        return response.body, sent_at
 
     def _about(self, prediction_id: str, operation: str, method: str, action: str = "") -> Reply:
         path = f"/predictions/{prediction_id}{action}"

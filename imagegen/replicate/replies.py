@@ -36,7 +36,6 @@ class Prediction:
     model: str | None = None
     prompt: str | None = None
     seed: int | None = None
-    source: str | None = None  # api, or web: a person at Replicate's site
     images_asked: int | None = None  # as sent; None: the model's default
     images_made: int | None = None  # as Replicate counts them for the bill
     logs: str = ""
@@ -44,6 +43,7 @@ class Prediction:
     predict_seconds: float | None = None
     total_seconds: float | None = None
     created_at: datetime | None = None
+    source: str | None = None  # api, or web: the playground
 
 
 @dataclass(frozen=True)
