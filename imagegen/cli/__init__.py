@@ -9,6 +9,7 @@ from imagegen.cli import core_dumps, streams
 
 # What `imagegen --help` shows. On narrow terminals, click shortens a `help`, not a `short_help`.
 SUMMARIES = [
+    click.Command("audit", help="Compare Replicate's list of predictions with imagegen's record."),
     click.Command("config", help="Show every setting, its value and where it comes from."),
     click.Command("db", help="Bring the database's schema up or down, or look at it."),
     click.Command("demo", help="Show the main job on twenty mints, and what becomes of each."),

@@ -125,6 +125,9 @@ def _queue_lines(queue: queue_stats.QueueStats) -> Iterator[str]:
         yield f"refused    {queue.closings_refused} by tokens_s0: `imagegen doctor` says why"
     if set_aside := sum(queue.tokens_set_aside.values()):
         yield f"set aside  {set_aside}: `imagegen doctor` says which and why"
+    if queue.audit_unexplained:
+        age = duration(queue.audit_age_seconds)
+        yield f"audit      {queue.audit_unexplained} unexplained, {age} ago: `imagegen audit`"
     hour = f"last hour  {queue.images_last_hour} images, {queue.images_last_hour / 60:.1f} a minute"
     if queue.p50_seconds is not None:
         hour += f"; claim to image p50 {queue.p50_seconds:.1f} s, p95 {queue.p95_seconds:.1f} s"
@@ -167,6 +170,8 @@ def _queue_object(queue: queue_stats.QueueStats) -> dict[str, Any]:
         "images_per_minute": queue.images_last_hour / 60,
         "p50_seconds": queue.p50_seconds,
         "p95_seconds": queue.p95_seconds,
+        "audit_unexplained": queue.audit_unexplained,
+        "audit_age_seconds": queue.audit_age_seconds,
     }
 
 

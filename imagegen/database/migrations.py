@@ -28,7 +28,10 @@ LOCK_PAUSE_SECONDS = 0.2
 GIVE_UP_SECONDS = 5.0
 # Any number, the same in every version: the second of two concurrent upgrades waits.
 ADVISORY_LOCK = 4_127_340_551
-TABLES = ("imagegen_spend_totals", "tokens_s0", "authors", "generations")
+TABLES = (
+    *("tokens_s0", "authors", "generations"),
+    *("imagegen_spend_totals", "imagegen_duplicates", "imagegen_audits"),
+)
 
 
 # Also where deadlock_timeout is shorter.

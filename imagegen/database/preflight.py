@@ -29,6 +29,8 @@ NEEDED_PRIVILEGES: dict[str, dict[str, list[str] | None]] = {
     "authors": {"SELECT": ["id", "prompt_text"]},
     "generations": {"SELECT": None, "INSERT": None, "UPDATE": None},
     "imagegen_servers": {"SELECT": None, "INSERT": None, "UPDATE": None},
+    "imagegen_duplicates": {"SELECT": None, "INSERT": None, "UPDATE": None},
+    "imagegen_audits": {"SELECT": None, "INSERT": None},
 }  # fmt: skip
 # For commands such as `imagegen status`.
 SPARE_CONNECTIONS = 2

@@ -36,6 +36,8 @@ class QueueStats:
     images_last_hour: int
     p50_seconds: float | None  # of the last hour, from the claim of a token to its image
     p95_seconds: float | None
+    audit_unexplained: int | None  # by the last `imagegen audit`; None: there was none
+    audit_age_seconds: float | None
 
 
 def statement(tables: Tables) -> str:

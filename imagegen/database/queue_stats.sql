@@ -152,6 +152,7 @@ $oldest_unfetched_seconds AS oldest_unfetched_seconds,
         AND closed_at <= now() - interval '1 hour'
     ORDER BY closed_at DESC LIMIT 10000) image
  WHERE $unfetched) AS images_lost,
+audit.unexplained AS audit_unexplained, audit.age_seconds AS audit_age_seconds,
 last_day.*, last_hour.*
 FROM (
     SELECT count(*) AS predictions_last_day,
@@ -165,6 +166,9 @@ FROM (
     FROM (
         SELECT extract(epoch FROM closed_at - opened_at)::float AS seconds FROM generations
         WHERE closed_at > now() - interval '1 hour' AND state = 'succeeded') made) last_hour
+LEFT JOIN (
+    SELECT unexplained, extract(epoch FROM now() - at)::float AS age_seconds
+    FROM imagegen_audits ORDER BY at DESC LIMIT 1) audit ON true
 
 -- name: stats
 SELECT $tokens_counted AS tokens, $figures

@@ -16,7 +16,13 @@ SQL = sql.load("imagegen.database", "schema.sql")
 # The comment on tables, and on columns of the user's tables, that a migration made.
 OWNERSHIP_COMMENT = "made by imagegen"
 USERS_TABLES = ("tokens_s0", "authors")
-TABLES = (*USERS_TABLES, "generations", "imagegen_servers")
+TABLES = (
+    *USERS_TABLES,
+    "generations",
+    "imagegen_servers",
+    "imagegen_duplicates",
+    "imagegen_audits",
+)
 # Without it workers go on: only `spend` and `prune` read and write it.
 OTHER_TABLES = ("imagegen_spend_totals",)
 # What imagegen adds to tokens_s0.
@@ -27,6 +33,8 @@ UNIQUE_INDEXES = {
     "generations_prediction_id_key": "generations",
     "generations_one_open": "generations",
     "imagegen_servers_pkey": "imagegen_servers",
+    "imagegen_duplicates_pkey": "imagegen_duplicates",
+    "imagegen_audits_pkey": "imagegen_audits",
 }
 OTHER_INDEXES = {
     "imagegen_spend_totals_pkey": "imagegen_spend_totals",
@@ -37,6 +45,7 @@ OTHER_INDEXES = {
     "imagegen_tokens_detected": "tokens_s0",
     "imagegen_tokens_generating": "tokens_s0",
     "imagegen_tokens_failed": "tokens_s0",
+    "imagegen_duplicates_made": "imagegen_duplicates",
 }
 # By pg_class.relkind. A token is claimed by its row, and a mint must be seen: only a table can do.
 KINDS = {

@@ -1,5 +1,5 @@
-"""What Replicate accepted and bills, from the ledger: the table `generations`, and the totals of
-its rows that were pruned."""
+"""What Replicate accepted and bills, from the ledger: `generations`, `imagegen_duplicates`, and the
+totals of rows that were pruned."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace

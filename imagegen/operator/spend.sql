@@ -23,7 +23,8 @@ sum(requests)::bigint AS requests, sum(predictions)::bigint AS predictions,
     sum(predict_seconds) AS predict_seconds, sum(cost) AS cost
 
 -- name: spend
--- Totals are for whole days.
+-- Totals are for whole days. A duplicate was cancelled, and may be billed all the same; one that had
+-- succeeded before is.
 SELECT day, model, CASE WHEN %(by_author)s THEN author ELSE '' END AS author, outcome, billing,
     is_priced, $sums
 FROM (
@@ -32,6 +33,10 @@ FROM (
     SELECT day, model, author, outcome, billing, is_priced, requests, predictions, images,
         predict_seconds, cost
     FROM imagegen_spend_totals WHERE day >= (%(since)s AT TIME ZONE 'UTC')::date
+    UNION ALL
+    SELECT (made_at AT TIME ZONE 'UTC')::date, model, '', 'duplicate',
+        CASE WHEN status = 'succeeded' THEN 'yes' ELSE 'perhaps' END, false, 1, 1, 1, 0, 0
+    FROM imagegen_duplicates WHERE made_at >= %(since)s
 ) entries
 GROUP BY 1, 2, 3, 4, 5, 6
 ORDER BY 1, 2, 4, 3

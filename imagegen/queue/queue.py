@@ -235,6 +235,21 @@ class Queue:
         rows = self._run("known_predictions", values)
         return {row["prediction_id"] for row in rows}
 
+    def record_duplicate(
+        self,
+        claim: Claim,
+        prediction_id: str,
+        *,
+        status: str,
+        account: str | None,
+        made_at: datetime | None,
+    ) -> str | None:
+        """Record another prediction of the same request, which is about to be cancelled. Returns
+        its id. None: the lease is lost."""
+        values = {"duplicate_id": prediction_id, "status": status, "account": account}
+        rows = self._run("record_duplicate", {**values, "made_at": made_at, **fence(claim)})
+        return rows[0]["prediction_id"] if rows else None
+
     def is_any_token_waiting(self) -> bool:
         """Return whether there is a token without its image, at work or not."""
         return bool(self._run("is_any_token_waiting", {})[0]["is_waiting"])

@@ -497,6 +497,17 @@ SELECT prediction_id FROM generations
 WHERE prediction_id = ANY(%(prediction_ids)s)
     AND NOT (id = %(generation_id)s AND seed = %(seed)s AND token_id = %(token_id)s)
 
+-- name: record_duplicate
+-- It has a table of its own: a row of `generations` would count as a generation of its token, whose
+-- number makes the seed of the next one. Recorded again if a worker died before it was cancelled.
+INSERT INTO imagegen_duplicates AS known
+    (prediction_id, generation_id, token_id, model, account, status, made_at)
+SELECT %(duplicate_id)s, id, token_id, model, %(account)s, %(status)s,
+    coalesce(%(made_at)s::timestamptz, now())
+FROM generations WHERE $fence
+ON CONFLICT (prediction_id) DO UPDATE SET status = known.status
+RETURNING prediction_id
+
 -- name: is_any_token_waiting
 SELECT EXISTS (SELECT FROM tokens_s0 t WHERE t.status = $detected)
     OR EXISTS (SELECT FROM tokens_s0 t WHERE t.status = $generating) AS is_waiting

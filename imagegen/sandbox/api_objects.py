@@ -138,7 +138,7 @@ def prediction_json(
         "data_removed": removed,
         "error": state.error,
         "status": state.status,
-        "source": "api",
+        "source": stored.source,
         "created_at": iso(stored.created_at),
         "urls": {
             "cancel": f"{base_url}/v1/predictions/{stored.id}/cancel",

@@ -44,6 +44,7 @@ class StoredPrediction:
     created_at: float  # Unix time
     created_seconds: float
     timeline: Timeline
+    source: str = "api"  # web: Replicate's playground
 
     @property
     def prompt(self) -> str:
@@ -117,6 +118,8 @@ class PredictionStore:
         inputs: dict[str, object],
         script: PredictionScript,
         cancel_after_seconds: float,
+        *,
+        source: str = "api",
     ) -> StoredPrediction:
         now = time.monotonic()
         created = StoredPrediction(
@@ -129,6 +132,7 @@ class PredictionStore:
             created_at=round(time.time(), 6),  # as exact as the JSON, which filters compare with
             created_seconds=now,
             timeline=plan(now, script, self.latency_seconds, cancel_after_seconds),
+            source=source,
         )
         with self._lock:
             self._predictions[created.id] = created
@@ -148,6 +152,14 @@ class PredictionStore:
                 prediction = replace(prediction, timeline=timeline)
                 self._predictions[prediction_id] = prediction
             return prediction
+
+    def age(self, seconds: float) -> None:
+        """Let every prediction be made so much earlier, by the clock on the wall."""
+        with self._lock:
+            self._predictions = {
+                each.id: replace(each, created_at=round(each.created_at - seconds, 6))
+                for each in self._predictions.values()
+            }
 
     def all(self) -> list[StoredPrediction]:
         """Return every prediction, oldest first."""

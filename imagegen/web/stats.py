@@ -35,6 +35,8 @@ HELP = {
     "predictions_last_day": "Predictions that Replicate accepted in the last 24 hours, over all"
     " hosts.",
     "images_last_day": "Images made in the last 24 hours, over all hosts.",
+    "audit_unexplained": "Predictions and generations that the last audit found unexplained.",
+    "audit_age_seconds": "Since the last audit.",
     "daily_limit": "Predictions allowed in any 24 hours.",
     "dollars_last_day": "What the predictions of the last 24 hours that have ended cost, over all"
     " hosts.",
@@ -99,6 +101,8 @@ class StatsCollector(Collector):
         values = {name: figure or 0 for name, figure in vars(stats).items()} | self._settings
         if not self._has_price:
             values["dollars_last_day"] = None
+        if stats.audit_age_seconds is None:
+            values |= {"audit_unexplained": None, "audit_age_seconds": None}
         for name, help_text in HELP.items():
             if values[name] is not None:
                 yield GaugeMetricFamily(f"imagegen_{name}", help_text, values[name])
@@ -131,5 +135,8 @@ def any_token_waits(connection: Connection, tables: Tables) -> bool:
 
 def check_tables(connection: Connection, tables: Tables) -> None:
     """Raise one of NO_ANSWER unless the database answers and its tables are there."""
-    sql = "SELECT FROM tokens_s0, authors, generations, imagegen_servers LIMIT 0"
+    sql = (
+        "SELECT FROM tokens_s0, authors, generations, imagegen_servers, imagegen_duplicates,"
+        " imagegen_audits LIMIT 0"
+    )
     read_row(connection, sql, CHECK_TIMEOUT_MILLISECONDS)

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from imagegen.config import Settings
 from imagegen.failures import Kind, Reason, longest_settle_seconds
@@ -262,11 +263,19 @@ class Reconciler:
         return listed
 
     def _cancel(self, claim: Claim, others: Sequence[Prediction]) -> None:
-        """Cancel what the same request made by some mishap, such as a proxy that sends again."""
+        """Record and cancel what the same request made by some mishap, such as a proxy that sends
+        again."""
         for other in others:
+            self._retry.fenced(partial(self._record_duplicate, claim, other))
             metrics.DUPLICATES.inc()
             log.error("prediction.duplicate", extra=log_fields(claim, duplicate=other.id))
             self._client.cancel(other.id)
+
+    def _record_duplicate(self, claim: Claim, other: Prediction) -> str | None:
+        account = self._client.account()
+        return self._queue.record_duplicate(
+            claim, other.id, status=other.status, account=account, made_at=other.created_at
+        )
 
 
 def _around(requested_at: str) -> matching.Period:

@@ -68,7 +68,8 @@ def a_role_without_update(site: Site, *_: object) -> None:
     role = f"doctor_{uuid.uuid4().hex}"
     site.query(f"CREATE ROLE {role} LOGIN PASSWORD '{CANARY}'")
     site.query(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
-    site.query(f"GRANT INSERT, UPDATE ON generations, imagegen_servers TO {role}")
+    own = "generations, imagegen_servers, imagegen_duplicates, imagegen_audits"
+    site.query(f"GRANT INSERT, UPDATE ON {own} TO {role}")
     site.log_in_as(role, CANARY)
 
 

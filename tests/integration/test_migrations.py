@@ -65,7 +65,7 @@ def test_migrations_on_a_fresh_database_go_up_down_and_up_again(empty_site: Site
 def test_an_upgrade_can_be_repeated(site: Site) -> None:
     again = site.run("db", "upgrade")
 
-    assert (again.returncode, again.stdout) == (0, "the database is at revision 0011\n")
+    assert (again.returncode, again.stdout) == (0, "the database is at revision 0012\n")
 
 
 @pytest.mark.parametrize("command", ["upgrade", "current", "check", "downgrade"])
@@ -84,7 +84,7 @@ def test_the_revision_is_reported_before_and_after_the_upgrade(empty_site: Site)
     after = empty_site.run("db", "current", "--json")
 
     assert (before.returncode, before.stdout) == (0, "none\n")
-    assert json.loads(after.stdout) == {"revision": "0011", "needed": "0011"}
+    assert json.loads(after.stdout) == {"revision": "0012", "needed": "0012"}
 
 
 def test_the_users_own_tables_are_adopted_run_on_and_given_back(
@@ -195,7 +195,7 @@ def test_a_step_down_that_loses_columns_of_the_record_names_them(site: Site) -> 
         " estimated_cost, failing_since, failures, handed_on_url, image_path, image_sha256, images,"
         " refusals, refused_since" in refused.stderr
     )
-    assert site.run("db", "current").stdout == "0011\n"
+    assert site.run("db", "current").stdout == "0012\n"
 
 
 @pytest.mark.parametrize(
@@ -209,8 +209,8 @@ def test_a_revision_that_there_is_not_is_reported_with_those_that_there_are(
 
     assert (refused.returncode, refused.stderr) == (
         1,
-        f"imagegen: not migrated: '{arguments[-1]}' is no revision to go to from 0011:"
-        " there are base, 0001, 0002, 0003, 0004, 0005, 0006, 0007, 0008, 0009, 0010, 0011,"
+        f"imagegen: not migrated: '{arguments[-1]}' is no revision to go to from 0012:"
+        " there are base, 0001, 0002, 0003, 0004, 0005, 0006, 0007, 0008, 0009, 0010, 0011, 0012,"
         " and head, the last of them\n",
     )
 

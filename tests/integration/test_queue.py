@@ -1,6 +1,7 @@
 """What the queue promises of claims, records and resets, asked of a real PostgreSQL."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
 
 import psycopg
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from imagegen.database.connection import connect
 from imagegen.database.tables import Tables, read_tables
 from imagegen.queue import (
+    Claim,
     Complete,
     FailAttempt,
     statements,
@@ -199,6 +201,26 @@ def test_a_prediction_is_known_if_it_belongs_to_another_generation(
     ids = ["prediction1", "prediction2"]
     assert queue.known_predictions(two, ids) == {"prediction1"}
     assert queue.known_predictions(one, ids) == set()
+
+
+def test_a_duplicate_is_no_generation_of_its_token(site: Site, make_queue: MakeQueue) -> None:
+    site.mint("a prompt")
+    queue = make_queue()
+    one = claim_one(queue)
+    made_at = datetime(2026, 11, 1, tzinfo=UTC)
+
+    def record(holder: Claim) -> str | None:
+        return queue.record_duplicate(
+            holder, "prediction2", status="starting", account="us", made_at=made_at
+        )
+
+    assert record(replace(one, seed=one.seed + 1)) is None  # the lease is lost
+    assert record(one) == record(one) == "prediction2"
+
+    assert site.query("SELECT * FROM imagegen_duplicates") == [
+        ("prediction2", one.generation_id, 1, MODEL, "us", "starting", made_at)
+    ]
+    assert site.query("SELECT count(*) FROM generations") == [(1,)]
 
 
 def test_a_claim_among_a_million_finished_tokens_uses_the_partial_index(site: Site) -> None:

@@ -14,21 +14,23 @@ from tests.support.judge import judge
 from tests.support.processes import Site, wait_for
 from tests.support.sandbox import Sandbox
 
+TABLES = (
+    "'generations', 'imagegen_servers', 'imagegen_spend_totals', 'imagegen_duplicates',"
+    " 'imagegen_audits'"
+)
 CONSTRAINTS = """SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid)
-FROM pg_constraint WHERE conrelid::regclass::text IN
-    ('generations', 'imagegen_servers', 'imagegen_spend_totals')
-ORDER BY 1, 2"""
+FROM pg_constraint WHERE conrelid::regclass::text IN ($TABLES)
+ORDER BY 1, 2""".replace("$TABLES", TABLES)
 # What each part is dropped by.
 PARTS = """
 SELECT format('DROP TABLE %I', relname) FROM pg_class WHERE relkind = 'r' AND relname IN
-    ('generations', 'imagegen_servers', 'imagegen_spend_totals', 'imagegen_alembic_version')
+    ($TABLES, 'imagegen_alembic_version')
 UNION ALL SELECT format('ALTER TABLE %s DROP COLUMN %I', attrelid::regclass, attname)
 FROM pg_attribute WHERE attnum > 0 AND NOT attisdropped AND (attrelid::regclass::text IN
-    ('generations', 'imagegen_servers', 'imagegen_spend_totals', 'imagegen_alembic_version')
+    ($TABLES, 'imagegen_alembic_version')
     OR attrelid = 'tokens_s0'::regclass AND col_description(attrelid, attnum) IS NOT NULL)
 UNION ALL SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname)
-FROM pg_constraint WHERE conrelid::regclass::text IN
-    ('generations', 'imagegen_servers', 'imagegen_spend_totals')
+FROM pg_constraint WHERE conrelid::regclass::text IN ($TABLES)
     AND contype <> 'n'
 UNION ALL SELECT format('DROP INDEX %s', indexrelid::regclass) FROM pg_index
 WHERE indexrelid::regclass::text ~ '^(imagegen|generations)' AND NOT EXISTS (
@@ -36,9 +38,10 @@ WHERE indexrelid::regclass::text ~ '^(imagegen|generations)' AND NOT EXISTS (
 UNION ALL SELECT 'DROP TRIGGER imagegen_notify_detected ON tokens_s0'
 UNION ALL SELECT 'DROP FUNCTION imagegen_notify_detected CASCADE'
 UNION ALL SELECT 'DELETE FROM imagegen_alembic_version'
-ORDER BY 1"""
+ORDER BY 1""".replace("$TABLES", TABLES)
 DROP_ALL = """
-DROP TABLE generations, imagegen_alembic_version, imagegen_servers, imagegen_spend_totals;
+DROP TABLE generations, imagegen_alembic_version, imagegen_servers, imagegen_spend_totals,
+    imagegen_duplicates, imagegen_audits;
 DROP FUNCTION imagegen_notify_detected CASCADE;
 DROP INDEX imagegen_tokens_detected, imagegen_tokens_generating, imagegen_tokens_failed"""
 
@@ -93,7 +96,7 @@ def said(site: Site) -> list[str]:
 def test_what_is_looked_for_is_what_the_migrations_make(site: Site) -> None:
     indexes = site.query(
         """SELECT indexname, tablename, indexdef ~ 'UNIQUE' FROM pg_indexes
-           WHERE schemaname = 'public' AND indexname ~ '^(imagegen_[^a]|generations)'"""
+           WHERE schemaname = 'public' AND indexname ~ '^(imagegen_(?!alembic)|generations)'"""
     )
 
     assert {name: table for name, table, _ in indexes} == UNIQUE_INDEXES | OTHER_INDEXES

@@ -46,6 +46,16 @@ def test_the_real_main_jobs_images_are_told_with_their_price(site: Site, sandbox
     assert [(line["model"], line["outcome"]) for line in told["lines"]] == [(MODEL, "succeeded")]
 
 
+def test_a_duplicate_that_was_canceled_is_perhaps_billed(site: Site) -> None:
+    for number, status in enumerate(("starting", "succeeded")):
+        site.query(
+            "INSERT INTO imagegen_duplicates VALUES (%s, 1, 1, %s, 'us', %s, now())",
+            f"duplicate{number}", MODEL, status,
+        )  # fmt: skip
+
+    assert billed(site) == {"duplicate": (1, 1)}
+
+
 def test_days_are_those_of_the_request_in_utc_and_models_have_lines_of_their_own(
     site: Site,
 ) -> None:

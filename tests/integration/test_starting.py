@@ -168,10 +168,14 @@ def test_a_role_that_may_only_read_is_reported_with_the_grants_that_it_lacks(
     assert refused(site, command=command, code=1) == (
         f"imagegen: {role} may not UPDATE on tokens_s0;"
         f" {role} may not INSERT, UPDATE on generations;"
-        f" {role} may not INSERT, UPDATE on imagegen_servers:"
+        f" {role} may not INSERT, UPDATE on imagegen_servers;"
+        f" {role} may not INSERT, UPDATE on imagegen_duplicates;"
+        f" {role} may not INSERT on imagegen_audits:"
         f" GRANT UPDATE ON tokens_s0 TO {role};"
         f" GRANT INSERT, UPDATE ON generations TO {role};"
         f" GRANT INSERT, UPDATE ON imagegen_servers TO {role};"
+        f" GRANT INSERT, UPDATE ON imagegen_duplicates TO {role};"
+        f" GRANT INSERT ON imagegen_audits TO {role};"
     )
 
 
@@ -187,6 +191,8 @@ def test_a_role_that_may_not_even_read_the_revision_gets_all_grants(site: Site) 
         f" GRANT SELECT ON authors TO {role};"
         f" GRANT SELECT, INSERT, UPDATE ON generations TO {role};"
         f" GRANT SELECT, INSERT, UPDATE ON imagegen_servers TO {role};"
+        f" GRANT SELECT, INSERT, UPDATE ON imagegen_duplicates TO {role};"
+        f" GRANT SELECT, INSERT ON imagegen_audits TO {role};"
     )
     doctor = site.run("doctor").stdout
     assert f"wrong    permissions  {role} may not SELECT on authors" in doctor

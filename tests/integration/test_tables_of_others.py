@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from imagegen.database.schema import TABLES as MADE
 from tests.integration.test_migrations import a_generation, load_glisk
 from tests.support.processes import Site, wait_for
 from tests.support.sandbox import Sandbox
@@ -105,8 +106,7 @@ def test_the_printed_fix_finds_the_tables(empty_site: Site, sandbox: Sandbox, wh
     with site.supervisor():
         wait_for("all images", lambda: site.statuses() == {"uploading": 50})
 
-    made = {"tokens_s0", "authors", "generations", "imagegen_servers", "imagegen_alembic_version"}
-    made |= {"imagegen_spend_totals"}
+    made = {*MADE, "imagegen_spend_totals", "imagegen_alembic_version"}
     found = [(schema, name) for schema, name in site.query(TABLES) if name in made]
     assert sorted(found) == sorted(("glisk", name) for name in made)
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 Execute = Callable[[str], object]
 # In the order in which their rows can be put back.
-TABLES = ("authors", "tokens_s0", "generations", "imagegen_servers")
+TABLES = ("authors", "tokens_s0", "generations", "imagegen_servers", "imagegen_duplicates")
 SAVED = "saved_"
 
 

@@ -182,6 +182,17 @@ class RecordingQueue(Queue):
     def known_predictions(self, claim: Claim, prediction_ids: Collection[str]) -> set[str]:
         return self.known
 
+    def record_duplicate(
+        self,
+        claim: Claim,
+        prediction_id: str,
+        *,
+        status: str,
+        account: str | None,
+        made_at: datetime | None,
+    ) -> str | None:
+        return prediction_id if self._note("record_duplicate", prediction_id) else None
+
 
 class ScriptedClient(ReplicateClient):
     """Gives prepared answers, one after the other."""

@@ -16,8 +16,9 @@ from imagegen.database.odd_tokens import KINDS
 from imagegen.database.queue_stats import QueueStats
 from imagegen.doctor import Finding, Level
 from imagegen.metrics.workers import WorkerRow
-from imagegen.operator import enqueue, prune, spend, tokens
+from imagegen.operator import audit_result, enqueue, prune, spend, tokens
 from imagegen.operator import retry as retries
+from imagegen.operator.audit_verdicts import Verdict
 
 ENOUGH = {
     "DATABASE_URL": "postgresql://user@localhost:5432/tokens",
@@ -28,6 +29,8 @@ COMMANDS = [
     "tokens list",
     "tokens show 42",
     "tokens retry 42",
+    "audit",
+    "audit --price 0.003",
     "spend",
     "spend --price 0.003",
     "prune --older 1y",
@@ -55,6 +58,10 @@ def stand_ins() -> dict[str, object]:
     set_aside = dict.fromkeys(KINDS, 0)
     queue = made(QueueStats, tokens=dict.fromkeys(STATUSES, 0), tokens_set_aside=set_aside)
     worker = made(WorkerRow, closed_by=["throttled"], restarts={})
+    noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    audit = audit_result.Audit(noon, noon, "us")
+    audit.strangers["web", "owner/name"] = 1
+    audit.add(made(audit_result.Finding, verdict=Verdict.LOST, made_at=noon))
     tables = Tables(dict.fromkeys(STATUSES, "''"), created_at_is_naive=False)
     answers: dict[str, object] = {
         "imagegen.database.connect": nullcontext(),
@@ -71,6 +78,7 @@ def stand_ins() -> dict[str, object]:
         "imagegen.operator.tokens.read_history": history,
         "imagegen.operator.retry.plan_named": retries.RetryPlan(),
         "imagegen.operator.retry.retry": [("hand_on", 1), ("retry", 1)],
+        "imagegen.operator.audit.run": audit,
         "imagegen.operator.spend.read_spend": [made(spend.SpendRow), made(spend.SpendRow)],
         "imagegen.operator.prune.find_prunable": prune.Prunable(
             datetime(2026, 1, 1, tzinfo=UTC), 1, 1, 1

@@ -14,7 +14,7 @@ GROUND = {
 LEAVES = GROUND - {"logs", "prompts"}
 ALLOWED: dict[str, set[str]] = {
     "__main__": {"cli"},
-    # `replicate` for its TLS alone: a mistake in it is found before a demo starts.
+    # `replicate` for its TLS, in which a mistake is found before a demo starts, and for the audit.
     "cli": {
         "app",
         "config",
@@ -43,7 +43,8 @@ ALLOWED: dict[str, set[str]] = {
     "doctor": {"config", "database", "metrics", "operator", "queue", "replicate", "web"} | GROUND,
     "worker": {"config", "database", "metrics", "queue", "replicate"} | GROUND,
     "web": {"config", "database", "metrics"} | GROUND,
-    "operator": {"config", "database", "metrics"} | GROUND,
+    # `replicate` for the audit alone, which reads its list of predictions.
+    "operator": {"config", "database", "metrics", "replicate"} | GROUND,
     "supervisor": {"backoff", "errors", "logs", "metrics"},  # never settings, database, Replicate
     "queue": {"database"} | GROUND,
     "replicate": {"metrics"} | GROUND,

@@ -113,6 +113,12 @@ class Fault:
         return cls(reply=ReplyScript(changes=fields, creates=True), **target)
 
     @classmethod
+    def repeats(cls, status: int | None = None, **target: Unpack[Target]) -> Self:
+        """A gateway sends the request twice, and answers as Replicate did the second time, or with
+        this status."""
+        return cls(reply=ReplyScript(repeats=1, status=status, creates=True), **target)
+
+    @classmethod
     def black_hole(
         cls, seconds: float = NEVER, *, creates: bool = False, **target: Unpack[Target]
     ) -> Self:

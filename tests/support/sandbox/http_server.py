@@ -94,6 +94,8 @@ class FaultyHandler(Handler):
         book = self.server.book
         answer = reply.instead()
         if reply.creates:
+            for _ in range(reply.repeats):
+                self.server.api.answer(call)
             true_answer = self.server.api.answer(until(call, reply.lags_seconds))
             answer = answer or reply.changed(true_answer)
             if call.operation == "create" and true_answer.status == 201:

@@ -68,6 +68,18 @@ class Sandbox:
     def latency_seconds(self, seconds: float) -> None:
         self._store.latency_seconds = seconds
 
+    def add(self, prompt: str, *, model: str, seed: int | None = None, source: str = "api") -> str:
+        """Make a prediction of somebody else at the same account; return its id."""
+        inputs: dict[str, object] = {"prompt": prompt}
+        if seed is not None:
+            inputs["seed"] = seed
+        script = self.faults.take_script(prompt)
+        return self._store.create(model, "hidden", inputs, script, 1800.0, source=source).id
+
+    def age(self, seconds: float) -> None:
+        """Let all predictions so far be made so much earlier."""
+        self._store.age(seconds)
+
     def start(self) -> None:
         if self._server is not None:
             return

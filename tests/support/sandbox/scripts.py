@@ -25,6 +25,7 @@ class ReplyScript:
     transport: Transport = "whole"
     over_seconds: float = 0.0  # how long what drips takes
     lags_seconds: float = 0.0  # a list shows nothing that is younger
+    repeats: int = 0  # how many more times something in between sends it; the last is answered
 
     def __post_init__(self) -> None:
         if not self.creates and self.status is None and self.transport not in ("reset", "silence"):

@@ -108,6 +108,20 @@ def test_of_two_predictions_by_mishap_the_other_is_canceled() -> None:
     assert calls.about("record_prediction") == [(AN_ID,)]
 
 
+def test_a_duplicate_is_on_record_before_it_is_canceled() -> None:
+    two = Listed((replace(prediction("starting"), id="theother0"), prediction("succeeded")))
+    verbs = generate(sent(5.0), listed=two, looks=[DONE]).verbs()
+
+    assert verbs.index("record_duplicate") < verbs.index("cancel")
+
+
+def test_a_duplicate_is_left_to_the_worker_that_holds_the_lease() -> None:
+    two = Listed((replace(prediction("starting"), id="theother0"), prediction("succeeded")))
+    calls = generate(sent(5.0), listed=two, lost_at="record_duplicate")
+
+    assert calls.verbs() == ["list", "record_duplicate"]
+
+
 def test_a_prediction_of_another_generation_is_left_alone() -> None:
     calls = generate(sent(5.0), listed=Listed((prediction("starting"),)), known={AN_ID})
 

@@ -1,0 +1,209 @@
+"""`imagegen audit`: Replicate's list of predictions beside the ledger."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import click
+
+from imagegen.cli.connection import connected
+from imagegen.cli.options import json_option, moment_option, read_settings, settings_options
+from imagegen.cli.output import Column, emit, table, terminal_width
+from imagegen.cli.progress import TransientLine
+from imagegen.config import Prices
+from imagegen.database import Connection
+from imagegen.operator import audit as comparison
+from imagegen.operator.audit_result import FINDINGS_NAMED, Audit, Finding
+from imagegen.operator.audit_verdicts import UNEXPLAINED, Verdict
+from imagegen.replicate import Marker, ReplicateClient, RequestBudget, tls_context
+from imagegen.text import plural
+
+SETTINGS = (
+    "database_url",
+    "replicate_api_token",
+    "replicate_base_url",
+    "model",
+    "marker_input",
+    "settle_seconds",
+    "poll_budget",
+    "price",
+)
+# Of the requests that the account may send besides creates: the workers need the others.
+BUDGET_SHARE = 0.1
+COLUMNS = [
+    Column("why"),
+    Column("made (UTC)"),
+    Column("prediction"),
+    Column("status"),
+    Column("token", right=True),
+    Column("generation", right=True),
+    Column("images", right=True),
+]
+MONEY = Column("USD", right=True)
+MEANINGS = {
+    Verdict.DUPLICATE: "another prediction of a generation that has its own",
+    Verdict.LOST: "of a generation whose request seemed to have made none",
+    Verdict.PERHAPS_OURS: "of imagegen's model and of the time of a request: Replicate has deleted"
+    " the inputs, by which more is known within an hour",
+    Verdict.OTHER_ACCOUNT: "the ledger has it of another account",
+    Verdict.UNKNOWN: "in the ledger, and unknown to Replicate",
+}
+
+
+@click.command()
+@moment_option(
+    "--since", "How far back, as 7d or 24h, or from when, as 2026-11-01 (UTC).", default="24h"
+)
+@json_option()
+@settings_options(*SETTINGS)
+def audit(*, since: datetime, as_json: bool, **options: str | None) -> None:
+    """Compare Replicate's list of predictions with imagegen's record.
+
+    Each prediction is explained by a generation, or is a stranger: of Replicate's playground (web)
+    or of another program (api). What is neither is listed with what it costs. The last minutes are
+    left out, because the list may lag. Inputs are deleted after an hour: an audit of the last hour
+    knows best whose a prediction is.
+
+    Exit code 1 if anything is unexplained, or the list cannot be read to its end.
+
+    Example: imagegen audit --since 1h
+    """
+    values = read_settings(options, *SETTINGS)
+    with connected(values["database_url"], "imagegen audit") as connection:
+        result = _run(connection, since, values)
+    prices: Prices | None = values["price"]
+    price = prices and prices.of_an_image(values["model"])
+    emit(_as_json(result, price), _lines(result, price), as_json=as_json)
+    if result.missing:
+        message = f"imagegen: the list could not be read to its end: {result.missing}"
+        click.echo(message, err=True)
+    raise SystemExit(1 if result.unexplained or result.missing else 0)
+
+
+def _run(connection: Connection, since: datetime, values: dict[str, Any]) -> Audit:
+    tls_context()
+    line = TransientLine()
+
+    def on_page(listed: int, back_to: datetime | None) -> None:
+        line.show(f"imagegen: {plural(listed, 'prediction')}, back to {back_to:%Y-%m-%d %H:%M} UTC")
+
+    client = ReplicateClient(
+        values["replicate_api_token"],
+        values["replicate_base_url"],
+        0,  # nothing is created
+        RequestBudget(values["poll_budget"] / 60 * BUDGET_SHARE, time.sleep),
+        Marker.of_setting(values["marker_input"]),
+    )
+    with contextlib.closing(client):
+        try:
+            return comparison.run(
+                connection,
+                client,
+                since,
+                model=values["model"],
+                has_marker=values["marker_input"] is not None,
+                settle_seconds=values["settle_seconds"],
+                on_page=on_page,
+            )
+        finally:
+            line.clear()
+
+
+def _lines(result: Audit, price: Decimal | None) -> Iterator[str]:
+    period = f"{result.since:%Y-%m-%d %H:%M} to {result.until:%Y-%m-%d %H:%M} UTC"
+    yield f"account      {result.account or 'unknown'}, {period}"
+    yield f"predictions  {result.predictions}"
+    yield f"explained    {result.counts[Verdict.EXPLAINED]}"
+    if cancelled := result.counts[Verdict.CANCELLED_DUPLICATE]:
+        cost = _cost(result.cancelled_images, result.cancelled_images_perhaps, price)
+        yield f"duplicates   {cancelled}, which imagegen cancelled: {cost}"
+    if still_open := result.counts[Verdict.OPEN]:
+        yield f"open         {still_open}, of generations that are at work"
+    for (source, model), count in sorted(result.strangers.items()):
+        yield f"strangers    {count} by {source}, {model}"
+    if result.of_other_accounts:
+        yield f"not compared {result.of_other_accounts} generations of other accounts"
+    if not result.unexplained:
+        yield "unexplained  0"
+        return
+    cost = _cost(result.images_billed, result.images_perhaps_billed, price)
+    yield f"unexplained  {result.unexplained}: {cost}"
+    for verdict in UNEXPLAINED:
+        if count := result.counts[verdict]:
+            yield f"  {count} {verdict}: {MEANINGS[verdict]}"
+    yield ""
+    columns = COLUMNS if price is None else [*COLUMNS, MONEY]
+    yield from table(columns, (_row(each, price) for each in result.findings), terminal_width())
+    if len(result.findings) == FINDINGS_NAMED:
+        yield f"… the first {FINDINGS_NAMED}"
+
+
+def _row(finding: Finding, price: Decimal | None) -> list[str]:
+    row = [
+        str(finding.verdict),
+        f"{finding.made_at:%Y-%m-%d %H:%M:%S}" if finding.made_at else "-",
+        finding.prediction_id or "-",
+        finding.status,
+        "-" if finding.token_id is None else str(finding.token_id),
+        "-" if finding.generation_id is None else str(finding.generation_id),
+        _sum(Decimal(finding.images_billed), Decimal(finding.images_perhaps_billed)),
+    ]
+    if price is not None:
+        row.append(_sum(finding.images_billed * price, finding.images_perhaps_billed * price))
+    return row
+
+
+def _cost(billed: int, perhaps: int, price: Decimal | None) -> str:
+    """Return 2 + 1? images billed, 0.006 + 0.003? USD."""
+    images = f"{_sum(Decimal(billed), Decimal(perhaps))} images billed"
+    return images if price is None else f"{images}, {_sum(billed * price, perhaps * price)} USD"
+
+
+def _sum(sure: Decimal, perhaps: Decimal) -> str:
+    """Return 5, or 1? if that is only perhaps billed, or 5 + 1? for both."""
+    if not perhaps:
+        return f"{sure:f}"
+    return f"{sure:f} + {perhaps:f}?" if sure else f"{perhaps:f}?"
+
+
+def _as_json(result: Audit, price: Decimal | None) -> dict[str, Any]:
+    return {
+        "since": result.since.isoformat(),
+        "until": result.until.isoformat(),
+        "account": result.account,
+        "complete": result.missing is None,
+        "missing": result.missing,
+        "price": None if price is None else float(price),
+        "predictions": result.predictions,
+        "explained": result.counts[Verdict.EXPLAINED],
+        "cancelled_duplicates": result.counts[Verdict.CANCELLED_DUPLICATE],
+        "open": result.counts[Verdict.OPEN],
+        "too_recent": result.too_recent,
+        "of_other_accounts": result.of_other_accounts,
+        "strangers": [
+            {"source": source, "model": model, "predictions": count}
+            for (source, model), count in sorted(result.strangers.items())
+        ],
+        "unexplained": result.unexplained,
+        "unexplained_by_kind": {str(each): result.counts[each] for each in UNEXPLAINED},
+        **_money(result.images_billed, result.images_perhaps_billed, price),
+        "findings": [_object(each, price) for each in result.findings],
+    }
+
+
+def _object(finding: Finding, price: Decimal | None) -> dict[str, Any]:
+    shown = dict(vars(finding))
+    shown["kind"] = str(shown.pop("verdict"))
+    shown["made_at"] = finding.made_at and finding.made_at.isoformat()
+    del shown["images_billed"], shown["images_perhaps_billed"]
+    return shown | _money(finding.images_billed, finding.images_perhaps_billed, price)
+
+
+def _money(billed: int, perhaps: int, price: Decimal | None) -> dict[str, Any]:
+    images: dict[str, Any] = {"images_billed": billed, "images_perhaps_billed": perhaps}
+    if price is not None:
+        images |= {"usd": float(billed * price), "usd_perhaps": float(perhaps * price)}
+    return images
