@@ -75,7 +75,7 @@ def audit(*, since: datetime, as_json: bool, **options: str | None) -> None:
     with connected(values["database_url"], "imagegen audit") as connection:
         result = _run(connection, since, values)
     prices: Prices | None = values["price"]
-    price = prices and prices.of_an_image(values["model"])
+    price = prices.of_an_image(values["model"]) if prices else None
     emit(_as_json(result, price), _lines(result, price), as_json=as_json)
     if result.missing:
         message = f"imagegen: the list could not be read to its end: {result.missing}"
@@ -119,7 +119,7 @@ def _lines(result: Audit, price: Decimal | None) -> Iterator[str]:
     yield f"explained    {result.counts[Verdict.EXPLAINED]}"
     if cancelled := result.counts[Verdict.CANCELLED_DUPLICATE]:
         cost = _cost(result.cancelled_images, result.cancelled_images_perhaps, price)
-        yield f"duplicates   {cancelled}, which imagegen cancelled: {cost}"
+        yield f"duplicates   {cancelled}, cancelled by imagegen ({cost})"
     if still_open := result.counts[Verdict.OPEN]:
         yield f"open         {still_open}, of generations that are at work"
     for (source, model), count in sorted(result.strangers.items()):
@@ -130,7 +130,7 @@ def _lines(result: Audit, price: Decimal | None) -> Iterator[str]:
         yield "unexplained  0"
         return
     cost = _cost(result.images_billed, result.images_perhaps_billed, price)
-    yield f"unexplained  {result.unexplained}: {cost}"
+    yield f"unexplained  {result.unexplained} ({cost})"
     for verdict in UNEXPLAINED:
         if count := result.counts[verdict]:
             yield f"  {count} {verdict}: {MEANINGS[verdict]}"
@@ -157,9 +157,9 @@ def _row(finding: Finding, price: Decimal | None) -> list[str]:
 
 
 def _cost(billed: int, perhaps: int, price: Decimal | None) -> str:
-    """Return 2 + 1? images billed, 0.006 + 0.003? USD."""
-    images = f"{_sum(Decimal(billed), Decimal(perhaps))} images billed"
-    return images if price is None else f"{images}, {_sum(billed * price, perhaps * price)} USD"
+    """Return the images that are billed, 2 + 1? if one is only perhaps, and the money for them."""
+    images = f"images billed: {_sum(Decimal(billed), Decimal(perhaps))}"
+    return images if price is None else f"{images}, USD {_sum(billed * price, perhaps * price)}"
 
 
 def _sum(sure: Decimal, perhaps: Decimal) -> str:

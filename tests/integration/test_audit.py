@@ -76,6 +76,11 @@ def test_what_the_ledger_or_replicate_lacks_is_named_with_its_cost(
         "duplicate": (1, 0.003, 0.0), "unknown": (7, 0.0, 0.003),
     }  # fmt: skip
     assert (told["unexplained"], told["of_other_accounts"]) == (2, 1)
+    assert "audit      2 unexplained, " in site.run("status").stdout
+    with site.supervisor(procs=1) as program:
+        metrics = program.metrics()
+    assert metrics["imagegen_audit_unexplained"] == 2
+    assert metrics["imagegen_audit_age_seconds"] < 60
 
 
 def test_a_list_that_cannot_be_read_to_its_end_is_said_and_not_recorded(

@@ -1,9 +1,10 @@
-"""deploy/systemd/imagegen.service waits as long as imagegen may need, and restarts it."""
+"""deploy/systemd/: imagegen waits as long as it may need and is restarted; audits have the time."""
 
 import configparser
 
 import pytest
 
+from imagegen.cli.audit import BUDGET_SHARE
 from imagegen.errors import CONFIGURATION
 from imagegen.supervisor import supervisor
 from tests.support.command_line import imagegen
@@ -12,6 +13,7 @@ from tests.support.deploy_files import (
     DEPLOY,
     LONGEST_STOP_SECONDS,
     README,
+    RULES,
     seconds,
 )
 
@@ -23,12 +25,16 @@ CONFINED = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def unit() -> configparser.ConfigParser:
+def read(name: str) -> configparser.ConfigParser:
     unit = configparser.ConfigParser(interpolation=None, strict=False)
     unit.optionxform = str  # type: ignore[assignment, method-assign]
-    unit.read(DEPLOY / "systemd" / "imagegen.service")
+    unit.read(DEPLOY / "systemd" / name)
     return unit
+
+
+@pytest.fixture(scope="module")
+def unit() -> configparser.ConfigParser:
+    return read("imagegen.service")
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +102,17 @@ def test_doctor_finds_the_folder_for_copies_before_systemd_has_made_it(
     made = README.index(f"sudo mkdir -p /var/lib/{service['StateDirectory']}\n")
 
     assert made < README.index("/opt/imagegen/bin/imagegen doctor")
+
+
+def test_an_audit_has_the_time_that_the_pages_of_a_day_take_and_no_more_rights() -> None:
+    audit, main = read("imagegen-audit.service")["Service"], read("imagegen.service")["Service"]
+    rights = [name for name in main if name.startswith(("Protect", "Restrict", "SystemCall"))]
+
+    assert seconds(audit["TimeoutStartSec"]) > 8640 / (DEFAULTS.poll_budget / 60 * BUDGET_SHARE)
+    assert [audit[name] for name in rights] == [main[name] for name in rights]
+
+
+def test_audits_overlap_and_the_alert_waits_for_the_next_one() -> None:
+    assert read("imagegen-audit.timer")["Timer"]["OnCalendar"] == "*-*-* 05:30:00 UTC"
+    assert "audit --since 25h" in read("imagegen-audit.service")["Service"]["ExecStart"]
+    assert "imagegen_audit_age_seconds > 36 * 3600" in RULES.read_text(encoding="utf-8")
