@@ -59,6 +59,7 @@ VALUES: dict[str, Any] = {
     "longest_seconds": 300.0, "of_workers": ["w"], "worker_prefix": None,
     "prediction_ids": ["prediction3", "prediction29990"], "several_tokens": 3,
     "unproven_kinds": ["unknown"], "versions": ["1", "2"], "cost": None, "estimated_cost": None,
+    "duplicate_id": "other00000", "status": "starting",
 }  # fmt: skip
 
 
