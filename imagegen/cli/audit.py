@@ -3,13 +3,14 @@
 import contextlib
 import time
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import click
 
 from imagegen.cli.connection import connected
+from imagegen.cli.errors import MisusedError
 from imagegen.cli.options import json_option, moment_option, read_settings, settings_options
 from imagegen.cli.output import Column, emit, table, terminal_width
 from imagegen.cli.progress import TransientLine
@@ -72,6 +73,9 @@ def audit(*, since: datetime, as_json: bool, **options: str | None) -> None:
     Example: imagegen audit --since 1h
     """
     values = read_settings(options, *SETTINGS)
+    youngest_seconds = comparison.youngest_seconds(values["settle_seconds"])
+    if since > datetime.now(UTC) - timedelta(seconds=youngest_seconds):
+        raise MisusedError(f"--since must be over {youngest_seconds:g} s ago: the list may lag")
     with connected(values["database_url"], "imagegen audit") as connection:
         result = _run(connection, since, values)
     prices: Prices | None = values["price"]
@@ -180,6 +184,9 @@ def _as_json(result: Audit, price: Decimal | None) -> dict[str, Any]:
         "predictions": result.predictions,
         "explained": result.counts[Verdict.EXPLAINED],
         "cancelled_duplicates": result.counts[Verdict.CANCELLED_DUPLICATE],
+        "cost_of_cancelled_duplicates": _money(
+            result.cancelled_images, result.cancelled_images_perhaps, price
+        ),
         "open": result.counts[Verdict.OPEN],
         "too_recent": result.too_recent,
         "of_other_accounts": result.of_other_accounts,

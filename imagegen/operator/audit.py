@@ -39,6 +39,11 @@ LEAST_PAGES = 500
 NO_ACCOUNT = "Replicate does not say whose account the API token is of"
 
 
+def youngest_seconds(settle_seconds: float) -> float:
+    """Return how old a prediction must be to be audited: the list may lag by so much."""
+    return longest_settle_seconds(settle_seconds)
+
+
 def run(
     connection: Connection,
     client: ReplicateClient,
@@ -56,8 +61,7 @@ def run(
     """
     with statement_timeout(connection):
         [(now,)] = connection.execute(SQL["now"]).fetchall()
-    # The list may lag by so much. What is open meanwhile is no finding either.
-    until = now - timedelta(seconds=longest_settle_seconds(settle_seconds))
+    until = now - timedelta(seconds=youngest_seconds(settle_seconds))
     since = min(since, until)
     account = client.account()
     audit = Audit(since, until, account)

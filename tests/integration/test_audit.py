@@ -62,13 +62,17 @@ def test_an_audit_explains_lost_answers_and_duplicates_and_counts_strangers_by_s
 def test_what_the_ledger_or_replicate_lacks_is_named_with_its_cost(
     site: Site, sandbox: Sandbox
 ) -> None:
-    sandbox.faults.add(Fault.repeats(prompt="sent twice", times=1))
-    make(site, "sent twice")
-    insert_generation(site, token_id=7, prediction_id="unknown0000", account="sandbox")
-    insert_generation(site, token_id=8, prediction_id="another0000", account="another")
-    let_time_pass(site, sandbox)
+    sandbox.faults.add(Fault.repeats(times=1))
+    site.settings["IMAGEGEN_TEST_SETTLE_SECONDS"] = "2"
+    site.mint("sent twice")
+    with site.supervisor(procs=1) as program:
+        site.wait_until_done()
+        insert_generation(site, token_id=7, prediction_id="unknown0000", account="sandbox")
+        insert_generation(site, token_id=8, prediction_id="another0000", account="another")
+        let_time_pass(site, sandbox)
 
-    code, told = audit(site, *AN_HOUR, *PRICED)
+        code, told = audit(site, *AN_HOUR, *PRICED)
+        metrics = program.metrics()
 
     assert code == 1
     assert {each["kind"]: (each["token_id"], each["usd"], each["usd_perhaps"])
@@ -77,8 +81,6 @@ def test_what_the_ledger_or_replicate_lacks_is_named_with_its_cost(
     }  # fmt: skip
     assert (told["unexplained"], told["of_other_accounts"]) == (2, 1)
     assert "audit      2 unexplained, " in site.run("status").stdout
-    with site.supervisor(procs=1) as program:
-        metrics = program.metrics()
     assert metrics["imagegen_audit_unexplained"] == 2
     assert metrics["imagegen_audit_age_seconds"] < 60
 
@@ -93,3 +95,27 @@ def test_a_list_that_cannot_be_read_to_its_end_is_said_and_not_recorded(
     assert done.returncode == 1
     assert "imagegen: the list could not be read to its end: HTTP 503" in done.stderr
     assert site.query("SELECT * FROM imagegen_audits") == []
+
+
+def test_no_generation_is_missed_where_a_page_of_the_list_ends(
+    site: Site, sandbox: Sandbox
+) -> None:
+    site.settings["IMAGEGEN_TEST_SETTLE_SECONDS"] = "2"
+    ids = [sandbox.add(f"picture {n}", model=MODEL, seed=n) for n in range(250)]
+    # Requested up to ten seconds before it was made, so before many others of another page.
+    site.query(
+        """INSERT INTO generations (token_id, attempt, model, seed, lease_until, state, opened_at,
+               closed_at, requested_at, prediction_id, image_url, account)
+           SELECT n, 1, 'owner/name', n, now(), 'succeeded', now(), now(),
+               now() - mod(n * 7, 10) * interval '1 s', id, 'https://a/b.webp', 'sandbox'
+           FROM unnest(%s::text[]) WITH ORDINALITY listed (id, n)""",
+        [*ids, "unknown0000"],
+    )
+    let_time_pass(site, sandbox)
+
+    code, told = audit(site)
+
+    assert code == 1
+    assert (told["predictions"], told["explained"], told["unexplained"]) == (250, 250, 1)
+    assert [each["prediction_id"] for each in told["findings"]] == ["unknown0000"]
+    assert len(sandbox.ledger.of("list")) == 3

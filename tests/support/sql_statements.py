@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, Self
 
 from imagegen.database import BRIEFLY, STATUSES, Tables
-from imagegen.operator import enqueue, prune, spend, status, tokens
+from imagegen.operator import audit, enqueue, prune, spend, status, tokens
 from imagegen.operator import retry as retries
 from imagegen.operator.enqueue_input import from_arguments
 from imagegen.operator.retry import RetryPlan
@@ -89,9 +89,12 @@ def statements(tables: Tables) -> dict[str, str]:
     }  # fmt: skip
     of_queue = {name: each.text for name, each in queue_statements(tables).items()}
     of_queue |= {"briefly": BRIEFLY}
-    return {f"queue.{name}": sql for name, sql in of_queue.items()} | {
-        name: executed_by(question, ROWS) for name, question in asked.items()
-    }
+    of_audit = {f"audit.{name}": text for name, text in audit.SQL.items()}
+    return (
+        {f"queue.{name}": sql for name, sql in of_queue.items()}
+        | of_audit
+        | {name: executed_by(question, ROWS) for name, question in asked.items()}
+    )
 
 
 # What the database would answer, by a part of the statement. Others bring no row.

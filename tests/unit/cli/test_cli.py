@@ -99,6 +99,7 @@ def test_what_cannot_be_a_revision_is_one_line_with_an_example(command: str, rev
 @pytest.mark.parametrize(
     "option",
     [
+        ("audit", "--since"),
         ("spend", "--since"),
         ("tokens", "list", "--older"),
         ("tokens", "list", "--newer"),
@@ -203,3 +204,10 @@ def test_a_start_without_a_setting_says_under_which_name_it_was_given() -> None:
     assert [line.partition(": ")[2] for line in result.stderr.splitlines()[1:]] == [
         "IMAGEGEN_DATABASE_URL is no setting: did you mean DATABASE_URL?"
     ]
+
+
+def test_an_audit_of_what_the_list_may_not_show_yet_is_refused() -> None:
+    result = imagegen("audit", "--since", "4m", **ENOUGH)
+
+    assert result.exit_code == USAGE
+    assert result.stderr == "imagegen: --since must be over 300 s ago: the list may lag\n"

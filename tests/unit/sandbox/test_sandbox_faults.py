@@ -3,6 +3,7 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Literal
 
 import httpx
@@ -25,6 +26,36 @@ def test_an_answer_of_500_may_hide_a_prediction_or_not(sandbox: Sandbox, user: S
     assert bought.json() == {"detail": "Internal server error", "status": 500}
     assert [each.prompt for each in sandbox.predictions] == ["bought"]
     assert [entry.prompt for entry in sandbox.ledger.created()] == ["bought"]
+
+
+@pytest.mark.parametrize(("given", "status"), [(None, 201), (504, 504)])
+def test_a_gateway_may_send_a_request_twice(
+    sandbox: Sandbox, user: SandboxUser, given: int | None, status: int
+) -> None:
+    sandbox.faults.add(Fault.repeats(given, times=1))
+
+    assert user.post("a cat", seed=7).status_code == status
+    assert user.post("a dog").status_code == 201
+
+    assert [(each.prompt, each.seed) for each in sandbox.predictions] == [
+        ("a cat", 7), ("a cat", 7), ("a dog", None),
+    ]  # fmt: skip
+
+
+def test_others_use_the_same_account_from_the_playground_or_a_program(
+    sandbox: Sandbox, user: SandboxUser
+) -> None:
+    user.create("ours")
+    sandbox.add("played", model="owner/name", source="web")
+    sandbox.add("theirs", model="owner/name")
+    sandbox.age(3600)
+
+    listed = user.http.get("/v1/predictions").json()["results"]
+
+    assert [each["source"] for each in listed] == ["api", "web", "api"]
+    now = datetime.now(UTC)
+    ages = [(now - datetime.fromisoformat(each["created_at"])).total_seconds() for each in listed]
+    assert all(3600 <= age < 3660 for age in ages)
 
 
 def test_a_fault_hits_as_often_as_it_should(sandbox: Sandbox, user: SandboxUser) -> None:
