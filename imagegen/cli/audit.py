@@ -19,8 +19,8 @@ from imagegen.database import Connection
 from imagegen.operator import audit as comparison
 from imagegen.operator.audit_result import FINDINGS_NAMED, Audit, Finding
 from imagegen.operator.audit_verdicts import UNEXPLAINED, Verdict
-from imagegen.replicate import Marker, ReplicateClient, RequestBudget, tls_context
-from imagegen.text import plural
+from imagegen.replicate import Marker, ReplicateClient, RequestBudget
+from imagegen.text import plural, printable
 
 SETTINGS = (
     "database_url",
@@ -82,13 +82,12 @@ def audit(*, since: datetime, as_json: bool, **options: str | None) -> None:
     price = prices.of_an_image(values["model"]) if prices else None
     emit(_as_json(result, price), _lines(result, price), as_json=as_json)
     if result.missing:
-        message = f"imagegen: the list could not be read to its end: {result.missing}"
+        message = f"imagegen: the list could not be read to its end: {printable(result.missing)}"
         click.echo(message, err=True)
     raise SystemExit(1 if result.unexplained or result.missing else 0)
 
 
 def _run(connection: Connection, since: datetime, values: dict[str, Any]) -> Audit:
-    tls_context()
     line = TransientLine()
 
     def on_page(listed: int, back_to: datetime | None) -> None:
@@ -127,7 +126,7 @@ def _lines(result: Audit, price: Decimal | None) -> Iterator[str]:
     if still_open := result.counts[Verdict.OPEN]:
         yield f"open         {still_open}, of generations that are at work"
     for (source, model), count in sorted(result.strangers.items()):
-        yield f"strangers    {count} by {source}, {model}"
+        yield f"strangers    {count} by {printable(source)}, {printable(model)}"
     if result.of_other_accounts:
         yield f"not compared {result.of_other_accounts} generations of other accounts"
     if not result.unexplained:

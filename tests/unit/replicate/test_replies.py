@@ -112,6 +112,15 @@ def test_a_seed_that_is_no_whole_number_is_left_out(seed: object) -> None:
     assert surely_parsed(input={"seed": seed}).seed is None
 
 
+@pytest.mark.parametrize(
+    ("given", "source"), [("api", "api"), ("web", "web"), (None, None), (7, None), ({}, None)]
+)
+def test_a_prediction_says_whether_it_is_of_a_program_or_of_the_playground(
+    given: object, source: str | None
+) -> None:
+    assert surely_parsed(source=given).source == source
+
+
 @pytest.mark.parametrize("number", NO_NUMBERS)
 def test_a_time_that_is_no_time_is_left_out(number: object) -> None:
     prediction = surely_parsed(metrics={"predict_time": number, "total_time": number})
