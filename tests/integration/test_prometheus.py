@@ -66,6 +66,7 @@ def watcher(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def have_a_bad_day(site: Site, sandbox: Sandbox, running: Program) -> None:
+    assert site.run("audit").returncode == 0
     sandbox.faults.add(
         Fault.throttles(1, times=1),
         Fault.resets(creates=True, prompt="unanswered", times=1),
