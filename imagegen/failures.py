@@ -83,6 +83,7 @@ class Reason(StrEnum):
     UNAVAILABLE = "unavailable"
     DAILY_LIMIT = "daily_limit"
     DAILY_BUDGET = "daily_budget"
+    PAUSED = "paused"
     UNREADABLE = "unreadable"
     FAILING = "failing"
     WITHDRAWN = "withdrawn"
@@ -184,6 +185,8 @@ REFUSALS = {
     Reason.UNREADABLE: Refusal("what the model makes cannot be read", at_the_door=False),
     Reason.DAILY_LIMIT: Refusal("the daily limit is reached", at_the_door=False),
     Reason.DAILY_BUDGET: Refusal("the daily budget is used up", at_the_door=False),
+    # Wanted, so nobody need look after it. A generation that has sent nothing gives its token back.
+    Reason.PAUSED: Refusal("an operator has paused it", passes_by_itself=True),
     Reason.WITHDRAWN: Refusal("the token no longer waits"),
     Reason.SET_ASIDE: Refusal("its row, its author, a trigger or a CHECK is in the way"),
 }

@@ -15,7 +15,9 @@ SUMMARIES = [
     click.Command("demo", help="Show the main job on twenty mints, and what becomes of each."),
     click.Command("doctor", help="Look for all that can be wrong, and tell the mend of each."),
     click.Command("enqueue", help="Mint tokens for tests."),
+    click.Command("pause", help="Claim and send nothing new, on all hosts."),
     click.Command("prune", help="Delete old rows of generations, and keep what they cost."),
+    click.Command("resume", help="End a pause: go on on all hosts."),
     click.Command("spend", help="Show what Replicate accepted, and the money for it."),
     click.Command("status", help="Show the queue, the last hour, and the workers of this host."),
     click.Command(
@@ -25,7 +27,7 @@ SUMMARIES = [
     click.Command("worker", short_help="Run one worker in the foreground, without a supervisor."),
 ]
 # Every other command is in the module of its name.
-MODULES = {"supervise": "run", "worker": "run"}
+MODULES = {"supervise": "run", "worker": "run", "resume": "pause"}
 
 
 class LazyGroup(click.Group):

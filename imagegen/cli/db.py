@@ -24,8 +24,11 @@ def db() -> None:
     """
 
 
-def _revision(_: click.Context, __: click.Parameter, value: str) -> str:
+def _revision(_: click.Context, __: click.Parameter, value: str | None) -> str:
     """Return the text if it may be a revision: for others, Alembic has no message of one line."""
+    if value is None:
+        fix = "such as 0009; base drops all that imagegen made"
+        raise MisusedError(f"REVISION is missing: name the one to go down to, {fix}")
     if not re.fullmatch(r"[\w+-]+", value):
         raise MisusedError(f"REVISION must be head, base, or one such as 0003, not {value!r}")
     return value
@@ -65,23 +68,24 @@ def upgrade(revision: str, *, as_json: bool, **options: str | None) -> None:
 
 
 @db.command()
-@click.argument("revision", default="base", callback=_revision)
+@click.argument("revision", metavar="REVISION", required=False, callback=_revision)
 @click.option("--yes", is_flag=True, help="Drop what holds rows as well, tokens and record.")
 @json_option()
 @settings_options("database_url")
 def downgrade(revision: str, *, yes: bool, as_json: bool, **options: str | None) -> None:
     """Undo migrations, down to REVISION. Stop the workers first.
 
-    REVISION is where to stop, such as 0003 or -1 (after --); the default, base, goes all the way
-    down. That drops what imagegen made and nothing else: the generations, which are the record of
-    what was sent and paid, columns and indexes in your tables, and tokens_s0 and authors where
-    imagegen made these too. Tables that it adopted stay, with their rows.
+    REVISION is where to stop, such as 0003 or -1 (after --); base goes all the way down. That
+    drops what imagegen made and nothing else: the generations, which are the record of what was
+    sent and paid, columns and indexes in your tables, and tokens_s0 and authors where imagegen made
+    these too. Tables that it adopted stay, with their rows.
 
     Nothing that holds rows is dropped without --yes; what that would be is told, with its count.
+    While workers hold leases, nothing is dropped at all.
 
     \b
     Example: imagegen db downgrade 0003
-             imagegen db downgrade --yes
+             imagegen db downgrade base --yes
     """
     url = read_database_url(options)
     with _migrations(url) as migrations:

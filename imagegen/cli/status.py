@@ -5,13 +5,14 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
 from imagegen import database
+from imagegen.cli.acts import act_line
 from imagegen.cli.connection import connected
 from imagegen.cli.errors import CommandError
 from imagegen.cli.options import json_option, read_settings, settings_options
@@ -20,7 +21,9 @@ from imagegen.cli.progress import waiting
 from imagegen.cli.streams import is_dumb
 from imagegen.database import queue_stats
 from imagegen.metrics.workers import WorkerRow
+from imagegen.operator import acts
 from imagegen.operator import status as figures
+from imagegen.text import printable
 
 SETTINGS = ("database_url", "metrics_host", "metrics_port")
 REFRESH_SECONDS = 2.0
@@ -44,6 +47,7 @@ class StatusSnapshot:
     workers: list[WorkerRow] | None
     no_queue: str | None = None
     no_workers: str | None = None
+    newest: list[acts.Act] = field(default_factory=list)  # acts of operators
 
 
 @click.command()
@@ -77,16 +81,18 @@ def status(*, watch: bool, as_json: bool, **options: str | None) -> None:
 @waiting()
 def _read(*, database_url: str, metrics_host: str, metrics_port: int) -> StatusSnapshot:
     queue, workers, no_queue, no_workers = None, None, None, None
+    newest: list[acts.Act] = []
     try:
         with connected(database_url, "imagegen status") as connection:
             queue = figures.read_queue(connection, database.read_tables(connection))
+            newest = acts.newest(connection)
     except CommandError as error:
         no_queue = str(error.messages[0])
     try:
         workers = figures.read_workers(metrics_host, metrics_port)
     except figures.NoSupervisorError as error:
         no_workers = str(error)
-    return StatusSnapshot(datetime.now(UTC), queue, workers, no_queue, no_workers)
+    return StatusSnapshot(datetime.now(UTC), queue, workers, no_queue, no_workers, newest)
 
 
 def _show_next(snapshot: StatusSnapshot, *, as_json: bool) -> None:
@@ -106,6 +112,8 @@ def _lines(snapshot: StatusSnapshot) -> Iterator[str]:
         yield f"tokens     {click.style(snapshot.no_queue, fg='red')}"
     else:
         yield from _queue_lines(snapshot.queue)
+    for number, act in enumerate(snapshot.newest):
+        yield f"{'' if number else 'operators':<9}  {act_line(act)}"
     if snapshot.workers is None:
         yield f"workers    {snapshot.no_workers}"
     elif not snapshot.workers:
@@ -120,7 +128,12 @@ def _queue_lines(queue: queue_stats.QueueStats) -> Iterator[str]:
     counts = [f"{count} {status}" for status, count in queue.tokens.items()]
     if queue.oldest_waiting_seconds is not None:
         counts[0] += f" (the oldest has waited {duration(queue.oldest_waiting_seconds)})"
+    if queue.pause:
+        pause = printable(str(queue.pause))
+        yield f"{click.style('paused', fg='yellow')}     {pause} (`imagegen resume` ends it)"
     yield f"tokens     {', '.join(counts)}"
+    if queue.tokens_held:
+        yield f"held       {queue.tokens_held}: `imagegen tokens release` lets them go on"
     if queue.closings_refused:
         yield f"refused    {queue.closings_refused} by tokens_s0: `imagegen doctor` says why"
     if set_aside := sum(queue.tokens_set_aside.values()):
@@ -157,6 +170,7 @@ def _object(snapshot: StatusSnapshot) -> dict[str, Any]:
         "no_queue": snapshot.no_queue,
         "workers": workers and [_worker_object(worker, snapshot.at) for worker in workers],
         "no_workers": snapshot.no_workers,
+        "acts": [asdict(act) for act in snapshot.newest],
     }
 
 
@@ -166,6 +180,8 @@ def _queue_object(queue: queue_stats.QueueStats) -> dict[str, Any]:
         "tokens_set_aside": queue.tokens_set_aside,
         "oldest_waiting_seconds": queue.oldest_waiting_seconds,
         "closings_refused": queue.closings_refused,
+        "tokens_held": queue.tokens_held,
+        "paused": asdict(queue.pause) if queue.pause else None,
         "images": queue.images_last_hour,
         "images_per_minute": queue.images_last_hour / 60,
         "p50_seconds": queue.p50_seconds,

@@ -2,7 +2,14 @@
 
 from imagegen.config.database_url import redacted_url, url_secrets
 from imagegen.config.kept_images import S3Location, copy_url, s3_client, url_below
-from imagegen.config.parsers import LOOPBACK, WrongValueError, age_seconds, past_moment, quoted
+from imagegen.config.parsers import (
+    LOOPBACK,
+    WrongValueError,
+    age_seconds,
+    past_moment,
+    quoted,
+    seconds,
+)
 from imagegen.config.prices import (
     EXACT,
     Price,
@@ -48,6 +55,7 @@ __all__ = [
     "read",
     "redacted_url",
     "s3_client",
+    "seconds",
     "secrets_in",
     "unknown_variables",
     "url_below",

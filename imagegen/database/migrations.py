@@ -30,8 +30,9 @@ GIVE_UP_SECONDS = 5.0
 ADVISORY_LOCK = 4_127_340_551
 TABLES = (
     *("tokens_s0", "authors", "generations"),
-    *("imagegen_spend_totals", "imagegen_duplicates", "imagegen_audits"),
+    *("imagegen_spend_totals", "imagegen_duplicates", "imagegen_audits", "imagegen_acts"),
 )
+WORKERS_NAMED = 4
 
 
 # Also where deadlock_timeout is shorter.
@@ -77,10 +78,11 @@ def upgrade(url: str, revision: str = "head") -> str | None:
     return _in_transaction(url, change)
 
 
-def downgrade(url: str, revision: str = "base", *, lose_data: bool = False) -> str | None:
+def downgrade(url: str, revision: str, *, lose_data: bool = False) -> str | None:
     """Migrate down to `revision` in one transaction; return the revision reached.
 
-    Raises SchemaError if rows or values in them would be lost, unless `lose_data`.
+    Raises SchemaError if a worker holds a lease, or if rows or values in them would be lost, unless
+    `lose_data`.
     """
 
     def change(connection: Connection) -> str | None:
@@ -88,6 +90,10 @@ def downgrade(url: str, revision: str = "base", *, lose_data: bool = False) -> s
         for table in reversed(TABLES):
             if table == "tokens_s0" or _belongs_to_imagegen(connection, table):
                 _lock_table(connection, table)
+        if workers := _lease_holders(connection):
+            more = ", …" if len(workers) > WORKERS_NAMED else ""
+            names = ", ".join(workers[:WORKERS_NAMED])
+            raise SchemaError(f"workers are at work on tokens: {names}{more}", "stop them first")
         before = {table: _contents(connection, table) for table in TABLES}
         with _alembic_config(connection, revision) as config:
             command.downgrade(config, revision)
@@ -180,6 +186,15 @@ def _columns(connection: Connection, table: str) -> frozenset[str]:
     query = f"""SELECT attname FROM pg_attribute
                 WHERE attrelid = to_regclass('{table}') AND attnum > 0 AND NOT attisdropped"""
     return frozenset(str(name) for (name,) in connection.exec_driver_sql(query))
+
+
+def _lease_holders(connection: Connection) -> list[str]:
+    """Return the workers whose leases have not ended."""
+    if not {"state", "worker", "lease_until"} <= _columns(connection, "generations"):
+        return []
+    query = """SELECT DISTINCT worker FROM generations
+               WHERE state = 'open' AND worker IS NOT NULL AND lease_until > now() ORDER BY 1"""
+    return [str(worker) for (worker,) in connection.exec_driver_sql(query)]
 
 
 def _belongs_to_imagegen(connection: Connection, table: str) -> bool:

@@ -31,6 +31,7 @@ NEEDED_PRIVILEGES: dict[str, dict[str, list[str] | None]] = {
     "imagegen_servers": {"SELECT": None, "INSERT": None, "UPDATE": None},
     "imagegen_duplicates": {"SELECT": None, "INSERT": None, "UPDATE": None},
     "imagegen_audits": {"SELECT": None, "INSERT": None},
+    "imagegen_acts": {"SELECT": None},
 }  # fmt: skip
 # For commands such as `imagegen status`.
 SPARE_CONNECTIONS = 2

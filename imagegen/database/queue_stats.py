@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from imagegen.database import acts
 from imagegen.database.connection import Connection, statement_timeout
 from imagegen.database.odd_tokens import KINDS, REASONS, OddTokens
 from imagegen.database.sql import parse
 from imagegen.database.tables import STATUSES, Tables
 
-TEXT = files("imagegen.database").joinpath("queue_stats.sql").read_text(encoding="utf-8")
+TEXT = acts.TEXT + files("imagegen.database").joinpath("queue_stats.sql").read_text("utf-8")
 SQL = parse(TEXT)
 # It takes 15 ms to count them.
 COUNTED_UP_TO = 100_000
@@ -24,6 +25,9 @@ class QueueStats:
     tokens: dict[str, int]  # by status, in lower case; "none" without one
     tokens_set_aside: dict[str, int]  # by kind, see `odd_tokens`; no more than 1000 are counted
     tokens_unsent: int  # at work, without a prediction yet
+    tokens_held: int  # by operators; of those that are `detected`
+    pause: acts.Pause | None
+    limits: acts.Limits  # that operators have set
     oldest_waiting_seconds: float | None
     oldest_generating_seconds: float | None
     oldest_unfetched_seconds: float | None
@@ -54,7 +58,9 @@ def from_row(row: dict[str, Any]) -> QueueStats:
     """Return the figures in a row, with 0 for a status or a kind without tokens."""
     tokens = dict.fromkeys(STATUSES, 0) | row["tokens"]
     set_aside = dict.fromkeys(KINDS, 0) | row["tokens_set_aside"]
-    return QueueStats(**row | {"tokens": tokens, "tokens_set_aside": set_aside})
+    pause = acts.Pause(**row["pause"]) if row["pause"] else None
+    more = {"pause": pause, "limits": acts.Limits.of(row["limits"])}
+    return QueueStats(**row | {"tokens": tokens, "tokens_set_aside": set_aside} | more)
 
 
 def odd_tokens(connection: Connection, tables: Tables, timeout_seconds: int) -> list[OddTokens]:

@@ -2,9 +2,13 @@
 -- /metrics, which is asked every few seconds, and the status page is in page.sql of imagegen.web:
 -- both count up to a limit. They share the fragments here.
 
+-- fragment: held
+-- Whether an operator holds the token `t` back, until it is released.
+coalesce(t.generate_after = 'infinity', false)
+
 -- fragment: oldest_waiting_seconds
 (SELECT extract(epoch FROM now() - $minted_at)::float FROM tokens_s0 t
- WHERE t.status = $detected AND isfinite(t.created_at)
+ WHERE t.status = $detected AND isfinite(t.created_at) AND NOT $held
  ORDER BY t.created_at LIMIT 1)
 
 -- fragment: oldest_unfetched_seconds
@@ -49,7 +53,8 @@ UNION ALL SELECT * FROM (
     WHERE t.status = $generating AND $token_id IS NULL LIMIT 1000) odd
 UNION ALL SELECT * FROM (
     SELECT 'not_before', NULL, t.token_id::text FROM tokens_s0 t
-    WHERE t.status = $detected AND t.generate_after > now() + interval '1 day' LIMIT 1000) odd
+    WHERE t.status = $detected AND t.generate_after > now() + interval '1 day' AND NOT $held
+    LIMIT 1000) odd
 UNION ALL SELECT * FROM (
     SELECT DISTINCT ON (g.token_id) 'set_aside', g.error_message, g.token_id::text
     FROM generations g
@@ -136,6 +141,8 @@ state = 'succeeded' AND image_path IS NULL AND starts_with(image_url, 'http')
 (SELECT coalesce(jsonb_object_agg(kind, counted), '{}') FROM (
     SELECT kind, count(*) AS counted FROM ($odd) odd GROUP BY kind) counted) AS tokens_set_aside,
 (SELECT count(*) FROM generations WHERE $unsent) AS tokens_unsent,
+(SELECT count(*) FROM tokens_s0 t WHERE t.status = $detected AND $held) AS tokens_held,
+$pause_as_json AS pause, $limits AS limits,
 $oldest_waiting_seconds AS oldest_waiting_seconds,
 (SELECT extract(epoch FROM now() - min(opened_at))::float FROM generations
  WHERE state = 'open' AND closing IS NULL) AS oldest_generating_seconds,

@@ -22,6 +22,7 @@ TABLES = (
     "imagegen_servers",
     "imagegen_duplicates",
     "imagegen_audits",
+    "imagegen_acts",
 )
 # Without it workers go on: only `spend` and `prune` read and write it.
 OTHER_TABLES = ("imagegen_spend_totals",)
@@ -35,6 +36,7 @@ UNIQUE_INDEXES = {
     "imagegen_servers_pkey": "imagegen_servers",
     "imagegen_duplicates_pkey": "imagegen_duplicates",
     "imagegen_audits_pkey": "imagegen_audits",
+    "imagegen_acts_pkey": "imagegen_acts",
 }
 OTHER_INDEXES = {
     "imagegen_spend_totals_pkey": "imagegen_spend_totals",
@@ -42,6 +44,8 @@ OTHER_INDEXES = {
     "generations_token": "generations",
     "generations_requested": "generations",
     "generations_ended": "generations",
+    "imagegen_acts_of_all": "imagegen_acts",
+    "imagegen_acts_token": "imagegen_acts",
     "imagegen_tokens_detected": "tokens_s0",
     "imagegen_tokens_generating": "tokens_s0",
     "imagegen_tokens_failed": "tokens_s0",
@@ -72,7 +76,7 @@ def obstacles(connection: Connection) -> Iterator[Problem]:
             yield Problem(
                 "tables",
                 f"{table} is gone, and imagegen has worked with it",
-                "bring it back; or, to begin anew, run `imagegen db downgrade --yes` first",
+                "bring it back; or, to begin anew, run `imagegen db downgrade base --yes` first",
             )
     yield from _unusable(connection)
     for row in _ask(connection, "taken"):

@@ -5,6 +5,7 @@ from imagegen.queue.daily_limit import DailyAllowance, DailyBudget, DailyLimitEr
 from imagegen.queue.fill import statements
 from imagegen.queue.listener import Listener
 from imagegen.queue.queue import Queue
+from imagegen.queue.standing import PausedError, Standing
 from imagegen.queue.values import (
     Applied,
     Claim,
@@ -34,10 +35,12 @@ __all__ = [
     "FailAttempt",
     "History",
     "Listener",
+    "PausedError",
     "Postpone",
     "Queue",
     "Repairs",
     "Requeue",
+    "Standing",
     "UseFallback",
     "statements",
 ]

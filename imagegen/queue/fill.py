@@ -4,12 +4,14 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.resources import files
 from typing import Any
 from zlib import crc32
 
-from imagegen.database import Tables, sql
+from imagegen.database import Tables, acts, sql
 
-STATEMENTS = sql.load("imagegen.queue", "queue.sql")
+TEXT = files("imagegen.queue").joinpath("queue.sql").read_text(encoding="utf-8")
+STATEMENTS = sql.parse(acts.TEXT + TEXT)
 # These pass over the tokens that they are given; `claim_only` and so on are for these alone.
 FOR_ALL_BUT = ("claim", "repair_statuses")
 PARAMETER = re.compile(r"%\((\w+)\)s|%%")

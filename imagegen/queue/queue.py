@@ -5,7 +5,7 @@ the generation, its seed, its token, this worker and `state = 'open'` (law 4): i
 the lease is lost and the verb says so. Leases and backoffs run on PostgreSQL's clock.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -18,10 +18,11 @@ from imagegen.failures import FAILURES, Retry
 from imagegen.queue import closings, daily_limit
 from imagegen.queue.closings import ERROR_CHARACTERS, ClosingRefusedError
 from imagegen.queue.daily_limit import DailyAllowance, DailyBudget, DailyLimits
-from imagegen.queue.execution import execute
+from imagegen.queue.execution import Rows, execute
 from imagegen.queue.fill import among
 from imagegen.queue.parameters import fence, known, to_claim
 from imagegen.queue.session import Session
+from imagegen.queue.standing import PausedError, Standing
 from imagegen.queue.values import (
     Applied,
     Claim,
@@ -59,13 +60,16 @@ class Queue:
         give_up_after_seconds: float,
         daily_limit: int | None = None,
         daily_budget: DailyBudget | None = None,
+        standing: Standing | None = None,
     ) -> None:
-        """Without `tables`, and when these have changed, they are read from the database."""
+        """Without `tables`, and when these have changed, they are read from the database. The
+        queues of one worker share `standing`."""
         self.session = Session(pool, tables)
         self._worker = worker
         self._lease_seconds = lease_seconds
         self._give_up_after_seconds = give_up_after_seconds
-        self._daily_limits = DailyLimits(daily_limit, daily_budget)
+        self._daily_budget = daily_budget
+        self.standing = standing or Standing(daily_limit)
 
     def claim(
         self,
@@ -77,11 +81,19 @@ class Queue:
         only: Collection[int] | None = None,
     ) -> list[Claim]:
         """Claim up to `limit` generations: first those with an expired lease, whoever held it, then
-        up to `new_limit` tokens that wait, the oldest first. Not those of `busy` tokens, or those
-        of `only` these."""
+        up to `new_limit` tokens that wait, the oldest first, unless an operator has paused. Not
+        those of `busy` tokens, or those of `only` these. Notes what operators have asked for."""
         values = {"limit": limit, "new_limit": new_limit, "model": model}
         values |= {"due_within_seconds": DUE_WITHIN_SECONDS}
-        return [to_claim(**row) for row in self._run(*among("claim", values, busy, only))]
+        name, values = among("claim", values, busy, only)
+        claimed, [standing] = self._run_all([name, "standing"], values)
+        self.standing.note(standing)
+        return [to_claim(**row) for row in claimed]
+
+    def read_standing(self) -> None:
+        """Note what operators have asked for, without a claim."""
+        [standing] = self._run("standing", {})
+        self.standing.note(standing)
 
     def candidates(self, *, limit: int, busy: Collection[int]) -> list[int]:
         """Return tokens that `claim` would take, in its order: up to `limit` expired leases, then
@@ -107,17 +119,22 @@ class Queue:
         self, claim: Claim, *, prompt: str, model: str, account: str | None
     ) -> Claim | None:
         """Commit that a POST is about to leave (law 1). None: the lease is lost, or the database
-        server has changed since the claim; send nothing. Raises DailyLimitError."""
+        server has changed since the claim; send nothing. Raises DailyLimitError, or PausedError.
+        """
         values = {"prompt": prompt, "model": model, "account": account, "server": claim.server}
-        budget = self._daily_limits.budget
-        values |= {"estimated_cost": budget and budget.request_dollars} | fence(claim)
-        if not self._daily_limits.are_set:
+        limits = self._daily_limits
+        values |= {"estimated_cost": limits.budget and limits.budget.request_dollars} | fence(claim)
+        if not limits.are_set:
             rows = self._run("record_request", values)
         else:
             with self.session.lend() as (connection, statements):
                 rows = daily_limit.record_within(
-                    self._daily_limits, connection, statements, self._with_worker(values)
+                    limits, connection, statements, self._with_worker(values)
                 )
+        if not rows:
+            self.read_standing()
+            if self.standing.pause:
+                raise PausedError
         return replace(claim, **rows[0], requested_seconds_ago=0.0) if rows else None
 
     def record_found(
@@ -153,11 +170,12 @@ class Queue:
 
     def daily_allowance(self) -> DailyAllowance:
         """Return how many predictions the daily limit and the daily budget still admit."""
-        return (
-            self._daily_limits.allowance(self._run)
-            if self._daily_limits.are_set
-            else DailyAllowance()
-        )
+        limits = self._daily_limits
+        return limits.allowance(self._run) if limits.are_set else DailyAllowance()
+
+    @property
+    def _daily_limits(self) -> DailyLimits:
+        return DailyLimits(self.standing.daily_limit, self._daily_budget)
 
     def history(self, claim: Claim) -> History | None:
         """Return what became of the token's predictions before this one, which has failed, and what
@@ -278,9 +296,14 @@ class Queue:
 
     def _run(self, name: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Execute one statement; wait only briefly for rows that another transaction holds."""
+        [rows] = self._run_all([name], values)
+        return rows
+
+    def _run_all(self, names: Sequence[str], values: Mapping[str, Any]) -> list[Rows]:
+        """Execute statements in one round trip. Returns the rows of each."""
         with self.session.lend() as (connection, statements):
-            [rows] = execute(connection, [statements[name]], self._with_worker(values))
-            return rows
+            chosen = [statements[name] for name in names]
+            return execute(connection, chosen, self._with_worker(values))
 
     def _with_worker(self, values: Mapping[str, Any]) -> dict[str, Any]:
         return {

@@ -169,6 +169,14 @@ t.status = $detected
     AND NOT EXISTS (
         SELECT FROM generations g WHERE g.token_id = $token_id AND g.state = 'open' OFFSET 0)
 
+-- fragment: is_paused
+-- An operator's pause holds from its commit on: workers need not know of it yet.
+EXISTS (SELECT FROM $pause pause)
+
+-- name: standing
+-- What operators have asked for, over all hosts.
+SELECT $pause_as_json AS pause, $limits AS limits
+
 -- name: claim
 -- Expired leases are adopted first: they may be paid already. Then come generations that have not
 -- asked yet because the gate held them back: they are counted off before any new token. A token
@@ -201,7 +209,7 @@ WITH $noticed, expired AS (
                 ORDER BY p.id DESC))[1]
             FROM generations p WHERE p.token_id = $token_id) END AS fallback_prompt
     FROM tokens_s0 t
-    WHERE $waiting
+    WHERE $waiting AND NOT $is_paused
     ORDER BY t.created_at, t.token_id
     LIMIT greatest(0, least(
         %(new_limit)s - (SELECT count(*) FROM due),
@@ -280,7 +288,7 @@ RETURNING id
 -- less: the generation is claimed again there, in doubt.
 UPDATE generations SET requested_at = now(), prompt = %(prompt)s, model = %(model)s,
     account = %(account)s, estimated_cost = %(estimated_cost)s
-WHERE $fence AND requested_at IS NULL AND $server = %(server)s
+WHERE $fence AND requested_at IS NULL AND $server = %(server)s AND NOT $is_paused
     AND (current_setting('synchronous_commit') NOT IN ('off', 'local')
         OR set_config('synchronous_commit', 'on', true) IS NOT NULL)
 RETURNING prompt, model, account,
@@ -363,7 +371,8 @@ WHERE t.token_id IN (
         JOIN LATERAL (
             SELECT g.failures FROM generations g
             WHERE g.token_id = w.token_id ORDER BY g.id DESC LIMIT 1) last ON true
-    WHERE w.status = $detected AND w.generate_after > now() AND last.failures > 0
+    WHERE w.status = $detected AND w.generate_after > now() AND isfinite(w.generate_after)
+        AND last.failures > 0
     FOR UPDATE OF w SKIP LOCKED)
 RETURNING token_id
 

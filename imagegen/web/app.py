@@ -14,6 +14,7 @@ from psycopg.errors import QueryCanceled
 
 from imagegen.config import Settings
 from imagegen.database import Connection, Tables
+from imagegen.failures import Reason
 from imagegen.logs import log
 from imagegen.metrics.workers import WorkerRow, Workers, workers_in
 from imagegen.redaction import Redactor
@@ -122,8 +123,10 @@ class App:
             tokens_wait = self._database.ask(any_token_waits, READINESS_TIMEOUT_SECONDS)
         except NO_ANSWER as error:
             problems.append(f"database: {self._reason(error)}")
-        problems += probes.unready(self._workers(), tokens_wait=tokens_wait)
-        return _probed(problems)
+        workers = self._workers()
+        problems += probes.unready(workers, tokens_wait=tokens_wait)
+        is_paused = any(Reason.PAUSED in worker.closed_by for worker in workers.rows)
+        return _probed(problems, "ok, and paused by an operator" if is_paused else "ok")
 
     def _status(self, home: str) -> Response:
         now = self._now()
@@ -213,9 +216,9 @@ def with_tokens(
     return [replace(worker, busy=busy[worker.slot]) for worker in workers], elsewhere
 
 
-def _probed(problems: list[str]) -> Response:
+def _probed(problems: list[str], fine: str = "ok") -> Response:
     status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
-    return Response(status, ("\n".join(problems or ["ok"]) + "\n").encode())
+    return Response(status, ("\n".join(problems or [fine]) + "\n").encode())
 
 
 def _no_image(status: HTTPStatus, why: str, home: str) -> Response:

@@ -38,7 +38,12 @@ SELECT extract(epoch FROM now())::float AS now,
     (SELECT count(*) FROM (
         SELECT generate_after FROM tokens_s0 t WHERE t.status = $detected
         ORDER BY t.created_at LIMIT 1000) waiting
-     WHERE generate_after > now()) AS paused,
+     WHERE generate_after > now() AND isfinite(generate_after)) AS paused,
+    (SELECT count(*) FROM (
+        SELECT $held AS is_held FROM tokens_s0 t WHERE t.status = $detected
+        ORDER BY t.created_at LIMIT 1000) waiting
+     WHERE is_held) AS held,
+    $pause_as_json AS pause,
     (SELECT count(*) FROM (
         SELECT token_id, coalesce(handed_on_url, image_url) AS url FROM generations
         WHERE state = 'succeeded' AND closed_at > now() - interval '1 day'

@@ -5,7 +5,7 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from imagegen.database import Connection, Tables, queue_stats, sql
+from imagegen.database import Connection, Tables, acts, queue_stats, sql
 from imagegen.web.database_thread import read_row
 
 # Together: the page shares the fragments of the queue's figures.
@@ -99,6 +99,8 @@ class Snapshot:
     waiting: int
     oldest_waiting_seconds: float | None
     paused: int  # of the waiting: they may not be tried before a later time
+    held: int  # of the waiting: an operator holds them back
+    pause: acts.Pause | None
     generating: int
     failed: int
     tokens: int
@@ -133,6 +135,7 @@ def read_snapshot(connection: Connection, tables: Tables) -> Snapshot:
         buckets=buckets,
         pictures=[Picture(**picture) for picture in row.pop("pictures")],
         failures=[Failure(**failure) for failure in row.pop("failures")],
+        pause=acts.Pause(**pause) if (pause := row.pop("pause")) else None,
         **row,
     )
 

@@ -37,6 +37,8 @@ HELP = {
     "images_last_day": "Images made in the last 24 hours, over all hosts.",
     "audit_unexplained": "Predictions and generations that the last audit found unexplained.",
     "audit_age_seconds": "Since the last audit.",
+    "paused": "1 while an operator has paused imagegen, on all hosts.",
+    "tokens_held": "Tokens that operators hold back; imagegen_tokens counts them too.",
     "daily_limit": "Predictions allowed in any 24 hours.",
     "dollars_last_day": "What the predictions of the last 24 hours that have ended cost, over all"
     " hosts.",
@@ -50,12 +52,7 @@ class StatsCollector(Collector):
 
     def __init__(self, database: DatabaseThread, settings: Settings) -> None:
         self._database = database
-        self._has_price = settings.price is not None
-        self._settings = {
-            "daily_limit": settings.daily_limit,
-            "daily_budget": settings.daily_budget,
-            "price": settings.price and settings.price.of_an_image(settings.model),
-        }
+        self._settings = settings
         self._redact = Redactor(settings.secrets)
         self._are_missing = False
 
@@ -98,8 +95,14 @@ class StatsCollector(Collector):
         for kind, count in stats.tokens_set_aside.items():
             set_aside.add_metric([kind], count)
         yield set_aside
-        values = {name: figure or 0 for name, figure in vars(stats).items()} | self._settings
-        if not self._has_price:
+        price = self._settings.price
+        values = {name: figure or 0 for name, figure in vars(stats).items()} | {
+            "paused": int(stats.pause is not None),
+            "daily_limit": stats.limits.daily(self._settings.daily_limit),
+            "daily_budget": self._settings.daily_budget,
+            "price": price and price.of_an_image(self._settings.model),
+        }
+        if price is None:
             values["dollars_last_day"] = None
         if stats.audit_age_seconds is None:
             values |= {"audit_unexplained": None, "audit_age_seconds": None}
@@ -137,6 +140,6 @@ def check_tables(connection: Connection, tables: Tables) -> None:
     """Raise one of NO_ANSWER unless the database answers and its tables are there."""
     sql = (
         "SELECT FROM tokens_s0, authors, generations, imagegen_servers, imagegen_duplicates,"
-        " imagegen_audits LIMIT 0"
+        " imagegen_audits, imagegen_acts LIMIT 0"
     )
     read_row(connection, sql, CHECK_TIMEOUT_MILLISECONDS)

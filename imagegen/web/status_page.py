@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from imagegen.failures import Reason
 from imagegen.metrics.workers import WorkerRow
 from imagegen.text import plural, shorten
 from imagegen.web.formatting import SPACE, count, duration, estimate, listed, printable, why_closed
@@ -75,14 +76,19 @@ class StatusPage:
             return "no worker is running"
         numbers = {"waiting": self.now.waiting, "at work": self.now.generating}
         parts = [f"{tally(number)} {state}" for state, number in numbers.items() if number]
+        if self.now.pause:
+            parts.insert(0, "paused")
         # One closed gate is enough: with little to do, the others have not asked since.
-        if any(worker.closed_by for worker in self.workers):
+        elif any(worker.closed_by for worker in self.workers):
             parts.insert(0, "gate closed")
         return ", ".join(parts) or "nothing waits"
 
     @property
     def problems(self) -> list[str]:
         problems = [self.now.message] if isinstance(self.now, DatabaseProblem) else []
+        if self.snapshot and self.snapshot.pause:
+            pause = shorten(str(self.snapshot.pause), MESSAGE_CHARACTERS)
+            problems.append(f"paused {pause}. Nothing new is asked for on any host.")
         missing = [worker.slot for worker in self.workers if not (worker.alive or worker.starting)]
         if missing:
             are = "is" if len(missing) == 1 else "are"
@@ -91,6 +97,8 @@ class StatusPage:
         for worker in self.workers:
             for reason in worker.closed_by:
                 closed.setdefault(reason, []).append(worker.slot)
+        if self.snapshot and self.snapshot.pause:  # which is told already
+            closed.pop(Reason.PAUSED, None)
         for reason, slots in closed.items():
             ask = "asks" if len(slots) == 1 else "ask"
             problems.append(f"{listed(slots)} {ask} for no images: {why_closed(reason)}.")
@@ -135,10 +143,16 @@ def done(now: Snapshot) -> str:
 
 
 def waiting_note(now: Snapshot) -> str:
-    if not now.waiting or now.oldest_waiting_seconds is None:
+    if not now.waiting:
         return ""
-    oldest = f"the oldest for {duration(now.oldest_waiting_seconds)}"
-    return f"{oldest}; {count(now.paused)} try again later" if now.paused else oldest
+    notes = []
+    if now.oldest_waiting_seconds is not None:
+        notes.append(f"the oldest for {duration(now.oldest_waiting_seconds)}")
+    if now.paused:
+        notes.append(f"{count(now.paused)} try again later")
+    if now.held:
+        notes.append(f"{count(now.held)} held")
+    return "; ".join(notes)
 
 
 def unfetched_note(now: Snapshot) -> str:

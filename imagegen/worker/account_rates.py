@@ -18,11 +18,21 @@ class AccountRates:
 
     @classmethod
     def of(cls, settings: Settings) -> "AccountRates":
-        burst = burst_within(settings.create_rate, settings.procs * settings.slots)
+        burst = _burst(settings, settings.create_rate)
         return cls(settings, CreateRate(settings.create_rate / 60, burst, settings.procs))
+
+    def limit_creates(self, per_minute: int | None) -> bool:
+        """Create so many predictions a minute from now on; None: as many as was set. Returns
+        whether that holds now: another process may keep the numbers locked."""
+        per_minute = per_minute or self.settings.create_rate
+        return self.creates.limit(per_minute / 60, _burst(self.settings, per_minute))
 
     def budget(self, sleep: Callable[[float], object]) -> RequestBudget:
         """Return the budget of all requests but creates, for one worker. In any minute no more than
         the limit leave, with the burst."""
         per_second = self.settings.poll_budget / (60 + BUDGET_BURST_SECONDS)
         return RequestBudget(per_second, sleep, self._requests)
+
+
+def _burst(settings: Settings, per_minute: int) -> int:
+    return burst_within(per_minute, settings.procs * settings.slots)

@@ -64,16 +64,35 @@ class CreateRate:
     _recovered_at = Number(6)  # monotonic
     _allowed = Number(7)  # how many Replicate lets leave at once, as far as it showed
     _named = Number(8)  # the rate that the last refusal named; 0: none
+    _most = Number(9)  # the part of the limit that flows in
 
     def __init__(self, per_second: float, burst: int | None = None, workers: int = 1) -> None:
         """`per_second` is the account's limit; `burst` may leave at once. `workers` share it."""
-        self.numbers = SharedNumbers(9)
+        self.numbers = SharedNumbers(10)
         self._workers = workers
         self._most = per_second * SHARE
         self._burst = float(burst or 1 + self._most * BURST_SECONDS)
         self.per_second = self._good = self._most
         self._tokens = self._allowed = self._burst
         self._filled_at = time.monotonic()
+
+    def limit(self, per_second: float, burst: int) -> bool:
+        """Take another limit of the account; returns whether it is taken. The workers that share
+        the rate all do so: the first one changes it, and the others find it changed."""
+        self._burst = float(burst)
+        if per_second * SHARE == self._most:
+            return True
+        with self.numbers.locked() as is_locked:
+            if not is_locked or per_second * SHARE == self._most:
+                return is_locked
+            self._refill()
+            # A lower rate first: a process that dies in between leaves a rate within the limit.
+            self._tokens = min(self._tokens, self._burst)
+            self._allowed = min(self._allowed, self._burst)
+            self.per_second = self._good = per_second * SHARE
+            self._named = 0.0
+            self._most = per_second * SHARE
+            return True
 
     @property
     def pace(self) -> float:

@@ -73,23 +73,23 @@ class Gate:
         self._only_image_opens = False  # Replicate accepts predictions, and they fail
         self._has_recovered = False
         self._unreadable = UnreadableOutputs()
-        self._allowance = DailyAllowance()
+        self._allowance, self._is_paused = DailyAllowance(), False
         self._shown: set[Reason] = set()
         self._show()
 
     def allows(self, free: int) -> int:
         """Return how many new tokens may be claimed into `free` slots now."""
         with self._lock:
-            most = int(min(free, self._allowance.for_new_tokens))
+            most = 0 if self._is_paused else int(min(free, self._allowance.for_new_tokens))
             if self._is_open():
                 return min(most, self._rate.ready())
             self._offers_probe = most > 0 and time.monotonic() >= self._next_try
             return 1 if self._offers_probe else 0
 
     def next_seconds(self) -> float:
-        """Return when it may allow more; infinity if only a reply or a new day decides."""
+        """Return when it may allow more; infinity if it cannot know."""
         with self._lock:
-            if self._allowance.for_new_tokens <= 0:
+            if self._is_paused or self._allowance.for_new_tokens <= 0:
                 return math.inf
             if self._reason is None and not self._unreadable.are_several:
                 wait_seconds = self._rate.next_seconds()
@@ -116,6 +116,8 @@ class Gate:
         """Return whether a generation that was claimed before may send its request: a fallback, or
         an adopted one. If it may, it is counted. If nothing else may, it is the probe."""
         with self._lock:
+            if self._is_paused:
+                return Permit(FIRST_DELAY_SECONDS, Reason.PAUSED)
             if not self._is_open():
                 if time.monotonic() >= self._next_try:
                     self._send_probe(generation_id)
@@ -226,6 +228,12 @@ class Gate:
         if now and now != before:
             log.warning("gate.closed", extra={"reason": now})
 
+    def set_paused(self, *, is_paused: bool) -> None:
+        """Note whether an operator has paused, which closes the gate."""
+        with self._lock:
+            self._is_paused = is_paused
+            self._show()
+
     def _send_probe(self, generation_id: int) -> None:
         self._rate.spend()
         self._offers_probe, self._probe, self._next_try = False, generation_id, math.inf
@@ -282,9 +290,9 @@ class Gate:
 
     def _show(self) -> None:
         metrics.CREATE_PACE.set(self._rate.pace)
-        closed = {self._reason} if self._reason else set()
-        if closed_by := self._allowance.closed_by:
-            closed.add(closed_by)
+        paused = Reason.PAUSED if self._is_paused else None
+        reasons = (self._reason, self._allowance.closed_by, paused)
+        closed = {reason for reason in reasons if reason}
         metrics.GATE_OPEN.labels(self._role).set(0 if closed else 1)
         self._shown |= closed
         for reason in self._shown:

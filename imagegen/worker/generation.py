@@ -14,7 +14,7 @@ from imagegen.config import Settings, copy_url, url_below
 from imagegen.failures import SEND_WITHIN, Kind, Reason
 from imagegen.logs import log
 from imagegen.metrics import definitions as metrics
-from imagegen.queue import Claim, Complete, DailyLimitError, Decision, Queue
+from imagegen.queue import Claim, Complete, DailyLimitError, Decision, PausedError, Queue
 from imagegen.replicate import (
     Accepted,
     Ambiguous,
@@ -42,6 +42,8 @@ SHORT_WAIT_SECONDS = 1.0
 WITHDRAWN = TurnedAway(
     Refused(Reason.WITHDRAWN, "the token no longer waits for an image"), Delay(0.0)
 )
+# Nothing was sent for the token: it waits with the others, and may be held meanwhile.
+PAUSED = TurnedAway(Refused(Reason.PAUSED, "an operator has paused imagegen"), Delay(0.0))
 # It may come: an application may write a token before its author.
 NO_AUTHOR = TurnedAway(
     Refused(Reason.SET_ASIDE, "its author is not in the table authors"), Delay(0.0, escalates=True)
@@ -129,6 +131,8 @@ class GenerationRunner:
         """Commit that a request leaves (law 1), send it, and follow what it made."""
         if not is_admitted:
             permit = self._wait_for_permit(claim)
+            if permit.reason is Reason.PAUSED:
+                return claim, PAUSED
             if permit.wait_seconds:
                 return claim, Postponed(
                     Until.GATE_OPENS,
@@ -153,6 +157,8 @@ class GenerationRunner:
             claim = self._retry.fenced(record)
         except DailyLimitError:
             return claim, Postponed(Until.DAILY_LIMIT_ADMITS)
+        except PausedError:
+            return claim, PAUSED
         sent_at = boottime()
         crash_points.reach("requested")
         # If this process stood still here, another worker would find no prediction in Replicate's

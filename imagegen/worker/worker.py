@@ -39,6 +39,7 @@ from imagegen.worker.generation import GenerationRunner
 from imagegen.worker.image_copies import ImageCopies
 from imagegen.worker.leases import Leases
 from imagegen.worker.maintenance import Maintenance
+from imagegen.worker.orders import Orders
 from imagegen.worker.polling import OVERDUE_SECONDS
 from imagegen.worker.set_aside import SetAside
 from imagegen.worker.settlement import COPYING_SECONDS, log_fields
@@ -92,6 +93,7 @@ class Worker:
         self._stopping = False
         self._grace_seconds = settings.grace_seconds
         self._backlog = Backlog(self._gate, self._pause_seconds)
+        self._orders = Orders(self._queue, self._gate, self._rates, self._pause_seconds)
 
     @property
     def stopping(self) -> bool:
@@ -154,6 +156,7 @@ class Worker:
             give_up_after_seconds=self._settings.give_up_after_seconds,
             daily_limit=self._settings.daily_limit,
             daily_budget=daily_budget(self._settings),
+            standing=known.standing if known else None,
         )
 
     def _runner(self, queue: Queue, retry: DatabaseRetry) -> GenerationRunner:
@@ -209,6 +212,9 @@ class Worker:
             self._queue.end_incident()
         if (free := slots.free) and self._backlog.is_claim_due(free):
             self._claim(free, slots, set_aside)
+            self._orders.follow()
+        else:
+            self._orders.follow_if_due()
 
     def _claim(self, free: int, slots: Slots, set_aside: SetAside) -> None:
         self._gate.set_allowance(self._queue.daily_allowance())

@@ -53,7 +53,7 @@ def an_sslmode_that_there_is_not(site: Site, *_: object) -> None:
 
 
 def not_migrated(site: Site, *_: object) -> None:
-    assert site.run("db", "downgrade").returncode == 0
+    assert site.run("db", "downgrade", "base").returncode == 0
 
 
 def an_older_revision(site: Site, *_: object) -> None:
@@ -82,7 +82,7 @@ def a_column_of_the_ledger_that_was_dropped(site: Site, *_: object) -> None:
 
 
 def a_status_that_is_missing(site: Site, *_: object) -> None:
-    assert site.run("db", "downgrade").returncode == 0
+    assert site.run("db", "downgrade", "base").returncode == 0
     site.query(GLISK_SCHEMA.read_text())
     site.upgrade()
     site.query("ALTER TYPE tokenstatus RENAME VALUE 'UPLOADING' TO 'UPLOADED'")

@@ -17,6 +17,7 @@ OPERATORS = {
     "columns": "ALTER TABLE generations DROP refusals, DROP author, DROP token_id, DROP closed_at;"
     " ALTER TABLE tokens_s0 DROP generate_after",
     "servers": "DROP TABLE imagegen_servers",
+    "acts": "DROP TABLE imagegen_acts",
     "ledger": "DROP TABLE generations",
     "added": "ALTER TABLE generations ADD note text; CREATE INDEX mine ON generations (note);"
     " CREATE INDEX mine_too ON tokens_s0 (generate_after)",
@@ -80,6 +81,7 @@ def test_a_migration_beside_transactions_of_the_application_ends_none_of_them(
 
     threads = [threading.Thread(target=mint) for _ in range(3)]
     with site.supervisor() as program:
+        site.wait_until_done()  # no worker holds a lease then
         for thread in threads:
             thread.start()
         results = []

@@ -54,7 +54,7 @@ def test_migrations_on_a_fresh_database_go_up_down_and_up_again(empty_site: Site
     empty_site.upgrade()
     first = empty_site.query(SCHEMA)
 
-    assert empty_site.run("db", "downgrade").returncode == 0
+    assert empty_site.run("db", "downgrade", "base").returncode == 0
     left = empty_site.query(SCHEMA)
     empty_site.upgrade()
 
@@ -65,12 +65,12 @@ def test_migrations_on_a_fresh_database_go_up_down_and_up_again(empty_site: Site
 def test_an_upgrade_can_be_repeated(site: Site) -> None:
     again = site.run("db", "upgrade")
 
-    assert (again.returncode, again.stdout) == (0, "the database is at revision 0012\n")
+    assert (again.returncode, again.stdout) == (0, "the database is at revision 0013\n")
 
 
 @pytest.mark.parametrize("command", ["upgrade", "current", "check", "downgrade"])
 def test_every_command_prints_the_revision_as_json(site: Site, command: str) -> None:
-    done = site.run("db", command, "--json")
+    done = site.run("db", command, *(["base"] if command == "downgrade" else []), "--json")
 
     newest = newest_revision()
     left = None if command == "downgrade" else newest
@@ -84,7 +84,7 @@ def test_the_revision_is_reported_before_and_after_the_upgrade(empty_site: Site)
     after = empty_site.run("db", "current", "--json")
 
     assert (before.returncode, before.stdout) == (0, "none\n")
-    assert json.loads(after.stdout) == {"revision": "0012", "needed": "0012"}
+    assert json.loads(after.stdout) == {"revision": "0013", "needed": "0013"}
 
 
 def test_the_users_own_tables_are_adopted_run_on_and_given_back(
@@ -99,7 +99,7 @@ def test_the_users_own_tables_are_adopted_run_on_and_given_back(
         assert empty_site.wait_until_done() == {"uploading": 50}
         program.stop()
     tokens = empty_site.query("SELECT token_id, status::text, image_url FROM tokens_s0 ORDER BY 1")
-    assert empty_site.run("db", "downgrade", "--yes").returncode == 0
+    assert empty_site.run("db", "downgrade", "base", "--yes").returncode == 0
 
     assert len(sandbox.ledger.creates()) == 50
     assert empty_site.query(SCHEMA) == before
@@ -116,7 +116,7 @@ def test_a_downgrade_drops_neither_tokens_nor_record_without_yes(site: Site) -> 
     site.mint("a cat", "a dog")
     a_generation(site)
 
-    refused = site.run("db", "downgrade")
+    refused = site.run("db", "downgrade", "base")
 
     assert (refused.returncode, refused.stderr) == (
         1,
@@ -124,7 +124,7 @@ def test_a_downgrade_drops_neither_tokens_nor_record_without_yes(site: Site) -> 
         " 1 row (1 unfinished) of generations: add --yes to go on\n",
     )
     assert [site.query(f"SELECT count(*) FROM {table}") for table in TABLES] == [
-        [(0,)], [(2,)], [(2,)], [(1,)],
+        [(0,)], [(0,)], [(0,)], [(0,)], [(2,)], [(2,)], [(1,)],
     ]  # fmt: skip
     assert site.run("db", "check").returncode == 0
 
@@ -132,7 +132,7 @@ def test_a_downgrade_drops_neither_tokens_nor_record_without_yes(site: Site) -> 
 def test_authors_alone_are_not_dropped_without_yes_either(site: Site) -> None:
     site.query("INSERT INTO authors (wallet_address, prompt_text) VALUES ('ada', 'a cat')")
 
-    refused = site.run("db", "downgrade")
+    refused = site.run("db", "downgrade", "base")
 
     assert "this drops 1 row of authors: add --yes" in refused.stderr
     assert site.query("SELECT count(*) FROM authors") == [(1,)]
@@ -142,9 +142,43 @@ def test_a_downgrade_with_yes_drops_tokens_and_record(site: Site) -> None:
     site.mint("a cat")
     a_generation(site)
 
-    assert site.run("db", "downgrade", "--yes").returncode == 0
+    assert site.run("db", "downgrade", "base", "--yes").returncode == 0
 
     assert site.query(SCHEMA) == []
+
+
+def test_a_downgrade_wants_to_know_how_far(site: Site) -> None:
+    refused = site.run("db", "downgrade", "--yes")
+
+    assert (refused.returncode, refused.stderr) == (
+        2,
+        "imagegen: REVISION is missing: name the one to go down to, such as 0009; base drops all"
+        " that imagegen made\n",
+    )
+    assert site.run("db", "current").stdout == "0010\n"
+
+
+def test_a_downgrade_under_live_workers_is_refused_and_names_them(site: Site) -> None:
+    a_generation(site)
+    site.query("UPDATE generations SET worker = 'w', lease_until = now() + interval '1 minute'")
+
+    refused = site.run("db", "downgrade", "base", "--yes")
+    site.query("UPDATE generations SET lease_until = now()")
+    allowed = site.run("db", "downgrade", "base", "--yes")
+
+    assert (refused.returncode, refused.stderr) == (
+        1,
+        "imagegen: not migrated: workers are at work on tokens: w: stop them first\n",
+    )
+    assert (allowed.returncode, allowed.stderr) == (0, "")
+
+
+def test_a_step_down_drops_what_operators_did_only_with_yes(site: Site) -> None:
+    assert site.run("pause", "--reason", "why").returncode == 0
+
+    refused = site.run("db", "downgrade", "0009")
+
+    assert "this drops 1 row of imagegen_acts: add --yes" in refused.stderr
 
 
 def test_a_downgrade_keeps_tables_that_were_there_before_without_a_question(
@@ -153,7 +187,7 @@ def test_a_downgrade_keeps_tables_that_were_there_before_without_a_question(
     load_glisk(empty_site)
     empty_site.upgrade()
 
-    assert empty_site.run("db", "downgrade").returncode == 0
+    assert empty_site.run("db", "downgrade", "base").returncode == 0
 
     assert empty_site.query("SELECT count(*) FROM tokens_s0") == [(50,)]
     assert empty_site.query("SELECT count(*) FROM authors") == [(50,)]
@@ -167,7 +201,7 @@ def test_a_downgrade_does_not_drop_the_images_of_an_adopted_table_without_yes(
     empty_site.upgrade()
     empty_site.query("UPDATE tokens_s0 SET image_url = 'https://x' WHERE token_id <= 3")
 
-    refused = empty_site.run("db", "downgrade")
+    refused = empty_site.run("db", "downgrade", "base")
 
     assert "this drops image_url in 3 rows of tokens_s0: add --yes" in refused.stderr
     assert empty_site.query("SELECT count(image_url) FROM tokens_s0") == [(3,)]
@@ -195,7 +229,7 @@ def test_a_step_down_that_loses_columns_of_the_record_names_them(site: Site) -> 
         " estimated_cost, failing_since, failures, handed_on_url, image_path, image_sha256, images,"
         " refusals, refused_since" in refused.stderr
     )
-    assert site.run("db", "current").stdout == "0012\n"
+    assert site.run("db", "current").stdout == "0013\n"
 
 
 @pytest.mark.parametrize(
@@ -209,9 +243,9 @@ def test_a_revision_that_there_is_not_is_reported_with_those_that_there_are(
 
     assert (refused.returncode, refused.stderr) == (
         1,
-        f"imagegen: not migrated: '{arguments[-1]}' is no revision to go to from 0012:"
+        f"imagegen: not migrated: '{arguments[-1]}' is no revision to go to from 0013:"
         " there are base, 0001, 0002, 0003, 0004, 0005, 0006, 0007, 0008, 0009, 0010, 0011, 0012,"
-        " and head, the last of them\n",
+        " 0013, and head, the last of them\n",
     )
 
 
@@ -219,7 +253,7 @@ def test_a_revision_that_there_is_not_is_reported_with_those_that_there_are(
 def test_a_database_of_a_newer_imagegen_is_left_alone(site: Site, command: str) -> None:
     site.query("UPDATE imagegen_alembic_version SET version_num = '9999'")
 
-    refused = site.run("db", command)
+    refused = site.run("db", command, "0001")
 
     assert refused.returncode == 1
     assert "is at revision 9999, which this imagegen does not know: install" in refused.stderr

@@ -38,4 +38,4 @@ def test_a_trigger_that_was_dropped_for_them_stays_away(site: Site) -> None:
 
     assert upgraded.returncode == 0
     assert "leave it so if mints use PREPARE TRANSACTION" in upgraded.stderr
-    assert site.run("db", "downgrade", "--yes").returncode == 0
+    assert site.run("db", "downgrade", "base", "--yes").returncode == 0

@@ -16,7 +16,7 @@ from tests.support.sandbox import Sandbox
 
 TABLES = (
     "'generations', 'imagegen_servers', 'imagegen_spend_totals', 'imagegen_duplicates',"
-    " 'imagegen_audits'"
+    " 'imagegen_audits', 'imagegen_acts'"
 )
 CONSTRAINTS = """SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid)
 FROM pg_constraint WHERE conrelid::regclass::text IN ($TABLES)
@@ -41,7 +41,7 @@ UNION ALL SELECT 'DELETE FROM imagegen_alembic_version'
 ORDER BY 1""".replace("$TABLES", TABLES)
 DROP_ALL = """
 DROP TABLE generations, imagegen_alembic_version, imagegen_servers, imagegen_spend_totals,
-    imagegen_duplicates, imagegen_audits;
+    imagegen_duplicates, imagegen_audits, imagegen_acts;
 DROP FUNCTION imagegen_notify_detected CASCADE;
 DROP INDEX imagegen_tokens_detected, imagegen_tokens_generating, imagegen_tokens_failed"""
 

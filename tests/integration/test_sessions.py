@@ -43,7 +43,9 @@ def test_each_statement_is_prepared_once(site: Site, pool: Pool, make_queue: Mak
         site.mint("a prompt", first_token_id=token_id)
         finish_one(queue)
 
-    statements = ["claim", "record_request", "record_prediction", "complete", "discarded"]
+    statements = [
+        "claim", "standing", "record_request", "record_prediction", "complete", "discarded",
+    ]  # fmt: skip
     assert execute(pool, PREPARED) == [(len(statements),)]
 
 

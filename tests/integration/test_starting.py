@@ -193,6 +193,7 @@ def test_a_role_that_may_not_even_read_the_revision_gets_all_grants(site: Site) 
         f" GRANT SELECT, INSERT, UPDATE ON imagegen_servers TO {role};"
         f" GRANT SELECT, INSERT, UPDATE ON imagegen_duplicates TO {role};"
         f" GRANT SELECT, INSERT ON imagegen_audits TO {role};"
+        f" GRANT SELECT ON imagegen_acts TO {role};"
     )
     doctor = site.run("doctor").stdout
     assert f"wrong    permissions  {role} may not SELECT on authors" in doctor

@@ -31,6 +31,11 @@ ABSENCES = {
         "ALTER TABLE s_old RENAME TO imagegen_servers",
         "imagegen_servers",
     ),
+    "acts": (
+        "ALTER TABLE imagegen_acts RENAME TO acts_old",
+        "ALTER TABLE acts_old RENAME TO imagegen_acts",
+        "imagegen_acts",
+    ),
     "a column": (
         "ALTER TABLE tokens_s0 RENAME COLUMN status TO state",
         "ALTER TABLE tokens_s0 RENAME COLUMN state TO status",

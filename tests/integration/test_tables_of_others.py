@@ -188,7 +188,7 @@ def test_the_applications_generations_and_imagegens_live_in_two_schemas(
     assert site.run("db", "upgrade").returncode == 0
     with site.supervisor():
         wait_for("all images", lambda: site.statuses() == {"uploading": 50})
-    assert site.run("db", "downgrade", "--yes").returncode == 0
+    assert site.run("db", "downgrade", "base", "--yes").returncode == 0
 
     assert empty_site.query("SELECT count(*) FROM public.generations") == [(0,)]
     assert site.query("SELECT to_regclass('imagegen.generations')") == [(None,)]
@@ -200,7 +200,7 @@ def test_tokens_that_are_gone_are_not_replaced_by_an_empty_table(site: Site) -> 
 
     assert "tokens_s0 is gone, and imagegen has worked with it: bring it back" in refusal(site)
     site.query("DROP TABLE t_old")
-    assert site.run("db", "downgrade", "--yes").returncode == 0
+    assert site.run("db", "downgrade", "base", "--yes").returncode == 0
     assert site.run("db", "upgrade").returncode == 0
 
 

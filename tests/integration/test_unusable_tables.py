@@ -123,7 +123,8 @@ def as_new_role(site: Site) -> tuple[Site, str]:
         f"""CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}';
             GRANT SELECT (version_num) ON imagegen_alembic_version TO {role};
             GRANT SELECT, INSERT, UPDATE ON generations, imagegen_servers, imagegen_duplicates,
-                imagegen_audits TO {role}"""
+                imagegen_audits TO {role};
+            GRANT SELECT ON imagegen_acts TO {role}"""
     )
     limited = replace(site)
     limited.log_in_as(role, PASSWORD)

@@ -11,11 +11,12 @@ from unittest.mock import patch
 from click.testing import CliRunner
 
 from imagegen.cli import cli
-from imagegen.database import STATUSES, Tables
+from imagegen.database import STATUSES, Tables, acts
 from imagegen.database.odd_tokens import KINDS
 from imagegen.database.queue_stats import QueueStats
 from imagegen.doctor import Finding, Level
 from imagegen.metrics.workers import WorkerRow
+from imagegen.operator import acts as operators_acts
 from imagegen.operator import audit_result, enqueue, prune, spend, tokens
 from imagegen.operator import retry as retries
 from imagegen.operator.audit_verdicts import Verdict
@@ -36,6 +37,8 @@ COMMANDS = [
     "prune --older 1y",
     "doctor",
     "enqueue A",
+    "pause --reason why",
+    "resume",
     "db current",
     "db check",
     "db upgrade",
@@ -56,7 +59,11 @@ def stand_ins() -> dict[str, object]:
     token, generation = made(tokens.Token), made(tokens.Generation)
     history = tokens.TokenHistory(token, [generation], is_truncated=False)
     set_aside = dict.fromkeys(KINDS, 0)
-    queue = made(QueueStats, tokens=dict.fromkeys(STATUSES, 0), tokens_set_aside=set_aside)
+    pause = acts.Pause("me", since="", until="")
+    act = made(operators_acts.Act, at="", until="", details={"create_rate": 1})
+    queue = made(
+        QueueStats, tokens=dict.fromkeys(STATUSES, 0), tokens_set_aside=set_aside, pause=pause
+    )
     worker = made(WorkerRow, closed_by=["throttled"], restarts={})
     noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
     audit = audit_result.Audit(noon, noon, "us")
@@ -74,6 +81,10 @@ def stand_ins() -> dict[str, object]:
         "imagegen.database.migrations.downgrade": "0001",
         "imagegen.operator.status.read_queue": queue,
         "imagegen.operator.status.read_workers": [worker],
+        "imagegen.operator.acts.newest": [act],
+        "imagegen.operator.acts.pause": None,
+        "imagegen.operator.acts.resume": None,
+        "imagegen.operator.acts.read_pause": operators_acts.PauseState(pause, 0),
         "imagegen.operator.tokens.list_tokens": [token],
         "imagegen.operator.tokens.read_history": history,
         "imagegen.operator.retry.plan_named": retries.RetryPlan(),

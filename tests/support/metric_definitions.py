@@ -34,7 +34,7 @@ def counted() -> list[Metric]:
 def asked() -> list[Metric]:
     """Return what the exporter asks at each scrape, mostly the database."""
     row: dict[str, object] = {item.name: 0 for item in fields(queue_stats.QueueStats)}
-    numbers = queue_stats.from_row(row | {"tokens": {}, "tokens_set_aside": {}})
+    numbers = queue_stats.from_row(row | {"tokens": {}, "tokens_set_aside": {}, "limits": None})
     database = database_thread.DatabaseThread("postgresql:///tokens", "contracts")
     with patch.object(database_thread.DatabaseThread, "ask", return_value=numbers):
         figures = list(stats.StatsCollector(database, load(ENVIRONMENT, {})).collect())

@@ -76,6 +76,8 @@ def snapshot(**known: Any) -> Snapshot:
         "waiting": 0,
         "oldest_waiting_seconds": None,
         "paused": 0,
+        "held": 0,
+        "pause": None,
         "generating": 0,
         "failed": 0,
         "tokens": 0,

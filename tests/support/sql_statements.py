@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, Self
 
 from imagegen.database import BRIEFLY, STATUSES, Tables
-from imagegen.operator import audit, enqueue, prune, spend, status, tokens
+from imagegen.operator import acts, audit, enqueue, prune, spend, status, tokens
 from imagegen.operator import retry as retries
 from imagegen.operator.enqueue_input import from_arguments
 from imagegen.operator.retry import RetryPlan
@@ -79,6 +79,11 @@ def statements(tables: Tables) -> dict[str, str]:
             retries.retry(it, tables, RetryPlan([seen], []), fallback=True)
         ),
         "retry.retry": lambda it: list(retries.retry(it, tables, RetryPlan([seen], [seen]))),
+        "acts.pause": lambda it: acts.pause(it, "why", 60),
+        "acts.read_pause": acts.read_pause,
+        "acts.set_limits": lambda it: acts.set_limits(it, {"create_rate": 1}, [], "why"),
+        "acts.read_limits": acts.read_limits,
+        "acts.newest": acts.newest,
         "spend.spend": lambda it: spend.read_spend(it, since),
         "prune.find": lambda it: prune.find_prunable(it, 1.0),
         "prune.prune": lambda it: list(prune.prune(it, tables, prunable)),
@@ -109,6 +114,7 @@ ROWS: dict[str, Rows] = {
     "attname = 'token_id'": [("bigint",)],
     "max(token_id)": [(41,)],
     "WHERE t.token_id = %s": [(42,)],
+    "UPDATE generations SET requested_at = now()": [{"prompt": "A"}],
     "AS requested, (": [{"requested": 0, "unsent": 0}],
     "AS before, count(*)": [prune.Prunable(datetime(2026, 1, 1, tzinfo=UTC), 1, 1, 1)],
     "AS paths": [prune.Pruned(None, 0, 0, [])],

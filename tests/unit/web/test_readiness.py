@@ -39,7 +39,7 @@ class CannedDatabase(DatabaseThread):
 
 
 def unready(
-    database: DatabaseThread | None = None, *, workers: int = 2, **closed: str
+    database: DatabaseThread | None = None, *, workers: int = 2, fine: str = "ok", **closed: str
 ) -> list[str]:
     """`closed` is why a gate is closed, by its worker: `worker_0="no_credit"`."""
     shared = CollectorRegistry()
@@ -54,7 +54,7 @@ def unready(
     asked = database or CannedDatabase()
     answer = get(App(settings(), NAME, shared, asked, lambda: 0.0), "/readyz")
     if answer.status == HTTPStatus.OK:
-        assert answer.body == b"ok\n"
+        assert answer.body.decode() == f"{fine}\n"
         return []
     assert answer.status == HTTPStatus.SERVICE_UNAVAILABLE
     return answer.body.decode().splitlines()
@@ -68,7 +68,13 @@ def test_a_throttle_passes_by_itself_and_makes_nobody_unready() -> None:
     assert unready(worker_0=Reason.THROTTLED, worker_1=Reason.THROTTLED) == []
 
 
-@pytest.mark.parametrize("reason", [reason for reason in Reason if reason != Reason.THROTTLED])
+def test_a_pause_is_wanted_and_makes_nobody_unready() -> None:
+    fine = "ok, and paused by an operator"
+
+    assert unready(fine=fine, worker_0=Reason.PAUSED, worker_1=Reason.PAUSED) == []
+
+
+@pytest.mark.parametrize("reason", sorted({*Reason} - {Reason.THROTTLED, Reason.PAUSED}))
 def test_one_gate_closed_for_anything_else_is_enough(reason: Reason) -> None:
     assert unready(worker_1=reason) == [f"the gate of worker-1 is closed: {reason}"]
 

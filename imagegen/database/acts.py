@@ -1,0 +1,49 @@
+"""What operators have asked for over all hosts, as it holds now: a pause, limits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+# Fragments, for the statements of others.
+TEXT = files("imagegen.database").joinpath("acts.sql").read_text(encoding="utf-8")
+UNLIMITED = "none"
+
+
+@dataclass(frozen=True)
+class Pause:
+    """An operator's pause: nothing new is claimed or sent. Times are ISO 8601 in UTC."""
+
+    who: str
+    since: str
+    reason: str | None = None
+    until: str | None = None  # None: until somebody resumes
+
+    def __str__(self) -> str:
+        until = f", until {moment(self.until)}" if self.until else ""
+        return f"by {self.who} since {moment(self.since)}{until}: {self.reason or 'no reason'}"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits that operators have set in place of the settings of each host; None: not set."""
+
+    daily_limit: int | str | None = None  # UNLIMITED: none, whatever the setting is
+    create_rate: int | None = None  # a minute, for each supervisor
+
+    @classmethod
+    def of(cls, details: Mapping[str, Any] | None) -> "Limits":
+        """Return the limits in the `details` of an act. Another version may have written others."""
+        found = details or {}
+        return cls(found.get("daily_limit"), found.get("create_rate"))
+
+    def daily(self, setting: int | None) -> int | None:
+        """Return the daily limit that holds where the setting is this; None: there is none."""
+        if self.daily_limit is None:
+            return setting
+        return None if self.daily_limit == UNLIMITED else int(self.daily_limit)
+
+
+def moment(iso: str) -> str:
+    """Return 2026-11-24 02:03:04 UTC for an ISO time in UTC."""
+    return f"{iso[:19].replace('T', ' ')} UTC"

@@ -1,0 +1,118 @@
+"""What operators ask of the workers of all hosts, recorded with who asked for it and when."""
+
+import json
+import os
+import pwd
+import socket
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from psycopg.rows import class_row, dict_row
+
+from imagegen.database import NOTIFY_CHANNEL, Connection, acts, sql, statement_timeout
+
+TEXT = files("imagegen.operator").joinpath("acts.sql").read_text(encoding="utf-8")
+SQL = sql.parse(acts.TEXT + TEXT)
+# What a screen has room for.
+ACTS_SHOWN = 5
+ACTS_OF_TOKEN_SHOWN = 50
+
+
+@dataclass(frozen=True)
+class Act:
+    """A row of `imagegen_acts`. Times are ISO 8601 in UTC."""
+
+    at: str
+    who: str
+    act: str
+    token_id: int | None  # None: of all tokens
+    reason: str | None
+    until: str | None
+    details: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class PauseState:
+    """The pause that holds, if there is one, and how many predictions are in flight."""
+
+    pause: acts.Pause | None
+    in_flight: int
+
+
+def who() -> str:
+    """Return the user and the host of this process. The database adds the role."""
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # in a container, a user need have no name
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+def read_pause(connection: Connection) -> PauseState:
+    """Return what holds now. Raises one of database.AWAY."""
+    with statement_timeout(connection):
+        row = connection.cursor(row_factory=dict_row).execute(SQL["read_pause"]).fetchone()
+    assert row is not None  # noqa: S101 (a SELECT without FROM has a row)
+    return PauseState(acts.Pause(**row["pause"]) if row["pause"] else None, row["in_flight"])
+
+
+def pause(connection: Connection, reason: str, for_seconds: float | None) -> None:
+    """Let nothing new be claimed or sent on any host from now on. None: until `resume`."""
+    _record(connection, "pause", reason, for_seconds)
+
+
+def resume(connection: Connection, reason: str | None) -> None:
+    """End a pause."""
+    _record(connection, "resume", reason)
+
+
+def _record(
+    connection: Connection, act: str, reason: str | None, for_seconds: float | None = None
+) -> None:
+    values = {"who": who(), "act": act, "reason": reason, "for_seconds": for_seconds}
+    with statement_timeout(connection):
+        connection.execute(SQL["record"], values | {"details": None})
+        wake(connection)
+
+
+def wake(connection: Connection) -> None:
+    """Wake the workers that listen when this transaction is committed; the others look soon."""
+    connection.execute(SQL["wake"], [NOTIFY_CHANNEL])
+
+
+def read_limits(connection: Connection) -> tuple[acts.Limits, Act | None]:
+    """Return the limits that operators have set, and the newest change of them."""
+    with statement_timeout(connection):
+        changes = _newest(connection, "newest_of_limits", limit=1)
+        row = connection.execute(SQL["read_limits"]).fetchone()
+    return acts.Limits.of(row[0] if row else None), changes[0] if changes else None
+
+
+def set_limits(
+    connection: Connection,
+    values: Mapping[str, int | str],
+    unset: Collection[str],
+    reason: str | None,
+) -> None:
+    """Set these limits on all hosts, and leave those of `unset` to the settings again."""
+    details = {"set": json.dumps(values), "unset": list(unset)}
+    with statement_timeout(connection):
+        connection.execute(SQL["set_limits"], {"who": who(), "reason": reason, **details})
+        wake(connection)
+
+
+def newest(connection: Connection) -> list[Act]:
+    """Return what operators have asked for last, the newest first."""
+    with statement_timeout(connection):
+        return _newest(connection, "newest", limit=ACTS_SHOWN)
+
+
+def newest_of_token(connection: Connection, token_id: int) -> list[Act]:
+    """Return what operators have asked for a token, the newest first."""
+    return _newest(connection, "newest_of_token", token_id=token_id, limit=ACTS_OF_TOKEN_SHOWN)
+
+
+def _newest(connection: Connection, name: str, **values: int) -> list[Act]:
+    return connection.cursor(row_factory=class_row(Act)).execute(SQL[name], values).fetchall()

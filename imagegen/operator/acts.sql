@@ -1,0 +1,42 @@
+-- What operators record, and what of it they see.
+
+-- fragment: who
+-- Also on a session that a pooler shares: its user is the one who logged in.
+%(who)s || ' as ' || session_user
+
+-- name: record
+INSERT INTO imagegen_acts (who, act, reason, until, details)
+VALUES ($who, %(act)s, %(reason)s, now() + make_interval(secs => %(for_seconds)s),
+    %(details)s::jsonb)
+
+-- name: wake
+SELECT pg_notify(%s, '')
+
+-- name: read_pause
+SELECT $pause_as_json AS pause, (
+    SELECT count(*) FROM generations
+    WHERE state = 'open' AND requested_at IS NOT NULL AND closing IS NULL) AS in_flight
+
+-- name: set_limits
+-- What other versions and other commands have set stays.
+INSERT INTO imagegen_acts (who, act, reason, details)
+VALUES ($who, 'limits', %(reason)s,
+    (coalesce($limits, '{}') || %(set)s::jsonb) - %(unset)s::text[])
+
+-- name: read_limits
+SELECT $limits AS limits
+
+-- fragment: act
+to_json(a.at) #>> '{}' AS at, a.who, a.act, a.token_id, a.reason,
+    to_json(a.until) #>> '{}' AS until, a.details
+
+-- name: newest
+SELECT $act FROM imagegen_acts a ORDER BY a.id DESC LIMIT %(limit)s
+
+-- name: newest_of_token
+SELECT $act FROM imagegen_acts a WHERE a.token_id = %(token_id)s
+ORDER BY a.id DESC LIMIT %(limit)s
+
+-- name: newest_of_limits
+SELECT $act FROM imagegen_acts a WHERE a.act = 'limits' AND a.token_id IS NULL
+ORDER BY a.id DESC LIMIT %(limit)s
