@@ -1,6 +1,6 @@
 """What the commands show of what operators have asked for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import click
 
@@ -36,3 +36,11 @@ def act_line(act: Act) -> str:
     parts += [f"until {acts.moment(act.until)}"] if act.until else []
     why = f": {act.reason}" if act.reason else ""
     return printable(", ".join(filter(None, parts)) + why)
+
+
+def act_lines(shown: Iterable[Act]) -> Iterator[str]:
+    """Yield a line for each act, and a title above the first."""
+    for number, act in enumerate(shown):
+        if not number:
+            yield click.style("\noperators", bold=True)
+        yield f"  {act_line(act)}"

@@ -8,8 +8,10 @@ from datetime import datetime
 import click
 
 from imagegen import database
+from imagegen.cli.acts import act_lines
 from imagegen.cli.connection import connected, read_database_url
 from imagegen.cli.errors import CommandError, MisusedError
+from imagegen.cli.holds import TOKEN_ID, hold, release
 from imagegen.cli.options import (
     complete_choices,
     json_option,
@@ -25,7 +27,6 @@ from imagegen.operator import tokens as queries
 from imagegen.text import printable
 
 APPLICATION_NAME = "imagegen tokens"
-TOKEN_ID = click.IntRange(0, 2**63 - 1)  # a bigint, which the column of an adopted table may be
 ERROR_KIND = click.Choice([each.value for each in (*Kind, *Reason)])
 COLOURS = {"uploading": "green", "failed": "red", "generating": "yellow"}
 COLUMNS = [
@@ -46,6 +47,10 @@ def tokens() -> None:
 
     Example: imagegen tokens list --status failed
     """
+
+
+tokens.add_command(hold)
+tokens.add_command(release)
 
 
 @tokens.command("list")
@@ -111,7 +116,7 @@ def _row(token: queries.Token, width: int | None) -> list[str]:
     if width is not None and len(author) > SHORT_WALLET:
         author = f"{author[:6]}…{author[-4:]}"
     return [
-        _shown(token.token_id), author, _shown(token.status), _shown(token.generation_attempts),
+        _shown(token.token_id), author, _shown(token.state), _shown(token.generation_attempts),
         duration(token.age_seconds), token.generation_error or "",
     ]  # fmt: skip
 
@@ -150,12 +155,13 @@ def _history_lines(token_id: int, history: queries.TokenHistory) -> Iterator[str
         yield f"\nonly the newest {len(history.generations)} generations follow"
     for generation in history.generations:
         yield from _generation_lines(generation)
+    yield from act_lines(history.acts)
 
 
 def _token_lines(token: queries.Token) -> Iterator[str]:
     age = "" if token.age_seconds is None else f", {duration(token.age_seconds)} ago"
     facts = {
-        "status": token.status,
+        "status": token.state,
         "attempts": token.generation_attempts,
         "error": token.generation_error,
         "not before": _moment(token.generate_after),

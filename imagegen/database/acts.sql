@@ -22,3 +22,11 @@
 -- The limits that operators have set, as `details` of the newest act. NULL: none was ever set.
 (SELECT l.details FROM imagegen_acts l
  WHERE l.act = 'limits' AND l.token_id IS NULL ORDER BY l.id DESC LIMIT 1)
+
+-- fragment: held
+-- Whether an operator holds the token `t` back, until it is released.
+coalesce(t.generate_after = 'infinity', false)
+
+-- fragment: end_of_hold
+-- The end of the hold on the token `t`, for greatest(): NULL, which that passes over, without one.
+CASE WHEN $held THEN 'infinity'::timestamptz END

@@ -2,10 +2,6 @@
 -- /metrics, which is asked every few seconds, and the status page is in page.sql of imagegen.web:
 -- both count up to a limit. They share the fragments here.
 
--- fragment: held
--- Whether an operator holds the token `t` back, until it is released.
-coalesce(t.generate_after = 'infinity', false)
-
 -- fragment: oldest_waiting_seconds
 (SELECT extract(epoch FROM now() - $minted_at)::float FROM tokens_s0 t
  WHERE t.status = $detected AND isfinite(t.created_at) AND NOT $held

@@ -12,6 +12,7 @@ from psycopg.rows import kwargs_row
 from imagegen.config import copy_url, url_below
 from imagegen.database import Connection, Tables, sql, statement_timeout
 from imagegen.failures import FAILURES, Billed, Kind
+from imagegen.operator.acts import who
 
 # Replicate deletes an image then.
 RETENTION_SECONDS = 3600.0
@@ -41,6 +42,7 @@ class TokenSnapshot:
     closing_error: str | None  # why the database refuses to write what became of it
     is_expired: bool  # Replicate has deleted the image
     base: str | None  # of the URLs of copies, as it is set now
+    is_held: bool  # by an operator
 
     @property
     def handed_on_url(self) -> str | None:
@@ -167,6 +169,12 @@ def _plan(tokens: Iterable[TokenSnapshot], *, lost: bool, waiting: bool = False)
     `waiting`: those that wait start anew too."""
     plan = RetryPlan()
     for token in tokens:
+        if token.status is None or (token.status == "detected" and token.is_held):
+            obstacle = (
+                "is held: release it first" if token.is_held else "has no status: give it one"
+            )
+            plan.refused.append(f"token {token.token_id} {obstacle}")
+            continue
         line = f"token {token.token_id} is {token.status}"
         match token.status:
             case "failed" | "uploading" if lost:
@@ -189,8 +197,6 @@ def _plan(tokens: Iterable[TokenSnapshot], *, lost: bool, waiting: bool = False)
                     f"{line}: tokens_s0 refuses what became of it ({token.closing_error}), which is"
                     " tried again now"
                 )
-            case None:
-                plan.refused.append(f"token {token.token_id} has no status: give it one")
             case "detected" if waiting:
                 plan.chosen.append(token)
             case "detected" | "generating":
@@ -224,5 +230,7 @@ def retry(
                     "image_ids": [token.image_id for token in step],
                     "handed_on_urls": [token.handed_on_url for token in step],
                     "reason": ASKED[: tables.error_characters],
+                    "who": who(),
+                    "how": "fallback" if fallback and change == "retry" else change,
                 }
                 yield change, connection.execute(statements[change], values).rowcount

@@ -1,7 +1,7 @@
 """Tokens and their generations, for `imagegen tokens list` and `show`."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from psycopg.rows import class_row, kwargs_row
 
 from imagegen.database import Connection, Tables, sql, statement_timeout
+from imagegen.operator.acts import Act, newest_of_token
 
 # A token that Replicate refused for a day has thousands of generations.
 GENERATIONS_SHOWN = 200
@@ -30,6 +31,16 @@ class Token:
     generate_after: str | None
     image_url: str | None
     error_kind: str | None  # of its newest generation
+
+    @property
+    def is_held(self) -> bool:
+        """Whether an operator holds it back until it is released."""
+        return self.status == "detected" and self.generate_after == "infinity"
+
+    @property
+    def state(self) -> str | None:
+        """Its status, and whether it is held."""
+        return f"{self.status}, held" if self.is_held else self.status
 
 
 @dataclass(frozen=True)
@@ -80,6 +91,7 @@ class TokenHistory:
     token: Token | None
     generations: list[Generation]
     is_truncated: bool  # there are older generations
+    acts: list[Act] = field(default_factory=list)  # of operators, the oldest of them first
 
 
 class UnknownStatusError(Exception):
@@ -143,5 +155,6 @@ def read_history(connection: Connection, tables: Tables, token_id: int) -> Token
         generations = connection.cursor(row_factory=class_row(Generation))
         values = [token_id, GENERATIONS_SHOWN + 1]
         newest = generations.execute(SQL["generations"], values).fetchall()
+        acts = newest_of_token(connection, token_id)[::-1]
     shown = newest[:GENERATIONS_SHOWN]
-    return TokenHistory(token, shown[::-1], is_truncated=len(newest) > len(shown))
+    return TokenHistory(token, shown[::-1], len(newest) > len(shown), acts)

@@ -78,6 +78,7 @@ FROM generations WHERE token_id = %s ORDER BY id DESC LIMIT %s
 -- `image` is the newest generation that made an image of the token. All that is needed of a token's
 -- generations is taken in one look: a join with all images takes seconds.
 SELECT t.token_id, lower(t.status::text) AS status, t.image_url, newest.error_kind, closing_error,
+    coalesce(t.generate_after = 'infinity', false) AS is_held,
     (image).id AS image_id, (image).image_url AS made_url, (image).image_path AS copy_path,
     (image).handed_on_url AS recorded_url,
     coalesce((image).closed_at < now() - make_interval(secs => %(retention_seconds)s), false)
@@ -104,10 +105,16 @@ t.status = $failed AND (
     OR EXISTS (
         SELECT FROM generations g WHERE g.token_id = t.token_id AND g.closed_at >= %(since)s))
 
+-- fragment: note
+-- The record of what an operator has done to each token that was `changed`.
+INSERT INTO imagegen_acts (who, act, token_id, details)
+SELECT %(who)s || ' as ' || session_user, 'retry', token_id, jsonb_build_object('how', %(how)s::text)
+FROM changed
+
 -- name: hand_on
 -- Fenced on the snapshot, here and below: a token that a worker, the next stage or another operator
 -- has changed since then is not touched.
-WITH token AS (
+WITH changed AS (
     UPDATE tokens_s0 t SET status = $uploading, image_url = seen.handed_on_url,
         generation_error = NULL, generate_after = NULL
     FROM unnest(%(token_ids)s::bigint[], %(statuses)s::text[], %(image_urls)s::text[],
@@ -116,15 +123,17 @@ WITH token AS (
         JOIN generations g ON g.id = seen.image_id
     WHERE t.token_id = seen.token_id AND lower(t.status::text) = seen.status
         AND t.image_url IS NOT DISTINCT FROM seen.image_url AND $own
-    RETURNING seen.image_id, seen.handed_on_url
+    RETURNING seen.token_id, seen.image_id, seen.handed_on_url
+), recorded AS (
+    UPDATE generations g SET handed_on_url = nullif(changed.handed_on_url, g.image_url)
+    FROM changed WHERE g.id = changed.image_id
 )
-UPDATE generations g SET handed_on_url = nullif(token.handed_on_url, g.image_url)
-FROM token WHERE g.id = token.image_id
+$note
 
 -- name: retry_with_fallback
 -- For the record, what the operator asks for is a fallback generation that was never sent. After it
 -- the claim goes on with the fallback prompt, as after any other, until the token's error is cleared.
-WITH asked AS (
+WITH changed AS (
     UPDATE tokens_s0 t SET status = $detected, generation_attempts = 0,
         generation_error = %(reason)s, generate_after = NULL, image_url = NULL
     FROM unnest(%(token_ids)s::bigint[], %(statuses)s::text[], %(image_urls)s::text[])
@@ -132,18 +141,24 @@ WITH asked AS (
     WHERE t.token_id = seen.token_id AND lower(t.status::text) = seen.status
         AND t.image_url IS NOT DISTINCT FROM seen.image_url
     RETURNING seen.token_id, t.author_id::text AS author
+), asked AS (
+    INSERT INTO generations (token_id, author, attempt, model, seed, fallback, state, lease_until,
+        closed_at, error_message)
+    SELECT token_id, author, 1, coalesce((SELECT max(g.model) FROM generations g
+            WHERE g.token_id = changed.token_id), ''), 0, true, 'refused', now(), now(), %(reason)s
+    FROM changed
 )
-INSERT INTO generations
-    (token_id, author, attempt, model, seed, fallback, state, lease_until, closed_at, error_message)
-SELECT token_id, author, 1, coalesce((SELECT max(g.model) FROM generations g
-        WHERE g.token_id = asked.token_id), ''), 0, true, 'refused', now(), now(), %(reason)s
-FROM asked
+$note
 
 -- name: retry
 -- An open generation goes on, and its image is the token's.
-UPDATE tokens_s0 t SET status = $detected, generation_attempts = 0, generation_error = NULL,
-    generate_after = NULL, image_url = NULL
-FROM unnest(%(token_ids)s::bigint[], %(statuses)s::text[], %(image_urls)s::text[])
-    AS seen (token_id, status, image_url)
-WHERE t.token_id = seen.token_id AND lower(t.status::text) = seen.status
-    AND t.image_url IS NOT DISTINCT FROM seen.image_url
+WITH changed AS (
+    UPDATE tokens_s0 t SET status = $detected, generation_attempts = 0, generation_error = NULL,
+        generate_after = NULL, image_url = NULL
+    FROM unnest(%(token_ids)s::bigint[], %(statuses)s::text[], %(image_urls)s::text[])
+        AS seen (token_id, status, image_url)
+    WHERE t.token_id = seen.token_id AND lower(t.status::text) = seen.status
+        AND t.image_url IS NOT DISTINCT FROM seen.image_url
+    RETURNING seen.token_id
+)
+$note

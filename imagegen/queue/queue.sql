@@ -388,7 +388,7 @@ WITH closed AS (
     UPDATE tokens_s0 t SET
         status = CASE WHEN %(token_fails)s THEN $failed ELSE $detected END,
         generate_after = CASE WHEN NOT %(token_fails)s
-            THEN now() + make_interval(secs => %(retry_seconds)s) END,
+            THEN greatest($end_of_hold, now() + make_interval(secs => %(retry_seconds)s)) END,
         generation_attempts = greatest(t.generation_attempts + %(counted)s, 0),
         generation_error = %(error)s
     FROM closed g WHERE t.token_id = g.token_id AND $wanted
@@ -410,10 +410,10 @@ WITH closed AS (
 ), token AS (
     UPDATE tokens_s0 t SET
         status = CASE WHEN $given_up THEN $failed ELSE $detected END,
-        generate_after = CASE WHEN NOT $given_up THEN now() + make_interval(
+        generate_after = CASE WHEN NOT $given_up THEN greatest($end_of_hold, now() + make_interval(
             secs => greatest(%(retry_seconds)s::float, least(
                 %(own_seconds)s::float * 2 ^ least(g.refusals - 1, 20),
-                %(own_most_seconds)s::float))) END,
+                %(own_most_seconds)s::float)))) END,
         generation_error = %(error)s
     FROM closed g WHERE t.token_id = g.token_id AND $wanted
     RETURNING t.status
@@ -554,7 +554,7 @@ WITH orphaned AS (
         AND $but g.token_id = ANY(%(tokens)s::bigint[])
     FOR UPDATE OF g, t SKIP LOCKED
 ), waiting AS (
-    UPDATE tokens_s0 t SET status = $detected, generate_after = NULL
+    UPDATE tokens_s0 t SET status = $detected, generate_after = $end_of_hold
     FROM abandoned WHERE t.token_id = abandoned.token_id
     RETURNING t.token_id
 ), at_work AS (

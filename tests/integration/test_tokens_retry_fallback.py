@@ -116,7 +116,7 @@ def test_a_plain_retry_sends_the_authors_prompt_again(site: Site, sandbox: Sandb
 
 
 def test_a_token_that_waits_gets_it_too_and_one_at_work_is_left_alone(site: Site) -> None:
-    insert_tokens(site, "detected", 1, generate_after="infinity", generation_error="again")
+    insert_tokens(site, "detected", 1, generate_after="2999-01-01", generation_error="again")
     insert_tokens(site, "generating", 2)
 
     assert retry(site, "1", "2").startswith("1 token gets")

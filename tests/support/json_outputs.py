@@ -17,7 +17,7 @@ from imagegen.database.queue_stats import QueueStats
 from imagegen.doctor import Finding, Level
 from imagegen.metrics.workers import WorkerRow
 from imagegen.operator import acts as operators_acts
-from imagegen.operator import audit_result, enqueue, prune, spend, tokens
+from imagegen.operator import audit_result, enqueue, holds, prune, spend, tokens
 from imagegen.operator import retry as retries
 from imagegen.operator.audit_verdicts import Verdict
 
@@ -37,6 +37,8 @@ COMMANDS = [
     "prune --older 1y",
     "doctor",
     "enqueue A",
+    "tokens hold 42",
+    "tokens release 42",
     "pause --reason why",
     "resume",
     "db current",
@@ -57,10 +59,10 @@ def stand_ins() -> dict[str, object]:
     By their dotted names: the one function to adapt when they move.
     """
     token, generation = made(tokens.Token), made(tokens.Generation)
-    history = tokens.TokenHistory(token, [generation], is_truncated=False)
     set_aside = dict.fromkeys(KINDS, 0)
     pause = acts.Pause("me", since="", until="")
     act = made(operators_acts.Act, at="", until="", details={"create_rate": 1})
+    history = tokens.TokenHistory(token, [generation], False, [act])
     queue = made(
         QueueStats, tokens=dict.fromkeys(STATUSES, 0), tokens_set_aside=set_aside, pause=pause
     )
@@ -87,6 +89,8 @@ def stand_ins() -> dict[str, object]:
         "imagegen.operator.acts.read_pause": operators_acts.PauseState(pause, 0),
         "imagegen.operator.tokens.list_tokens": [token],
         "imagegen.operator.tokens.read_history": history,
+        "imagegen.operator.holds.hold": holds.Held([42]),
+        "imagegen.operator.holds.release": holds.Held([42]),
         "imagegen.operator.retry.plan_named": retries.RetryPlan(),
         "imagegen.operator.retry.retry": [("hand_on", 1), ("retry", 1)],
         "imagegen.operator.audit.run": audit,

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, Self
 
 from imagegen.database import BRIEFLY, STATUSES, Tables
-from imagegen.operator import acts, audit, enqueue, prune, spend, status, tokens
+from imagegen.operator import acts, audit, enqueue, holds, prune, spend, status, tokens
 from imagegen.operator import retry as retries
 from imagegen.operator.enqueue_input import from_arguments
 from imagegen.operator.retry import RetryPlan
@@ -79,6 +79,8 @@ def statements(tables: Tables) -> dict[str, str]:
             retries.retry(it, tables, RetryPlan([seen], []), fallback=True)
         ),
         "retry.retry": lambda it: list(retries.retry(it, tables, RetryPlan([seen], [seen]))),
+        "holds.hold": lambda it: holds.hold(it, tables, [42], "why"),
+        "holds.release": lambda it: holds.release(it, tables, [42], "why"),
         "acts.pause": lambda it: acts.pause(it, "why", 60),
         "acts.read_pause": acts.read_pause,
         "acts.set_limits": lambda it: acts.set_limits(it, {"create_rate": 1}, [], "why"),

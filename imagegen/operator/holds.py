@@ -1,0 +1,101 @@
+"""Holds on single tokens: a token that is held is not claimed until it is released.
+
+A hold is `generate_after = 'infinity'`, which every worker obeys, and a row of the record.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Literal
+
+from psycopg.rows import class_row
+
+from imagegen.database import Connection, Tables, queue_stats, sql, statement_timeout
+from imagegen.operator import acts
+
+TEXT = files("imagegen.operator").joinpath("holds.sql").read_text(encoding="utf-8")
+SQL = sql.parse(queue_stats.TEXT + TEXT)
+
+Verb = Literal["hold", "release"]
+
+
+@dataclass(frozen=True)
+class TokenState:
+    """What decides whether a token can be held or released."""
+
+    token_id: int
+    status: str | None
+    is_held: bool
+    is_at_work: bool  # it has an open generation
+
+
+@dataclass(frozen=True)
+class Held:
+    """The tokens that were held or released, and a line for each of the others."""
+
+    changed: list[int] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)  # they are already as was asked
+    refused: list[str] = field(default_factory=list)
+
+
+def hold(
+    connection: Connection, tables: Tables, token_ids: Collection[int], reason: str | None
+) -> Held:
+    """Hold tokens that wait. Those that are at work, or have ended, are refused."""
+    changed = _change(connection, tables, "hold", token_ids, reason)
+    result = Held(changed)
+    for token_id, state in _others(connection, tables, token_ids, changed).items():
+        if state is None:
+            result.refused.append(f"there is no token {token_id}")
+        elif state.is_at_work or state.status == "generating":
+            result.refused.append(
+                f"token {token_id} is being generated, too late to hold it: its image is on its way"
+            )
+        elif state.status != "detected":
+            why = "only a token that waits can be held"
+            result.refused.append(f"token {token_id} is {state.status}: {why}")
+        elif state.is_held:
+            result.skipped.append(f"token {token_id} is held already")
+        else:
+            result.refused.append(f"token {token_id} has changed meanwhile: try again")
+    return result
+
+
+def release(
+    connection: Connection, tables: Tables, token_ids: Collection[int], reason: str | None
+) -> Held:
+    """Let tokens go on that are held."""
+    changed = _change(connection, tables, "release", token_ids, reason)
+    result = Held(changed)
+    for token_id, state in _others(connection, tables, token_ids, changed).items():
+        if state is None:
+            result.refused.append(f"there is no token {token_id}")
+        else:
+            result.skipped.append(f"token {token_id} is not held: it is {state.status}")
+    return result
+
+
+def _change(
+    connection: Connection,
+    tables: Tables,
+    verb: Verb,
+    token_ids: Collection[int],
+    reason: str | None,
+) -> list[int]:
+    """Change and record what can be changed, in one statement. Returns the tokens, in order."""
+    values = {"token_ids": list(token_ids), "who": acts.who(), "act": verb, "reason": reason}
+    with statement_timeout(connection):
+        rows = connection.execute(tables.fill(SQL[verb]), values).fetchall()
+        acts.wake(connection)
+    return sorted(token_id for (token_id,) in rows)
+
+
+def _others(
+    connection: Connection, tables: Tables, token_ids: Collection[int], changed: Collection[int]
+) -> dict[int, TokenState | None]:
+    """Return the tokens that were not changed, in order; None for one that is not there."""
+    others = sorted({*token_ids} - {*changed})
+    with statement_timeout(connection):
+        cursor = connection.cursor(row_factory=class_row(TokenState))
+        rows = cursor.execute(tables.fill(SQL["states"]), {"token_ids": others}).fetchall()
+    return dict.fromkeys(others) | {row.token_id: row for row in rows}
