@@ -15,6 +15,7 @@ SUMMARIES = [
     click.Command("demo", help="Show the main job on twenty mints, and what becomes of each."),
     click.Command("doctor", help="Look for all that can be wrong, and tell the mend of each."),
     click.Command("enqueue", help="Mint tokens for tests."),
+    click.Command("limits", help="Show the limits that hold, or change them on all hosts."),
     click.Command("pause", help="Claim and send nothing new, on all hosts."),
     click.Command("prune", help="Delete old rows of generations, and keep what they cost."),
     click.Command("resume", help="End a pause: go on on all hosts."),

@@ -33,9 +33,11 @@ class Limits:
 
     @classmethod
     def of(cls, details: Mapping[str, Any] | None) -> "Limits":
-        """Return the limits in the `details` of an act. Another version may have written others."""
-        found = details or {}
-        return cls(found.get("daily_limit"), found.get("create_rate"))
+        """Return the limits in the `details` of an act, without what no command has written."""
+        daily_limit, create_rate = map((details or {}).get, ("daily_limit", "create_rate"))
+        is_daily = daily_limit == UNLIMITED or (isinstance(daily_limit, int) and daily_limit >= 0)
+        is_rate = isinstance(create_rate, int) and create_rate > 0
+        return cls(daily_limit if is_daily else None, create_rate if is_rate else None)
 
     def daily(self, setting: int | None) -> int | None:
         """Return the daily limit that holds where the setting is this; None: there is none."""

@@ -1,0 +1,108 @@
+"""`imagegen limits`: the daily limit and the rate of creating, for all hosts, without a restart."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from imagegen import config
+from imagegen.cli.acts import act_line, reason_option
+from imagegen.cli.connection import connected, read_database_url
+from imagegen.cli.errors import MisusedError
+from imagegen.cli.options import json_option, settings_options
+from imagegen.cli.output import emit
+from imagegen.cli.progress import waiting
+from imagegen.database import acts
+from imagegen.operator import acts as operators
+
+SETTING = "setting"  # the word that leaves a limit to the settings again
+SPECS = {spec.name: spec for spec in config.all_settings()}
+Value = int | str | None
+
+
+def _parser(option: str, setting: str, *words: str) -> Callable[..., Value]:
+    """Return a parser of an option: a value of this setting, or one of the words."""
+
+    def parse(_: click.Context, __: click.Parameter, value: str | None) -> Value:
+        if value is None or value in words:
+            return value
+        try:
+            return int(SPECS[setting].parse(value))
+        except config.WrongValueError as error:
+            raise MisusedError(f"{option} must be {', '.join(words)}, or {error}") from None
+
+    return parse
+
+
+@click.command()
+@click.option(
+    "--daily", "daily_limit", metavar="N|none|setting",
+    callback=_parser("--daily", "daily_limit", acts.UNLIMITED, SETTING),
+    help="Predictions in any 24 hours, over all hosts.",
+)  # fmt: skip
+@click.option(
+    "--create-rate", metavar="N|setting", callback=_parser("--create-rate", "create_rate", SETTING),
+    help="Predictions a minute that each supervisor may create.",
+)  # fmt: skip
+@reason_option()
+@json_option()
+@settings_options("database_url")
+def limits(
+    *,
+    daily_limit: Value,
+    create_rate: Value,
+    reason: str | None,
+    as_json: bool,
+    **options: str | None,
+) -> None:
+    """Show the limits that hold, or change them on all hosts.
+
+    A limit that was set here replaces the setting of each host, until it is set to the word
+    setting. Workers follow within seconds, without a restart.
+
+    \b
+    Example: imagegen limits --daily 5000 --reason "the drop of Friday"
+             imagegen limits --daily setting
+    """
+    asked = {"daily_limit": daily_limit, "create_rate": create_rate}
+    given = {name: value for name, value in asked.items() if value is not None}
+    if reason is not None and not given:
+        raise MisusedError("--reason goes with --daily or --create-rate")
+    unset = [name for name, value in given.items() if value == SETTING]
+    values = {name: value for name, value in given.items() if name not in unset}
+    with connected(read_database_url(options), "imagegen limits") as connection, waiting():
+        if given:
+            operators.set_limits(connection, values, unset, reason)
+        found, change = operators.read_limits(connection)
+    shown = {name: _in_force(name, getattr(found, name)) for name in asked}
+    value = {**shown, "changed": asdict(change) if change else None}
+    emit(value, _lines(shown, change), as_json=as_json)
+
+
+def _in_force(name: str, set_value: Value) -> dict[str, Any]:
+    """Return the value that holds and where it is from: an operator, or a setting as it is here."""
+    if set_value is not None:
+        value = None if set_value == acts.UNLIMITED else set_value
+        return {"value": value, "source": "operator"}
+    spec = SPECS[name]
+    text, source = spec.lookup(os.environ, {})
+    try:
+        return {"value": None if text is None else spec.parse(text), "source": source}
+    except config.WrongValueError as error:
+        raise MisusedError(f"{spec.variable} must be {error}") from None
+
+
+def _lines(shown: dict[str, dict[str, Any]], change: operators.Act | None) -> Iterator[str]:
+    units = {"daily_limit": "in any 24 hours, over all hosts", "create_rate": "a minute, each host"}
+    for name, unit in units.items():
+        value, source = shown[name]["value"], shown[name]["source"]
+        text = "none" if value is None else f"{value:,} predictions {unit}"
+        where = "set by an operator, on all hosts"
+        if source != "operator":
+            of_host = "not set" if source == "default" else "as it is set here"
+            where = f"{SPECS[name].variable} of each host: {of_host}"
+        yield f"{name.replace('_', ' '):<12} {text}  ({where})"
+    if change:
+        yield f"{'last change':<12} {act_line(change)}"
