@@ -1,6 +1,7 @@
 """What happens first when imagegen starts: logs, warnings, and the database is checked."""
 
 import os
+from collections.abc import Iterable
 
 from imagegen import database, logs
 from imagegen.config import WITHOUT_MARKER, Settings, unknown_variables
@@ -11,13 +12,15 @@ from imagegen.logs import log
 ASK_DOCTOR = "imagegen doctor looks for one in the model's inputs (IMAGEGEN_MARKER_INPUT)"
 
 
-def prepare(settings: Settings, role: str) -> None:
-    """Configure the logs, warn, and check the database. Raises CannotStartError or one of
-    database.AWAY."""
+def prepare(settings: Settings, role: str, exposed: Iterable[str] = ()) -> None:
+    """Configure the logs, warn, and check the database. `exposed`: a line for each secret that
+    others can see. Raises CannotStartError or one of database.AWAY."""
     configure_logs(settings, role)
     _warn_of_unknown_variables()
     if settings.marker_input is None:
         log.warning("marker.none", extra={"drawback": WITHOUT_MARKER, "mend": ASK_DOCTOR})
+    for line in exposed:
+        log.warning("setting.exposed", extra={"error": line})
     workers, others = (1, 0) if role == "worker" else (settings.procs, EXPORTER_CONNECTIONS)
     _check_database(settings, workers * WORKER_CONNECTIONS + others)
 

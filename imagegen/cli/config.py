@@ -11,7 +11,15 @@ import click
 from imagegen.cli.errors import MisconfiguredError
 from imagegen.cli.options import json_option, settings_options
 from imagegen.cli.output import emit
-from imagegen.config import Prices, Spec, all_settings, read, redacted_url, unknown_variables
+from imagegen.config import (
+    Prices,
+    SecretFileError,
+    Spec,
+    all_settings,
+    read,
+    redacted_url,
+    unknown_variables,
+)
 from imagegen.redaction import HIDDEN
 from imagegen.text import printable
 
@@ -38,7 +46,10 @@ def config(*, as_json: bool, **options: str | None) -> None:
                 values[spec.name] = prices.as_setting()
             case Decimal() as dollars:
                 values[spec.name] = float(dollars)
-        _, source = spec.lookup(os.environ, options)
+        try:
+            _, source = spec.lookup(os.environ, options)
+        except SecretFileError:
+            source = "file"
         shown[spec.variable] = {"value": values.get(spec.name), "source": source}
         lines.append(f"{spec.variable:<32} {_text(spec, values)}  ({source})")
     emit(shown, lines, as_json=as_json)

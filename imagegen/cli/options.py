@@ -73,8 +73,26 @@ def load_settings(options: dict[str, Any], *, without: Collection[str] = ()) -> 
     return config.Settings(**values)
 
 
+def exposed_secrets(options: config.Options) -> list[str]:
+    """Return a line for each secret that was given as an option: other users of the host see it."""
+    given = {name: text for name, text in options.items() if text}
+    shows = {
+        "database_url": len(config.url_secrets(given.get("database_url", ""))) > 1,
+        "replicate_api_token": "replicate_api_token" in given,
+    }
+    return [
+        f"{spec.option} shows a secret to all users of this host (in `ps`):"
+        f" set {spec.variable} or {spec.file_variable} instead"
+        for spec in config.all_settings()
+        if shows.get(spec.name)
+    ]
+
+
 def read_settings(options: dict[str, Any], *names: str) -> dict[str, Any]:
-    """Return the values of these settings. Raises MisconfiguredError."""
+    """Return the values of these settings, and warn of secrets among the options. Raises
+    MisconfiguredError."""
+    for line in exposed_secrets(options):
+        click.echo(f"imagegen: {line}", err=True)
     values, problems = config.read(os.environ, options, names)
     if problems:
         raise MisconfiguredError(*problems)

@@ -4,7 +4,7 @@ import click
 
 from imagegen import startup
 from imagegen.cli.connection import one_line_errors
-from imagegen.cli.options import load_settings, settings_options
+from imagegen.cli.options import exposed_secrets, load_settings, settings_options
 from imagegen.metrics import shared_memory
 
 # Settings that a worker without a supervisor does not use.
@@ -26,7 +26,7 @@ def supervise(**options: str | None) -> None:
     """
     settings = load_settings(options)
     with one_line_errors(settings.database_url):
-        startup.prepare(settings, "supervisor")
+        startup.prepare(settings, "supervisor", exposed_secrets(options))
         shared_memory.share(settings.procs)
         # Importing it makes the metrics, which are kept in this memory.
         from imagegen import app  # noqa: PLC0415
@@ -44,7 +44,7 @@ def worker(**options: str | None) -> None:
     """
     settings = load_settings(options, without=SUPERVISOR_ONLY)
     with one_line_errors(settings.database_url):
-        startup.prepare(settings, "worker")
+        startup.prepare(settings, "worker", exposed_secrets(options))
         from imagegen import app  # noqa: PLC0415 (as above)
 
         app.work(settings)

@@ -20,8 +20,10 @@ from imagegen.config.prices import (
     longest_cost,
     megapixels,
 )
+from imagegen.config.secret_files import SecretFileError
 from imagegen.config.settings import (
     WITHOUT_MARKER,
+    Options,
     Problem,
     Settings,
     Spec,
@@ -35,10 +37,12 @@ __all__ = [
     "EXACT",
     "LOOPBACK",
     "WITHOUT_MARKER",
+    "Options",
     "Price",
     "Prices",
     "Problem",
     "S3Location",
+    "SecretFileError",
     "Settings",
     "Spec",
     "Unit",

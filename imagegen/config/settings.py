@@ -1,7 +1,8 @@
 """All settings: the variable, option, default, help and parser of each.
 
 A setting is given as an option (`--lease 20`) or as an environment variable
-(`IMAGEGEN_LEASE_SECONDS`); the option wins. Values are checked here and nowhere else.
+(`IMAGEGEN_LEASE_SECONDS`); the option wins. A secret may be in a file that another variable names
+(`DATABASE_URL_FILE`). Values are checked here and nowhere else.
 """
 
 import re
@@ -16,6 +17,7 @@ from imagegen import redaction
 from imagegen.config import parsers, prices
 from imagegen.config.database_url import check_url, url_secrets
 from imagegen.config.kept_images import S3Location, image_url_base, images_target
+from imagegen.config.secret_files import SecretFileError, read_secret
 
 PAGE = ("auto", "yes", "no")
 LOG_FORMATS = ("auto", "json", "text")
@@ -51,6 +53,11 @@ class Spec(Generic[T]):
         return "--" + self.name.removesuffix("_seconds").replace("_", "-")
 
     @property
+    def file_variable(self) -> str | None:
+        """The variable that names a file with its text, if it is a secret."""
+        return f"{self.variable}_FILE" if self.secret else None
+
+    @property
     def placeholder(self) -> T | str | None:
         """A value for a `Settings` object whose user does not need this setting."""
         if self.default is not None:
@@ -58,11 +65,17 @@ class Spec(Generic[T]):
         return None if self.optional else ""
 
     def lookup(self, environment: Environment, options: Options) -> tuple[str | None, str]:
-        """Return the text of the setting, if it has one, and where it comes from."""
+        """Return the text of the setting, if it has one, and where it comes from. Raises
+        SecretFileError."""
         if (text := options.get(self.name)) is not None:
             return text, "option"
         # An empty variable counts as not set, as in an env file with `NAME=`.
-        if text := environment.get(self.variable):
+        text = environment.get(self.variable)
+        if path := environment.get(self.file_variable or ""):
+            if text:
+                raise SecretFileError(f"and {self.variable} are both set: keep one of them")
+            return read_secret(path), "file"
+        if text:
             return text, "environment"
         return self.default, "default"
 
@@ -72,7 +85,7 @@ class Problem:
     """A setting that is missing or wrong."""
 
     name: str
-    source: str  # its option if it was given as one, its variable otherwise
+    source: str  # its option if it was given as one, its variable or that of its file otherwise
     message: str
 
     def __str__(self) -> str:
@@ -245,13 +258,20 @@ def read(
     """
     values: dict[str, Any] = {}
     messages: dict[str, str] = {}
+    in_files: dict[str, str] = {}  # the variables of secrets in files
     specs = [spec for spec in all_settings() if not names or spec.name in names]
     for spec in specs:
-        text, _ = spec.lookup(environment, options)
+        text: str | None = ""
         try:
+            text, source = spec.lookup(environment, options)
+            if source == "file":
+                in_files[spec.name] = str(spec.file_variable)
             values[spec.name] = None if text is None else spec.parse(text)
+        except SecretFileError as error:
+            in_files[spec.name] = str(spec.file_variable)
+            messages[spec.name] = str(error)
         except parsers.WrongValueError as error:
-            messages[spec.name] = f"must be {error}"
+            messages[spec.name] = f"must {'hold' if spec.name in in_files else 'be'} {error}"
         if text is None and not spec.optional:
             messages[spec.name] = f"is missing: {spec.help}"
     for name, message in _conflicts(values).items():
@@ -260,7 +280,9 @@ def read(
     return values, [
         Problem(
             spec.name,
-            spec.variable if options.get(spec.name) is None else spec.option,
+            in_files.get(spec.name, spec.variable)
+            if options.get(spec.name) is None
+            else spec.option,
             messages[spec.name],
         )
         for spec in specs

@@ -77,7 +77,8 @@ def newest_refusal(log: list[str]) -> str | None:
 
 def live_settings(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that --live uses, of those that are set."""
-    names = {spec.variable for spec in all_settings() if spec.name in LIVE_SETTINGS}
+    live = [spec for spec in all_settings() if spec.name in LIVE_SETTINGS]
+    names = {name for spec in live for name in (spec.variable, spec.file_variable)}
     names |= set(TLS_VARIABLES)
     return {name: value for name, value in environment.items() if value and name in names}
 
@@ -87,5 +88,6 @@ def without_settings(environment: Mapping[str, str]) -> dict[str, str]:
 
     Their limits would slow the demo down, and their folder for images would get the demo's.
     """
-    excluded = {*TLS_VARIABLES, *(spec.variable for spec in all_settings())}
+    of_settings = [name for spec in all_settings() for name in (spec.variable, spec.file_variable)]
+    excluded = {*TLS_VARIABLES, *of_settings}
     return {name: value for name, value in environment.items() if name not in excluded}
