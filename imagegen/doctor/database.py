@@ -10,6 +10,7 @@ from imagegen import database
 from imagegen.config import Settings
 from imagegen.database import Connection, is_pooled, preflight, queue_stats, statement_timeout
 from imagegen.doctor.report import NTP, Finding, Findings, Level, ok, warning, wrong
+from imagegen.operator import acts
 from imagegen.queue import statements
 from imagegen.replicate import facts
 from imagegen.text import one_line, plural
@@ -135,6 +136,7 @@ def _preflight(connection: Connection, settings: Settings) -> Findings:
     if "tables" not in checks:
         yield from _statements(connection, may_be_denied="permissions" in checks)
         if "permissions" not in checks:
+            yield from _pause(connection)
             yield from _older_worker(connection)
             yield from _refused_closings(connection)
             yield from _odd_tokens(connection)
@@ -157,6 +159,11 @@ def _statements(connection: Connection, *, may_be_denied: bool) -> Findings:
         yield wrong("tables", message, "run `imagegen db upgrade`, or undo what was changed")
     if not errors:
         yield ok("tables", "their columns and the labels of status are as imagegen needs them")
+
+
+def _pause(connection: Connection) -> Findings:
+    if pause := acts.read_pause(connection).pause:
+        yield warning("pause", f"paused {pause}: nothing new is sent", "imagegen resume")
 
 
 def _older_worker(connection: Connection) -> Findings:

@@ -52,12 +52,14 @@ def test_a_pause_ends_by_itself_at_its_time(site: Site, make_queue: MakeQueue) -
 def test_a_pause_is_shown_with_who_asked_for_it_and_why(site: Site) -> None:
     paused = site.run("pause", "--for", "2h", "--reason", "moderation")
     status = site.run("status")
+    doctor = site.run("doctor").stdout
     as_json = json.loads(site.run("status", "--json").stdout)
 
     assert paused.stdout.startswith("paused by ")
     assert "0 predictions in flight" in paused.stdout
     [line] = [line for line in status.stdout.splitlines() if line.startswith("paused")]
     assert ": moderation (`imagegen resume` ends it)" in line
+    assert ": moderation: nothing new is sent" in doctor
     assert as_json["queue"]["paused"]["reason"] == "moderation"
     assert [act["act"] for act in as_json["acts"]] == ["pause"]
     [(who, role)] = site.query("SELECT who, session_user::text FROM imagegen_acts")

@@ -8,22 +8,29 @@ import psycopg
 import pytest
 
 import imagegen
-from imagegen.database import connect, read_tables, sql
+from imagegen.database import connect, queue_stats, read_tables, sql
+from imagegen.operator import acts, holds
+from imagegen.queue.fill import STATEMENTS
 from imagegen.web import snapshot
 from tests.support.processes import Site
 
 PACKAGE = Path(imagegen.__file__).parent
 FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.sql"))
-# It is loaded together with the fragments of the queue's figures.
-PAGE = Path("web/page.sql")
+# These are loaded together with fragments of other files.
+TOGETHER = {
+    Path("web/page.sql"): snapshot.SQL,
+    Path("database/queue_stats.sql"): queue_stats.SQL,
+    Path("queue/queue.sql"): STATEMENTS,
+    Path("operator/acts.sql"): acts.SQL,
+    Path("operator/holds.sql"): holds.SQL,
+}
 # Conditions that `list` is put together from.
 IS_CONDITION = "with_"
 
 
 @pytest.mark.parametrize("file", FILES, ids=str)
 def test_each_statement_can_be_explained_by_its_name(file: Path, site: Site) -> None:
-    package = f"imagegen.{file.parent}"
-    found = snapshot.SQL if file == PAGE else sql.load(package, file.name)
+    found = TOGETHER.get(file) or sql.load(f"imagegen.{file.parent}", file.name)
     statements = {name: text for name, text in found.items() if not name.startswith(IS_CONDITION)}
     filled_in = snapshot.VALUES | {"filters": "true", "generation_id": 1}
     with connect(site.database_url) as connection:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from imagegen.database.acts import Pause
 from imagegen.failures import FAILURES, REFUSALS, Kind, Reason
 from imagegen.metrics.workers import WorkerRow
 from imagegen.web import formatting, image_sources, status_page
@@ -110,6 +111,19 @@ def test_the_figures_tell_what_waits_is_at_work_is_done_and_has_failed() -> None
     assert "At work 4 20 slots here" in told
     assert "Done 1,100 6 not fetched yet, the oldest for 33 min" in told
     assert "Failed 5 why" in told
+
+
+def test_a_pause_is_told_once_with_who_asked_for_it_and_why() -> None:
+    pause = Pause("ada@host as imagegen", "2026-01-01T12:00:00Z", "the <drop>")
+    paused = worker("worker-0", closed_by=(Reason.PAUSED,))
+    shown = view(snapshot(waiting=3, held=2, pause=pause), workers=[paused])
+
+    assert shown.title == "paused, 3 waiting"
+    assert shown.problems == [
+        "paused by ada@host as imagegen since 2026-01-01 12:00:00 UTC: the <drop>."
+        " Nothing new is asked for on any host."
+    ]
+    assert "2 held" in Read(whole_page(shown)).text
 
 
 def test_an_estimate_looks_like_one_and_stays_in_one_line() -> None:
