@@ -21,14 +21,15 @@ MARKERS_BY_FOLDER = {
 # What these show depends neither on the server nor on a pooler: words, rows, columns, answers.
 ONCE = {
     "test_column_types", "test_connection_limits", "test_crash_points", "test_doctor_mistakes",
-    "test_downgrade", "test_encodings", "test_enqueue", "test_hidden_authors",
+    "test_downgrade", "test_encodings", "test_enqueue", "test_hidden_authors", "test_holds",
     "test_hostile_answers", "test_image_copies", "test_incidents", "test_kept_images",
-    "test_late_next_stage", "test_log_nobody_reads", "test_lost_answers", "test_messages",
-    "test_names_are_not_resolved", "test_network", "test_odd_rows_counted", "test_odd_rows_shown",
-    "test_one_post", "test_outages", "test_outputs", "test_page", "test_prometheus", "test_rolls",
-    "test_s3_copies", "test_schema_repaired", "test_spend", "test_starting", "test_state_machine",
-    "test_status_labels", "test_tables_away", "test_tables_of_others", "test_tokens_hand_on",
-    "test_tokens_retry_fallback", "test_tokens_show", "test_unusable_tables",
+    "test_late_next_stage", "test_limits_changed", "test_log_nobody_reads", "test_lost_answers",
+    "test_messages", "test_names_are_not_resolved", "test_network", "test_odd_rows_counted",
+    "test_odd_rows_shown", "test_one_post", "test_outages", "test_outputs", "test_page",
+    "test_prometheus", "test_rolls", "test_s3_copies", "test_schema_repaired", "test_spend",
+    "test_starting", "test_state_machine", "test_status_labels", "test_tables_away",
+    "test_tables_of_others", "test_tokens_hand_on", "test_tokens_retry_fallback",
+    "test_tokens_show", "test_unusable_tables",
 }  # fmt: skip
 # What these show is the same on another server, but not through a pooler.
 ON_ANY_SERVER = {
