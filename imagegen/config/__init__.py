@@ -23,14 +23,12 @@ from imagegen.config.prices import (
 from imagegen.config.secret_files import SecretFileError
 from imagegen.config.settings import (
     WITHOUT_MARKER,
-    Options,
-    Problem,
     Settings,
-    Spec,
     all_settings,
     read,
     secrets_in,
 )
+from imagegen.config.spec import Options, Problem, Spec
 from imagegen.config.unknown import unknown_variables
 
 __all__ = [

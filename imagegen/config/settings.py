@@ -6,18 +6,19 @@ A setting is given as an option (`--lease 20`) or as an environment variable
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Any
 
 from imagegen import redaction
 from imagegen.config import parsers, prices
 from imagegen.config.database_url import check_url, url_secrets
 from imagegen.config.kept_images import S3Location, image_url_base, images_target
-from imagegen.config.secret_files import SecretFileError, read_secret
+from imagegen.config.secret_files import SecretFileError
+from imagegen.config.spec import Environment, Options, Problem, Spec, setting
 
 PAGE = ("auto", "yes", "no")
 LOG_FORMATS = ("auto", "json", "text")
@@ -28,73 +29,6 @@ WITHOUT_MARKER = (
     " found by its model, prompt and time, after five minutes, and in rare cases one is paid for"
     " twice"
 )
-
-Environment = Mapping[str, str]
-Options = Mapping[str, str | None]  # texts by field name
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Spec(Generic[T]):
-    """The names of a setting, its help, and how its text becomes a value."""
-
-    variable: str
-    parse: Callable[[str], T]
-    help: str
-    default: str | None = None  # text, parsed like a given value
-    _: KW_ONLY
-    optional: bool = False  # it may have no value, which is None
-    secret: bool = False
-    choices: tuple[str, ...] = ()  # offered by a shell's completion
-    name: str = ""  # of its field in `Settings`
-
-    @property
-    def option(self) -> str:
-        return "--" + self.name.removesuffix("_seconds").replace("_", "-")
-
-    @property
-    def file_variable(self) -> str | None:
-        """The variable that names a file with its text, if it is a secret."""
-        return f"{self.variable}_FILE" if self.secret else None
-
-    @property
-    def placeholder(self) -> T | str | None:
-        """A value for a `Settings` object whose user does not need this setting."""
-        if self.default is not None:
-            return self.parse(self.default)
-        return None if self.optional else ""
-
-    def lookup(self, environment: Environment, options: Options) -> tuple[str | None, str]:
-        """Return the text of the setting, if it has one, and where it comes from. Raises
-        SecretFileError."""
-        if (text := options.get(self.name)) is not None:
-            return text, "option"
-        # An empty variable counts as not set, as in an env file with `NAME=`.
-        text = environment.get(self.variable)
-        if path := environment.get(self.file_variable or ""):
-            if text:
-                raise SecretFileError(f"and {self.variable} are both set: keep one of them")
-            return read_secret(path), "file"
-        if text:
-            return text, "environment"
-        return self.default, "default"
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A setting that is missing or wrong."""
-
-    name: str
-    source: str  # its option if it was given as one, its variable or that of its file otherwise
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.source} {self.message}"
-
-
-def setting(spec: Spec[T]) -> T:
-    """Return a field of `Settings` that carries its spec."""
-    return cast(T, field(metadata={"spec": spec}))
 
 
 @dataclass(frozen=True, repr=False)

@@ -3,7 +3,8 @@
 import re
 from difflib import get_close_matches
 
-from imagegen.config.settings import Environment, all_settings
+from imagegen.config.settings import all_settings
+from imagegen.config.spec import Environment
 
 PREFIX = "IMAGEGEN_"
 # Variables of tests and drills, and of a Kubernetes service or a Docker link named imagegen.
@@ -16,6 +17,7 @@ LINK_URL = re.compile(r"(tcp|udp|sctp)://")  # the value of IMAGEGEN_PORT that t
 def unknown_variables(environment: Environment) -> list[str]:
     """Return a line for each variable that is named like a setting but is none."""
     known = {spec.variable for spec in all_settings()}
+    known |= {spec.file_variable for spec in all_settings() if spec.file_variable}
     return [
         f"{variable} is no setting: {_suggestion(variable)}"
         for variable, text in sorted(environment.items())

@@ -5,7 +5,7 @@ the generation, its seed, its token, this worker and `state = 'open'` (law 4): i
 the lease is lost and the verb says so. Leases and backoffs run on PostgreSQL's clock.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -18,7 +18,6 @@ from imagegen.failures import FAILURES, Retry
 from imagegen.queue import closings, daily_limit
 from imagegen.queue.closings import ERROR_CHARACTERS, ClosingRefusedError
 from imagegen.queue.daily_limit import DailyAllowance, DailyBudget, DailyLimits
-from imagegen.queue.execution import Rows, execute
 from imagegen.queue.fill import among
 from imagegen.queue.parameters import fence, known, to_claim
 from imagegen.queue.session import Session
@@ -64,9 +63,9 @@ class Queue:
     ) -> None:
         """Without `tables`, and when these have changed, they are read from the database. The
         queues of one worker share `standing`."""
-        self.session = Session(pool, tables)
+        common = {"worker": worker, "lease_seconds": lease_seconds}
+        self.session = Session(pool, tables, common | {"most_forgotten": MOST_FORGOTTEN})
         self._worker = worker
-        self._lease_seconds = lease_seconds
         self._give_up_after_seconds = give_up_after_seconds
         self._daily_budget = daily_budget
         self.standing = standing or Standing(daily_limit)
@@ -86,7 +85,7 @@ class Queue:
         values = {"limit": limit, "new_limit": new_limit, "model": model}
         values |= {"due_within_seconds": DUE_WITHIN_SECONDS}
         name, values = among("claim", values, busy, only)
-        claimed, [standing] = self._run_all([name, "standing"], values)
+        claimed, [standing] = self.session.run([name, "standing"], values)
         self.standing.note(standing)
         return [to_claim(**row) for row in claimed]
 
@@ -129,7 +128,7 @@ class Queue:
         else:
             with self.session.lend() as (connection, statements):
                 rows = daily_limit.record_within(
-                    limits, connection, statements, self._with_worker(values)
+                    limits, connection, statements, self.session.values(values)
                 )
         if not rows:
             self.read_standing()
@@ -212,7 +211,7 @@ class Queue:
             case Postpone():
                 return Applied() if self._run("postpone", values) else None
         with self.session.lend() as (connection, statements):
-            values = self._with_worker(values)
+            values = self.session.values(values)
             row = closings.close(connection, decision, statements, values)
         return Applied(**row) if row else None
 
@@ -295,20 +294,5 @@ class Queue:
         return len(self._run("release", values))
 
     def _run(self, name: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Execute one statement; wait only briefly for rows that another transaction holds."""
-        [rows] = self._run_all([name], values)
+        [rows] = self.session.run([name], values)
         return rows
-
-    def _run_all(self, names: Sequence[str], values: Mapping[str, Any]) -> list[Rows]:
-        """Execute statements in one round trip. Returns the rows of each."""
-        with self.session.lend() as (connection, statements):
-            chosen = [statements[name] for name in names]
-            return execute(connection, chosen, self._with_worker(values))
-
-    def _with_worker(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            **values,
-            "worker": self._worker,
-            "lease_seconds": self._lease_seconds,
-            "most_forgotten": MOST_FORGOTTEN,
-        }

@@ -1,7 +1,8 @@
 """Connections of a pool, with the queue's statements for the tables as they are."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from imagegen.database import (
     BoundedConnection,
@@ -11,14 +12,17 @@ from imagegen.database import (
     away_if_changed,
     preflight,
 )
+from imagegen.queue.execution import Rows, execute
 from imagegen.queue.fill import Statement, statements
 
 
 class Session:
     """Lends the connections of a pool, with the statements that fit the tables."""
 
-    def __init__(self, pool: Pool, tables: Tables | None) -> None:
+    def __init__(self, pool: Pool, tables: Tables | None, common: Mapping[str, Any]) -> None:
+        """`common` are values that many statements take."""
         self._pool = pool
+        self._common = common
         self.tables = tables
         self._statements = statements(tables) if tables else None
         self._catalog = ""  # as the tables were read
@@ -36,6 +40,16 @@ class Session:
             self._statements = None
             with self.lend():
                 self._catalog = catalog
+
+    def run(self, names: Sequence[str], values: Mapping[str, Any]) -> list[Rows]:
+        """Execute statements in one round trip; they wait only briefly for rows that another
+        transaction holds. Returns the rows of each. Raises as `lend` does, or psycopg.Error."""
+        with self.lend() as (connection, statements):
+            return execute(connection, [statements[name] for name in names], self.values(values))
+
+    def values(self, own: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of a statement with the common ones."""
+        return {**own, **self._common}
 
     @contextmanager
     def lend(self) -> Iterator[tuple[BoundedConnection, dict[str, Statement]]]:
