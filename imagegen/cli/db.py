@@ -27,7 +27,7 @@ def db() -> None:
 def _revision(_: click.Context, __: click.Parameter, value: str | None) -> str:
     """Return the text if it may be a revision: for others, Alembic has no message of one line."""
     if value is None:
-        fix = "such as 0009; base drops all that imagegen made"
+        fix = "such as 0012; base drops all that imagegen made"
         raise MisusedError(f"REVISION is missing: name the one to go down to, {fix}")
     if not re.fullmatch(r"[\w+-]+", value):
         raise MisusedError(f"REVISION must be head, base, or one such as 0003, not {value!r}")

@@ -75,7 +75,7 @@ def test_a_resume_without_a_pause_changes_nothing(site: Site) -> None:
 
 
 def test_a_pause_on_a_database_of_an_older_revision_says_what_to_run(site: Site) -> None:
-    assert site.run("db", "downgrade", "0009").returncode == 0
+    assert site.run("db", "downgrade", "0012").returncode == 0
 
     refused = site.run("pause", "--reason", "why")
 

@@ -6,7 +6,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from imagegen.config.settings import Settings, Spec, all_settings
+from imagegen.config.settings import Settings, all_settings
+from imagegen.config.spec import Spec
 from tests.support.deploy_files import DEFAULTS, DEPLOY, PLACEHOLDERS
 from tests.support.settings import load
 

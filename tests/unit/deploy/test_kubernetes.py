@@ -23,10 +23,14 @@ KUBERNETES = DEPLOY / "kubernetes"
 
 @pytest.fixture(scope="module")
 def manifests() -> dict[str, dict[str, Any]]:
-    """By kind."""
+    """By kind, and those of what runs at a time by their name."""
     found = [each for path in sorted(KUBERNETES.glob("*.yaml")) for each in documents(path)]
-    assert len({each["kind"] for each in found}) == len(found)
-    return {each["kind"]: each for each in found}
+    by_name = {
+        each["metadata"]["name"] if each["kind"] == "CronJob" else each["kind"]: each
+        for each in found
+    }
+    assert len(by_name) == len(found)
+    return by_name
 
 
 def pod_of(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -90,7 +94,7 @@ def test_kubernetes_leaves_a_dead_exporter_to_the_supervisor(
 
 
 def test_nothing_is_pruned_until_somebody_says_so(manifests: dict[str, dict[str, Any]]) -> None:
-    assert manifests["CronJob"]["spec"]["suspend"] is True
+    assert manifests["imagegen-prune"]["spec"]["suspend"] is True
 
 
 def test_prometheus_operator_names_the_job_as_the_alerts_do(
@@ -121,7 +125,7 @@ def test_prometheus_operator_gets_the_alerts_as_they_are() -> None:
     assert [rule["spec"]] == documents(RULES)
 
 
-@pytest.mark.parametrize("kind", ["Deployment", "Job", "CronJob"])
+@pytest.mark.parametrize("kind", ["Deployment", "Job", "imagegen-audit", "imagegen-prune"])
 def test_pods_may_do_nothing_that_imagegen_does_not_need(
     manifests: dict[str, dict[str, Any]], kind: str
 ) -> None:
