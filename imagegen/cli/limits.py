@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from decimal import Decimal
 from typing import Any
 
 import click
@@ -20,6 +21,11 @@ from imagegen.operator import acts as operators
 SETTING = "setting"  # the word that leaves a limit to the settings again
 SPECS = {spec.name: spec for spec in config.all_settings()}
 Value = int | str | None
+UNITS = {
+    "daily_limit": "predictions in any 24 hours, over all hosts",
+    "daily_budget": "dollars in any 24 hours, over all hosts",
+    "create_rate": "predictions a minute, each host",
+}
 
 
 def _parser(option: str, setting: str, *words: str) -> Callable[..., Value]:
@@ -29,9 +35,10 @@ def _parser(option: str, setting: str, *words: str) -> Callable[..., Value]:
         if value is None or value in words:
             return value
         try:
-            return int(SPECS[setting].parse(value))
+            parsed = SPECS[setting].parse(value)
         except config.WrongValueError as error:
             raise MisusedError(f"{option} must be {', '.join(words)}, or {error}") from None
+        return f"{parsed:f}" if isinstance(parsed, Decimal) else int(parsed)
 
     return parse
 
@@ -43,6 +50,11 @@ def _parser(option: str, setting: str, *words: str) -> Callable[..., Value]:
     help="Predictions in any 24 hours, over all hosts.",
 )  # fmt: skip
 @click.option(
+    "--budget", "daily_budget", metavar="USD|none|setting",
+    callback=_parser("--budget", "daily_budget", acts.UNLIMITED, SETTING),
+    help="Dollars in any 24 hours, over all hosts; each needs IMAGEGEN_PRICE, or sends nothing.",
+)  # fmt: skip
+@click.option(
     "--create-rate", metavar="N|setting", callback=_parser("--create-rate", "create_rate", SETTING),
     help="Predictions a minute that each supervisor may create.",
 )  # fmt: skip
@@ -52,6 +64,7 @@ def _parser(option: str, setting: str, *words: str) -> Callable[..., Value]:
 def limits(
     *,
     daily_limit: Value,
+    daily_budget: Value,
     create_rate: Value,
     reason: str | None,
     as_json: bool,
@@ -63,13 +76,17 @@ def limits(
     setting. Workers follow within seconds, without a restart.
 
     \b
-    Example: imagegen limits --daily 5000 --reason "the drop of Friday"
+    Example: imagegen limits --daily 5000 --budget 15 --reason "the drop of Friday"
              imagegen limits --daily setting
     """
-    asked = {"daily_limit": daily_limit, "create_rate": create_rate}
+    asked = {
+        "daily_limit": daily_limit,
+        "daily_budget": daily_budget,
+        "create_rate": create_rate,
+    }
     given = {name: value for name, value in asked.items() if value is not None}
     if reason is not None and not given:
-        raise MisusedError("--reason goes with --daily or --create-rate")
+        raise MisusedError("--reason goes with --daily, --budget or --create-rate")
     unset = [name for name, value in given.items() if value == SETTING]
     values = {name: value for name, value in given.items() if name not in unset}
     with connected(read_database_url(options), "imagegen limits") as connection, waiting():
@@ -83,26 +100,25 @@ def limits(
 
 def _in_force(name: str, set_value: Value) -> dict[str, Any]:
     """Return the value that holds and where it is from: an operator, or a setting as it is here."""
-    if set_value is not None:
-        value = None if set_value == acts.UNLIMITED else set_value
-        return {"value": value, "source": "operator"}
     spec = SPECS[name]
     text, source = spec.lookup(os.environ, {})
+    if set_value is not None:
+        text, source = None if set_value == acts.UNLIMITED else str(set_value), "operator"
     try:
-        return {"value": None if text is None else spec.parse(text), "source": source}
+        value = None if text is None else spec.parse(text)
     except config.WrongValueError as error:
         raise MisusedError(f"{spec.variable} must be {error}") from None
+    return {"value": float(value) if isinstance(value, Decimal) else value, "source": source}
 
 
 def _lines(shown: dict[str, dict[str, Any]], change: operators.Act | None) -> Iterator[str]:
-    units = {"daily_limit": "in any 24 hours, over all hosts", "create_rate": "a minute, each host"}
-    for name, unit in units.items():
+    for name, unit in UNITS.items():
         value, source = shown[name]["value"], shown[name]["source"]
-        text = "none" if value is None else f"{value:,} predictions {unit}"
+        text = "none" if value is None else f"{value:,} {unit}"
         where = "set by an operator, on all hosts"
         if source != "operator":
             of_host = "not set" if source == "default" else "as it is set here"
             where = f"{SPECS[name].variable} of each host: {of_host}"
-        yield f"{name.replace('_', ' '):<12} {text}  ({where})"
+        yield f"{name.replace('_', ' '):<13} {text}  ({where})"
     if change:
-        yield f"{'last change':<12} {act_line(change)}"
+        yield f"{'last change':<13} {act_line(change)}"

@@ -3,16 +3,17 @@
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Context, Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Any
 
-from imagegen.config.parsers import MODEL, VERSION, WrongValueError, amount, quoted
+from imagegen.config.parsers import DEPLOYMENT, MODEL, VERSION, WrongValueError, amount, quoted
 
 # Prices have at most 17 digits, and so have measured seconds: no product or sum is ever rounded.
 EXACT = Context(prec=100)
 ANY_MODEL = "*"
+NAMES = (MODEL, VERSION, DEPLOYMENT)
 PIXELS = 1_000_000  # of a megapixel
 # How many images a prediction may make of one prompt; models name it differently.
 COUNT_INPUTS = ("num_outputs", "num_images", "number_of_images", "max_images")
@@ -73,10 +74,13 @@ class Prices:
     by_model: Mapping[str, Price]
 
     def of(self, model: str) -> Price | None:
-        """Return the price of a model, with or without its version."""
+        """Return the price of a model, with or without its version. A deployment is private."""
         name = model.partition(":")[0]
         found = (self.by_model.get(each) for each in (model, name, ANY_MODEL))
-        return next((price for price in found if price is not None), None)
+        price = next((price for price in found if price is not None), None)
+        if price is not None and DEPLOYMENT.fullmatch(model):
+            return replace(price, bills_failures=True)
+        return price
 
     def of_an_image(self, model: str) -> Decimal | None:
         """Return what an image of a model costs, if it is billed by the image."""
@@ -184,7 +188,7 @@ def _as_json(price: Price) -> float | dict[str, Any]:
 
 
 def _model(name: str) -> str:
-    if name != ANY_MODEL and not (MODEL.fullmatch(name) or VERSION.fullmatch(name)):
+    if name != ANY_MODEL and not any(shape.fullmatch(name) for shape in NAMES):
         raise WrongValueError(f"{MUST_BE}; {quoted(name)} is no name of a model, and not *")
     return name
 

@@ -1,13 +1,16 @@
 """What operators have asked for over all hosts, as it holds now: a pause, limits."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from importlib.resources import files
 from typing import Any
 
 # Fragments, for the statements of others.
 TEXT = files("imagegen.database").joinpath("acts.sql").read_text(encoding="utf-8")
 UNLIMITED = "none"
+DOLLARS = re.compile(r"\d{1,15}(\.\d{1,15})?")
 
 
 @dataclass(frozen=True)
@@ -30,20 +33,33 @@ class Limits:
 
     daily_limit: int | str | None = None  # UNLIMITED: none, whatever the setting is
     create_rate: int | None = None  # a minute, for each supervisor
+    daily_budget: str | None = None  # dollars, as a decimal number, or UNLIMITED
 
     @classmethod
     def of(cls, details: Mapping[str, Any] | None) -> "Limits":
         """Return the limits in the `details` of an act, without what no command has written."""
-        daily_limit, create_rate = map((details or {}).get, ("daily_limit", "create_rate"))
+        names = ("daily_limit", "create_rate", "daily_budget")
+        daily_limit, create_rate, daily_budget = map((details or {}).get, names)
         is_daily = daily_limit == UNLIMITED or (isinstance(daily_limit, int) and daily_limit >= 0)
         is_rate = isinstance(create_rate, int) and create_rate > 0
-        return cls(daily_limit if is_daily else None, create_rate if is_rate else None)
+        is_budget = daily_budget == UNLIMITED or DOLLARS.fullmatch(str(daily_budget))
+        return cls(
+            daily_limit if is_daily else None,
+            create_rate if is_rate else None,
+            daily_budget if is_budget else None,
+        )
 
     def daily(self, setting: int | None) -> int | None:
         """Return the daily limit that holds where the setting is this; None: there is none."""
         if self.daily_limit is None:
             return setting
         return None if self.daily_limit == UNLIMITED else int(self.daily_limit)
+
+    def budget(self, setting: Decimal | None) -> Decimal | None:
+        """Return the daily budget that holds where the setting is this; None: there is none."""
+        if self.daily_budget is None:
+            return setting
+        return None if self.daily_budget == UNLIMITED else Decimal(self.daily_budget)
 
 
 def moment(iso: str) -> str:

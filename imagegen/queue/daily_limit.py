@@ -28,13 +28,17 @@ class DailyBudget:
 
     dollars: Decimal
     # The most that a request of this worker may cost. It counts with this until it has ended, so
-    # the budget holds also while many are in flight.
-    request_dollars: Decimal
+    # the budget holds also while many are in flight. None: no price is known here, so the budget
+    # admits no request.
+    request_dollars: Decimal | None
 
-    def affords(self, used: Decimal) -> int:
+    def affords(self, used: Decimal) -> float:
         """Return how many requests are left after so many dollars. The budget may be exceeded
         already, if it was lowered."""
-        return int(max(self.dollars - used, Decimal(0)) // self.request_dollars)
+        if self.request_dollars is None:
+            return 0
+        left = max(self.dollars - used, Decimal(0))
+        return int(left // self.request_dollars) if self.request_dollars else math.inf
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class DailyLimits:
         if self.predictions is not None:
             # A limit that was lowered may be exceeded already.
             total = max(self.predictions - counted["requested"], 0)
-        if self.budget and self.budget.request_dollars:
+        if self.budget:
             [used] = run("count_dollars", {"estimated_cost": self.budget.request_dollars})
             if (affordable := self.budget.affords(used["dollars"])) < total:
                 total, reason = affordable, Reason.DAILY_BUDGET

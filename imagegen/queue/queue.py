@@ -8,6 +8,7 @@ the lease is lost and the verb says so. Leases and backoffs run on PostgreSQL's 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import psycopg
@@ -35,7 +36,6 @@ from imagegen.queue.values import (
 # A postponed generation whose time is about to come is counted before new tokens: the create rate
 # that it waits for admits one at that very moment.
 DUE_WITHIN_SECONDS = 1.0
-
 # One or two tokens whose own predictions fail are not an incident of all.
 SEVERAL_TOKENS = 3
 # Of these failures alone nobody can tell whose fault they are.
@@ -58,7 +58,8 @@ class Queue:
         lease_seconds: float,
         give_up_after_seconds: float,
         daily_limit: int | None = None,
-        daily_budget: DailyBudget | None = None,
+        daily_budget: Decimal | None = None,
+        request_dollars: Decimal | None = None,
         standing: Standing | None = None,
     ) -> None:
         """Without `tables`, and when these have changed, they are read from the database. The
@@ -67,8 +68,8 @@ class Queue:
         self.session = Session(pool, tables, common | {"most_forgotten": MOST_FORGOTTEN})
         self._worker = worker
         self._give_up_after_seconds = give_up_after_seconds
-        self._daily_budget = daily_budget
-        self.standing = standing or Standing(daily_limit)
+        self._request_dollars = request_dollars
+        self.standing = standing or Standing(daily_limit, daily_budget)
 
     def claim(
         self,
@@ -117,9 +118,8 @@ class Queue:
     def record_request(
         self, claim: Claim, *, prompt: str, model: str, account: str | None
     ) -> Claim | None:
-        """Commit that a POST is about to leave (law 1). None: the lease is lost, or the database
-        server has changed since the claim; send nothing. Raises DailyLimitError, or PausedError.
-        """
+        """Commit that a POST is about to leave (law 1). None: the lease is lost, or the server has
+        changed since the claim; send nothing. Raises DailyLimitError, or PausedError."""
         values = {"prompt": prompt, "model": model, "account": account, "server": claim.server}
         limits = self._daily_limits
         values |= {"estimated_cost": limits.budget and limits.budget.request_dollars} | fence(claim)
@@ -174,7 +174,9 @@ class Queue:
 
     @property
     def _daily_limits(self) -> DailyLimits:
-        return DailyLimits(self.standing.daily_limit, self._daily_budget)
+        dollars = self.standing.daily_budget
+        budget = None if dollars is None else DailyBudget(dollars, self._request_dollars)
+        return DailyLimits(self.standing.daily_limit, budget)
 
     def history(self, claim: Claim) -> History | None:
         """Return what became of the token's predictions before this one, which has failed, and what

@@ -99,7 +99,7 @@ class StatsCollector(Collector):
         values = {name: figure or 0 for name, figure in vars(stats).items()} | {
             "paused": int(stats.pause is not None),
             "daily_limit": stats.limits.daily(self._settings.daily_limit),
-            "daily_budget": self._settings.daily_budget,
+            "daily_budget": stats.limits.budget(self._settings.daily_budget),
             "price": price and price.of_an_image(self._settings.model),
         }
         if price is None:

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from imagegen.config import Price, Settings, Usage, longest_cost, megapixels
 from imagegen.failures import FAILURES, Billed, Kind
-from imagegen.queue import Claim, Complete, DailyBudget, Decision, FailAttempt, UseFallback
+from imagegen.queue import Claim, Complete, Decision, FailAttempt, UseFallback
 from imagegen.replicate import Failed
 from imagegen.worker.endings import Ending
 
@@ -33,13 +33,12 @@ def with_cost(decision: Decision, claim: Claim, ending: Ending, settings: Settin
     return decision
 
 
-def daily_budget(settings: Settings) -> DailyBudget | None:
-    """Return the daily budget with what a request may cost; None if none is set."""
+def request_dollars(settings: Settings) -> Decimal | None:
+    """Return the most that a request may cost; None if no price is known."""
     price = settings.price.of(settings.model) if settings.price else None
-    if settings.daily_budget is None or not price:
+    if price is None:
         return None
-    most = longest_cost(price, settings.model_input, settings.cancel_after_seconds)
-    return None if most is None else DailyBudget(settings.daily_budget, most)
+    return longest_cost(price, settings.model_input, settings.cancel_after_seconds)
 
 
 def _is_free(kind: Kind, claim: Claim, price: Price | None) -> bool:

@@ -45,6 +45,10 @@ class Orders:
                 log.info("gate.opened", extra={"reason": Reason.PAUSED})
         if limits != self._limits and self._rates.limit_creates(limits.create_rate):
             if self._limits or limits != acts.Limits():
-                values = {"daily_limit": standing.daily_limit, "create_rate": limits.create_rate}
+                values = {
+                    "daily_limit": standing.daily_limit,
+                    "daily_budget": standing.daily_budget and f"{standing.daily_budget:f}",
+                    "create_rate": limits.create_rate,
+                }
                 log.info("limits.changed", extra=values)
             self._limits = limits

@@ -26,7 +26,7 @@ from imagegen.queue import Claim, Queue
 from imagegen.replicate import Marker, ReplicateClient
 from imagegen.worker.account_rates import AccountRates
 from imagegen.worker.backlog import Backlog
-from imagegen.worker.costs import daily_budget
+from imagegen.worker.costs import request_dollars
 from imagegen.worker.database_retry import (
     DATABASE_AGAIN_SECONDS,
     STOPPING_ANSWER_SECONDS,
@@ -155,7 +155,8 @@ class Worker:
             lease_seconds=self._settings.lease_seconds,
             give_up_after_seconds=self._settings.give_up_after_seconds,
             daily_limit=self._settings.daily_limit,
-            daily_budget=daily_budget(self._settings),
+            daily_budget=self._settings.daily_budget,
+            request_dollars=request_dollars(self._settings),
             standing=known.standing if known else None,
         )
 

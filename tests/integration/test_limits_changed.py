@@ -1,9 +1,11 @@
 """`imagegen limits`: the limits of all hosts, changed without a restart."""
 
 import json
+from decimal import Decimal
 
 import pytest
 
+from imagegen.failures import Reason
 from imagegen.queue import DailyLimitError
 from tests.support.judge import judge
 from tests.support.processes import Site, wait_for
@@ -26,23 +28,26 @@ def test_what_holds_is_shown_with_where_it_is_from(site: Site) -> None:
 
     assert before == {
         "daily_limit": {"value": None, "source": "default"},
+        "daily_budget": {"value": None, "source": "default"},
         "create_rate": {"value": 30, "source": "environment"},
         "changed": None,
     }
-    assert "daily limit  5,000 predictions in any 24 hours, over all hosts  (set by" in text
-    assert "create rate  60 predictions a minute, each host  (set by an operator" in text
+    assert "daily limit   5,000 predictions in any 24 hours, over all hosts  (set by" in text
+    assert "create rate   60 predictions a minute, each host  (set by an operator" in text
     assert after["daily_limit"] == {"value": None, "source": "default"}
     assert after["create_rate"] == {"value": 60, "source": "operator"}
     assert "the drop" in str(site.query("SELECT reason FROM imagegen_acts"))
 
 
-@pytest.mark.parametrize("arguments", [("--daily", "few"), ("--create-rate", "none")])
+@pytest.mark.parametrize(
+    "arguments", [("--daily", "few"), ("--create-rate", "none"), ("--budget", "much")]
+)
 def test_what_is_no_limit_is_refused(site: Site, arguments: tuple[str, str]) -> None:
     refused = site.run("limits", *arguments)
 
     assert refused.returncode == 2
     assert refused.stderr.startswith(f"imagegen: {arguments[0]} must be ")
-    assert "setting, or a whole number from" in refused.stderr
+    assert "setting, or a" in refused.stderr
 
 
 def test_a_daily_limit_of_an_operator_holds_for_what_was_claimed(
@@ -56,6 +61,36 @@ def test_a_daily_limit_of_an_operator_holds_for_what_was_claimed(
 
     with pytest.raises(DailyLimitError):
         record_request(queue, second, "two")
+
+
+def test_a_budget_of_an_operator_holds_until_it_is_left_to_the_setting_again(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("one", "two")
+    text = limits(site, "--budget", "0.01")
+    queue = make_queue(request_dollars=Decimal("0.01"))
+    first, second = claim(queue)
+    assert record_request(queue, first, "one")
+
+    assert "daily budget  0.01 dollars in any 24 hours, over all hosts  (set by an op" in text
+    with pytest.raises(DailyLimitError):
+        record_request(queue, second, "two")
+    assert json.loads(limits(site, "--budget", "none", "--json"))["daily_budget"]["value"] is None
+    queue.read_standing()
+    assert record_request(queue, second, "two")
+
+
+def test_a_host_that_knows_no_price_sends_nothing_while_a_budget_holds(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("one")
+    limits(site, "--budget", "10")
+    queue = make_queue()
+    [claimed] = claim(queue)
+
+    assert queue.daily_allowance().closed_by is Reason.DAILY_BUDGET
+    with pytest.raises(DailyLimitError):
+        record_request(queue, claimed, "one")
 
 
 def test_running_workers_follow_another_limit_within_seconds(site: Site, sandbox: Sandbox) -> None:

@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,6 @@ from imagegen.queue import (
     Claim,
     Complete,
     DailyAllowance,
-    DailyBudget,
     DailyLimitError,
     FailAttempt,
     Queue,
@@ -20,12 +20,13 @@ from tests.support.processes import Site, wait_for
 from tests.support.queue_fixtures import MakeQueue, accept, claim, claim_one, record_request
 from tests.support.sandbox import Fault, Sandbox
 
-FIVE_REQUESTS = DailyBudget(Decimal("0.05"), Decimal("0.01"))
+REQUEST = Decimal("0.01")
+FIVE_REQUESTS: dict[str, Any] = {"daily_budget": 5 * REQUEST, "request_dollars": REQUEST}
 
 
 def test_however_many_ask_at_once_the_daily_budget_holds(site: Site, make_queue: MakeQueue) -> None:
     site.mint(*[f"prompt {number}" for number in range(20)])
-    queues = [make_queue(f"worker-{number}", daily_budget=FIVE_REQUESTS) for number in range(4)]
+    queues = [make_queue(f"worker-{number}", **FIVE_REQUESTS) for number in range(4)]
     claims = [(queue, each) for queue in queues for each in claim(queue, 5)]
 
     def ask(queue: Queue, claimed: Claim) -> bool:
@@ -46,7 +47,7 @@ def test_the_gate_closes_when_the_budget_is_spent_and_not_while_requests_may_cos
     site: Site, make_queue: MakeQueue
 ) -> None:
     site.mint("one", "two")
-    queue = make_queue(daily_budget=DailyBudget(Decimal("0.02"), Decimal("0.01")))
+    queue = make_queue(daily_budget=2 * REQUEST, request_dollars=REQUEST)
     one, two = (accept(queue, each) for each in claim(queue))
     in_flight = queue.daily_allowance()
 
@@ -61,7 +62,7 @@ def test_a_request_counts_with_its_estimate_until_it_has_ended_and_then_with_its
     site: Site, make_queue: MakeQueue
 ) -> None:
     site.mint("one", "two")
-    queue = make_queue(daily_budget=FIVE_REQUESTS)
+    queue = make_queue(**FIVE_REQUESTS)
     one, two = (accept(queue, each) for each in claim(queue))
     assert queue.daily_allowance().total == 3
 
@@ -78,7 +79,7 @@ def test_a_request_counts_with_its_estimate_until_it_has_ended_and_then_with_its
 
 def test_a_request_that_was_surely_refused_costs_nothing(site: Site, make_queue: MakeQueue) -> None:
     site.mint("one")
-    queue = make_queue(daily_budget=FIVE_REQUESTS)
+    queue = make_queue(**FIVE_REQUESTS)
     requested = record_request(queue, claim_one(queue), "one")
     assert requested
 
@@ -94,14 +95,14 @@ def test_a_prediction_of_before_the_price_counts_like_the_next_request(
     before = make_queue()
     assert before.apply(accept(before, claim_one(before)), Complete("https://x", 1.0, 1))
 
-    assert make_queue(daily_budget=FIVE_REQUESTS).daily_allowance().total == 4
+    assert make_queue(**FIVE_REQUESTS).daily_allowance().total == 4
 
 
 def test_the_lower_of_limit_and_budget_decides_and_is_named(
     site: Site, make_queue: MakeQueue
 ) -> None:
-    limited = make_queue(daily_limit=3, daily_budget=FIVE_REQUESTS)
-    budgeted = make_queue(daily_limit=9, daily_budget=FIVE_REQUESTS)
+    limited = make_queue(daily_limit=3, **FIVE_REQUESTS)
+    budgeted = make_queue(daily_limit=9, **FIVE_REQUESTS)
 
     assert limited.daily_allowance() == DailyAllowance(3, 3, Reason.DAILY_LIMIT)
     assert budgeted.daily_allowance() == DailyAllowance(5, 5, Reason.DAILY_BUDGET, is_spent=False)
@@ -109,9 +110,9 @@ def test_the_lower_of_limit_and_budget_decides_and_is_named(
 
 @pytest.mark.parametrize("dollars", ["0", "0.009"])
 def test_a_budget_below_one_request_admits_none(make_queue: MakeQueue, dollars: str) -> None:
-    budget = DailyBudget(Decimal(dollars), Decimal("0.01"))
+    queue = make_queue(daily_budget=Decimal(dollars), request_dollars=REQUEST)
 
-    assert make_queue(daily_budget=budget).daily_allowance().closed_by is Reason.DAILY_BUDGET
+    assert queue.daily_allowance().closed_by is Reason.DAILY_BUDGET
 
 
 def test_the_main_job_spends_its_budget_and_no_more_and_the_ledger_is_the_bill(

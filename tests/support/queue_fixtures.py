@@ -1,12 +1,13 @@
 """Queues of the tests, and what is claimed from them."""
 
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 
 import pytest
 
 from imagegen.database.connection import Pool, open_pool
 from imagegen.database.tables import read_tables
-from imagegen.queue import Claim, DailyBudget, Queue, UseFallback
+from imagegen.queue import Claim, Queue, UseFallback
 from tests.support.processes import Site
 
 MODEL = "black-forest-labs/flux-schnell"
@@ -28,7 +29,9 @@ def make_queue(pool: Pool) -> MakeQueue:
         lease_seconds: float = 60.0,
         give_up_after_seconds: float = 86_400.0,
         daily_limit: int | None = None,
-        daily_budget: DailyBudget | None = None,
+        *,
+        daily_budget: Decimal | None = None,
+        request_dollars: Decimal | None = None,
     ) -> Queue:
         with pool.connection() as connection:
             return Queue(
@@ -39,6 +42,7 @@ def make_queue(pool: Pool) -> MakeQueue:
                 give_up_after_seconds=give_up_after_seconds,
                 daily_limit=daily_limit,
                 daily_budget=daily_budget,
+                request_dollars=request_dollars,
             )
 
     return make

@@ -12,7 +12,7 @@ from imagegen.operator import acts, audit, enqueue, holds, prune, spend, status,
 from imagegen.operator import retry as retries
 from imagegen.operator.enqueue_input import from_arguments
 from imagegen.operator.retry import RetryPlan
-from imagegen.queue import Claim, DailyBudget, queue
+from imagegen.queue import Claim, queue
 from imagegen.queue import statements as queue_statements
 from imagegen.web import snapshot, stats
 from tests.support.json_outputs import made
@@ -54,7 +54,8 @@ def statements(tables: Tables) -> dict[str, str]:
         ).record_request(claim, prompt="A", model="m", account="a"),
         "queue.record_request within a budget": lambda it: queue.Queue(
             it, tables, "w", lease_seconds=15, give_up_after_seconds=60,
-            daily_budget=DailyBudget(Decimal(1), Decimal("0.1")),
+            daily_budget=Decimal(1),
+            request_dollars=Decimal("0.1"),
         ).record_request(claim, prompt="A", model="m", account="a"),
         "web.known": lambda it: stats.read_stats(it, tables),
         "web.waits": lambda it: stats.any_token_waits(it, tables),

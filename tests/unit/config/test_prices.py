@@ -43,6 +43,7 @@ def test_each_model_has_its_own_price_with_or_without_a_version_and_star_is_for_
     assert found.of(f"{SDXL}:{'a' * 64}") == Price(Decimal("0.000725"), Unit.SECOND)
     assert found.of("me/mine") == Price(Decimal("0.001"), Unit.SECOND, bills_failures=True)
     assert found.of("any/other") == Price(Decimal("0.04"))
+    assert found.of("deployments/me/mine") == Price(Decimal("0.04"), bills_failures=True)
     assert found.for_any_image is None
 
 

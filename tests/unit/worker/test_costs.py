@@ -8,7 +8,7 @@ import pytest
 from imagegen.failures import FAILURES, Billed, Kind
 from imagegen.queue import Claim, Complete, Decision, FailAttempt, Postpone, Requeue, UseFallback
 from imagegen.replicate import Failed, Succeeded
-from imagegen.worker.costs import daily_budget, with_cost
+from imagegen.worker.costs import request_dollars, with_cost
 from imagegen.worker.decisions import decide
 from imagegen.worker.endings import Ending, Kept
 from tests.support.generation_runs import NEW
@@ -113,12 +113,7 @@ def test_what_the_database_refused_before_keeps_its_cost_though_its_image_is_los
 
 
 def test_the_budget_counts_a_request_with_the_most_that_it_may_cost() -> None:
-    settings = with_environment(
-        IMAGEGEN_PRICE="0.03", IMAGEGEN_DAILY_BUDGET="5", IMAGEGEN_MODEL_INPUT='{"num_outputs": 4}'
-    )
+    settings = with_environment(IMAGEGEN_PRICE="0.03", IMAGEGEN_MODEL_INPUT='{"num_outputs": 4}')
 
-    budget = daily_budget(settings)
-
-    assert budget is not None
-    assert (str(budget.dollars), str(budget.request_dollars)) == ("5.0", "0.12")
-    assert daily_budget(with_environment(IMAGEGEN_PRICE="0.03")) is None
+    assert str(request_dollars(settings)) == "0.12"
+    assert request_dollars(with_environment()) is None
