@@ -17,6 +17,7 @@ MARKERS_BY_FOLDER = {
     "integration": pytest.mark.integration,
     "drills": pytest.mark.drill,
     "model": pytest.mark.model,
+    "machine": pytest.mark.machine,
 }
 # What these show depends neither on the server nor on a pooler: words, rows, columns, answers.
 ONCE = {
@@ -37,6 +38,7 @@ ON_ANY_SERVER = {
     "test_refused_closings", "test_status", "test_tokens", "test_tokens_retry",
 }  # fmt: skip
 TESTS = Path(__file__).parent
+MACHINE_CAN_BE_BOOTED = "IMAGEGEN_TEST_MACHINE" in os.environ
 POSTGRES_CHOICE = pytest.StashKey[postgres.PostgresChoice]()
 
 
@@ -45,13 +47,16 @@ def pytest_configure() -> None:
     os.environ["no_proxy"] = "*"  # a proxy of this machine does not lead to the tests' servers
 
 
-def pytest_report_header(config: pytest.Config) -> str:
+def pytest_report_header(config: pytest.Config) -> list[str]:
     pooled = ", through PgBouncer in transaction mode" if through_pooler() else ""
-    return f"{postgres_choice(config)}{pooled}"
+    lines = [f"{postgres_choice(config)}{pooled}"]
+    if not MACHINE_CAN_BE_BOOTED:
+        lines.append("left out: tests/machine, because IMAGEGEN_TEST_MACHINE is not set")
+    return lines
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A test's folder says what it needs; what cannot go through a pooler is left out there."""
+    """A test's folder says what it needs; what cannot be had in this run is left out."""
     for item in items:
         folder = item.path.relative_to(TESTS).parts[0]
         if folder in MARKERS_BY_FOLDER:
@@ -63,9 +68,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if "postgres_server" in item.fixturenames:  # type: ignore[attr-defined]
             item.add_marker(pytest.mark.database)
     if through_pooler():
-        direct = [item for item in items if item.get_closest_marker("direct")]
-        items[:] = [item for item in items if item not in direct]
-        config.hook.pytest_deselected(items=direct)
+        leave_out("direct", config, items)
+    if not MACHINE_CAN_BE_BOOTED:
+        leave_out("machine", config, items)
+
+
+def leave_out(marker: str, config: pytest.Config, items: list[pytest.Item]) -> None:
+    left_out = [item for item in items if item.get_closest_marker(marker)]
+    if left_out:
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
 
 
 def postgres_choice(config: pytest.Config) -> postgres.PostgresChoice:

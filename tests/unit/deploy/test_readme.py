@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from imagegen.config.settings import all_settings
+from tests.machine import guide
 
 TOP = Path(__file__).parents[3]
 README = (TOP / "README.md").read_text(encoding="utf-8")
@@ -43,3 +44,9 @@ def test_the_settings_of_the_readme_are_rows_of_the_whole_table() -> None:
 )
 def test_the_demo_and_the_tests_are_one_command_each(command: str) -> None:
     assert f"\n```sh\n{command}\n```\n" in README
+
+
+def test_the_guide_has_the_commands_that_run_on_a_whole_machine() -> None:
+    assert all((guide.INSTALL, guide.PROMETHEUS))
+    assert f"/opt/imagegen-{guide.NEW}/bin/pip install ." in guide.install_next()
+    assert (len(guide.UPGRADE), len(guide.GO_BACK)) == (3, 4)
