@@ -27,6 +27,10 @@ STANDARD_ATTRIBUTES = set(vars(logging.makeLogRecord({}))) | {"message", "asctim
 EVENT = re.compile(r"[a-z_]+(\.[a-z_]+)+")
 
 
+# How syslog and systemd's journal number the levels, where a line begins with `<number>`.
+PRIORITIES = {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
+
+
 class _Redacting(logging.Formatter):
     """Formats a copy of each record whose message, fields and traceback hold no secret."""
 
@@ -151,6 +155,7 @@ class Stderr(logging.Handler):
         super().__init__()
         self.on_drop: Callable[[], None] = lambda: None
         self._encoding = encoding
+        self._writes_to_journal = _is_journal(sys.stderr.fileno())
         self._resources = ExitStack()
         descriptor, self._write_some = _without_waiting(sys.stderr.fileno(), self._resources)
         self._poll = select.poll()
@@ -179,7 +184,10 @@ class Stderr(logging.Handler):
     def _write(self, record: logging.LogRecord) -> bool:
         """Return whether the whole line was written."""
         try:
-            line = self.format(record).encode(self._encoding, "backslashreplace") + b"\n"
+            text = self.format(record)
+            if self._writes_to_journal:  # which takes the prefix off
+                text = f"<{PRIORITIES.get(record.levelname, 6)}>{text}"
+            line = text.encode(self._encoding, "backslashreplace") + b"\n"
         except Exception:  # noqa: BLE001 (a field may be an object that fails)
             return False
         rest = b"\n" + line if self._is_mid_line else line
@@ -200,6 +208,12 @@ class Stderr(logging.Handler):
         if len(rest) < length:
             self._is_mid_line = bool(rest)
         return not rest
+
+
+def _is_journal(descriptor: int) -> bool:
+    """Return whether systemd connected the descriptor to its journal, as systemd.exec(5) says."""
+    status = os.fstat(descriptor)
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
 def _without_waiting(descriptor: int, resources: ExitStack) -> tuple[int, Callable[[bytes], int]]:

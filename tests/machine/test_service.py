@@ -1,5 +1,6 @@
 """imagegen as a service of systemd: it is installed, watched, and started again."""
 
+import json
 import time
 
 from tests.machine.installation import Installation
@@ -61,6 +62,25 @@ def test_a_frozen_supervisor_is_replaced_by_the_watchdog_of_systemd(
 
     assert started_at - frozen_at < WATCHDOG_SECONDS + STARTED_AGAIN_SECONDS
     assert installation.images(tokens) == 20
+
+
+def test_the_journal_tells_errors_from_the_rest(installation: Installation) -> None:
+    installation.debian.shell(
+        "pkill --signal KILL --parent $(systemctl show --value -p MainPID imagegen)"
+    )
+    errors = "journalctl --quiet --output=cat --priority=err _SYSTEMD_UNIT=imagegen.service"
+
+    found = wait_for(
+        "an error", lambda: installation.debian.shell(f"{errors} | grep process.died || true")
+    )
+    lines = [
+        json.loads(line)
+        for line in installation.debian.shell(errors).splitlines()
+        if line.startswith("{")
+    ]
+
+    assert "process.died" in found
+    assert {line["level"] for line in lines} <= {"error", "critical"}
 
 
 def test_prometheus_scrapes_it_and_has_its_alerts(installation: Installation) -> None:

@@ -1,5 +1,6 @@
 """Lines to a standard error that takes some of them, or a part of one."""
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -107,3 +108,34 @@ def test_an_object_that_cannot_be_shown_costs_only_its_line(pipe: Pipe, stderr: 
     stderr.emit(line("goes on"))
 
     assert pipe.read() == ["log.lines.dropped", "goes on"]
+
+
+@pytest.mark.parametrize(
+    ("level", "begins"),
+    [("debug", "<7>"), ("info", "<6>"), ("warning", "<4>"), ("error", "<3>"), ("critical", "<2>")],
+)
+def test_the_journal_of_systemd_learns_the_level_of_a_line(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch, level: str, begins: str
+) -> None:
+    status = os.fstat(pipe.writer)
+    monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
+    record = line("a line")
+    record.levelno, record.levelname = getattr(logging, level.upper()), level.upper()
+
+    monkeypatch.setattr("sys.stderr", pipe)
+    with contextlib.closing(Stderr("utf-8")) as handler:
+        handler.emit(record)
+
+    assert pipe.read() == [f"{begins}a line"]
+
+
+def test_a_standard_error_that_was_led_elsewhere_is_not_the_journal(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOURNAL_STREAM", "8:12345")
+
+    monkeypatch.setattr("sys.stderr", pipe)
+    with contextlib.closing(Stderr("utf-8")) as handler:
+        handler.emit(line("a line"))
+
+    assert pipe.read() == ["a line"]
