@@ -70,6 +70,7 @@ class Supervisor:
         self._stopping = False
         self._exit_code = 0
         self._rolling: list[tuple[Child, int]] = []  # to be replaced, if not started since
+        self._was_ready = False  # systemd was notified of it
         self._spare_due_at = 0.0  # by the clock
         self._healthy_at = self._clock.now  # when a worker was last known to work
         self._watch_at = 0.0  # by the clock
@@ -216,10 +217,16 @@ class Supervisor:
     def _notify_systemd(self, ready: int) -> None:
         wanted = len(self._workers())  # without the spare, which may be ready as well
         state = f"WATCHDOG=1\nSTATUS={min(ready, wanted)} of {wanted} workers"
-        systemd.notify(f"READY=1\n{state}" if ready and not self._stopping else state)
+        # While workers are replaced, it would end `systemctl reload`.
+        if ready and not self._stopping and not (self._rolling and self._was_ready):
+            self._was_ready = True
+            state = f"READY=1\n{state}"
+        systemd.notify(state)
 
     def _begin_roll(self) -> None:
         log.info("supervisor.rolling")
+        if self._was_ready:
+            systemd.notify_reloading()
         self._rolling = [(child, child.starts) for child in self._workers()]
         self._spare.retired, self._spare.failed_starts = False, 0
         self._spare.due_at = self._clock.now

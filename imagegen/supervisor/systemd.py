@@ -4,6 +4,7 @@ import contextlib
 import math
 import os
 import socket
+import time
 
 
 def notify(state: str) -> None:
@@ -17,6 +18,11 @@ def notify(state: str) -> None:
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.setblocking(False)  # its queue may be full
         systemd.sendto(state.encode(), address)
+
+
+def notify_reloading() -> None:
+    """Let `systemctl reload` wait until the next `READY=1`."""
+    notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
 
 def watchdog_seconds() -> float:

@@ -75,6 +75,11 @@ class Installation:
     def main_pid(self) -> int:
         return int(self.unit("MainPID"))
 
+    def journal(self, *options: str) -> str:
+        """Return what the service itself has logged; without systemd's words about it."""
+        command = ["journalctl", "--quiet", *options, "_SYSTEMD_UNIT=imagegen.service"]
+        return self.debian.attempt(*command).stdout  # it fails where it finds nothing
+
     def signal(self, number: str) -> None:
         """Send a signal to the supervisor alone."""
         self.debian.run("systemctl", "kill", "--kill-whom=main", f"--signal={number}", "imagegen")

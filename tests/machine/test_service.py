@@ -3,6 +3,7 @@
 import json
 import time
 
+from imagegen.supervisor.supervisor import SPARE
 from tests.machine.installation import Installation
 from tests.support.processes import wait_for
 from tests.support.prometheus import Prometheus
@@ -64,23 +65,37 @@ def test_a_frozen_supervisor_is_replaced_by_the_watchdog_of_systemd(
     assert installation.images(tokens) == 20
 
 
+def test_a_reload_returns_when_every_worker_is_a_new_one_and_makes_no_token_wait(
+    installation: Installation,
+) -> None:
+    former = workers(installation)
+    tokens = installation.mint_into_flight(20, seconds=3.0)
+
+    installation.debian.shell("systemctl reload imagegen")
+
+    following = workers(installation)
+    assert len(following) == 2
+    assert not former & following
+    assert installation.unit("ActiveState") == "active"
+    assert installation.images(tokens) == 20
+
+
+def workers(installation: Installation) -> set[int]:
+    """Return the newest process of each worker, by the log, without the spare one."""
+    started = installation.journal("--output=cat", "--grep=worker.started")
+    newest = {line["worker"]: line["pid"] for line in map(json.loads, started.splitlines())}
+    return {pid for worker, pid in newest.items() if worker != SPARE}
+
+
 def test_the_journal_tells_errors_from_the_rest(installation: Installation) -> None:
-    installation.debian.shell(
-        "pkill --signal KILL --parent $(systemctl show --value -p MainPID imagegen)"
-    )
-    errors = "journalctl --quiet --output=cat --priority=err _SYSTEMD_UNIT=imagegen.service"
+    installation.debian.shell(f"pkill --signal KILL --parent {installation.main_pid()}")
 
-    found = wait_for(
-        "an error", lambda: installation.debian.shell(f"{errors} | grep process.died || true")
-    )
-    lines = [
-        json.loads(line)
-        for line in installation.debian.shell(errors).splitlines()
-        if line.startswith("{")
-    ]
+    def errors() -> list[str]:
+        return installation.journal("--output=cat", "--priority=err").splitlines()
 
-    assert "process.died" in found
-    assert {line["level"] for line in lines} <= {"error", "critical"}
+    wait_for("an error", lambda: any("process.died" in line for line in errors()))
+    levels = {json.loads(line)["level"] for line in errors()}
+    assert levels <= {"error", "critical"}
 
 
 def test_prometheus_scrapes_it_and_has_its_alerts(installation: Installation) -> None:

@@ -149,6 +149,27 @@ def test_systemd_hears_how_many_workers_there_are_and_of_the_stop(tmp_path: Path
         assert running.ends() == 0
 
 
+def test_a_reload_lasts_until_the_last_worker_was_replaced(tmp_path: Path) -> None:
+    address = str(tmp_path / "notify")
+    with (
+        listening(address) as inbox,
+        running_supervisor(
+            tmp_path, {"worker-0": "reboots_when_told"}, watchdog_seconds=0.4,
+            environment={"NOTIFY_SOCKET": address},
+        ) as running,
+    ):  # fmt: skip
+        wait_for_message(inbox, "READY=1")
+        running.tell(signal.SIGHUP)
+        reloading = wait_for_message(inbox, "RELOADING=1")
+        running.wait_for_start_of("test:worker-0.2")
+        for _ in range(3):
+            assert "READY=1" not in next(messages(inbox))
+        running.let_begin("worker-0")
+
+        wait_for_message(inbox, "READY=1")
+        assert reloading[1].startswith("MONOTONIC_USEC=")
+
+
 def test_a_supervisor_that_stops_slowly_is_never_called_ready_again(tmp_path: Path) -> None:
     address = str(tmp_path / "notify")
     with (
