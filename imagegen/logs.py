@@ -29,6 +29,7 @@ EVENT = re.compile(r"[a-z_]+(\.[a-z_]+)+")
 
 # How syslog and systemd's journal number the levels, where a line begins with `<number>`.
 PRIORITIES = {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
+STDERR = 2
 
 
 class _Redacting(logging.Formatter):
@@ -185,8 +186,8 @@ class Stderr(logging.Handler):
         """Return whether the whole line was written."""
         try:
             text = self.format(record)
-            if self._writes_to_journal:  # which takes the prefix off
-                text = f"<{PRIORITIES.get(record.levelname, 6)}>{text}"
+            if self._writes_to_journal:
+                text = _with_priority(text, record.levelname)
             line = text.encode(self._encoding, "backslashreplace") + b"\n"
         except Exception:  # noqa: BLE001 (a field may be an object that fails)
             return False
@@ -210,10 +211,25 @@ class Stderr(logging.Handler):
         return not rest
 
 
+def lines_for_stderr(text: str, level: str) -> str:
+    """Return lines that are no log records, with their level if the journal will read them."""
+    if not _is_journal(STDERR):
+        return text
+    return "\n".join(_with_priority(line, level) for line in text.splitlines())
+
+
+def _with_priority(line: str, level: str) -> str:
+    """Begin a line with its level for the journal, which takes that off again."""
+    return f"<{PRIORITIES.get(level, 6)}>{line}"
+
+
 def _is_journal(descriptor: int) -> bool:
     """Return whether systemd connected the descriptor to its journal, as systemd.exec(5) says."""
+    stream = os.environ.get("JOURNAL_STREAM")
+    if not stream:
+        return False
     status = os.fstat(descriptor)
-    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+    return stream == f"{status.st_dev}:{status.st_ino}"
 
 
 def _without_waiting(descriptor: int, resources: ExitStack) -> tuple[int, Callable[[bytes], int]]:

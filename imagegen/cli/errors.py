@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from imagegen.errors import CONFIGURATION
+from imagegen.logs import lines_for_stderr
 
 
 class CommandError(click.ClickException):
@@ -15,7 +16,7 @@ class CommandError(click.ClickException):
         self.messages = messages
 
     def show(self, file: Any = None) -> None:
-        click.echo(self.message, err=True)
+        click.echo(lines_for_stderr(self.message, "ERROR"), err=True)
 
 
 class MisusedError(CommandError):

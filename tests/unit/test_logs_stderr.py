@@ -5,6 +5,8 @@ import fcntl
 import logging
 import os
 import select
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 
 from imagegen import logs
+from imagegen.errors import CONFIGURATION
 from imagegen.logs import Stderr
 
 PIPE_BYTES = 2 * select.PIPE_BUF
@@ -139,3 +142,16 @@ def test_a_standard_error_that_was_led_elsewhere_is_not_the_journal(
         handler.emit(line("a line"))
 
     assert pipe.read() == ["a line"]
+
+
+def test_an_error_that_ends_a_command_has_its_level_in_the_journal(pipe: Pipe) -> None:
+    status = os.fstat(pipe.writer)
+    journal = {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
+    command = [sys.executable, "-m", "imagegen", "supervise"]
+
+    for environment in (journal, {}):
+        ended = subprocess.run(command, env=environment, stderr=pipe.writer, check=False)
+        assert ended.returncode == CONFIGURATION
+
+    with_level, without = [line for line in pipe.read() if "DATABASE_URL" in line]
+    assert with_level == f"<3>{without}"
