@@ -108,9 +108,9 @@ def booted() -> Iterator[Debian]:
     for port in PORTS:
         require_free(port)
     make_base(tool)
-    root = mount_root()
-    debian = Debian(tool, root)
+    debian = Debian(tool, SCRATCH / "root")
     try:
+        mount_root()
         debian.boot()
         yield debian
     finally:
@@ -118,15 +118,16 @@ def booted() -> Iterator[Debian]:
 
 
 def make_base(tool: str) -> None:
+    """Let the tool make the root folder, once. The file beside it says that it is whole."""
     ready = BASE.with_name(f"{BASE.name}.ready")
-    if not ready.exists():
+    if not (ready.exists() and BASE.exists()):
         output(control(tool, BASE, "up", seconds=MAKE_SECONDS))
         ready.touch()
     output(control(tool, BASE, "down"))
 
 
-def mount_root() -> Path:
-    """The base, with what is written kept elsewhere."""
+def mount_root() -> None:
+    """Mount the base, with a layer in memory over it that takes what is written."""
     SCRATCH.mkdir(exist_ok=True)
     mount("-t", "tmpfs", "-o", "mode=755", "machine", str(SCRATCH))
     for name in ("upper", "work", "root"):
@@ -137,7 +138,6 @@ def mount_root() -> Path:
     cache.mkdir(parents=True)
     PIP_CACHE.mkdir(exist_ok=True)
     mount("--bind", str(PIP_CACHE), str(cache))
-    return SCRATCH / "root"
 
 
 def clear(tool: str) -> None:

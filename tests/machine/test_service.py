@@ -87,8 +87,10 @@ def drop_in(installation: Installation, line: str) -> Iterator[None]:
     file = "/run/systemd/system/imagegen.service.d/test.conf"
     installation.debian.shell(f"mkdir -p $(dirname {file}); printf '[Service]\n{line}\n' >{file}")
     installation.debian.run("systemctl", "daemon-reload")
-    yield
-    installation.debian.shell(f"rm {file} && systemctl daemon-reload")
+    try:
+        yield
+    finally:
+        installation.debian.shell(f"rm {file} && systemctl daemon-reload")
 
 
 def test_a_reload_returns_when_every_worker_is_a_new_one_and_makes_no_token_wait(
