@@ -158,3 +158,8 @@ def require_free(port: int) -> None:
             listener.bind(("127.0.0.1", port))
         except OSError:
             pytest.fail(f"port {port} of this host is in use: the machine needs it")
+
+
+if __name__ == "__main__":  # whether one boots here
+    with booted():
+        pass
