@@ -76,13 +76,15 @@ state = 'open' AND prediction_id IS NULL AND closing IS NULL
 
 -- name: any_waits
 -- Whether a token waits to be sent: it is to be claimed, or was and is unsent. Each part is in the
--- order of an index, so that none reads all rows of a table. The last two tables are named so that
+-- order of an index, so that none reads all rows of a table. The last tables are named so that
 -- their absence is an error.
 SELECT EXISTS (
         SELECT FROM (
             SELECT FROM tokens_s0 t WHERE t.status = $detected ORDER BY t.created_at LIMIT 1) first)
     OR EXISTS (SELECT FROM generations WHERE $unsent)
-    OR EXISTS (SELECT FROM authors, imagegen_servers LIMIT 0) AS waits
+    OR EXISTS (
+        SELECT FROM authors, imagegen_servers, imagegen_duplicates, imagegen_audits, imagegen_acts
+        LIMIT 0) AS waits
 
 -- fragment: tokens_counted
 -- Labels of a status may differ in case only. Counting each label, then adding up, is fast.

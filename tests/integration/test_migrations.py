@@ -124,7 +124,7 @@ def test_a_downgrade_drops_neither_tokens_nor_record_without_yes(site: Site) -> 
         " 1 row (1 unfinished) of generations: add --yes to go on\n",
     )
     assert [site.query(f"SELECT count(*) FROM {table}") for table in TABLES] == [
-        [(0,)], [(0,)], [(0,)], [(0,)], [(2,)], [(2,)], [(1,)],
+        [(2,)], [(2,)], [(1,)], [(0,)], [(0,)], [(0,)], [(0,)],
     ]  # fmt: skip
     assert site.run("db", "check").returncode == 0
 
@@ -152,10 +152,10 @@ def test_a_downgrade_wants_to_know_how_far(site: Site) -> None:
 
     assert (refused.returncode, refused.stderr) == (
         2,
-        "imagegen: REVISION is missing: name the one to go down to, such as 0009; base drops all"
+        "imagegen: REVISION is missing: name the one to go down to, such as 0012; base drops all"
         " that imagegen made\n",
     )
-    assert site.run("db", "current").stdout == "0010\n"
+    assert site.run("db", "current").stdout == "0013\n"
 
 
 def test_a_downgrade_under_live_workers_is_refused_and_names_them(site: Site) -> None:

@@ -79,6 +79,7 @@ def test_a_database_whose_clock_is_ahead_of_replicates_pays_no_second_time(
 
 def test_a_model_without_a_seed_is_reconciled_by_its_prompt(site: Site, sandbox: Sandbox) -> None:
     site.settings |= {"IMAGEGEN_MARKER_INPUT": "none", "IMAGEGEN_LEASE_SECONDS": "2"}
+    site.settings["IMAGEGEN_TEST_SETTLE_SECONDS"] = "1"
     sandbox.faults.add(Fault.resets(creates=True, times=3))
     site.mint("a picture", "a picture", "another picture")
 
