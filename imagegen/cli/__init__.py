@@ -13,7 +13,7 @@ SUMMARIES = [
     click.Command("config", help="Show every setting, its value and where it comes from."),
     click.Command("db", help="Bring the database's schema up or down, or look at it."),
     click.Command("demo", help="Show the main job on twenty mints, and what becomes of each."),
-    click.Command("doctor", help="Look for all that can be wrong, and tell the mend of each."),
+    click.Command("doctor", help="Check all that can be wrong, and print the fix for each."),
     click.Command("enqueue", help="Mint tokens for tests."),
     click.Command("limits", help="Show the limits that hold, or change them on all hosts."),
     click.Command("pause", help="Claim and send nothing new, on all hosts."),
@@ -24,7 +24,7 @@ SUMMARIES = [
     click.Command(
         "supervise", short_help="Turn tokens into images, with several workers: the main job."
     ),
-    click.Command("tokens", help="Look at tokens and their stories, or give them new attempts."),
+    click.Command("tokens", help="List tokens, show their history, retry, hold or release them."),
     click.Command("worker", short_help="Run one worker in the foreground, without a supervisor."),
 ]
 # Every other command is in the module of its name.

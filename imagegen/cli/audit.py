@@ -46,11 +46,11 @@ COLUMNS = [
 MONEY = Column("USD", right=True)
 MEANINGS = {
     Verdict.DUPLICATE: "another prediction of a generation that has its own",
-    Verdict.LOST: "of a generation whose request seemed to have made none",
-    Verdict.PERHAPS_OURS: "of imagegen's model and of the time of a request: Replicate has deleted"
-    " the inputs, by which more is known within an hour",
-    Verdict.OTHER_ACCOUNT: "the ledger has it of another account",
-    Verdict.UNKNOWN: "in the ledger, and unknown to Replicate",
+    Verdict.LOST: "of a request that is recorded as having made no prediction",
+    Verdict.PERHAPS_OURS: "of imagegen's model, at the time of a request: Replicate has deleted"
+    " the input that has the seed",
+    Verdict.OTHER_ACCOUNT: "recorded for another account",
+    Verdict.UNKNOWN: "recorded, and unknown to Replicate",
 }
 
 
@@ -64,9 +64,9 @@ def audit(*, since: datetime, as_json: bool, **options: str | None) -> None:
     """Compare Replicate's list of predictions with imagegen's record.
 
     Each prediction is explained by a generation, or is a stranger: of Replicate's playground (web)
-    or of another program (api). What is neither is listed with what it costs. The last minutes are
-    left out, because the list may lag. Inputs are deleted after an hour: an audit of the last hour
-    knows best whose a prediction is.
+    or of another program (api). Any other is listed with its cost. The last minutes are left out,
+    because the list may lag. Replicate deletes inputs after an hour, so an audit of the last hour
+    is the most exact.
 
     Exit code 1 if anything is unexplained, or the list cannot be read to its end.
 

@@ -80,7 +80,7 @@ def downgrade(revision: str, *, yes: bool, as_json: bool, **options: str | None)
     sent and paid, columns and indexes in your tables, and tokens_s0 and authors where imagegen made
     these too. Tables that it adopted stay, with their rows.
 
-    Nothing that holds rows is dropped without --yes; what that would be is told, with its count.
+    Nothing that holds rows is dropped without --yes; the error lists it, with its row counts.
     While workers hold leases, nothing is dropped at all.
 
     \b
@@ -111,9 +111,9 @@ def current(*, as_json: bool, **options: str | None) -> None:
 @json_option()
 @settings_options("database_url")
 def check(*, as_json: bool, **options: str | None) -> None:
-    """Tell whether the database is as this imagegen needs it.
+    """Check that the database is as this imagegen needs it.
 
-    Exit code 0 when it is, 1 with the mend otherwise.
+    Exit code 0 if it is; otherwise 1, with the fix.
 
     Example: imagegen db check
     """

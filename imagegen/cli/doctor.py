@@ -18,7 +18,7 @@ CHECK_WIDTH = 12
 @json_option()
 @settings_options()
 def doctor(*, as_json: bool, **options: str | None) -> None:
-    """Look for all that can be wrong, and tell the mend of each.
+    """Check all that can be wrong, and print the fix for each.
 
     Settings, database, permissions, Replicate's credentials and model, ports, folders and limits
     of this host. Nothing is changed and nothing is paid. Takes 20 s at most; exit code 1 when

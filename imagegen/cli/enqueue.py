@@ -24,7 +24,7 @@ from imagegen.operator import enqueue_input
 )  # fmt: skip
 @click.option(
     "--count", type=click.IntRange(1, 1_000_000), default=1, show_default=True,
-    help="So many tokens for each prompt or row.",
+    help="How many tokens for each prompt or row.",
 )  # fmt: skip
 @json_option()
 @settings_options("database_url")

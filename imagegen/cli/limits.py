@@ -1,4 +1,4 @@
-"""`imagegen limits`: the daily limit and the rate of creating, for all hosts, without a restart."""
+"""`imagegen limits`: the limits of all hosts, changed without a restart."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ Value = int | str | None
 UNITS = {
     "daily_limit": "predictions in any 24 hours, over all hosts",
     "daily_budget": "dollars in any 24 hours, over all hosts",
-    "create_rate": "predictions a minute, each host",
+    "create_rate": "predictions a minute, each supervisor",
 }
 
 
@@ -52,7 +52,7 @@ def _parser(option: str, setting: str, *words: str) -> Callable[..., Value]:
 @click.option(
     "--budget", "daily_budget", metavar="USD|none|setting",
     callback=_parser("--budget", "daily_budget", acts.UNLIMITED, SETTING),
-    help="Dollars in any 24 hours, over all hosts; each needs IMAGEGEN_PRICE, or sends nothing.",
+    help="Dollars in any 24 hours, over all hosts. A host without IMAGEGEN_PRICE sends nothing.",
 )  # fmt: skip
 @click.option(
     "--create-rate", metavar="N|setting", callback=_parser("--create-rate", "create_rate", SETTING),

@@ -64,7 +64,8 @@ def load_settings(options: dict[str, Any], *, without: Collection[str] = ()) -> 
 
     Raises MisconfiguredError with a line for each that is missing or wrong.
     """
-    ignored = {spec.variable for spec in config.all_settings() if spec.name in without}
+    left_out = [spec for spec in config.all_settings() if spec.name in without]
+    ignored = {name for spec in left_out for name in (spec.variable, spec.file_variable)}
     environment = {name: text for name, text in os.environ.items() if name not in ignored}
     values, problems = config.read(environment, options)
     if problems:
@@ -79,6 +80,7 @@ def exposed_secrets(options: config.Options) -> list[str]:
     shows = {
         "database_url": len(config.url_secrets(given.get("database_url", ""))) > 1,
         "replicate_api_token": "replicate_api_token" in given,
+        "page_password": "page_password" in given,
     }
     return [
         f"{spec.option} shows a secret to all users of this host (in `ps`):"

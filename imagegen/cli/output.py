@@ -181,7 +181,8 @@ def ask(question: str) -> None:
     """Ask on the terminal. Ends the command if the answer is no, or without a terminal."""
     if not sys.stdin.isatty():
         raise CommandError(
-            f"{question} only with --yes, as nobody can be asked here: nothing was changed"
+            f"{question} only with --yes, because there is no terminal to ask on; nothing was"
+            " changed"
         )
     with redirect_stdout(sys.stderr):  # standard output may be a file
         click.confirm(f"{question}. Go on?", abort=True)

@@ -28,7 +28,7 @@ def _duration(_: click.Context, __: click.Parameter, value: str | None) -> float
 @click.command()
 @click.option(
     "--for", "for_seconds", metavar="DURATION", callback=_duration,
-    help="Resume by itself after so long, as 2h; without it, on `imagegen resume`.",
+    help="Resume after this time, such as 2h. Default: not before `imagegen resume`.",
 )  # fmt: skip
 @reason_option(required=True)
 @json_option()

@@ -12,7 +12,7 @@ from imagegen.cli.errors import MisconfiguredError, MisusedError
 from imagegen.cli.options import json_option, read_settings, settings_options
 from imagegen.cli.output import emit
 from imagegen.cli.progress import with_bar
-from imagegen.config import WrongValueError, age_seconds
+from imagegen.config import S3Location, WrongValueError, age_seconds
 from imagegen.operator import prune as pruning
 from imagegen.text import plural
 
@@ -21,7 +21,7 @@ from imagegen.text import plural
 @click.option(
     "--older", "older_seconds", metavar="DURATION", required=True,
     callback=lambda _, __, value: _older_seconds(value),
-    help="How long ago they have ended at least, as 1y, 26w or 90d; at least 48h.",
+    help="Delete rows that ended longer ago than this, such as 1y or 90d; at least 48h.",
 )  # fmt: skip
 @click.option(
     "--images", is_flag=True,
@@ -35,21 +35,23 @@ def prune(
 ) -> None:
     """Delete old rows of generations, and keep what they cost.
 
-    Only rows of tokens that were handed on or deleted, all rows of a token or none. Tokens that
-    wait, are at work or have failed keep theirs, and so do those of which nobody knows whether
-    they were paid for. `imagegen spend` goes on to count what was deleted, in whole days.
+    Deletes all rows of a token or none, and only of tokens that were handed on or deleted. Tokens
+    that wait, are at work or have failed keep their rows. So do tokens with an unresolved
+    request. `imagegen spend` goes on to count what was deleted, in whole days.
 
     Workers may run meanwhile: it deletes in small steps with pauses. It may be ended at any time,
-    and run again. `tokens show` and `tokens retry` know nothing of what was deleted.
+    and run again. `tokens show` and `tokens retry` no longer find deleted rows.
 
     \b
     Example: imagegen prune --older 1y --dry-run
              imagegen prune --older 1y --images
     """
     values = read_settings(options, "database_url", "keep_images")
-    folder: Path | None = values["keep_images"]
-    if images and folder is None:
-        raise MisconfiguredError("--images needs IMAGEGEN_KEEP_IMAGES, the folder of the copies")
+    folder: Path | S3Location | None = values["keep_images"]
+    if images and not isinstance(folder, Path):
+        raise MisconfiguredError(
+            "--images needs a folder in IMAGEGEN_KEEP_IMAGES: it deletes nothing in S3"
+        )
     generations = tokens = copies = 0
     with connected(values["database_url"], "imagegen prune") as connection:
         tables = database.read_tables(connection)
@@ -59,7 +61,7 @@ def prune(
             steps = with_bar(steps, prunable.ids, lambda step: step.ids, label="Rows")
         for step in steps:
             generations, tokens = generations + step.generations, tokens + step.tokens
-            if not images or folder is None:
+            if not images or not isinstance(folder, Path):
                 continue
             if dry_run:
                 copies += len(step.paths)

@@ -39,7 +39,7 @@ SHORT_WALLET = 11  # 0x1234…abcd
 
 @click.group()
 def tokens() -> None:
-    """Look at tokens and their stories, or give them new attempts.
+    """List tokens, show their history, retry, hold or release them.
 
     Example: imagegen tokens list --status failed
     """
@@ -102,7 +102,7 @@ def list_(
 
 def _list_lines(found: list[queries.Token]) -> Iterator[str]:
     if not found:
-        yield "no token is like that"
+        yield "no matching tokens"
         return
     width = terminal_width()
     yield from table(COLUMNS, (_row(token, width) for token in found), width)
@@ -127,9 +127,9 @@ def _shown(value: object) -> str:
 @json_option()
 @settings_options("database_url")
 def show(*, token_id: int, as_json: bool, **options: str | None) -> None:
-    """Tell the whole story of a token.
+    """Show the history of a token.
 
-    Every generation, what was sent and what came of it.
+    Each generation: what was sent, and how it ended. Then what operators did.
 
     Example: imagegen tokens show 42
     """

@@ -52,8 +52,9 @@ def retry(
     A token whose image exists, which the next stage failed, is handed on again for nothing; by its
     kept copy below IMAGEGEN_IMAGE_URL_BASE, or, if Replicate has deleted the image, as a file:// or
     s3:// URL. Without an image it gets three new attempts, as if it had just been minted. Tokens
-    that wait or are at work are left alone. If an image that was paid for is lost, or the token is
-    `uploading`, it is refused; with --lost, and its ID, it gets another one, which is paid for.
+    that wait or are at work are left alone; held ones are refused. An `uploading` token gets the
+    URL of its copy, if that lasts and it has another one; else it is refused, as is a token whose
+    image is lost. With --lost, and its ID, it gets another image, which is paid for.
     Asks before it changes all that --failed-since finds, and before it pays again. --fallback is
     for a prompt refused for its content in words unknown to imagegen; also takes waiting tokens.
 

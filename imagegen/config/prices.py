@@ -167,7 +167,7 @@ def budget_problem(values: Mapping[str, Any]) -> str | None:
     model, listed = values["model"], values["price"]
     price = listed.of(model) if listed else None
     if price is None:
-        return f"needs the price of {model}, by which a request counts: set IMAGEGEN_PRICE"
+        return f"needs a price for {model}: set IMAGEGEN_PRICE"
     most = longest_cost(price, values["model_input"], values["cancel_after_seconds"])
     if most is None:
         return (

@@ -25,9 +25,8 @@ LOG_FORMATS = ("auto", "json", "text")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 # What is promised where `marker_input` is None.
 WITHOUT_MARKER = (
-    "no input of the model marks a prediction as ours: where an answer is lost, the prediction is"
-    " found by its model, prompt and time, after five minutes, and in rare cases one is paid for"
-    " twice"
+    "the model has no marker input: if an answer is lost, its prediction is found by model, prompt"
+    " and time after five minutes; in rare cases an image is paid for twice"
 )
 
 
@@ -49,8 +48,8 @@ class Settings:
         "More inputs for the model, as a JSON object (aspect_ratio, output_format …).", "{}"))
     marker_input: str | None = setting(Spec(
         "IMAGEGEN_MARKER_INPUT", parsers.marker_input,
-        "The model's input by which a prediction is known again: a seed, or a text such as "
-        "user_id that it passes on; none if it has neither.",
+        "The model's input that identifies a prediction: a seed, or a text such as user_id "
+        "that the model passes on; none if it has neither.",
         "seed"))
     replicate_base_url: str = setting(Spec(
         "REPLICATE_BASE_URL", parsers.api_url,
@@ -118,7 +117,7 @@ class Settings:
         optional=True))
     image_url_base: str | None = setting(Spec(
         "IMAGEGEN_IMAGE_URL_BASE", image_url_base,
-        "A URL below which the copies are reached: tokens are handed on with it and a copy's name.",
+        "The base URL of the copies: image_url becomes this URL and the copy's name.",
         optional=True))
     grace_seconds: float = setting(Spec(
         "IMAGEGEN_GRACE_SECONDS", parsers.seconds(least=0, most=3600),
@@ -239,9 +238,7 @@ def _conflicts(values: Mapping[str, Any]) -> dict[str, str]:
         return found
     copies = values["keep_images"]
     if values.get("image_url_base") is not None and copies is None:
-        found["image_url_base"] = (
-            "has no copy that it could lead to: set IMAGEGEN_KEEP_IMAGES too, or unset it"
-        )
+        found["image_url_base"] = "needs copies: set IMAGEGEN_KEEP_IMAGES too, or unset it"
     if values.get("images_port") is not None and not isinstance(copies, Path):
         found["images_port"] = (
             "has no copies to serve: set IMAGEGEN_KEEP_IMAGES to a folder, or unset it"

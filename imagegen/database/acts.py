@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from importlib.resources import files
-from typing import Any
 
 # Fragments, for the statements of others.
 TEXT = files("imagegen.database").joinpath("acts.sql").read_text(encoding="utf-8")
@@ -36,13 +35,16 @@ class Limits:
     daily_budget: str | None = None  # dollars, as a decimal number, or UNLIMITED
 
     @classmethod
-    def of(cls, details: Mapping[str, Any] | None) -> "Limits":
+    def of(cls, details: object) -> "Limits":
         """Return the limits in the `details` of an act, without what no command has written."""
         names = ("daily_limit", "create_rate", "daily_budget")
-        daily_limit, create_rate, daily_budget = map((details or {}).get, names)
+        known = details if isinstance(details, Mapping) else {}
+        daily_limit, create_rate, daily_budget = map(known.get, names)
         is_daily = daily_limit == UNLIMITED or (isinstance(daily_limit, int) and daily_limit >= 0)
         is_rate = isinstance(create_rate, int) and create_rate > 0
-        is_budget = daily_budget == UNLIMITED or DOLLARS.fullmatch(str(daily_budget))
+        is_budget = isinstance(daily_budget, str) and (
+            daily_budget == UNLIMITED or DOLLARS.fullmatch(daily_budget)
+        )
         return cls(
             daily_limit if is_daily else None,
             create_rate if is_rate else None,

@@ -80,7 +80,8 @@ state = 'open' AND prediction_id IS NULL AND closing IS NULL
 -- their absence is an error.
 SELECT EXISTS (
         SELECT FROM (
-            SELECT FROM tokens_s0 t WHERE t.status = $detected ORDER BY t.created_at LIMIT 1) first)
+            SELECT FROM tokens_s0 t WHERE t.status = $detected AND NOT $held
+            ORDER BY t.created_at LIMIT 1) first)
     OR EXISTS (SELECT FROM generations WHERE $unsent)
     OR EXISTS (
         SELECT FROM authors, imagegen_servers, imagegen_duplicates, imagegen_audits, imagegen_acts

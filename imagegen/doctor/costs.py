@@ -10,7 +10,7 @@ def check_costs(settings: Settings) -> Findings:
         return
     price = settings.price.of(settings.model)
     if price is None:
-        message = f"there is no price of {settings.model}: its predictions get no cost"
+        message = f"IMAGEGEN_PRICE has no price for {settings.model}: no cost is recorded"
         yield warning("costs", message, "give it, or one for *, in IMAGEGEN_PRICE")
         return
     most = longest_cost(price, settings.model_input, settings.cancel_after_seconds)

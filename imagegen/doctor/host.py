@@ -141,7 +141,7 @@ def _check_bucket(location: S3Location) -> Findings:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         if status == FORBIDDEN:
             may = "let this role list the bucket (s3:ListBucket), so that it can be checked"
-            yield warning("images", f"{location} may not be looked at, or is another's", may)
+            yield warning("images", f"{location} cannot be checked: access is denied (403)", may)
             return
         yield wrong("images", f"{location} cannot be used: {error}", f"make {location.bucket}")
     except (BotoCoreError, ValueError) as error:

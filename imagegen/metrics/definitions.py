@@ -46,7 +46,9 @@ PAID_TWICE = Counter(
     ["reason"],
 )
 IMAGES = Counter("imagegen_images", "Images that Replicate made, and bills.")
-COPIES = Counter("imagegen_image_copies", "Copies of images in the folder, by result.", ["result"])
+COPIES = Counter(
+    "imagegen_image_copies", "Copies of images in the folder or bucket, by result.", ["result"]
+)
 PREDICT_SECONDS = Counter("imagegen_predict_seconds", "Seconds that Replicate computed for images.")
 GENERATION_SECONDS = Histogram(
     "imagegen_generation_duration_seconds",

@@ -20,7 +20,7 @@ class Verdict(StrEnum):
     STRANGER = "stranger"  # of the playground or of another program
     # These are unexplained.
     DUPLICATE = "duplicate"  # another one of a generation, which the ledger does not know
-    LOST = "lost"  # of a generation whose request seemed to have made none
+    LOST = "lost"  # of a request that is recorded as having made no prediction
     PERHAPS_OURS = "perhaps_ours"  # its input is deleted: a request of that time may have made it
     OTHER_ACCOUNT = "other_account"  # the ledger has it of another account
     UNKNOWN = "unknown"  # only the ledger has it
@@ -88,6 +88,9 @@ def learn(ours: Ours, explained: Iterable[tuple[Prediction, LedgerRow]]) -> Ours
     known = list(explained)
     models: set[str | None] = {each.model for each, _ in known if each.model}
     models |= {facts.model_name(row.model) for _, row in known}
+    if models - {None}:  # deployments and bare versions are listed under the names of their models
+        models.discard(None)
+        ours = replace(ours, models=ours.models - {None})
     shown = [each for each, _ in known if not is_input_deleted(each)]
     has_marker = ours.has_marker
     if shown and has_marker:

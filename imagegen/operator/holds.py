@@ -49,7 +49,7 @@ def hold(
             result.refused.append(f"there is no token {token_id}")
         elif state.is_at_work or state.status == "generating":
             result.refused.append(
-                f"token {token_id} is being generated, too late to hold it: its image is on its way"
+                f"token {token_id} is being generated: only a token that waits can be held"
             )
         elif state.status != "detected":
             why = "only a token that waits can be held"

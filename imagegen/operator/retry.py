@@ -202,7 +202,7 @@ def _plan(tokens: Iterable[TokenSnapshot], *, lost: bool, waiting: bool = False)
             case "detected" | "generating":
                 plan.skipped.append(f"{line} and left alone: its image is on its way")
             case _:
-                plan.refused.append(f"{line}: it has left imagegen with its image")
+                plan.refused.append(f"{line}: the next stage has taken it")
     return plan
 
 

@@ -36,7 +36,8 @@ FROM (
     UNION ALL
     SELECT (made_at AT TIME ZONE 'UTC')::date, model, '', 'duplicate',
         CASE WHEN status = 'succeeded' THEN 'yes' ELSE 'perhaps' END, false, 1, 1, 1, 0, 0
-    FROM imagegen_duplicates WHERE made_at >= %(since)s
+    FROM imagegen_duplicates d WHERE made_at >= %(since)s AND NOT EXISTS (
+        SELECT FROM generations g WHERE g.prediction_id = d.prediction_id)
 ) entries
 GROUP BY 1, 2, 3, 4, 5, 6
 ORDER BY 1, 2, 4, 3
@@ -63,6 +64,8 @@ WHERE id > %(after)s AND id <= %(last)s ORDER BY id LIMIT %(rows)s
 SELECT t.token_id FROM tokens_s0 t
 WHERE t.token_id = ANY(ARRAY(SELECT token_id FROM step))
     AND lower(t.status::text) NOT IN ('detected', 'generating', 'failed')
+    AND (lower(t.status::text) <> 'uploading' OR NOT EXISTS (
+        SELECT FROM generations g WHERE g.token_id = t.token_id AND g.image_path IS NOT NULL OFFSET 0))
 
 -- fragment: over
 -- The tokens of the next rows by id whose rows are all over. Only all rows of a token go, and only
@@ -72,7 +75,8 @@ WHERE t.token_id = ANY(ARRAY(SELECT token_id FROM step))
 -- keeps its rows. One that was handed on or deleted has none at work, and if it is minted or tried
 -- again after all, its numbers begin anew: all requests of before are at least two days old, and
 -- Replicate has forgotten theirs after an hour. Rows that say that nobody knows whether something
--- was paid for stay.
+-- was paid for stay, and so do those of images that the next stage has not taken and of which there
+-- is a copy: `tokens retry` may hand it on.
 SELECT s.token_id FROM (SELECT DISTINCT token_id FROM step) s
 WHERE (s.token_id IN (SELECT token_id FROM handed_on)
         OR NOT EXISTS (SELECT FROM tokens_s0 t WHERE t.token_id = s.token_id))
@@ -82,14 +86,15 @@ WHERE (s.token_id IN (SELECT token_id FROM handed_on)
             OR g.requested_at >= %(before)s OR g.error_kind = %(unresolved)s) OFFSET 0)
 
 -- fragment: pruned_columns
--- Copies of images that are all that is left of the image stay.
+-- Copies stay that are all that is left of an image: those that a token names by its URL.
 (SELECT max(id) FROM step) AS last, (SELECT count(*) FROM pruned) AS generations,
     (SELECT count(DISTINCT token_id) FROM pruned) AS tokens,
     ARRAY(SELECT p.image_path FROM pruned p
         WHERE p.image_path IS NOT NULL AND NOT starts_with(coalesce(p.image_url, ''), 'file:')
             AND NOT EXISTS (
                 SELECT FROM tokens_s0 t
-                WHERE t.token_id = p.token_id AND starts_with(t.image_url::text, 'file:')))
+                WHERE t.token_id = p.token_id AND (starts_with(t.image_url::text, 'file:')
+                    OR t.image_url::text = p.handed_on_url)))
         AS paths
 
 -- name: would_prune

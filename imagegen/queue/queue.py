@@ -182,7 +182,8 @@ class Queue:
         """Return what became of the token's predictions before this one, which has failed, and what
         the model did for others meanwhile. None: the lease is lost."""
         values = {"several_tokens": SEVERAL_TOKENS, "unproven_kinds": UNPROVEN_KINDS}
-        rows = self._run("history", values | fence(claim))
+        values |= {"give_up_after_seconds": self._give_up_after_seconds} | fence(claim)
+        rows = self._run("history", values)
         return History(**rows[0]) if rows else None
 
     def end_incident(self) -> None:

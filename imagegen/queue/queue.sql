@@ -128,9 +128,14 @@ coalesce((SELECT status FROM token) = $detected, false) AS waits_again,
 coalesce((SELECT status FROM token) = $failed, false) AS failed,
 extract(epoch FROM now() - opened_at)::float AS duration_seconds
 
+-- fragment: is_recent
+-- Whether the generation `p` ended so lately that the next one goes on with its troubles: in a
+-- quarter of the give-up time (at least an hour) without a try, imagegen was not running or paused.
+p.closed_at > now() - make_interval(secs => greatest(%(give_up_after_seconds)s::float / 4, 3600))
+
 -- fragment: given_up
 -- The token was refused for too long. An operator's reset, which clears the error, starts anew.
-now() - g.refused_since > make_interval(secs => %(give_up_after_seconds)s)
+coalesce(now() - g.refused_since > make_interval(secs => %(give_up_after_seconds)s), false)
 
 -- fragment: from_previous
 -- The generation `p` before this one. There is none after a reset, which clears the token's error.
@@ -141,11 +146,8 @@ WHERE t.token_id = generations.token_id AND t.generation_error IS NOT NULL
         WHERE q.token_id = generations.token_id AND q.id < generations.id)
 
 -- fragment: from_previous_refusal
--- If nothing was tried for a quarter of the give-up time (at least an hour), imagegen was not
--- running, and the count starts anew.
-$from_previous
-    AND p.closed_at > now() - make_interval(
-        secs => greatest(%(give_up_after_seconds)s::float / 4, 3600))
+-- The count starts anew where it is not recent.
+$from_previous AND $is_recent
 
 -- fragment: failures_as_before
 -- A refusal or a censored prompt is none of the token's failures in a row, and does not end them.
@@ -334,7 +336,9 @@ WHERE 1 / (NOT EXISTS (SELECT FROM token WHERE image_url IS NULL))::integer > 0
 
 -- name: history
 -- What an incident of all tokens looks like, beside the failures of one: since the last image, the
--- predictions of several others have failed too.
+-- predictions of several others have failed too. An image may close long after it was made, when its
+-- copy had to wait; and what failed before a quarter of the give-up time without a try (a pause, a
+-- stop) is no part of this incident.
 SELECT coalesce(p.failures, 0) AS failures, coalesce(p.charged, 0) AS charged,
     to_char(since.failing AT TIME ZONE 'UTC', $iso_8601) AS failing_since,
     extract(epoch FROM now() - since.failing)::float AS failing_seconds,
@@ -352,14 +356,17 @@ SELECT coalesce(p.failures, 0) AS failures, coalesce(p.charged, 0) AS charged,
 FROM (SELECT * FROM generations WHERE $fence) g
     LEFT JOIN tokens_s0 t USING (token_id)
     LEFT JOIN LATERAL (
-        SELECT q.failures, q.charged, q.failing_since, q.error_kind FROM generations q
-        WHERE q.token_id = g.token_id AND q.id < g.id AND t.generation_error IS NOT NULL
-        ORDER BY q.id DESC LIMIT 1) p ON true
+        SELECT p.failures, p.charged, p.error_kind, CASE WHEN $is_recent THEN p.failing_since END
+            AS failing_since
+        FROM generations p
+        WHERE p.token_id = g.token_id AND p.id < g.id AND t.generation_error IS NOT NULL
+        ORDER BY p.id DESC LIMIT 1) p ON true
     CROSS JOIN LATERAL (
         SELECT coalesce(p.failing_since, g.requested_at, g.opened_at) AS failing) since
     LEFT JOIN LATERAL (
         SELECT o.closed_at FROM generations o
         WHERE o.state = 'succeeded' AND o.closed_at > since.failing
+            AND o.requested_at > since.failing - interval '10 minutes'
             AND o.model = g.model AND o.token_id <> g.token_id
         ORDER BY o.closed_at DESC LIMIT 1) last_image ON true
 
@@ -397,13 +404,15 @@ WITH closed AS (
 SELECT $result FROM closed
 
 -- name: requeue
--- The token's own delay, if it has one, doubles with each refusal in a row that blames it.
+-- The token's own delay, if it has one, doubles with each refusal in a row that blames it. A pause
+-- is no refusal, and fails no token.
 WITH closed AS (
     UPDATE generations SET $known, closed_at = now(), state = 'refused', error_kind = %(reason)s,
         error_message = %(message)s,
         refusals = coalesce((SELECT p.refusals $from_previous_refusal), 0)
             + (%(own_seconds)s::float > 0)::integer,
-        refused_since = coalesce((SELECT p.refused_since $from_previous_refusal), opened_at),
+        refused_since = CASE WHEN %(reason)s <> 'paused' THEN
+            coalesce((SELECT p.refused_since $from_previous_refusal), opened_at) END,
         $failures_as_before
     WHERE $fence
     RETURNING *
@@ -518,7 +527,7 @@ ON CONFLICT (prediction_id) DO UPDATE SET status = known.status
 RETURNING prediction_id
 
 -- name: is_any_token_waiting
-SELECT EXISTS (SELECT FROM tokens_s0 t WHERE t.status = $detected)
+SELECT EXISTS (SELECT FROM tokens_s0 t WHERE t.status = $detected AND NOT $held)
     OR EXISTS (SELECT FROM tokens_s0 t WHERE t.status = $generating) AS is_waiting
 
 -- fragment: reset

@@ -19,7 +19,7 @@ NOT_SERVED = Response(
 )
 OTHER_HOST = Response(
     HTTPStatus.FORBIDDEN,
-    b"Ask for the page by an IP address or as localhost, or set IMAGEGEN_PAGE_PASSWORD.\n",
+    b"Open the page by an IP address or as localhost, or set IMAGEGEN_PAGE_PASSWORD.\n",
 )
 NO_PASSWORD = Response(
     HTTPStatus.UNAUTHORIZED,

@@ -50,6 +50,7 @@ def unready(workers: Workers, *, tokens_wait: bool) -> Iterator[str]:
         if worker.waits_for_database:
             yield f"{worker.slot} waits for the database"
     for worker in workers.rows:
-        for reason in worker.closed_by if tokens_wait else ():
+        is_paused = Reason.PAUSED in worker.closed_by  # then nothing can find that it is over
+        for reason in worker.closed_by if tokens_wait and not is_paused else ():
             if not REFUSALS[Reason(reason)].passes_by_itself:
                 yield f"the gate of {worker.slot} is closed: {reason}"

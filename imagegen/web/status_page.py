@@ -88,7 +88,7 @@ class StatusPage:
         problems = [self.now.message] if isinstance(self.now, DatabaseProblem) else []
         if self.snapshot and self.snapshot.pause:
             pause = shorten(str(self.snapshot.pause), MESSAGE_CHARACTERS)
-            problems.append(f"paused {pause}. Nothing new is asked for on any host.")
+            problems.append(f"paused {pause}. No host claims or sends anything new.")
         missing = [worker.slot for worker in self.workers if not (worker.alive or worker.starting)]
         if missing:
             are = "is" if len(missing) == 1 else "are"

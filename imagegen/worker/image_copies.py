@@ -34,7 +34,7 @@ LONGEST_SECONDS = TURN_SECONDS + DOWNLOAD_SECONDS + s3_store.LONGEST_SECONDS
 LOST = {httpx.codes.NOT_FOUND, httpx.codes.GONE}
 # What is not compressed cannot grow in memory.
 HEADERS = {"Accept-Encoding": "identity"}
-NO_IMAGE = "no image: it begins like no PNG, JPEG, WebP, GIF, AVIF or SVG"
+NO_IMAGE = "not a PNG, JPEG, WebP, GIF, AVIF or SVG image"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Polls predictions until they end, and tells the gate what became of them."""
 
 import time
+from collections import deque
 from dataclasses import replace
 from urllib.parse import urlsplit
 
@@ -35,6 +36,8 @@ FAILED_POLLS_IN_A_ROW = 3
 MISSING_SECONDS = 60.0
 # An output that cannot be read may be the API's fault of a minute, and reading costs nothing.
 READ_AGAIN_SECONDS = 60.0
+# Of a worker: far more than can wait for their copies.
+IMAGES_REMEMBERED = 2000
 
 EXPIRED = Failed(
     Kind.DATA_REMOVED, "the prediction succeeded, and its image has expired at Replicate since"
@@ -68,6 +71,7 @@ class Poller:
         self._http_images = urlsplit(settings.replicate_base_url).hostname in LOOPBACK
         self._keeps_images = keeps_images
         self._policy_pattern = settings.content_policy_words
+        self._images: deque[str | None] = deque(maxlen=IMAGES_REMEMBERED)  # of these predictions
 
     def poll(self, claim: Claim, prediction_id: str) -> Ending:
         """Poll a prediction until it ends, or until its slot is better used otherwise."""
@@ -102,7 +106,10 @@ class Poller:
         """Tell the gate how a prediction has ended."""
         match outcome:
             case Succeeded():
-                self._gate.record_image()
+                # One that waits for its copy is polled again and again, and tells nothing new.
+                if claim.prediction_id not in self._images:
+                    self._images.append(claim.prediction_id)
+                    self._gate.record_image()
                 self._schedule.learn(outcome.total_seconds, outcome.predict_seconds)
                 return outcome
             case Failed(Kind.UNREADABLE | Kind.NO_OUTPUT):

@@ -46,7 +46,7 @@ class S3Store:
         """Raise CopyError while nothing is sent, before anything is downloaded."""
         with self._lock:
             if time.monotonic() < self._away_until:
-                raise CopyError(f"{self._location} was away a moment ago: {self._why}")
+                raise CopyError(f"{self._location} has failed several times in a row: {self._why}")
 
     def new_file(self) -> AbstractContextManager[IO[bytes]]:
         """Make a file without a name, which is gone at the end."""
@@ -63,7 +63,7 @@ class S3Store:
             if found is None:
                 found = self._write(client, file, name, written)
             if not _is_same(found, written):
-                raise CopyError(f"{self._location.url(name)} is not what was sent")
+                raise CopyError(f"{self._location.url(name)} differs from the image that was sent")
             return self._location.url(name)
 
     def _write(self, client: Any, file: IO[bytes], name: str, written: Written) -> dict[str, Any]:

@@ -41,7 +41,7 @@ RETRY_JITTER = 0.2
 COPY_TRIES = 3
 COPY_AGAIN_SECONDS = 1.0
 LOST = Failed(
-    Kind.DATA_REMOVED, "the prediction succeeded, and its image is gone before it was copied"
+    Kind.DATA_REMOVED, "the prediction succeeded, but its image was deleted before it was copied"
 )
 COPYING_SECONDS = COPY_TRIES * (LONGEST_SECONDS + COPY_AGAIN_SECONDS)  # at most, for a slot
 

@@ -44,7 +44,7 @@ def test_what_cannot_be_held_is_refused_with_the_reason(site: Site) -> None:
 
     assert (done.returncode, done.stdout) == (1, "1 token held\n")
     assert done.stderr.splitlines() == [
-        "imagegen: token 1 is being generated, too late to hold it: its image is on its way",
+        "imagegen: token 1 is being generated: only a token that waits can be held",
         "imagegen: token 2 is uploading: only a token that waits can be held",
         "imagegen: token 3 is failed: only a token that waits can be held",
         "imagegen: there is no token 5",

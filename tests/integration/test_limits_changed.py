@@ -33,7 +33,7 @@ def test_what_holds_is_shown_with_where_it_is_from(site: Site) -> None:
         "changed": None,
     }
     assert "daily limit   5,000 predictions in any 24 hours, over all hosts  (set by" in text
-    assert "create rate   60 predictions a minute, each host  (set by an operator" in text
+    assert "create rate   60 predictions a minute, each supervisor  (set by an operator" in text
     assert after["daily_limit"] == {"value": None, "source": "default"}
     assert after["create_rate"] == {"value": 60, "source": "operator"}
     assert "the drop" in str(site.query("SELECT reason FROM imagegen_acts"))

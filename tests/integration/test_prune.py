@@ -69,6 +69,17 @@ def test_a_token_that_may_generate_again_keeps_its_rows(site: Site, status: str)
     assert tokens_left(site) == [1]
 
 
+def test_an_image_that_the_next_stage_has_not_taken_can_still_be_handed_on_by_its_copy(
+    site: Site,
+) -> None:
+    insert_tokens(site, "uploading", 1, 2)
+    insert_old(site, 1, image_path="/images/1-1.png")
+    insert_old(site, 2)
+
+    assert prune(site)["tokens"] == 1
+    assert tokens_left(site) == [1]
+
+
 def test_what_nobody_knows_to_be_paid_or_is_open_stays(site: Site) -> None:
     insert_old(site, 1, state="failed", error_kind="unresolved", prediction_id=None)
     insert_old(site, 1)
@@ -161,7 +172,7 @@ def test_copies_stay_unless_asked_for(site: Site, tmp_path: Path) -> None:
         ),
         (("--older", "1"), 2, "--older must be an age such as 1y or 90d, at least 48h, not '1'"),
         (("--older", "nand"), 2, "at least 48h, not 'nand'"),
-        (("--older", "1y", "--images"), 78, "--images needs IMAGEGEN_KEEP_IMAGES, the folder of"),
+        (("--older", "1y", "--images"), 78, "--images needs a folder in IMAGEGEN_KEEP_IMAGES"),
     ],
 )
 def test_a_wrong_use_is_one_line_and_deletes_nothing(

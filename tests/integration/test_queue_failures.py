@@ -85,6 +85,30 @@ def test_they_are_forgotten_after(between: str, site: Site, queue: Queue) -> Non
     assert history(queue, accepted_claim(queue)).failures == 0
 
 
+def test_a_pause_of_hours_is_no_part_of_an_incident(site: Site, queue: Queue) -> None:
+    site.mint("one")
+    first = fail(queue, accepted_claim(queue), charged=1)
+    site.query("""UPDATE generations SET closed_at = now() - interval '7 hours'""")
+
+    after = history(queue, accepted_claim(queue))
+    assert after.failures == 1
+    assert after.failing_since != first.failing_since
+
+
+def test_a_pause_fails_no_token_however_long_it_waited_before(site: Site, queue: Queue) -> None:
+    site.mint("one")
+    one = claim_one(queue)
+    site.query("""UPDATE generations SET opened_at = now() - interval '2 days'""")
+
+    applied = queue.apply(one, Requeue("paused", "an operator has paused imagegen", 0))
+
+    assert applied
+    assert (applied.waits_again, applied.failed) == (True, False)
+    applied = queue.apply(claim_one(queue), Requeue("unavailable", "no answer", 0))
+    assert applied
+    assert applied.waits_again
+
+
 def test_nothing_is_known_of_a_token_that_is_alone(site: Site, queue: Queue) -> None:
     site.mint("one")
 
@@ -99,6 +123,18 @@ def test_an_image_of_a_request_after_the_first_that_failed_shows_whose_fault_it_
     assert queue.apply(two, IMAGE)
 
     assert history(queue, accepted_claim(queue)).image_of_later
+
+
+def test_an_image_that_waited_long_for_its_copy_shows_nothing(site: Site, queue: Queue) -> None:
+    one, two = two_accepted(site, queue)
+    site.query(
+        """UPDATE generations SET requested_at = now() - interval '11 minutes'
+           WHERE token_id = %s""",
+        one.token_id,
+    )
+    assert queue.apply(one, IMAGE)
+
+    assert not history(queue, two).blames_token
 
 
 def test_an_image_of_an_earlier_request_shows_it_too_unless_others_fail_after_it(

@@ -222,7 +222,7 @@ def test_a_dumb_terminal_gets_no_escape_sequences(site: Site) -> None:
 
 
 def test_no_token_at_all_is_said(site: Site) -> None:
-    assert site.run("tokens", "list").stdout == "no token is like that\n"
+    assert site.run("tokens", "list").stdout == "no matching tokens\n"
 
 
 # Bad usage.

@@ -76,7 +76,7 @@ def test_what_cannot_be_tried_again_is_named_and_the_rest_is_done(site: Site) ->
     assert lines == [
         "imagegen: there is no token 99",
         "imagegen: token 2 is uploading, its image is paid for: --lost pays for another one",
-        "imagegen: token 3 is ready: it has left imagegen with its image",
+        "imagegen: token 3 is ready: the next stage has taken it",
     ]
     assert waiting(site) == [1]
     assert site.statuses() == {"detected": 1, "uploading": 1, "ready": 1}

@@ -17,7 +17,7 @@ ${link(details.older, "prev", "Older →")}
 % if url:
 <a href="${printable(url)}"><img src="${printable(url)}" alt="The image of this prompt"></a>
 % else:
-<p class="lost">This image is gone: Replicate deletes its own after an hour; no copy was kept.</p>
+<p class="lost">This image is gone: Replicate deletes its own after an hour; the page has no copy to show.</p>
 % endif
 <figcaption><p class="prompt" dir="auto">${printable(picture.prompt)}</p>
 <dl class="facts">

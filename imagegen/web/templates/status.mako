@@ -140,7 +140,7 @@ ${number}\
 <p class="more">${"1 image is" if len(gone) == 1 else f"{len(gone)} images are"} gone: Replicate
 deletes its own after an hour;
 % if page.copies:
-no copy was kept.
+the page has no copy to show.
 % else:
 set IMAGEGEN_KEEP_IMAGES to keep a copy of each.
 % endif

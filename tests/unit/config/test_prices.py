@@ -125,7 +125,7 @@ def test_a_wrong_price_is_one_line_with_what_is_wrong(given: str, complaint: str
 
 
 def test_a_daily_budget_needs_a_price_of_the_model() -> None:
-    needs = "IMAGEGEN_DAILY_BUDGET needs the price of black-forest-labs/flux-schnell, by which"
+    needs = "IMAGEGEN_DAILY_BUDGET needs a price for black-forest-labs/flux-schnell: set"
 
     for price in (None, f'{{"{SDXL}": 1}}'):
         (line,) = budgeted(price)

@@ -90,8 +90,7 @@ def test_what_leads_to_copies_is_wrong_without_copies() -> None:
     )
 
     assert lines == [
-        "IMAGEGEN_IMAGE_URL_BASE has no copy that it could lead to: set IMAGEGEN_KEEP_IMAGES too,"
-        " or unset it",
+        "IMAGEGEN_IMAGE_URL_BASE needs copies: set IMAGEGEN_KEEP_IMAGES too, or unset it",
         "IMAGEGEN_IMAGES_PORT has no copies to serve: set IMAGEGEN_KEEP_IMAGES to a folder, or"
         " unset it",
     ]

@@ -1,7 +1,5 @@
 """What holds of what operators have asked for, as values."""
 
-from typing import Any
-
 import pytest
 
 from imagegen.database.acts import Limits, Pause
@@ -16,11 +14,14 @@ from imagegen.database.acts import Limits, Pause
         ({"daily_limit": "none", "budget": 5}, Limits("none")),
         ({"daily_limit": "many", "create_rate": 0}, Limits()),
         ({"daily_limit": -1, "create_rate": {}}, Limits()),
+        ({"daily_budget": "2.50"}, Limits(daily_budget="2.50")),
+        ({"daily_budget": "-1"}, Limits()),
+        ({"daily_budget": 5}, Limits()),
+        ([], Limits()),
+        ("none", Limits()),
     ],
 )
-def test_only_limits_that_make_sense_are_followed(
-    details: dict[str, Any] | None, limits: Limits
-) -> None:
+def test_only_limits_that_make_sense_are_followed(details: object, limits: Limits) -> None:
     assert Limits.of(details) == limits
 
 

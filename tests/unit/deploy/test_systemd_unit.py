@@ -115,4 +115,4 @@ def test_an_audit_has_the_time_that_the_pages_of_a_day_take_and_no_more_rights()
 def test_audits_overlap_and_the_alert_waits_for_the_next_one() -> None:
     assert read("imagegen-audit.timer")["Timer"]["OnCalendar"] == "*-*-* 05:30:00 UTC"
     assert "audit --since 25h" in read("imagegen-audit.service")["Service"]["ExecStart"]
-    assert "imagegen_audit_age_seconds > 36 * 3600" in RULES.read_text(encoding="utf-8")
+    assert "(imagegen_audit_age_seconds) > 36 * 3600" in RULES.read_text(encoding="utf-8")

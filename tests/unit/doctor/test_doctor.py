@@ -124,7 +124,7 @@ def test_a_model_without_a_marker_is_warned_of_and_its_best_input_proposed(
     _, found = judge(parsed, {}, None)
 
     assert (found.level, found.check) == (Level.WARNING, "marker")
-    assert "in rare cases one is paid for twice" in found.message
+    assert "in rare cases an image is paid for twice" in found.message
     assert found.fix == (proposed and f"IMAGEGEN_MARKER_INPUT={proposed}")
 
 

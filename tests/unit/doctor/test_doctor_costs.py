@@ -27,7 +27,7 @@ def test_the_most_that_a_prediction_costs_is_named_with_what_the_budget_admits()
 @pytest.mark.parametrize(
     ("price", "why"),
     [
-        ('{"a/b": 1}', "there is no price of black-forest-labs/flux-schnell"),
+        ('{"a/b": 1}', "IMAGEGEN_PRICE has no price for black-forest-labs/flux-schnell"),
         ('{"*": {"price": 1, "unit": "megapixel"}}', "is billed by the megapixel, and no input"),
     ],
 )

@@ -138,6 +138,14 @@ def test_only_what_may_be_ours_is_looked_for_by_its_time() -> None:
     assert needs_nearby(replace(DELETED, model="them/it"), Ours("us", frozenset({None})))
 
 
+def test_of_a_deployment_the_name_of_its_model_is_learned_and_others_are_strangers() -> None:
+    deployed = replace(ROW, model="deployments/us/mine")
+    known = learn(replace(OURS, models=frozenset({None})), [(IT, deployed)])
+
+    assert known.models == {MODEL}
+    assert not known.may_be_of(replace(IT, model="other/model"))
+
+
 def test_names_under_which_a_model_is_listed_are_learned() -> None:
     known = learn(OURS, [(replace(IT, model="listed/otherwise"), replace(ROW, model="old/one:1"))])
 

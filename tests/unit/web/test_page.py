@@ -121,7 +121,7 @@ def test_a_pause_is_told_once_with_who_asked_for_it_and_why() -> None:
     assert shown.title == "paused, 3 waiting"
     assert shown.problems == [
         "paused by ada@host as imagegen since 2026-01-01 12:00:00 UTC: the <drop>."
-        " Nothing new is asked for on any host."
+        " No host claims or sends anything new."
     ]
     assert "2 held" in Read(whole_page(shown)).text
 
@@ -217,7 +217,7 @@ def test_images_that_replicate_has_deleted_are_told_by_their_prompts_and_how_to_
 def test_who_keeps_copies_is_not_told_to() -> None:
     shown = Read(whole_page(view(snapshot(pictures=[picture(age_seconds=3601.0)]), copies=True)))
 
-    assert "no copy was kept" in shown.text
+    assert "the page has no copy to show" in shown.text
     assert "IMAGEGEN_KEEP_IMAGES" not in shown.text
 
 

@@ -74,6 +74,19 @@ def test_a_pause_is_wanted_and_makes_nobody_unready() -> None:
     assert unready(fine=fine, worker_0=Reason.PAUSED, worker_1=Reason.PAUSED) == []
 
 
+def test_what_closed_a_gate_before_a_pause_makes_nobody_unready_while_it_holds() -> None:
+    shared = CollectorRegistry()
+    Gauge("imagegen_workers", "", registry=shared).set(1)
+    gates = Gauge("imagegen_gate_closed", "", ["slot", "reason"], registry=shared)
+    for reason in (Reason.UNAVAILABLE, Reason.PAUSED):
+        gates.labels("worker-0", reason).set(1)
+    Gauge("imagegen_worker_pid", "", ["slot"], registry=shared).labels("worker-0").set(100)
+
+    answer = get(App(settings(), NAME, shared, CannedDatabase(), lambda: 0.0), "/readyz")
+
+    assert answer.status == HTTPStatus.OK
+
+
 @pytest.mark.parametrize("reason", sorted({*Reason} - {Reason.THROTTLED, Reason.PAUSED}))
 def test_one_gate_closed_for_anything_else_is_enough(reason: Reason) -> None:
     assert unready(worker_1=reason) == [f"the gate of worker-1 is closed: {reason}"]

@@ -1,8 +1,11 @@
 """Watching a prediction that was paid for: until it ends, however badly it can be seen."""
 
+import threading
+
 import pytest
 
 from imagegen.metrics import definitions as metrics
+from imagegen.replicate import Succeeded
 from imagegen.replicate.replies import (
     Answered,
     Listed,
@@ -13,6 +16,8 @@ from imagegen.replicate.replies import (
     Reply,
 )
 from imagegen.worker import polling
+from imagegen.worker.database_retry import DatabaseRetry
+from imagegen.worker.polling import Poller
 from tests.support.generation_runs import (
     A_LATER_ONE,
     AN_ID,
@@ -21,13 +26,16 @@ from tests.support.generation_runs import (
     GIVE_UP_AFTER_SECONDS,
     NOW,
     STARTED,
+    Calls,
     NoWaits,
+    ScriptedClient,
     adopted,
     adopted_after,
     generate,
     open_gate,
     prediction,
 )
+from tests.support.settings import settings
 
 GONE = Rejected(404, "", "The requested resource could not be found.")
 # Replicate itself should have ended it a minute ago.
@@ -55,6 +63,29 @@ def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def slow_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(polling, "time", Slow(25.0))
+
+
+def test_an_image_that_waits_for_its_copy_is_no_new_sign_that_the_model_works(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gate = open_gate()
+    signs: list[bool] = []
+    monkeypatch.setattr(gate, "record_image", lambda: signs.append(True))
+    poller = Poller(
+        settings(),
+        client=ScriptedClient(
+            Calls(), creates=[], looks=[DONE] * 3, listed=Listed(()), canceled=DONE, account=None
+        ),
+        gate=gate,
+        retry=DatabaseRetry(threading.Event()),
+        reconciler=None,  # type: ignore[arg-type]
+        keeps_images=True,
+    )
+
+    for _ in range(3):
+        assert isinstance(poller.poll(adopted_after(60.0), AN_ID), Succeeded)
+
+    assert signs == [True]
 
 
 @pytest.mark.parametrize("look", [Rejected(503), GONE, NotSent("no"), NoAnswer("ReadTimeout")])

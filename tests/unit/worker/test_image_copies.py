@@ -259,7 +259,7 @@ def test_an_image_that_waits_for_its_turn_for_too_long_has_no_copy(
 def test_a_data_uri_without_an_image_gives_no_copy(
     folder: Path, copies: ImageCopies, uri: str
 ) -> None:
-    with pytest.raises(CopyError, match="no image"):
+    with pytest.raises(CopyError, match="not a PNG"):
         copies.keep(uri, "7-1")
 
     assert files(folder) == []
