@@ -12,7 +12,7 @@ from tests.drills.outages import FAULTS, Endured
 from tests.drills.stage import stage
 from tests.support.judge import judge, judge_what_is_left
 
-TOKENS = 40
+TOKENS = 60
 WORK_BEFORE = 10
 OUTAGE_SECONDS = 12.0
 # A request that gets no answer is given up after 15 s, and only then is anything known.
