@@ -19,24 +19,26 @@ MARKERS_BY_FOLDER = {
     "model": pytest.mark.model,
     "machine": pytest.mark.machine,
 }
-# What these show depends neither on the server nor on a pooler: words, rows, columns, answers.
+# What these show depends neither on the server nor on a pooler (words, rows, columns, answers), or
+# takes long and depends on them little.
 ONCE = {
-    "test_column_types", "test_connection_limits", "test_crash_points", "test_doctor_mistakes",
-    "test_downgrade", "test_encodings", "test_enqueue", "test_hidden_authors", "test_holds",
-    "test_hostile_answers", "test_image_copies", "test_incidents", "test_kept_images",
-    "test_late_next_stage", "test_limits_changed", "test_log_nobody_reads", "test_lost_answers",
-    "test_messages", "test_names_are_not_resolved", "test_network", "test_odd_rows_counted",
-    "test_odd_rows_shown", "test_one_post", "test_outages", "test_outputs", "test_page",
-    "test_prometheus", "test_rolls", "test_s3_copies", "test_schema_repaired", "test_spend",
-    "test_starting", "test_state_machine", "test_status_labels", "test_tables_away",
-    "test_tables_of_others", "test_tokens_hand_on", "test_tokens_retry_fallback",
+    "test_audit", "test_column_types", "test_connection_limits", "test_crash_points",
+    "test_database_stands_still", "test_demo", "test_doctor", "test_doctor_mistakes",
+    "test_downgrade", "test_embedded_postgres", "test_encodings", "test_enqueue", "test_failover",
+    "test_figures", "test_hidden_authors", "test_holds", "test_hostile_answers",
+    "test_image_copies", "test_incidents", "test_kept_images", "test_late_next_stage",
+    "test_limits", "test_limits_changed", "test_log_nobody_reads", "test_lost_answers",
+    "test_messages", "test_names_are_not_resolved", "test_network", "test_odd_rows",
+    "test_odd_rows_counted", "test_odd_rows_shown", "test_older_worker", "test_one_post",
+    "test_outages", "test_outputs", "test_page", "test_prometheus", "test_prometheus_files",
+    "test_prune", "test_queue_daily_budget", "test_refusals", "test_rolls", "test_s3_copies",
+    "test_schema_repaired", "test_spend", "test_stale_demos", "test_starting", "test_state_machine",
+    "test_status", "test_status_labels", "test_tables_away", "test_tables_of_others",
+    "test_tokens_hand_on", "test_tokens_retry", "test_tokens_retry_fallback",
     "test_tokens_show", "test_unusable_tables",
 }  # fmt: skip
 # What these show is the same on another server, but not through a pooler.
-ON_ANY_SERVER = {
-    "test_fallback_prompt", "test_figures", "test_limits", "test_odd_rows", "test_refusals",
-    "test_refused_closings", "test_status", "test_tokens", "test_tokens_retry",
-}  # fmt: skip
+ON_ANY_SERVER = {"test_fallback_prompt", "test_refused_closings", "test_tokens"}
 TESTS = Path(__file__).parent
 MACHINE_CAN_BE_BOOTED = "IMAGEGEN_TEST_MACHINE" in os.environ
 POSTGRES_CHOICE = pytest.StashKey[postgres.PostgresChoice]()

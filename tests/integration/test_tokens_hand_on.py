@@ -159,7 +159,7 @@ def test_an_image_that_is_lost_is_paid_for_again_only_with_lost_and_yes(site: Si
     assert site.statuses() == {"failed": 1}
     _, lines = retry(site, "1", "--lost", code=1)
     assert lines[0] == f"imagegen: 1 of these {PAYS_AGAIN}"
-    assert lines[1].endswith("nobody can be asked here: nothing was changed")
+    assert lines[1].endswith("there is no terminal to ask on; nothing was changed")
 
     assert retry(site, "1", "--lost", "--yes") == ("1 token gets new attempts", lines[:1])
     assert waiting(site) == [1]
@@ -226,7 +226,7 @@ def test_of_all_that_failed_both_kinds_are_counted_apart(site: Site) -> None:
         [
             f"imagegen: token 4 {LOST}",
             "imagegen: 2 tokens are handed on again and 1 token gets new attempts only with --yes,"
-            " as nobody can be asked here: nothing was changed",
+            " because there is no terminal to ask on; nothing was changed",
         ],
     )
     assert site.statuses() == {"failed": 4}

@@ -90,7 +90,7 @@ def test_a_lost_image_is_paid_for_again_only_with_lost_and_yes(site: Site) -> No
     assert lines[0].endswith(
         "image that was paid for, or perhaps was: another one will be paid for"
     )
-    assert lines[1].endswith("nobody can be asked here: nothing was changed")
+    assert lines[1].endswith("there is no terminal to ask on; nothing was changed")
     assert site.statuses() == {"uploading": 1}
 
     assert retry(site, "1", "--lost", "--yes") == ("1 token gets new attempts", lines[:1])
@@ -137,8 +137,8 @@ def test_where_nobody_can_be_asked_nothing_is_done_without_yes(site: Site) -> No
     assert retry(site, "--failed-since", "24h", code=1) == (
         "",
         [
-            "imagegen: 2 tokens get new attempts only with --yes, as nobody can be asked here:"
-            " nothing was changed"
+            "imagegen: 2 tokens get new attempts only with --yes, because there is no terminal to"
+            " ask on; nothing was changed"
         ],
     )
     assert site.statuses() == {"failed": 2}
