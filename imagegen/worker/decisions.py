@@ -30,8 +30,9 @@ from imagegen.queue import (
 from imagegen.replicate import Failed, Succeeded, facts
 from imagegen.worker.endings import Ending, Kept, Postponed, TurnedAway, Until
 
-# The daily limit admits more only when a request of the day before is 24 hours old.
-DAILY_LIMIT_SECONDS = 60.0
+# The daily limit admits more when a request of the day before is 24 hours old, or when an operator
+# raises it.
+DAILY_LIMIT_SECONDS = 10.0
 # When a prediction that will not end or cannot be seen is looked at again.
 LOOK_AGAIN_SECONDS = 30.0
 # An image that could not be copied, and whose copy is to be handed on, is copied later, after a

@@ -172,7 +172,7 @@ def test_a_refused_token_waits_as_long_as_the_gate_says() -> None:
             Postponed(Until.GATE_OPENS, 3.0, A_DAY + 1, reason=Reason.NO_CREDIT),
             Requeue("no_credit", "the gate did not open in time", 3.0),
         ),
-        (Postponed(Until.DAILY_LIMIT_ADMITS), Postpone(60.0)),
+        (Postponed(Until.DAILY_LIMIT_ADMITS), Postpone(10.0)),
         (Postponed(Until.OUTPUT_IS_READ, why="no image"), Postpone(30.0)),
         (Postponed(Until.PREDICTION_ENDS, age_seconds=A_DAY + 1), Postpone(30.0)),
         (Postponed(Until.PREDICTION_IS_SEEN, age_seconds=400.0, why="HTTP 503"), Postpone(30.0)),
