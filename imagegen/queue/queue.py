@@ -40,7 +40,6 @@ DUE_WITHIN_SECONDS = 1.0
 SEVERAL_TOKENS = 3
 # Of these failures alone nobody can tell whose fault they are.
 UNPROVEN_KINDS = [kind for kind, failure in FAILURES.items() if failure.retry is Retry.ATTEMPT]
-
 # How many generations of one token a database that went back may have forgotten: three attempts,
 # each with a fallback, and refusals between them.
 MOST_FORGOTTEN = 30
@@ -182,8 +181,8 @@ class Queue:
         """Return what became of the token's predictions before this one, which has failed, and what
         the model did for others meanwhile. None: the lease is lost."""
         values = {"several_tokens": SEVERAL_TOKENS, "unproven_kinds": UNPROVEN_KINDS}
-        values |= {"give_up_after_seconds": self._give_up_after_seconds} | fence(claim)
-        rows = self._run("history", values)
+        values |= {"give_up_after_seconds": self._give_up_after_seconds}
+        rows = self._run("history", values | fence(claim))
         return History(**rows[0]) if rows else None
 
     def end_incident(self) -> None:
