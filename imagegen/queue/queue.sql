@@ -335,40 +335,46 @@ SELECT $result FROM closed
 WHERE 1 / (NOT EXISTS (SELECT FROM token WHERE image_url IS NULL))::integer > 0
 
 -- name: history
--- What an incident of all tokens looks like, beside the failures of one: since the last image, the
--- predictions of several others have failed too. An image may close long after it was made, when its
--- copy had to wait; and what failed before a quarter of the give-up time without a try (a pause, a
--- stop) is no part of this incident.
+-- What an incident of all tokens looks like, beside the failures of one. Only an image that came after
+-- the token had failed is evidence against it: when an incident begins, images that came before, or
+-- were requested before, say nothing of the model now.
+-- The best evidence is an image that was requested after its first failure. An earlier request's is
+-- some, if it came after its last failure, unless so many tokens failed meanwhile that it looks like
+-- an incident. An image may close long after it was made, when its copy had to wait; and what failed
+-- before a quarter of the give-up time without a try (a pause, a stop) is no part of this incident.
 SELECT coalesce(p.failures, 0) AS failures, coalesce(p.charged, 0) AS charged,
     to_char(since.failing AT TIME ZONE 'UTC', $iso_8601) AS failing_since,
     extract(epoch FROM now() - since.failing)::float AS failing_seconds,
     p.error_kind AS previous_kind,
     EXISTS (
         SELECT FROM generations o
-        WHERE o.state = 'succeeded' AND o.closed_at > since.failing
-            AND o.requested_at > since.failing
+        WHERE o.state = 'succeeded' AND o.closed_at > first.failed_at
+            AND o.requested_at > first.failed_at
             AND o.model = g.model AND o.token_id <> g.token_id) AS image_of_later,
-    last_image.closed_at IS NOT NULL AND (
-        SELECT count(DISTINCT f.token_id) < %(several_tokens)s FROM generations f
-        WHERE f.state = 'failed' AND f.closed_at > last_image.closed_at
+    EXISTS (
+        SELECT FROM generations o
+        WHERE o.state = 'succeeded' AND o.closed_at > p.closed_at
+            AND o.requested_at > since.failing - interval '10 minutes'
+            AND o.model = g.model AND o.token_id <> g.token_id)
+    AND (
+        SELECT 1 + count(DISTINCT f.token_id) < %(several_tokens)s FROM generations f
+        WHERE f.state = 'failed' AND f.closed_at >= first.failed_at
             AND f.error_kind = ANY(%(unproven_kinds)s)
             AND f.token_id <> g.token_id) AS image_meanwhile
 FROM (SELECT * FROM generations WHERE $fence) g
     LEFT JOIN tokens_s0 t USING (token_id)
     LEFT JOIN LATERAL (
-        SELECT p.failures, p.charged, p.error_kind, CASE WHEN $is_recent THEN p.failing_since END
-            AS failing_since
+        SELECT p.failures, p.charged, p.error_kind, p.closed_at,
+            CASE WHEN $is_recent THEN p.failing_since END AS failing_since
         FROM generations p
         WHERE p.token_id = g.token_id AND p.id < g.id AND t.generation_error IS NOT NULL
         ORDER BY p.id DESC LIMIT 1) p ON true
     CROSS JOIN LATERAL (
         SELECT coalesce(p.failing_since, g.requested_at, g.opened_at) AS failing) since
-    LEFT JOIN LATERAL (
-        SELECT o.closed_at FROM generations o
-        WHERE o.state = 'succeeded' AND o.closed_at > since.failing
-            AND o.requested_at > since.failing - interval '10 minutes'
-            AND o.model = g.model AND o.token_id <> g.token_id
-        ORDER BY o.closed_at DESC LIMIT 1) last_image ON true
+    CROSS JOIN LATERAL (
+        SELECT min(f.closed_at) AS failed_at FROM generations f
+        WHERE f.token_id = g.token_id AND f.state = 'failed'
+            AND f.closed_at >= since.failing) first
 
 -- name: end_incident
 -- The model makes images again: who waits for the end of the incident need not wait longer.

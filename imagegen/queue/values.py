@@ -68,8 +68,10 @@ class History:
     failing_since: str | None = None  # when the first of them was requested; ISO 8601, UTC
     failing_seconds: float = 0.0  # since then
     previous_kind: str | None = None
-    image_of_later: bool = False  # another token has an image that was requested since then
-    image_meanwhile: bool = False  # has got one since then, and after it hardly any other failed
+    # Another token has an image that was requested after the first of them had failed.
+    image_of_later: bool = False
+    # Another has got one since the last of them failed, and hardly any other has failed meanwhile.
+    image_meanwhile: bool = False
 
     @property
     def blames_token(self) -> bool:

@@ -62,8 +62,9 @@ LONGEST_HOLD_SECONDS = 120.0
 FREQUENT = {"create", "get"}
 # 100 predictions a page: far more than an hour of the account's 600 creates a minute.
 LIST_PAGES = 500
-# After it could not be read, the account is asked for again.
-ACCOUNT_AGAIN_SECONDS = 30.0
+# After it could not be read, the account is asked for again: soon, because after an outage all
+# requests without an answer wait for it.
+ACCOUNT_AGAIN_SECONDS = 5.0
 
 
 @dataclass(frozen=True)

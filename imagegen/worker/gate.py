@@ -28,8 +28,8 @@ JITTER = 0.2
 APART_SECONDS = 0.25
 # After another worker was faster, or if the numbers that they share are locked.
 SOON_SECONDS = 0.005
-# The token that was refused waits for this many delays of the gate, so that another is the probe.
-BEHIND_OTHERS = 2.0
+# The token that was refused waits for so much longer than the gate that another is the probe.
+BEHIND_OTHERS_SECONDS = 5.0
 # A firewall may take one prompt for an attack; it does not take two in a row.
 INTERCEPTED_TOKENS = 2
 # Predictions of so many tokens failed, and none brought an image in between: that is no accident,
@@ -266,7 +266,8 @@ class Gate:
             log.warning("gate.closed", extra={"reason": refused.reason, "error": refused.message})
         if refused.reason is Reason.THROTTLED or not leads:
             return Delay(self._delay_seconds)
-        return Delay(self._delay_seconds * BEHIND_OTHERS, escalates=was_open)
+        seconds = self._delay_seconds
+        return Delay(seconds + min(seconds, BEHIND_OTHERS_SECONDS), escalates=was_open)
 
     def _reopen(self) -> None:
         reason, self._reason = self._reason, None

@@ -115,12 +115,15 @@ def test_nothing_is_known_of_a_token_that_is_alone(site: Site, queue: Queue) -> 
     assert not history(queue, accepted_claim(queue)).blames_token
 
 
-def test_an_image_of_a_request_after_the_first_that_failed_shows_whose_fault_it_is(
+def test_an_image_of_a_request_after_the_first_failure_shows_whose_fault_it_is(
     site: Site, queue: Queue
 ) -> None:
-    one, two = two_accepted(site, queue)
-    fail(queue, one)
-    assert queue.apply(two, IMAGE)
+    site.mint("one")
+    fail(queue, accepted_claim(queue))
+    site.query("UPDATE tokens_s0 SET generate_after = now() + interval '1 hour'")
+    site.mint("two", first_token_id=2)
+    assert queue.apply(accepted_claim(queue), IMAGE)
+    site.query("UPDATE tokens_s0 SET generate_after = NULL")
 
     assert history(queue, accepted_claim(queue)).image_of_later
 
@@ -137,33 +140,64 @@ def test_an_image_that_waited_long_for_its_copy_shows_nothing(site: Site, queue:
     assert not history(queue, two).blames_token
 
 
-def test_an_image_of_an_earlier_request_shows_it_too_unless_others_fail_after_it(
+def test_an_image_of_an_earlier_request_shows_it_too_unless_several_failed_meanwhile(
     site: Site, queue: Queue
 ) -> None:
     one, two = two_accepted(site, queue)
+    fail(queue, two)
     assert queue.apply(one, IMAGE)
-    alone = history(queue, two)
+    again = accepted_claim(queue)
+    alone = history(queue, again)
     assert (alone.image_of_later, alone.image_meanwhile) == (False, True)
 
-    site.mint("three", "four", "five", first_token_id=3)
+    site.mint("three", "four", first_token_id=3)
     for each in claim(queue):
         fail(queue, accept(queue, each))
 
-    assert not history(queue, two).blames_token
+    assert not history(queue, again).blames_token
+
+
+def test_images_that_came_before_a_token_failed_show_nothing(site: Site, queue: Queue) -> None:
+    """So an incident begins: those that were faster still got theirs."""
+    one, two = two_accepted(site, queue)
+    site.mint("three", first_token_id=3)
+    three = accepted_claim(queue)
+    assert queue.apply(one, IMAGE)
+    assert queue.apply(three, IMAGE)
+    fail(queue, two)
+
+    assert not history(queue, accepted_claim(queue)).blames_token
+
+
+def test_an_image_before_the_last_failure_shows_nothing_if_it_was_requested_earlier(
+    site: Site, queue: Queue
+) -> None:
+    one, two = two_accepted(site, queue)
+    fail(queue, two)
+    again = accepted_claim(queue)
+    assert queue.apply(one, IMAGE)
+    fail(queue, again)
+
+    assert not history(queue, accepted_claim(queue)).blames_token
 
 
 @pytest.mark.parametrize("image", ["before", "of another model", "of the token itself"])
 def test_an_image_shows_nothing_that_was_made(image: str, site: Site, queue: Queue) -> None:
     one, two = two_accepted(site, queue)
+    fail(queue, two)
+    again = accepted_claim(queue)
     assert queue.apply(one, IMAGE)
     if image == "before":
-        site.query("UPDATE generations SET closed_at = closed_at - interval '1 hour'")
+        site.query(
+            "UPDATE generations SET closed_at = closed_at - interval '1 hour' WHERE id = %s",
+            one.generation_id,
+        )
     elif image == "of another model":
         site.query("UPDATE generations SET model = 'a/b' WHERE id = %s", one.generation_id)
     else:
         site.query("UPDATE generations SET token_id = 2 WHERE id = %s", one.generation_id)
 
-    assert not history(queue, two).blames_token
+    assert not history(queue, again).blames_token
 
 
 def test_what_an_incident_made_fail_is_taken_back_from_the_tokens_attempts(
