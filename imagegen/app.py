@@ -36,13 +36,11 @@ def supervise(settings: Settings) -> int:
         import_s3()
     _count_dropped_lines()
     listening = listen(settings.metrics_host, settings.metrics_port)
-    host, port = listening.getsockname()[:2]
-    log.info("exporter.listening", extra={"url": f"http://{host}:{port}/metrics"})
+    log.info("exporter.listening", extra={"url": f"{_url(listening)}/metrics"})
     images = None
     if settings.images_port is not None:
         images = listen(settings.images_host, settings.images_port, "images")
-        host, port = images.getsockname()[:2]
-        log.info("images.listening", extra={"url": f"http://{host}:{port}/images/"})
+        log.info("images.listening", extra={"url": f"{_url(images)}/images/"})
 
     metrics.SUPERVISOR_STARTED.set_to_current_time()
     metrics.BUILD_INFO.labels(_version(), platform.python_version()).set(1)
@@ -56,6 +54,11 @@ def supervise(settings: Settings) -> int:
         watchdog_seconds=settings.watchdog_seconds,
     )
     return supervisor.run()
+
+
+def _url(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _version() -> str:

@@ -23,20 +23,26 @@ from imagegen.web.stats import check_tables
 CONNECT_SECONDS = 1.0
 # For 50 MB to a next stage behind a slow line.
 IMAGE_SECONDS = 300.0
+ANY_ADDRESS = "::"
+ANY_IPV4_ADDRESS = "0.0.0.0"  # noqa: S104 (for a kernel without IPv6)
 NO_HOST = "name an address of this host in --{0}-host (IMAGEGEN_{1}_HOST)"
 NO_PORT = "choose another --{0}-port (IMAGEGEN_{1}_PORT; 0 takes a free one)"
 
 
 def listen(host: str, port: int, what: str = "metrics") -> socket.socket:
     """Return a socket of the exporter's, for `metrics` or `images`, which outlives a restart of it.
-    Raises CannotStartError."""
+    `::` is all addresses of this host, of IPv4 too. Raises CannotStartError."""
     message = f"cannot serve {what} on {host}:{port}"
     no_host, no_port = (each.format(what, what.upper()) for each in (NO_HOST, NO_PORT))
+    if host == ANY_ADDRESS and not socket.has_dualstack_ipv6():
+        host = ANY_IPV4_ADDRESS
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with ExitStack() as undo:
             listening = undo.enter_context(socket.socket(family, kind))
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if host == ANY_ADDRESS:  # whatever net.ipv6.bindv6only is
+                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             listening.bind(address)
             listening.listen()
             undo.pop_all()

@@ -48,6 +48,22 @@ def get(port: int, path: str = "/healthz") -> tuple[int, bytes]:
         return answer.status, answer.read()
 
 
+def test_a_host_of_two_colons_is_reached_over_ipv4_too() -> None:
+    with contextlib.closing(listen("::", 0)) as listening:
+        port = listening.getsockname()[1]
+
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+
+
+def test_a_host_of_two_colons_works_on_a_kernel_without_ipv6(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+
+    with contextlib.closing(listen("::", 0)) as listening:
+        assert listening.getsockname()[0] == "0.0.0.0"
+
+
 @pytest.mark.parametrize("sent", [b"", b"GET", HALF_A_REQUEST])
 def test_many_clients_that_send_no_request_keep_no_probe_out(port: int, sent: bytes) -> None:
     threads = threading.active_count()
