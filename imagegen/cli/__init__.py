@@ -5,7 +5,7 @@ from importlib import import_module
 
 import click
 
-from imagegen.cli import core_dumps, streams
+from imagegen.cli import core_dumps, interrupts, streams
 
 # What `imagegen --help` shows. On narrow terminals, click shortens a `help`, not a `short_help`.
 SUMMARIES = [
@@ -69,5 +69,6 @@ def main() -> None:
     # that imagegen does not make.
     os.environ.pop("REPLICATE_POLL_INTERVAL", None)
     core_dumps.forbid()
+    interrupts.end_at_sigterm_in_a_container()
     with streams.guarded_stdio():
         cli(prog_name="imagegen")

@@ -1,11 +1,23 @@
-"""Ctrl-C and SIGTERM for a command that starts servers, so that none is left running."""
+"""Ctrl-C and SIGTERM: for a command that starts servers, so that none is left running, and for one
+that is the first process of a container."""
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def end_at_sigterm_in_a_container() -> None:
+    """Let SIGTERM end process 1 as Ctrl-C does, until a command has its own way to end.
+
+    The kernel spares that process what it does to others by default, so a command that waits for a
+    database would go on until SIGKILL.
+    """
+    if os.getpid() == 1:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 class Interrupts:
