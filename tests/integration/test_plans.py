@@ -12,6 +12,7 @@ from imagegen.database.connection import open_pool
 from imagegen.database.tables import read_tables
 from imagegen.queue.execution import execute
 from imagegen.queue.fill import FOR_ALL_BUT, Statement, statements
+from tests.support.deploy_files import DEPLOY, documents
 from tests.support.processes import Site
 
 # Of one token's generations, and what a claim of ten tokens reads of each table.
@@ -45,6 +46,16 @@ MANY = """
     SELECT n, 1, 'at work', 'm', n, now(), 'prediction' || n, 'w', now() + interval '1 hour'
     FROM generate_series(29981, 30000) n;
     UPDATE tokens_s0 SET status = 'generating' WHERE token_id > 29980"""
+FINISHED = """
+    SET session_replication_role = replica;
+    INSERT INTO authors (wallet_address) VALUES ('a');
+    INSERT INTO tokens_s0 (token_id, author_id, status)
+    SELECT n, (SELECT id FROM authors), CASE WHEN n > 5 THEN 'uploading' ELSE 'detected' END
+    FROM generate_series(1, 100000) n;
+    INSERT INTO generations
+        (token_id, attempt, model, seed, lease_until, state, closed_at, image_url)
+    SELECT n, 1, 'm', n, now(), 'succeeded', now(), 'https://example.com/'
+    FROM generate_series(6, 100000) n"""
 VALUES: dict[str, Any] = {
     "limit": 10, "new_limit": 10, "model": "m", "worker": "w", "lease_seconds": 15.0,
     "due_within_seconds": 1.0, "most_forgotten": 30, "tokens": [29981, 29982], "token_id": 29990,
@@ -96,6 +107,19 @@ def test_no_statement_reads_more_than_a_few_rows_of_many(
     }
 
     assert {name: rows for name, rows in read.items() if rows > MOST_ROWS} == {}
+
+
+@pytest.mark.once
+def test_keda_counts_tokens_without_reading_those_that_are_finished(site: Site) -> None:
+    [scaling] = documents(DEPLOY / "kubernetes" / "scaling.yaml")
+    query = scaling["spec"]["triggers"][0]["metadata"]["query"]
+    site.query(FINISHED)
+    site.query("VACUUM ANALYZE")
+
+    [(plan,)] = site.query(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}")
+
+    assert site.query(query) == [(5,)]
+    assert max(rows_of(plan[0]["Plan"])) <= 5
 
 
 def rows_read(

@@ -1,7 +1,12 @@
 """deploy/kubernetes/: times, labels and rights of the pods, and what operators read of them."""
 
+import os
+import re
+import shutil
+import signal
 import subprocess
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +18,16 @@ from tests.support.deploy_files import (
     DEPLOY,
     DOCKERFILE,
     LONGEST_STOP_SECONDS,
+    README,
     RULES,
     TOP,
     documents,
 )
+from tests.support.processes import wait_for
 
 KUBERNETES = DEPLOY / "kubernetes"
+# Measured (PSS): two workers and the exporter, and what 20 slots that keep images of 45 MB add.
+AT_REST_MIB, KEEPING_IMAGES_MIB = 90, 63
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +65,78 @@ def test_kubernetes_waits_for_a_stop_longer_than_it_lasts(
     manifests: dict[str, dict[str, Any]],
 ) -> None:
     assert pod_of(manifests["Deployment"])["terminationGracePeriodSeconds"] > LONGEST_STOP_SECONDS
+
+
+def test_kubernetes_stops_a_pod_at_once_that_still_waits_for_its_schema(
+    manifests: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    [container] = pod_of(manifests["Deployment"])["initContainers"]
+    started = tmp_path / "started"
+    slow = tmp_path / "imagegen"
+    slow.write_text(f"#!/bin/sh\ntouch {started}\nexec sleep 30\n", encoding="utf-8")
+    slow.chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    with subprocess.Popen(
+        container["command"], env={"PATH": path}, start_new_session=True
+    ) as shell:
+        try:
+            wait_for("imagegen db check", started.exists)
+            shell.terminate()
+
+            assert shell.wait(5) == 128 + signal.SIGTERM
+        finally:
+            os.killpg(shell.pid, signal.SIGKILL)
+
+
+def test_kubernetes_has_memory_for_all_slots_that_keep_large_images(
+    manifests: dict[str, dict[str, Any]],
+) -> None:
+    memory = pod_of(manifests["Deployment"])["containers"][0]["resources"]
+    asked, most = (
+        int(memory[each]["memory"].removesuffix("Mi")) for each in ("requests", "limits")
+    )
+
+    assert asked > AT_REST_MIB + KEEPING_IMAGES_MIB
+    assert most > 2 * asked
+
+
+def test_an_env_file_of_a_vm_does_not_move_what_the_probes_ask(
+    manifests: dict[str, dict[str, Any]],
+) -> None:
+    container = pod_of(manifests["Deployment"])["containers"][0]
+    own = {each["name"]: each["value"] for each in container["env"]}
+
+    assert own == {
+        "IMAGEGEN_METRICS_HOST": "::",
+        "IMAGEGEN_METRICS_PORT": str(container["ports"][0]["containerPort"]),
+    }
+
+
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed")
+def test_images_are_kept_on_a_volume_that_all_pods_share(tmp_path: Path) -> None:
+    copy = shutil.copytree(KUBERNETES, tmp_path / "kubernetes")
+    kustomization = copy / "kustomization.yaml"
+    text = kustomization.read_text(encoding="utf-8")
+    asked = re.sub("^#components:", "components:", text, flags=re.MULTILINE)
+    kustomization.write_text(asked, encoding="utf-8")
+
+    made = subprocess.run(["kubectl", "kustomize", copy], capture_output=True, check=True)
+
+    by_kind = {each["kind"]: each for each in yaml.safe_load_all(made.stdout)}
+    pod = pod_of(by_kind["Deployment"])
+    [container] = pod["containers"]
+    settings = {each["name"]: each["value"] for each in container["env"]}
+    mounted = {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
+    claims = {each["name"]: each.get("persistentVolumeClaim") for each in pod["volumes"]}
+    volume = claims[mounted[settings["IMAGEGEN_KEEP_IMAGES"]]]
+    assert volume == {"claimName": by_kind["PersistentVolumeClaim"]["metadata"]["name"]}
+    assert by_kind["PersistentVolumeClaim"]["spec"]["accessModes"] == ["ReadWriteMany"]
+    assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"]
+    assert {"IMAGEGEN_METRICS_HOST", "/tmp"} <= settings.keys() | mounted.keys()
+
+
+def test_the_guide_says_how_a_changed_secret_reaches_the_pods() -> None:
+    assert "kubectl rollout restart deployment/imagegen" in README
 
 
 def test_pods_are_selected_by_labels_that_the_migration_lacks(
