@@ -3,6 +3,9 @@
 -- $detected and the other statuses are labels of tokens_s0.status, filled in as literals: a
 -- parameter would lose the partial indexes. $waited_seconds is the time since the mint of `t`, and
 -- $token_id its id as an integer: NULL where the user's column holds something else.
+--
+-- Rows are locked FOR NO KEY UPDATE. That keeps out every other change and a DELETE, but no INSERT
+-- of a row with a foreign key to them.
 
 -- fragment: fence
 -- Only the worker that holds the lease of an open generation may write to it (law 4).
@@ -192,7 +195,7 @@ SELECT $pause_as_json AS pause, $limits AS limits
 WITH $noticed, expired AS (
     SELECT id, worker IS NULL AS postponed FROM generations
     WHERE $expired
-    ORDER BY lease_until LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    ORDER BY lease_until LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
 ), adopted AS (
     UPDATE generations g SET worker = %(worker)s,
         lease_until = now() + make_interval(secs => %(lease_seconds)s)
@@ -216,7 +219,7 @@ WITH $noticed, expired AS (
     LIMIT greatest(0, least(
         %(new_limit)s - (SELECT count(*) FROM due),
         %(limit)s - (SELECT count(*) FROM adopted)))
-    FOR UPDATE OF t SKIP LOCKED
+    FOR NO KEY UPDATE OF t SKIP LOCKED
 ), opened AS (
     INSERT INTO generations
         (token_id, author, attempt, model, seed, worker, lease_until, fallback, prompt)
@@ -281,7 +284,7 @@ UPDATE generations SET lease_until = now() + make_interval(secs => %(lease_secon
 WHERE id IN (
     SELECT id FROM generations
     WHERE token_id = ANY(%(token_ids)s) AND worker = %(worker)s AND state = 'open'
-    FOR UPDATE SKIP LOCKED)
+    FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING id
 
 -- name: record_request
@@ -386,7 +389,7 @@ WHERE t.token_id IN (
             WHERE g.token_id = w.token_id ORDER BY g.id DESC LIMIT 1) last ON true
     WHERE w.status = $detected AND w.generate_after > now() AND isfinite(w.generate_after)
         AND last.failures > 0
-    FOR UPDATE OF w SKIP LOCKED)
+    FOR NO KEY UPDATE OF w SKIP LOCKED)
 RETURNING token_id
 
 -- name: fail_attempt
@@ -494,7 +497,7 @@ UPDATE generations SET lease_until = now()
 WHERE id IN (
     SELECT id FROM generations
     WHERE state = 'open' AND closing IS NOT NULL AND worker IS NULL AND lease_until > now()
-    FOR UPDATE SKIP LOCKED)
+    FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING id
 
 -- name: postpone
@@ -512,7 +515,7 @@ WHERE id IN (
     SELECT id FROM generations
     WHERE worker = ANY(%(of_workers)s::text[]) AND state = 'open'
         OR starts_with(worker, %(worker_prefix)s) AND worker <> %(worker)s AND state = 'open'
-    FOR UPDATE SKIP LOCKED)
+    FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING id
 
 -- name: known_predictions
@@ -563,11 +566,11 @@ WITH orphaned AS (
     WHERE t.token_id IN (SELECT token_id FROM orphaned) AND (t.token_id, t.xmin::text) IN (
         SELECT * FROM unnest(%(token_ids)s::bigint[], %(versions)s::text[]))
         AND $but t.token_id = ANY(%(tokens)s::bigint[])
-    FOR UPDATE OF t SKIP LOCKED
+    FOR NO KEY UPDATE OF t SKIP LOCKED
 ), reset AS (
     SELECT t.token_id $reset
         AND $but g.token_id = ANY(%(tokens)s::bigint[])
-    FOR UPDATE OF g, t SKIP LOCKED
+    FOR NO KEY UPDATE OF g, t SKIP LOCKED
 ), waiting AS (
     UPDATE tokens_s0 t SET status = $detected, generate_after = $end_of_hold
     FROM abandoned WHERE t.token_id = abandoned.token_id

@@ -20,10 +20,10 @@ from tests.support.json_outputs import made
 Rows = Sequence[Any]
 Question = Callable[[Any], object]
 
-# The blank before a clause, but not within FOR UPDATE, LEFT JOIN, extract(epoch FROM …).
+# The blank before a clause, but not within FOR NO KEY UPDATE, LEFT JOIN, extract(epoch FROM …).
 CLAUSE = re.compile(
-    r"(?<!FOR)(?<!LEFT)(?<!epoch)(?<!DISTINCT) (?=(?:SELECT|FROM|WHERE|UPDATE|INSERT|SET|WITH"
-    r"|RETURNING|UNION|GROUP BY|ORDER BY|LIMIT|LEFT JOIN|JOIN|FOR UPDATE|AND)\b)"
+    r"(?<!FOR)(?<!KEY)(?<!LEFT)(?<!epoch)(?<!DISTINCT) (?=(?:SELECT|FROM|WHERE|UPDATE|INSERT|SET"
+    r"|WITH|RETURNING|UNION|GROUP BY|ORDER BY|LIMIT|LEFT JOIN|JOIN|FOR NO KEY UPDATE|AND)\b)"
 )
 
 
