@@ -20,6 +20,7 @@ from imagegen.operator import acts as operators
 
 SETTING = "setting"  # the word that leaves a limit to the settings again
 SPECS = {spec.name: spec for spec in config.all_settings()}
+SETTINGS_OF_PRICE = ("daily_budget", "price", "model", "model_input", "cancel_after_seconds")
 Value = int | str | None
 UNITS = {
     "daily_limit": "predictions in any 24 hours, over all hosts",
@@ -87,6 +88,8 @@ def limits(
     given = {name: value for name, value in asked.items() if value is not None}
     if reason is not None and not given:
         raise MisusedError("--reason goes with --daily, --budget or --create-rate")
+    if daily_budget not in (None, acts.UNLIMITED, SETTING):
+        _check_budget(str(daily_budget))
     unset = [name for name, value in given.items() if value == SETTING]
     values = {name: value for name, value in given.items() if name not in unset}
     with connected(read_database_url(options), "imagegen limits") as connection, waiting():
@@ -96,6 +99,14 @@ def limits(
     shown = {name: _in_force(name, getattr(found, name)) for name in asked}
     value = {**shown, "changed": asdict(change) if change else None}
     emit(value, _lines(shown, change), as_json=as_json)
+
+
+def _check_budget(budget: str) -> None:
+    """Refuse a budget that admits no prediction, by the price and the model that are set here."""
+    values, problems = config.read(os.environ, {"daily_budget": budget}, SETTINGS_OF_PRICE)
+    for problem in problems:
+        if problem.name == "daily_budget" and values.get("price"):
+            raise MisusedError(f"--budget {problem.message}")
 
 
 def _in_force(name: str, set_value: Value) -> dict[str, Any]:

@@ -50,6 +50,18 @@ def test_what_is_no_limit_is_refused(site: Site, arguments: tuple[str, str]) -> 
     assert "setting, or a" in refused.stderr
 
 
+def test_a_budget_that_admits_no_prediction_is_refused(site: Site) -> None:
+    site.settings["IMAGEGEN_PRICE"] = "0.003"
+
+    refused = site.run("limits", "--budget", "0.001")
+    closed = site.run("limits", "--budget", "0")
+
+    assert (refused.returncode, closed.returncode) == (2, 0)
+    assert refused.stderr == (
+        "imagegen: --budget must be 0, or at least 0.003, which one prediction may cost\n"
+    )
+
+
 def test_a_daily_limit_of_an_operator_holds_for_what_was_claimed(
     site: Site, make_queue: MakeQueue
 ) -> None:
