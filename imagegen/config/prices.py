@@ -87,6 +87,11 @@ class Prices:
         price = self.of(model)
         return price.dollars if price is not None and price.unit is Unit.IMAGE else None
 
+    def of_a_second(self, model: str) -> Decimal | None:
+        """Return what a second of a model costs, if it is billed by the second."""
+        price = self.of(model)
+        return price.dollars if price is not None and price.unit is Unit.SECOND else None
+
     @property
     def for_any_image(self) -> Decimal | None:
         """The price if it is one number: for an image of any model."""

@@ -31,6 +31,13 @@ class DailyBudget:
     # the budget holds also while many are in flight. None: no price is known here, so the budget
     # admits no request.
     request_dollars: Decimal | None
+    # What a second costs, if the model is billed by the second.
+    second_dollars: Decimal | None = None
+
+    @property
+    def prices(self) -> dict[str, Decimal | None]:
+        """The parameters of `count_dollars`."""
+        return {"estimated_cost": self.request_dollars, "second_dollars": self.second_dollars}
 
     def affords(self, used: Decimal) -> float:
         """Return how many requests are left after so many dollars. The budget may be exceeded
@@ -60,7 +67,7 @@ class DailyLimits:
             # A limit that was lowered may be exceeded already.
             total = max(self.predictions - counted["requested"], 0)
         if self.budget:
-            [used] = run("count_dollars", {"estimated_cost": self.budget.request_dollars})
+            [used] = run("count_dollars", self.budget.prices)
             if (affordable := self.budget.affords(used["dollars"])) < total:
                 total, reason = affordable, Reason.DAILY_BUDGET
                 is_spent = not self.budget.affords(used["spent"])

@@ -59,6 +59,7 @@ class Queue:
         daily_limit: int | None = None,
         daily_budget: Decimal | None = None,
         request_dollars: Decimal | None = None,
+        second_dollars: Decimal | None = None,
         standing: Standing | None = None,
     ) -> None:
         """Without `tables`, and when these have changed, they are read from the database. The
@@ -67,7 +68,7 @@ class Queue:
         self.session = Session(pool, tables, common | {"most_forgotten": MOST_FORGOTTEN})
         self._worker = worker
         self._give_up_after_seconds = give_up_after_seconds
-        self._request_dollars = request_dollars
+        self._prices = request_dollars, second_dollars
         self.standing = standing or Standing(daily_limit, daily_budget)
 
     def claim(
@@ -174,7 +175,7 @@ class Queue:
     @property
     def _daily_limits(self) -> DailyLimits:
         dollars = self.standing.daily_budget
-        budget = None if dollars is None else DailyBudget(dollars, self._request_dollars)
+        budget = None if dollars is None else DailyBudget(dollars, *self._prices)
         return DailyLimits(self.standing.daily_limit, budget)
 
     def history(self, claim: Claim) -> History | None:
@@ -251,8 +252,7 @@ class Queue:
     def known_predictions(self, claim: Claim, prediction_ids: Collection[str]) -> set[str]:
         """Return which of these predictions belong to another generation."""
         values = {"prediction_ids": list(prediction_ids)} | fence(claim)
-        rows = self._run("known_predictions", values)
-        return {row["prediction_id"] for row in rows}
+        return {row["prediction_id"] for row in self._run("known_predictions", values)}
 
     def record_duplicate(
         self,

@@ -604,10 +604,17 @@ $counted
 
 -- name: count_dollars
 -- What these requests cost, or may cost at most. One that has neither, because it is older than the
--- price or was found in Replicate's list, counts like the next one. `spent` is without those in
--- flight.
+-- price or was found in Replicate's list, counts by the time that it took, if that is known and the
+-- price is by the second, or else like the next one. So does a duplicate, which may be billed though
+-- it was cancelled. `spent` is without those in flight.
 SELECT coalesce(sum(dollars), 0) AS dollars,
     coalesce(sum(dollars) FILTER (WHERE state <> 'open'), 0) AS spent
 FROM (
-    SELECT state, coalesce(cost, estimated_cost, %(estimated_cost)s::numeric) AS dollars $counted
+    SELECT state, coalesce(cost, estimated_cost,
+        CASE WHEN state <> 'open' THEN predict_seconds::numeric * %(second_dollars)s::numeric END,
+        %(estimated_cost)s::numeric) AS dollars $counted
+    UNION ALL
+    SELECT 'cancelled', %(estimated_cost)s::numeric FROM imagegen_duplicates d
+    WHERE d.made_at > now() - interval '24 hours' AND NOT EXISTS (
+        SELECT FROM generations g WHERE g.prediction_id = d.prediction_id)
 ) counted

@@ -41,6 +41,11 @@ def request_dollars(settings: Settings) -> Decimal | None:
     return longest_cost(price, settings.model_input, settings.cancel_after_seconds)
 
 
+def second_dollars(settings: Settings) -> Decimal | None:
+    """Return what a second of the model costs; None if it is not billed by the second."""
+    return settings.price.of_a_second(settings.model) if settings.price else None
+
+
 def _is_free(kind: Kind, claim: Claim, price: Price | None) -> bool:
     """Return whether Replicate surely bills nothing for a prediction that ended so.
 

@@ -26,7 +26,7 @@ from imagegen.queue import Claim, Queue
 from imagegen.replicate import Marker, ReplicateClient
 from imagegen.worker.account_rates import AccountRates
 from imagegen.worker.backlog import Backlog
-from imagegen.worker.costs import request_dollars
+from imagegen.worker.costs import request_dollars, second_dollars
 from imagegen.worker.database_retry import (
     DATABASE_AGAIN_SECONDS,
     STOPPING_ANSWER_SECONDS,
@@ -157,6 +157,7 @@ class Worker:
             daily_limit=self._settings.daily_limit,
             daily_budget=self._settings.daily_budget,
             request_dollars=request_dollars(self._settings),
+            second_dollars=second_dollars(self._settings),
             standing=known.standing if known else None,
         )
 

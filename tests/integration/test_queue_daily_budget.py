@@ -98,6 +98,31 @@ def test_a_prediction_of_before_the_price_counts_like_the_next_request(
     assert make_queue(**FIVE_REQUESTS).daily_allowance().total == 4
 
 
+def test_a_prediction_of_before_the_price_counts_by_its_seconds_if_these_are_billed(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("one")
+    before = make_queue()
+    assert before.apply(accept(before, claim_one(before)), Complete("https://x", 2.0, 1))
+
+    by_the_second = make_queue(
+        daily_budget=Decimal("3.02"), request_dollars=Decimal(3), second_dollars=Decimal("0.01")
+    )
+
+    assert by_the_second.daily_allowance().total == 1
+
+
+def test_a_duplicate_counts_though_it_was_cancelled(site: Site, make_queue: MakeQueue) -> None:
+    site.mint("one")
+    queue = make_queue(**FIVE_REQUESTS)
+    accepted = accept(queue, claim_one(queue))
+    assert queue.record_duplicate(
+        accepted, "another", status="processing", account=None, made_at=None
+    )
+
+    assert queue.daily_allowance().total == 3
+
+
 def test_the_lower_of_limit_and_budget_decides_and_is_named(
     site: Site, make_queue: MakeQueue
 ) -> None:

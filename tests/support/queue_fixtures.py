@@ -32,6 +32,7 @@ def make_queue(pool: Pool) -> MakeQueue:
         *,
         daily_budget: Decimal | None = None,
         request_dollars: Decimal | None = None,
+        second_dollars: Decimal | None = None,
     ) -> Queue:
         with pool.connection() as connection:
             return Queue(
@@ -43,6 +44,7 @@ def make_queue(pool: Pool) -> MakeQueue:
                 daily_limit=daily_limit,
                 daily_budget=daily_budget,
                 request_dollars=request_dollars,
+                second_dollars=second_dollars,
             )
 
     return make

@@ -8,7 +8,7 @@ import pytest
 from imagegen.failures import FAILURES, Billed, Kind
 from imagegen.queue import Claim, Complete, Decision, FailAttempt, Postpone, Requeue, UseFallback
 from imagegen.replicate import Failed, Succeeded
-from imagegen.worker.costs import request_dollars, with_cost
+from imagegen.worker.costs import request_dollars, second_dollars, with_cost
 from imagegen.worker.decisions import decide
 from imagegen.worker.endings import Ending, Kept
 from tests.support.generation_runs import NEW
@@ -117,3 +117,10 @@ def test_the_budget_counts_a_request_with_the_most_that_it_may_cost() -> None:
 
     assert str(request_dollars(settings)) == "0.12"
     assert request_dollars(with_environment()) is None
+
+
+@pytest.mark.parametrize(("price", "dollars"), [(PER_SECOND, "0.001"), (PER_IMAGE, "None")])
+def test_the_budget_knows_what_a_second_costs_if_seconds_are_billed(
+    price: str, dollars: str
+) -> None:
+    assert str(second_dollars(with_environment(IMAGEGEN_PRICE=price))) == dollars
