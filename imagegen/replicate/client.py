@@ -62,8 +62,10 @@ LONGEST_HOLD_SECONDS = 120.0
 FREQUENT = {"create", "get"}
 # 100 predictions a page: far more than an hour of the account's 600 creates a minute.
 LIST_PAGES = 500
-# After it could not be read, the account is asked for again: soon, because after an outage all
-# requests without an answer wait for it.
+# All slots wait for the account's name, which is of no use to a token at once. After it could not be
+# read, it is asked for again: soon, because after an outage all requests without an answer wait for
+# it.
+ACCOUNT_SECONDS = 3.0
 ACCOUNT_AGAIN_SECONDS = 5.0
 
 
@@ -224,7 +226,10 @@ class ReplicateClient:
             return NotSent(self._message(error))
         headers = {"Content-Type": "application/json", **(headers or {})}
         is_list = list_page.is_path(path)
-        self._deadline.start(PAGE_SECONDS if is_list else ANSWER_SECONDS, send_by=send_by)
+        seconds = PAGE_SECONDS if is_list else ANSWER_SECONDS
+        self._deadline.start(
+            ACCOUNT_SECONDS if operation == "account" else seconds, send_by=send_by
+        )
         sent = None
         try:
             if operation in FREQUENT:

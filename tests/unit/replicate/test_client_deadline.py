@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -59,6 +60,22 @@ def test_an_answer_that_drips_is_given_up_at_its_deadline(
 
         # And the next request gets its own answer.
         assert isinstance(REQUESTS["create"](client), Answered)
+
+
+def test_an_account_that_does_not_answer_holds_no_slot_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client_module, "ACCOUNT_SECONDS", ANSWER_SECONDS)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        client_of(f"http://127.0.0.1:{silent.getsockname()[1]}") as client,
+        ThreadPoolExecutor(10) as slots,
+    ):
+        began = time.monotonic()
+        accounts = [slots.submit(client.account) for _ in range(10)]
+
+        assert [each.result() for each in accounts] == [None] * 10
+        assert time.monotonic() - began < SURELY_SECONDS
 
 
 def test_what_was_held_up_for_too_long_is_not_sent_any_more(sandbox: Sandbox) -> None:
