@@ -75,6 +75,7 @@ def work(settings: Settings) -> None:
     tls_context()
     https_proxy()
     worker = Worker(settings, role="worker", lease_name=unique_name())
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nobody would start another one in its place
     _run_until_stopped(worker, [signal.SIGTERM, signal.SIGINT], twice_is_at_once=True)
 
 

@@ -40,6 +40,8 @@ def supervise(**options: str | None) -> None:
 def worker(**options: str | None) -> None:
     """Run one worker in the foreground, without a supervisor and without /metrics.
 
+    SIGTERM or Ctrl-C stops, as for supervise. SIGHUP, also from a terminal that closes, is ignored.
+
     Example: imagegen worker --log-level debug
     """
     settings = load_settings(options, without=SUPERVISOR_ONLY)

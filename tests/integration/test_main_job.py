@@ -256,3 +256,15 @@ def test_behind_a_transaction_pooler_workers_poll_and_say_so_once(
         said = [line["worker"] for line in program.events("listener.impossible")]
 
     assert sorted(said) == (["worker-0", "worker-1"] if pooler else [])
+
+
+@pytest.mark.once
+def test_a_worker_without_a_supervisor_goes_on_when_its_terminal_closes(site: Site) -> None:
+    with site.program("worker") as program:
+        program.wait_until_ready(1)
+
+        program.hang_up()
+        site.mint("a picture")
+
+        assert site.wait_until_done() == {"uploading": 1}
+        assert program.stop() == 0
