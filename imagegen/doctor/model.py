@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from imagegen.config import WITHOUT_MARKER, Settings
+from imagegen.doctor.model_output import judge_output
 from imagegen.doctor.replicate import ACCOUNT_PATH, NoAnswerError, ask, judge_account
 from imagegen.doctor.report import Findings, Level, ok, warning, wrong
 from imagegen.replicate import Marker, facts
@@ -92,7 +93,7 @@ def check_model(settings: Settings) -> Findings:
         yield wrong("model", f"{name} is no official model: it needs a version", fix)
     else:
         yield ok("model", f"{settings.model} is there")
-        yield from _judge_schema(settings, pinned.body if pinned else latest)
+        yield from _judge_schema(settings, pinned.body if pinned else latest, model.body)
 
 
 def _check_deployment(settings: Settings) -> Findings:
@@ -109,16 +110,19 @@ def _check_deployment(settings: Settings) -> Findings:
     model, version = release.get("model"), release.get("version")
     yield ok("model", f"{settings.model} is there, and runs {model}")
     path = f"/models/{quote(str(model))}/versions/{quote(str(version))}"
-    yield from _judge_schema(settings, ask(settings, path).body)
+    yield from _judge_schema(settings, ask(settings, path).body, {})
 
 
-def _judge_schema(settings: Settings, version: Mapping[str, Any]) -> Findings:
+def _judge_schema(
+    settings: Settings, version: Mapping[str, Any], model_body: Mapping[str, Any]
+) -> Findings:
     inputs = parse_inputs(version.get("openapi_schema"))
     if inputs is None:
         yield warning("inputs", "not checked: Replicate does not tell them of this model")
     else:
         marker = Marker.of_setting(settings.marker_input)
         yield from judge(inputs, settings.model_input, marker)
+    yield from judge_output(version, model_body)
 
 
 def judge(inputs: Inputs, model_input: Mapping[str, Any], marker: Marker | None) -> Findings:

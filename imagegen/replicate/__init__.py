@@ -2,7 +2,7 @@
 
 from imagegen.replicate.client import ReplicateClient
 from imagegen.replicate.http import Deadline, TooLongError, boottime, chunks, read_capped
-from imagegen.replicate.images import DATA, image_in
+from imagegen.replicate.images import DATA, find_images, image_in
 from imagegen.replicate.list_page import Since
 from imagegen.replicate.listing import ENDLESS_LIST, Listing
 from imagegen.replicate.marker import Marker
@@ -66,6 +66,7 @@ __all__ = [
     "TooLongError",
     "boottime",
     "chunks",
+    "find_images",
     "https_proxy",
     "image_in",
     "is_proxied",
