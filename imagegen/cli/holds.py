@@ -1,6 +1,5 @@
 """`imagegen tokens hold` and `release`: single tokens that are not to be claimed."""
 
-from collections.abc import Callable
 from dataclasses import asdict
 
 import click
@@ -18,7 +17,6 @@ TOKEN_ID = click.IntRange(0, 2**63 - 1)  # a bigint, which the column of an adop
 token_ids_argument = click.argument(
     "token_ids", metavar="ID...", nargs=-1, required=True, type=TOKEN_ID
 )
-Act = Callable[[database.Connection, database.Tables, tuple[int, ...], str | None], holds.Held]
 
 
 @click.command()
@@ -36,7 +34,7 @@ def hold(
 
     Example: imagegen tokens hold 42 43 --reason "the prompts are being moderated"
     """
-    _run(holds.hold, "held", token_ids, reason, as_json=as_json, options=options)
+    _run("hold", "held", token_ids, reason, as_json=as_json, options=options)
 
 
 @click.command()
@@ -51,11 +49,11 @@ def release(
 
     Example: imagegen tokens release 42 43
     """
-    _run(holds.release, "released", token_ids, reason, as_json=as_json, options=options)
+    _run("release", "released", token_ids, reason, as_json=as_json, options=options)
 
 
 def _run(
-    act: Act,
+    verb: holds.Verb,
     done: str,
     token_ids: tuple[int, ...],
     reason: str | None,
@@ -64,7 +62,8 @@ def _run(
     options: dict[str, str | None],
 ) -> None:
     with connected(read_database_url(options), "imagegen tokens") as connection, waiting():
-        result = act(connection, database.read_tables(connection), token_ids, reason)
+        tables = database.read_tables(connection)
+        result = holds.change(connection, tables, verb, token_ids, reason)
     for line in result.skipped + result.refused:
         click.echo(f"imagegen: {line}", err=True)
     shown = asdict(result)

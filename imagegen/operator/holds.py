@@ -38,56 +38,38 @@ class Held:
     refused: list[str] = field(default_factory=list)
 
 
-def hold(
-    connection: Connection, tables: Tables, token_ids: Collection[int], reason: str | None
-) -> Held:
-    """Hold tokens that wait. Those that are at work, or have ended, are refused."""
-    changed = _change(connection, tables, "hold", token_ids, reason)
-    result = Held(changed)
-    for token_id, state in _others(connection, tables, token_ids, changed).items():
-        if state is None:
-            result.refused.append(f"there is no token {token_id}")
-        elif state.is_at_work or state.status == "generating":
-            result.refused.append(
-                f"token {token_id} is being generated: only a token that waits can be held"
-            )
-        elif state.status != "detected":
-            why = "only a token that waits can be held"
-            result.refused.append(f"token {token_id} is {state.status}: {why}")
-        elif state.is_held:
-            result.skipped.append(f"token {token_id} is held already")
-        else:
-            result.refused.append(f"token {token_id} has changed meanwhile: try again")
-    return result
-
-
-def release(
-    connection: Connection, tables: Tables, token_ids: Collection[int], reason: str | None
-) -> Held:
-    """Let tokens go on that are held."""
-    changed = _change(connection, tables, "release", token_ids, reason)
-    result = Held(changed)
-    for token_id, state in _others(connection, tables, token_ids, changed).items():
-        if state is None:
-            result.refused.append(f"there is no token {token_id}")
-        else:
-            result.skipped.append(f"token {token_id} is not held: it is {state.status}")
-    return result
-
-
-def _change(
+def change(
     connection: Connection,
     tables: Tables,
     verb: Verb,
     token_ids: Collection[int],
     reason: str | None,
-) -> list[int]:
-    """Change and record what can be changed, in one statement. Returns the tokens, in order."""
+) -> Held:
+    """Hold tokens that wait, or release tokens that are held. To hold one that is at work, or has
+    ended, is refused."""
     values = {"token_ids": list(token_ids), "who": acts.who(), "act": verb, "reason": reason}
     with statement_timeout(connection):
         rows = connection.execute(tables.fill(SQL[verb]), values).fetchall()
         acts.wake(connection)
-    return sorted(token_id for (token_id,) in rows)
+    result = Held(sorted(token_id for (token_id,) in rows))
+    for token_id, state in _others(connection, tables, token_ids, result.changed).items():
+        if state is None:
+            result.refused.append(f"there is no token {token_id}")
+        elif verb == "release":
+            result.skipped.append(f"token {token_id} is not held: it is {state.status}")
+        elif state.is_held and not state.is_at_work and state.status == "detected":
+            result.skipped.append(f"token {token_id} is held already")
+        else:
+            result.refused.append(f"token {token_id} {_why_not_held(state)}")
+    return result
+
+
+def _why_not_held(state: TokenState) -> str:
+    if state.is_at_work or state.status == "generating":
+        return "is being generated: only a token that waits can be held"
+    if state.status != "detected":
+        return f"is {state.status}: only a token that waits can be held"
+    return "has changed meanwhile: try again"
 
 
 def _others(

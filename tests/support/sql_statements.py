@@ -80,8 +80,8 @@ def statements(tables: Tables) -> dict[str, str]:
             retries.retry(it, tables, RetryPlan([seen], []), fallback=True)
         ),
         "retry.retry": lambda it: list(retries.retry(it, tables, RetryPlan([seen], [seen]))),
-        "holds.hold": lambda it: holds.hold(it, tables, [42], "why"),
-        "holds.release": lambda it: holds.release(it, tables, [42], "why"),
+        "holds.hold": lambda it: holds.change(it, tables, "hold", [42], "why"),
+        "holds.release": lambda it: holds.change(it, tables, "release", [42], "why"),
         "acts.pause": lambda it: acts.pause(it, "why", 60),
         "acts.read_pause": acts.read_pause,
         "acts.set_limits": lambda it: acts.set_limits(it, {"create_rate": 1}, [], "why"),
