@@ -32,6 +32,8 @@ def read_queue(connection: Connection, tables: Tables) -> queue_stats.QueueStats
 
 def read_workers(host: str, port: int) -> list[WorkerRow]:
     """Return the workers of the supervisor that serves /metrics there. Raises NoSupervisorError."""
+    if host == "::":  # all addresses; this host may have none of IPv6
+        host = "127.0.0.1"
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
         answer = httpx.get(f"http://{where}/metrics", timeout=ANSWER_SECONDS, trust_env=False)

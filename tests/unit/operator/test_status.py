@@ -29,6 +29,13 @@ imagegen_gate_closed{reason="unauthorized",slot="worker-2"} 0.0
 OLDER = "imagegen_workers 2.0\nimagegen_slots_busy 3.0\n"
 
 
+def test_workers_are_found_where_a_supervisor_listens_on_all_addresses() -> None:
+    with canned(with_body(METRICS.encode())) as server:
+        port = int(server.url.rpartition(":")[2])
+
+        assert len(read_workers("::", port)) == 3
+
+
 def test_workers_are_told_in_the_order_of_their_places_also_one_that_is_down() -> None:
     second, third, tenth = parse_workers(METRICS)
 
