@@ -62,9 +62,8 @@ LONGEST_HOLD_SECONDS = 120.0
 FREQUENT = {"create", "get"}
 # 100 predictions a page: far more than an hour of the account's 600 creates a minute.
 LIST_PAGES = 500
-# All slots wait for the account's name, which is of no use to a token at once. After it could not be
-# read, it is asked for again: soon, because after an outage all requests without an answer wait for
-# it.
+# All slots wait for the account's name, which is of no use to a token at once. If it could not be
+# read, it is asked for again soon: after an outage all requests without an answer wait for it.
 ACCOUNT_SECONDS = 3.0
 ACCOUNT_AGAIN_SECONDS = 5.0
 
