@@ -23,12 +23,6 @@ from tests.drills.verdict import a_seed, judge_figures, judged, tell
 from tests.support.judge import judge_counters
 from tests.support.sandbox import Sandbox
 
-# One for each way by which a prediction is known again.
-MODELS = {
-    "seed": "black-forest-labs/flux-schnell",
-    "user_id": "openai/gpt-image-1",
-    "none": "google/imagen-4",
-}
 ROUNDS = 3  # of measuring a takeover
 # At an account's full pace, ten a second, some of the twenty slots are free.
 OUTAGE_LATENCY_SECONDS = 1.5
@@ -57,26 +51,6 @@ def main(
         for kind, count in sorted(Counter(step.kind for step in steps).items()):
             click.echo(f"  {kind}: {count}")
     measure()
-
-
-@main.command()
-@click.option("--kills", default=1000, show_default=True, help="How many, of workers mostly.")
-@click.option("--procs", default=4, show_default=True, help="Workers of the supervisor.")
-@click.option("--marker", default="seed", show_default=True, help="Of the predictions.",
-              type=click.Choice(list(MODELS)))  # fmt: skip
-@click.option("--seed", type=int, help="Of the kills; a new one when not given.")
-def kills(kills: int, procs: int, marker: str, seed: int | None) -> None:
-    """kill -9 of workers and supervisors, several a second, under load."""
-    seed = a_seed(seed)
-    with judged(
-        "kills",
-        procs=procs,
-        WORKER_BATCH_SIZE="5",
-        IMAGEGEN_MARKER_INPUT=marker,
-        REPLICATE_MODEL_VERSION=MODELS[marker],
-    ) as place:
-        killed = kill_drill.kill_again_and_again(place, kills=kills, seed=seed, tell=tell)
-        click.echo(f"  killed: {killed.workers} workers, {killed.supervisors} supervisors")
 
 
 @main.command()
@@ -226,6 +200,7 @@ def network(
 
 
 main.add_command(incident_drill.command)
+main.add_command(kill_drill.command)
 
 
 def measure() -> None:

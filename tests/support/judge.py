@@ -72,6 +72,14 @@ def paid_twice(site: Site, sandbox: Sandbox) -> Iterator[str]:
 
 def unaccounted(site: Site, sandbox: Sandbox) -> Iterator[str]:
     """Each request and each prediction belongs to one generation, which was written before."""
+    yield from unaccounted_requests(site, sandbox)
+    known = {row[0] for row in site.query("SELECT prediction_id FROM generations")}
+    if unknown := [item for item in sandbox.predictions if item.id not in known]:
+        yield f"predictions that no generation knows: {unknown}"
+
+
+def unaccounted_requests(site: Site, sandbox: Sandbox) -> Iterator[str]:
+    """Each request belongs to one generation."""
     rows = site.query("SELECT prompt, seed FROM generations WHERE requested_at IS NOT NULL")
     creates = sandbox.ledger.creates()
     if len(creates) > len(rows):
@@ -82,9 +90,6 @@ def unaccounted(site: Site, sandbox: Sandbox) -> Iterator[str]:
     allowed = Counter((prompt, seed if has_seeds else None) for prompt, seed in rows)
     if more := sent - allowed:
         yield f"requests that no generation accounts for, by prompt and seed: {dict(more)}"
-    known = {row[0] for row in site.query("SELECT prediction_id FROM generations")}
-    if unknown := [item for item in sandbox.predictions if item.id not in known]:
-        yield f"predictions that no generation knows: {unknown}"
 
 
 def inconsistent(site: Site) -> Iterator[str]:

@@ -224,6 +224,11 @@ class Faults:
         with self._lock:
             self._in_force = []
 
+    def is_in_force(self, fault: Fault) -> bool:
+        """Return whether a fault has not run out."""
+        with self._lock:
+            return any(each == fault for each, _ in self._in_force)
+
     def take_reply(self, operation: str, prompt: str | None) -> ReplyScript | None:
         with self._lock:
             for index, (fault, _) in enumerate(self._in_force):
