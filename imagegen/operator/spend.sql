@@ -24,7 +24,7 @@ sum(requests)::bigint AS requests, sum(predictions)::bigint AS predictions,
 
 -- name: spend
 -- Totals are for whole days. A duplicate was cancelled, and may be billed all the same; one that had
--- succeeded before is.
+-- succeeded before is. It was asked for as many images as its generation.
 SELECT day, model, CASE WHEN %(by_author)s THEN author ELSE '' END AS author, outcome, billing,
     is_priced, $sums
 FROM (
@@ -34,9 +34,12 @@ FROM (
         predict_seconds, cost
     FROM imagegen_spend_totals WHERE day >= (%(since)s AT TIME ZONE 'UTC')::date
     UNION ALL
-    SELECT (made_at AT TIME ZONE 'UTC')::date, model, '', 'duplicate',
-        CASE WHEN status = 'succeeded' THEN 'yes' ELSE 'perhaps' END, false, 1, 1, 1, 0, 0
-    FROM imagegen_duplicates d WHERE made_at >= %(since)s AND NOT EXISTS (
+    SELECT (d.made_at AT TIME ZONE 'UTC')::date, d.model, '', 'duplicate',
+        CASE WHEN d.status = 'succeeded' THEN 'yes' ELSE 'perhaps' END, false, 1, 1,
+        greatest(own.images, 1), 0, 0
+    FROM imagegen_duplicates d
+    LEFT JOIN generations own ON own.id = d.generation_id AND own.token_id = d.token_id
+    WHERE d.made_at >= %(since)s AND NOT EXISTS (
         SELECT FROM generations g WHERE g.prediction_id = d.prediction_id)
 ) entries
 GROUP BY 1, 2, 3, 4, 5, 6

@@ -56,6 +56,16 @@ def test_a_duplicate_that_was_canceled_is_perhaps_billed(site: Site) -> None:
     assert billed(site) == {"duplicate": (1, 1)}
 
 
+def test_a_duplicate_has_as_many_images_as_its_generation(site: Site) -> None:
+    insert_generation(site, images=2)
+    site.query(
+        """INSERT INTO imagegen_duplicates SELECT 'another0000', id, token_id, model, account,
+               'succeeded', now() FROM generations"""
+    )
+
+    assert billed(site) == {"succeeded": (2, 0), "duplicate": (2, 0)}
+
+
 def test_days_are_those_of_the_request_in_utc_and_models_have_lines_of_their_own(
     site: Site,
 ) -> None:
