@@ -11,6 +11,7 @@ from statistics import median
 import click
 
 from tests.benchmarks.figures import table
+from tests.drills import audits as audit_drill
 from tests.drills import failover as failover_drill
 from tests.drills import incidents as incident_drill
 from tests.drills import kills as kill_drill
@@ -201,6 +202,7 @@ def network(
 
 main.add_command(incident_drill.command)
 main.add_command(kill_drill.command)
+main.add_command(audit_drill.command)
 
 
 def measure() -> None:

@@ -19,7 +19,7 @@ from tests.benchmarks.figures import Figure, table
 from tests.drills import outages
 from tests.drills.stage import IN_EARNEST, Stage
 from tests.drills.verdict import a_seed, judge_figures, judged
-from tests.support.judge import INCONSISTENT, crashed, unaccounted, unfinished
+from tests.support.judge import crashed, disagreeing, unaccounted, unfinished
 from tests.support.processes import Site, wait_for
 from tests.support.sandbox import Fault, Sandbox
 
@@ -199,8 +199,7 @@ def violations(site: Site, sandbox: Sandbox) -> Iterator[str]:
     """What breaks a promise, besides the figures."""
     yield from unfinished(site)
     yield from unaccounted(site, sandbox)
-    if rows := site.query(INCONSISTENT):
-        yield f"the tables disagree (token, status, image, error): {rows}"
+    yield from disagreeing(site)
     yield from crashed(site)
 
 

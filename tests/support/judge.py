@@ -93,10 +93,14 @@ def unaccounted_requests(site: Site, sandbox: Sandbox) -> Iterator[str]:
 
 
 def inconsistent(site: Site) -> Iterator[str]:
-    if rows := site.query(INCONSISTENT):
-        yield f"the tables disagree (token, status, image, error): {rows}"
+    yield from disagreeing(site)
     if rows := site.query(MISCOUNTED):
         yield f"attempts miscounted (token, counted, accepted predictions): {rows}"
+
+
+def disagreeing(site: Site) -> Iterator[str]:
+    if rows := site.query(INCONSISTENT):
+        yield f"the tables disagree (token, status, image, error): {rows}"
 
 
 def crashed(site: Site) -> Iterator[str]:

@@ -84,6 +84,8 @@ class Prediction:
     version: str
     prompt: str
     seed: int | None
+    source: str
+    images: int  # as many as were asked for
     created_seconds: float
     status: str
     error: str | None
@@ -133,6 +135,8 @@ def predictions_in(store: PredictionStore) -> Predictions:
             version=each.version,
             prompt=each.prompt,
             seed=each.seed,
+            source=each.source,
+            images=int(str(each.input.get("num_outputs", 1))),
             created_seconds=each.created_seconds,
             **vars(each.at(now)),
         )

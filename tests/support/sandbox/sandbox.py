@@ -76,6 +76,14 @@ class Sandbox:
         script = self.faults.take_script(prompt)
         return self._store.create(model, "hidden", inputs, script, 1800.0, source=source).id
 
+    def repeat(self, prediction_id: str) -> str:
+        """Make another prediction of the same request, as if something in between had sent it
+        again; return its id."""
+        first = self._store.get(prediction_id)
+        assert first is not None
+        script = self.faults.take_script(first.prompt)
+        return self._store.create(first.model, first.version, first.input, script, 1800.0).id
+
     def age(self, seconds: float) -> None:
         """Let all predictions so far be made so much earlier."""
         self._store.age(seconds)
