@@ -12,6 +12,7 @@ import click
 
 from tests.benchmarks.figures import table
 from tests.drills import audits as audit_drill
+from tests.drills import copies as copy_drill
 from tests.drills import failover as failover_drill
 from tests.drills import incidents as incident_drill
 from tests.drills import kills as kill_drill
@@ -203,6 +204,7 @@ def network(
 main.add_command(incident_drill.command)
 main.add_command(kill_drill.command)
 main.add_command(audit_drill.command)
+main.add_command(copy_drill.command)
 
 
 def measure() -> None:

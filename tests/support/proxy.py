@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import threading
+import time
 from typing import Self
 
 
@@ -11,7 +12,8 @@ class Proxy:
 
     def __init__(self, target_port: int, *, host: str = "127.0.0.1", port: int = 0) -> None:
         """It listens on `host` and `port`; 0 takes a free one."""
-        self._target = ("127.0.0.1", target_port)
+        self.target_port = target_port
+        self.delay_seconds = 0.0  # of each piece, in either direction
         self._flowing = threading.Event()
         self._flowing.set()
         self._listening = socket.create_server((host, port))
@@ -45,7 +47,11 @@ class Proxy:
                 threading.Thread(target=self._connect, args=(client,), daemon=True).start()
 
     def _connect(self, client: socket.socket) -> None:
-        with client, socket.create_connection(self._target) as server:
+        with (
+            contextlib.suppress(ConnectionRefusedError),  # nobody is there: the client is cut off
+            client,
+            socket.create_connection(("127.0.0.1", self.target_port)) as server,
+        ):
             flowing = self._flowing
             back = threading.Thread(
                 target=self._pass_on, args=(server, client, flowing), daemon=True
@@ -59,6 +65,7 @@ class Proxy:
     ) -> None:
         with contextlib.suppress(OSError):  # one side is gone
             while data := source.recv(65536):
+                time.sleep(self.delay_seconds)
                 flowing.wait()
                 sink.sendall(data)
         with contextlib.suppress(OSError):

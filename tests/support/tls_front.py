@@ -59,7 +59,7 @@ class TlsFront(Proxy):
         with (
             contextlib.suppress(OSError),
             self._context.wrap_socket(client, server_side=True) as secured,
-            socket.create_connection(self._target) as server,
+            socket.create_connection(("127.0.0.1", self.target_port)) as server,
         ):
             self._clients.add(secured)
             try:
