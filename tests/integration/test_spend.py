@@ -46,24 +46,15 @@ def test_the_real_main_jobs_images_are_told_with_their_price(site: Site, sandbox
     assert [(line["model"], line["outcome"]) for line in told["lines"]] == [(MODEL, "succeeded")]
 
 
-def test_a_duplicate_that_was_canceled_is_perhaps_billed(site: Site) -> None:
-    for number, status in enumerate(("starting", "succeeded")):
+def test_a_duplicate_has_its_generations_images_and_is_perhaps_billed(site: Site) -> None:
+    insert_generation(site, images=2)
+    for generation_id, status in ((1, "succeeded"), (99, "starting")):  # the other one is pruned
         site.query(
-            "INSERT INTO imagegen_duplicates VALUES (%s, 1, 1, %s, 'us', %s, now())",
-            f"duplicate{number}", MODEL, status,
+            "INSERT INTO imagegen_duplicates VALUES (%s, %s, 1, %s, 'us', %s, now())",
+            f"duplicate{generation_id}", generation_id, MODEL, status,
         )  # fmt: skip
 
-    assert billed(site) == {"duplicate": (1, 1)}
-
-
-def test_a_duplicate_has_as_many_images_as_its_generation(site: Site) -> None:
-    insert_generation(site, images=2)
-    site.query(
-        """INSERT INTO imagegen_duplicates SELECT 'another0000', id, token_id, model, account,
-               'succeeded', now() FROM generations"""
-    )
-
-    assert billed(site) == {"succeeded": (2, 0), "duplicate": (2, 0)}
+    assert billed(site) == {"succeeded": (2, 0), "duplicate": (2, 1)}
 
 
 def test_days_are_those_of_the_request_in_utc_and_models_have_lines_of_their_own(

@@ -7,7 +7,7 @@ from imagegen.queue import Claim
 from imagegen.replicate.outcomes import Refused
 from imagegen.worker.gate import Gate
 from tests.support.fake_clock import FakeClock
-from tests.support.generation_runs import NEW
+from tests.support.generation_claims import NEW
 
 FREE = 10
 PROBE, ANOTHER = 7, 8  # generations

@@ -22,11 +22,9 @@ from imagegen.queue import (
 from imagegen.replicate.client import ReplicateClient
 from imagegen.replicate.list_page import Since
 from imagegen.replicate.replies import (
-    Answered,
     Listed,
     NoAnswer,
     NotSent,
-    Prediction,
     Rejected,
     Reply,
 )
@@ -36,59 +34,18 @@ from imagegen.worker.database_retry import DatabaseRetry
 from imagegen.worker.gate import Gate
 from imagegen.worker.generation import GenerationRunner
 from imagegen.worker.image_copies import ImageCopies
+from tests.support.generation_claims import APPLIED, CANCELED, NEW, NOW
 from tests.support.settings import settings
 
-AN_ID = "heat2o3bzn3ahtr6bjfftvbaci"
-AN_IMAGE = "https://replicate.delivery/pbxt/9inf/out-0.png"
 FALLBACK = "soft colours"
-NOW = "2026-01-01T12:00:00.000000Z"
 SETTLE_SECONDS = 60.0
 GIVE_UP_AFTER_SECONDS = 86_400.0
 CANCEL_AFTER_SECONDS = 300.0
-APPLIED = Applied(waits_again=True, failed=False, duration_seconds=1.0)
-
-NEW = Claim(
-    generation_id=1, token_id=7, attempt=1, fallback=False, model="owner/name", seed=42,
-    author_prompt="a cat", wanted=True, adopted=False, postponed=False, waited_seconds=0.1,
-    opened_seconds_ago=0.0,
-)  # fmt: skip
 
 
 def open_gate() -> Gate:
     """A gate whose pace holds nothing back."""
     return Gate("worker-0", CreateRate(1e9))
-
-
-def adopted(**known: Any) -> Claim:
-    """A claim that another worker left."""
-    return replace(NEW, adopted=True, **known)
-
-
-def adopted_after(seconds: float) -> Claim:
-    """A claim of a prediction that was asked for so long ago."""
-    return adopted(
-        prompt="a cat", prediction_id=AN_ID, requested_at=NOW, requested_seconds_ago=seconds
-    )
-
-
-def sent(seconds_ago: float) -> Claim:
-    """A claim whose POST left so long ago, and nobody knows what became of it."""
-    return adopted(prompt="a cat", requested_at=NOW, requested_seconds_ago=seconds_ago)
-
-
-def prediction(status: str, output: object = None, **more: Any) -> Prediction:
-    inputs: dict[str, Any] = {"prompt": "a cat", "seed": 42}
-    return Prediction(AN_ID, status, output, **inputs | more)
-
-
-# A list that reaches to this moment: it holds what somebody else has just made.
-LISTED_AT = datetime.fromisoformat(NOW)
-A_LATER_ONE = Listed((Prediction("another0", "starting", created_at=LISTED_AT),), sent_at=LISTED_AT)
-
-STARTED = Answered(prediction("starting"))
-UNCLEAR = NoAnswer("ReadTimeout")
-DONE = Answered(prediction("succeeded", [AN_IMAGE]))
-CANCELED = Answered(prediction("canceled"))
 
 
 # A budget that holds nothing back.

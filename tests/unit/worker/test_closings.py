@@ -5,15 +5,8 @@ from psycopg.errors import LockNotAvailable
 
 from imagegen.queue import Applied, Claim, ClosingRefusedError, Complete, Decision, FailAttempt
 from imagegen.worker import closings
-from tests.support.generation_runs import (
-    AN_ID,
-    AN_IMAGE,
-    NOW,
-    Calls,
-    RecordingQueue,
-    adopted,
-    generate,
-)
+from tests.support.generation_claims import AN_ID, AN_IMAGE, NOW, adopted
+from tests.support.generation_runs import Calls, RecordingQueue, generate
 
 IMAGE = Complete(AN_IMAGE, 0.7, 1)
 HOUR = 3600.0

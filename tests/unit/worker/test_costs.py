@@ -11,7 +11,7 @@ from imagegen.replicate import Failed, Succeeded
 from imagegen.worker.costs import request_dollars, second_dollars, with_cost
 from imagegen.worker.decisions import decide
 from imagegen.worker.endings import Ending, Kept
-from tests.support.generation_runs import NEW
+from tests.support.generation_claims import NEW
 from tests.support.settings import with_environment
 
 ACCEPTED = replace(NEW, prediction_id="p1")

@@ -18,7 +18,7 @@ from imagegen.queue import (
 from imagegen.replicate import Failed, Refused, Succeeded
 from imagegen.worker.decisions import NOTHING_BEFORE, decide
 from imagegen.worker.endings import Delay, Ending, Postponed, TurnedAway, Until
-from tests.support.generation_runs import NEW
+from tests.support.generation_claims import NEW
 from tests.support.settings import settings
 
 A_DAY = 86_400.0

@@ -13,20 +13,17 @@ from imagegen.replicate.replies import Answered, Listed, NotSent, Rejected, Repl
 from imagegen.worker import gate as gates
 from imagegen.worker.create_rate import SHARE, CreateRate
 from imagegen.worker.gate import Gate
-from tests.support.generation_runs import (
+from tests.support.generation_claims import (
     AN_ID,
     AN_IMAGE,
     DONE,
-    FALLBACK,
-    GIVE_UP_AFTER_SECONDS,
     NEW,
     STARTED,
     adopted,
-    generate,
-    open_gate,
     prediction,
     sent,
 )
+from tests.support.generation_runs import FALLBACK, GIVE_UP_AFTER_SECONDS, generate, open_gate
 
 STARTED_FALLBACK = Answered(prediction("starting", seed=43))
 CENSORED = Answered(prediction("failed", error="NSFW content detected"))

@@ -8,20 +8,18 @@ import pytest
 from imagegen.queue import Claim, Doubt, EarlierRequest
 from imagegen.replicate import ENDLESS_LIST
 from imagegen.replicate.replies import Answered, Listed, Prediction, Rejected
-from tests.support.generation_runs import (
+from tests.support.generation_claims import (
     AN_ID,
     AN_IMAGE,
     DONE,
     NEW,
     NOW,
-    SETTLE_SECONDS,
     STARTED,
     adopted,
-    generate,
-    open_gate,
     prediction,
     sent,
 )
+from tests.support.generation_runs import SETTLE_SECONDS, generate, open_gate
 
 pytestmark = pytest.mark.usefixtures("without_waiting")
 

@@ -7,15 +7,8 @@ import pytest
 
 from imagegen.replicate.replies import Listed, NoAnswer, NotSent, Prediction, Rejected, Reply
 from imagegen.worker import generation
-from tests.support.generation_runs import (
-    A_LATER_ONE,
-    AN_ID,
-    DONE,
-    UNCLEAR,
-    generate,
-    prediction,
-    sent,
-)
+from tests.support.generation_claims import A_LATER_ONE, AN_ID, DONE, UNCLEAR, prediction, sent
+from tests.support.generation_runs import generate
 
 pytestmark = pytest.mark.usefixtures("without_waiting")
 

@@ -12,7 +12,7 @@ from imagegen.queue import Complete
 from imagegen.replicate.replies import Answered
 from imagegen.worker import settlement
 from imagegen.worker.image_copies import ImageCopies
-from tests.support.generation_runs import (
+from tests.support.generation_claims import (
     AN_ID,
     AN_IMAGE,
     DONE,
@@ -20,10 +20,9 @@ from tests.support.generation_runs import (
     STARTED,
     adopted,
     adopted_after,
-    generate,
-    open_gate,
     prediction,
 )
+from tests.support.generation_runs import generate, open_gate
 
 pytestmark = pytest.mark.usefixtures("without_waiting")
 

@@ -18,22 +18,24 @@ from imagegen.replicate.replies import (
 from imagegen.worker import polling
 from imagegen.worker.database_retry import DatabaseRetry
 from imagegen.worker.polling import Poller
-from tests.support.generation_runs import (
+from tests.support.generation_claims import (
     A_LATER_ONE,
     AN_ID,
     AN_IMAGE,
     DONE,
-    GIVE_UP_AFTER_SECONDS,
     NOW,
     STARTED,
+    adopted,
+    adopted_after,
+    prediction,
+)
+from tests.support.generation_runs import (
+    GIVE_UP_AFTER_SECONDS,
     Calls,
     NoWaits,
     ScriptedClient,
-    adopted,
-    adopted_after,
     generate,
     open_gate,
-    prediction,
 )
 from tests.support.settings import settings
 

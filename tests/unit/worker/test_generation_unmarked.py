@@ -8,16 +8,8 @@ import pytest
 
 from imagegen.queue import EarlierRequest
 from imagegen.replicate.replies import Answered, Listed, Prediction
-from tests.support.generation_runs import (
-    DONE,
-    LISTED_AT,
-    NEW,
-    NOW,
-    STARTED,
-    generate,
-    prediction,
-    sent,
-)
+from tests.support.generation_claims import DONE, LISTED_AT, NEW, NOW, STARTED, prediction, sent
+from tests.support.generation_runs import generate
 
 pytestmark = pytest.mark.usefixtures("without_waiting")
 

@@ -10,18 +10,8 @@ from imagegen.worker.account_rates import AccountRates
 from imagegen.worker.create_rate import SHARE, CreateRate
 from imagegen.worker.gate import Permit
 from imagegen.worker.orders import Orders
-from tests.support.generation_runs import (
-    DONE,
-    FALLBACK,
-    NEW,
-    STARTED,
-    RecordingQueue,
-    adopted,
-    adopted_after,
-    generate,
-    open_gate,
-    prediction,
-)
+from tests.support.generation_claims import DONE, NEW, STARTED, adopted, adopted_after, prediction
+from tests.support.generation_runs import FALLBACK, RecordingQueue, generate, open_gate
 from tests.support.settings import settings
 
 PAUSE = Pause("alice@host as imagegen", "2026-01-01T12:00:00Z", "the model changed")

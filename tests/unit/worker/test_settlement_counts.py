@@ -8,7 +8,7 @@ from prometheus_client import REGISTRY
 from imagegen.failures import Kind, Reason
 from imagegen.queue import Applied, Claim, Complete, Decision, FailAttempt, Requeue, UseFallback
 from imagegen.worker.settlement import report
-from tests.support.generation_runs import NEW
+from tests.support.generation_claims import NEW
 
 COMPLETE = Complete("https://replicate.delivery/x.png", 1.0, 1)
 FAILS = FailAttempt(Kind.TRANSIENT, "E6716", token_fails=True)

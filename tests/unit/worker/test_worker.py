@@ -15,7 +15,7 @@ from imagegen.worker.set_aside import SetAside
 from imagegen.worker.slots import Slots
 from imagegen.worker.worker import Worker
 from tests.support.fake_clock import FakeClock
-from tests.support.generation_runs import NEW
+from tests.support.generation_claims import NEW
 from tests.support.settings import settings
 
 FIVE_MINUTES = 300.0  # Replicate's time for one prediction, by default
