@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
 import psycopg
@@ -94,11 +93,8 @@ PROXIES: dict[str, Proxy] = {}
 @contextlib.contextmanager
 def with_a_proxy(site: Site) -> Iterator[None]:
     site.settings |= SETTINGS
-    parts = urlsplit(site.database_url)
-    assert parts.port
-    with Proxy(parts.port) as proxy:
-        login = parts.netloc.rpartition("@")[0]
-        site.database_url = parts._replace(netloc=f"{login}@127.0.0.1:{proxy.port}").geturl()
+    with Proxy(site.database_port) as proxy:
+        site.database_url = site.behind(proxy.port).database_url
         PROXIES[site.database_url] = proxy
         yield
 

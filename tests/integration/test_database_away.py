@@ -2,7 +2,6 @@
 
 import contextlib
 import time
-from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -145,13 +144,8 @@ def test_a_table_that_somebody_locks_is_waited_for_and_no_worker_is_taken_to_han
 def test_a_database_that_answers_no_more_is_noticed_and_waited_for(
     site: Site, sandbox: Sandbox
 ) -> None:
-    parts = urlsplit(site.database_url)
-    assert parts.port
-    with Proxy(parts.port) as proxy:
-        location = f"{parts.username}:{parts.password}@127.0.0.1:{proxy.port}"
-        behind = Site(
-            parts._replace(netloc=location).geturl(), site.provider_url, site.folder / "behind"
-        )
+    with Proxy(site.database_port) as proxy:
+        behind = site.behind(proxy.port)
         behind.settings |= {"IMAGEGEN_WATCHDOG_SECONDS": "10", "IMAGEGEN_TEST_SETTLE_SECONDS": "5"}
         mint(site, 20)
         with behind.supervisor() as program:

@@ -5,10 +5,19 @@ import socket
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.support.judge import judge
 from tests.support.processes import Site, wait_for
 from tests.support.sandbox import Fault, Sandbox
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Of the copies."""
+    made = tmp_path / "images"
+    made.mkdir()
+    return made
 
 
 def free_port() -> int:
@@ -17,10 +26,8 @@ def free_port() -> int:
 
 
 def test_each_image_is_kept_with_its_path_and_sha256(
-    site: Site, sandbox: Sandbox, tmp_path: Path
+    site: Site, sandbox: Sandbox, folder: Path
 ) -> None:
-    folder = tmp_path / "images"
-    folder.mkdir()
     site.mint("one", "two", "three")
     with site.supervisor("--keep-images", str(folder)):
         site.wait_until_done()
@@ -33,10 +40,8 @@ def test_each_image_is_kept_with_its_path_and_sha256(
 
 
 def test_an_image_that_cannot_be_kept_is_handed_on_all_the_same(
-    site: Site, sandbox: Sandbox, tmp_path: Path
+    site: Site, sandbox: Sandbox, folder: Path
 ) -> None:
-    folder = tmp_path / "images"
-    folder.mkdir()
     sandbox.faults.add(Fault.answers(404, operation="file"))
     site.mint("one")
     with site.supervisor("--keep-images", str(folder)) as program:
@@ -50,10 +55,8 @@ def test_an_image_that_cannot_be_kept_is_handed_on_all_the_same(
 
 
 def test_tokens_are_handed_on_with_urls_of_the_images_own_port(
-    site: Site, sandbox: Sandbox, tmp_path: Path
+    site: Site, sandbox: Sandbox, folder: Path
 ) -> None:
-    folder = tmp_path / "images"
-    folder.mkdir()
     port = free_port()
     base = f"http://127.0.0.1:{port}/images/"
     site.settings |= {
@@ -84,10 +87,8 @@ def test_tokens_are_handed_on_with_urls_of_the_images_own_port(
 
 
 def test_a_token_whose_copy_is_to_be_handed_on_waits_until_it_can_be_made(
-    site: Site, sandbox: Sandbox, tmp_path: Path
+    site: Site, sandbox: Sandbox, folder: Path
 ) -> None:
-    folder = tmp_path / "images"
-    folder.mkdir()
     site.settings |= {
         "IMAGEGEN_KEEP_IMAGES": str(folder),
         "IMAGEGEN_IMAGE_URL_BASE": "https://images.example.com",
@@ -107,10 +108,8 @@ def test_a_token_whose_copy_is_to_be_handed_on_waits_until_it_can_be_made(
 
 
 def test_a_worker_killed_while_it_keeps_an_image_loses_and_pays_nothing(
-    site: Site, sandbox: Sandbox, tmp_path: Path
+    site: Site, sandbox: Sandbox, folder: Path
 ) -> None:
-    folder = tmp_path / "images"
-    folder.mkdir()
     sandbox.faults.add(Fault.late(30.0, operation="file", times=1))
     site.mint("one")
     with site.supervisor("--keep-images", str(folder)) as program:

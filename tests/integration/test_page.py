@@ -109,42 +109,32 @@ def test_the_page_can_only_be_read(site: Site) -> None:
 
 
 @pytest.mark.direct
-def test_without_the_database_the_page_tells_so_and_heals_by_itself(
-    site: Site, tmp_path: Path
-) -> None:
-    parts = urlsplit(site.database_url)
-    assert parts.port
-    with Proxy(parts.port) as proxy:
-        location = f"{parts.username}:{parts.password}@127.0.0.1:{proxy.port}"
-        url = parts._replace(netloc=location).geturl()
-        behind = Site(url, site.provider_url, tmp_path / "behind")
-        with behind.supervisor() as program:
-            assert get(program).status_code == 200
-            proxy.freeze()
-            away = get(program)
-            proxy.thaw()
-            wait_for("the page to heal", lambda: get(program).status_code == 200)
+def test_without_the_database_the_page_tells_so_and_heals_by_itself(site: Site) -> None:
+    with (
+        Proxy(site.database_port) as proxy,
+        site.behind(proxy.port).supervisor() as program,
+    ):
+        assert get(program).status_code == 200
+        proxy.freeze()
+        away = get(program)
+        proxy.thaw()
+        wait_for("the page to heal", lambda: get(program).status_code == 200)
 
     assert away.status_code == 503
     assert "<title>imagegen: the database does not answer</title>" in away.text
-    assert str(parts.password) not in away.text
+    assert str(urlsplit(site.database_url).password) not in away.text
 
 
 @pytest.mark.direct
-def test_a_connection_that_answers_no_more_is_replaced_within_a_probe(
-    site: Site, tmp_path: Path
-) -> None:
-    parts = urlsplit(site.database_url)
-    assert parts.port
-    with Proxy(parts.port) as proxy:
-        location = f"{parts.username}:{parts.password}@127.0.0.1:{proxy.port}"
-        url = parts._replace(netloc=location).geturl()
-        behind = Site(url, site.provider_url, tmp_path / "behind")
-        with behind.supervisor(procs=1) as program:
-            wait_for("all to be well", lambda: get(program, "/readyz").status_code == 200)
-            proxy.freeze_those_there()
-            metrics = get(program, "/metrics").text
-            [replaced] = program.events("database.connection.replaced")
+def test_a_connection_that_answers_no_more_is_replaced_within_a_probe(site: Site) -> None:
+    with (
+        Proxy(site.database_port) as proxy,
+        site.behind(proxy.port).supervisor(procs=1) as program,
+    ):
+        wait_for("all to be well", lambda: get(program, "/readyz").status_code == 200)
+        proxy.freeze_those_there()
+        metrics = get(program, "/metrics").text
+        [replaced] = program.events("database.connection.replaced")
 
     assert "imagegen_database_up 1.0" in metrics
     assert "imagegen_oldest_waiting_seconds" in metrics

@@ -111,6 +111,19 @@ class Site:
         netloc = f"{user or parts.username}:{password}@{location}"
         self.database_url = parts._replace(netloc=netloc).geturl()
 
+    @property
+    def database_port(self) -> int:
+        port = urlsplit(self.database_url).port
+        assert port
+        return port
+
+    def behind(self, port: int) -> "Site":
+        """The same database, reached through a port of this host; with a folder of its own."""
+        parts = urlsplit(self.database_url)
+        login = parts.netloc.rpartition("@")[0]
+        url = parts._replace(netloc=f"{login}@127.0.0.1:{port}").geturl()
+        return Site(url, self.provider_url, self.folder / "behind", dict(self.settings))
+
     def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         with self._connect() as connection:
             connection.autocommit = True

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from imagegen.supervisor import systemd
-from tests.support.supervisor_runs import linux_only, running_supervisor
+from tests.support.supervisor_runs import RunningSupervisor, linux_only, running_supervisor
 
 ONE = {"worker-0": "sleeps"}
 TOO_LONG = "/" + 200 * "x"
@@ -34,6 +34,22 @@ def messages(inbox: socket.socket) -> Iterator[list[str]]:
 
 def wait_for_message(inbox: socket.socket, line: str) -> list[str]:
     return next(message for message in messages(inbox) if line in message)
+
+
+@contextlib.contextmanager
+def heard(
+    folder: Path, children: dict[str, str], watchdog_seconds: float = 0.4, address: str = ""
+) -> Iterator[tuple[socket.socket, RunningSupervisor]]:
+    """A supervisor, and what systemd hears of it."""
+    address = address or str(folder / "notify")
+    with (
+        listening(address) as inbox,
+        running_supervisor(
+            folder, children, watchdog_seconds=watchdog_seconds,
+            environment={"NOTIFY_SOCKET": address},
+        ) as running,
+    ):  # fmt: skip
+        yield inbox, running
 
 
 # A word to systemd.
@@ -113,14 +129,7 @@ def test_where_systemd_does_not_watch_there_is_no_hurry(monkeypatch: pytest.Monk
 
 
 def test_systemd_hears_ready_only_when_a_worker_is_at_work(tmp_path: Path) -> None:
-    address = str(tmp_path / "notify")
-    with (
-        listening(address) as inbox,
-        running_supervisor(
-            tmp_path, {"worker-0": "boots_when_told"}, watchdog_seconds=0.4,
-            environment={"NOTIFY_SOCKET": address},
-        ) as running,
-    ):  # fmt: skip
+    with heard(tmp_path, {"worker-0": "boots_when_told"}) as (inbox, running):
         running.wait_for_starts(1)
         for _ in range(3):
             assert next(messages(inbox)) == ["WATCHDOG=1", "STATUS=0 of 1 workers"]
@@ -132,14 +141,8 @@ def test_systemd_hears_ready_only_when_a_worker_is_at_work(tmp_path: Path) -> No
 
 @linux_only
 def test_systemd_hears_how_many_workers_there_are_and_of_the_stop(tmp_path: Path) -> None:
-    address = f"@imagegen-{uuid.uuid4()}"
-    with (
-        listening(address) as inbox,
-        running_supervisor(
-            tmp_path, {"worker-0": "sleeps", "worker-1": "boots_when_told"}, watchdog_seconds=0.4,
-            environment={"NOTIFY_SOCKET": address},
-        ) as running,
-    ):  # fmt: skip
+    children = {"worker-0": "sleeps", "worker-1": "boots_when_told"}
+    with heard(tmp_path, children, address=f"@imagegen-{uuid.uuid4()}") as (inbox, running):
         wait_for_message(inbox, "STATUS=1 of 2 workers")
         running.let_begin("worker-1")
         wait_for_message(inbox, "STATUS=2 of 2 workers")
@@ -150,14 +153,7 @@ def test_systemd_hears_how_many_workers_there_are_and_of_the_stop(tmp_path: Path
 
 
 def test_a_reload_lasts_until_the_last_worker_was_replaced(tmp_path: Path) -> None:
-    address = str(tmp_path / "notify")
-    with (
-        listening(address) as inbox,
-        running_supervisor(
-            tmp_path, {"worker-0": "reboots_when_told"}, watchdog_seconds=0.4,
-            environment={"NOTIFY_SOCKET": address},
-        ) as running,
-    ):  # fmt: skip
+    with heard(tmp_path, {"worker-0": "reboots_when_told"}) as (inbox, running):
         wait_for_message(inbox, "READY=1")
         running.tell(signal.SIGHUP)
         reloading = wait_for_message(inbox, "RELOADING=1")
@@ -171,14 +167,7 @@ def test_a_reload_lasts_until_the_last_worker_was_replaced(tmp_path: Path) -> No
 
 
 def test_a_supervisor_that_stops_slowly_is_never_called_ready_again(tmp_path: Path) -> None:
-    address = str(tmp_path / "notify")
-    with (
-        listening(address) as inbox,
-        running_supervisor(
-            tmp_path, {"worker-0": "is_stubborn"}, watchdog_seconds=0.2,
-            environment={"NOTIFY_SOCKET": address},
-        ) as running,
-    ):  # fmt: skip
+    with heard(tmp_path, {"worker-0": "is_stubborn"}, watchdog_seconds=0.2) as (inbox, running):
         wait_for_message(inbox, "READY=1")
         running.tell(signal.SIGTERM)
         wait_for_message(inbox, "STOPPING=1")
