@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from imagegen import config
-from imagegen.cli.acts import act_line, reason_option
+from imagegen.cli.acts import reason_option
 from imagegen.cli.connection import connected, read_database_url
 from imagegen.cli.errors import MisusedError
 from imagegen.cli.options import json_option, settings_options
@@ -132,4 +132,4 @@ def _lines(shown: dict[str, dict[str, Any]], change: operators.Act | None) -> It
             where = f"{SPECS[name].variable} of each host: {of_host}"
         yield f"{name.replace('_', ' '):<13} {text}  ({where})"
     if change:
-        yield f"{'last change':<13} {act_line(change)}"
+        yield f"{'last change':<13} {change}"

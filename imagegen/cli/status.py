@@ -12,7 +12,6 @@ from typing import Any
 import click
 
 from imagegen import database
-from imagegen.cli.acts import act_line
 from imagegen.cli.connection import connected
 from imagegen.cli.errors import CommandError
 from imagegen.cli.options import json_option, read_settings, settings_options
@@ -113,7 +112,7 @@ def _lines(snapshot: StatusSnapshot) -> Iterator[str]:
     else:
         yield from _queue_lines(snapshot.queue)
     for number, act in enumerate(snapshot.newest):
-        yield f"{'' if number else 'operators':<9}  {act_line(act)}"
+        yield f"{'' if number else 'operators':<9}  {act}"
     if snapshot.workers is None:
         yield f"workers    {snapshot.no_workers}"
     elif not snapshot.workers:

@@ -20,6 +20,7 @@ from imagegen.cli.options import (
 from imagegen.cli.output import Column, duration, emit, table, terminal_width
 from imagegen.cli.progress import waiting
 from imagegen.cli.tokens_retry import ERROR_KIND, retry
+from imagegen.operator import token_facts
 from imagegen.operator import tokens as queries
 from imagegen.text import printable
 
@@ -156,47 +157,13 @@ def _history_lines(token_id: int, history: queries.TokenHistory) -> Iterator[str
 
 
 def _token_lines(token: queries.Token) -> Iterator[str]:
-    age = "" if token.age_seconds is None else f", {duration(token.age_seconds)} ago"
-    facts = {
-        "status": token.state,
-        "attempts": token.generation_attempts,
-        "error": token.generation_error,
-        "not before": _moment(token.generate_after),
-        "minted": f"{_moment(token.created_at) or '-'}{age}",
-        "author": token.author,
-        "prompt": token.author_prompt,
-        "image": token.image_url,
-    }
-    yield from _fact_lines(facts, COLOURS.get(token.status or ""))
+    age = None if token.age_seconds is None else duration(token.age_seconds)
+    yield from _fact_lines(token_facts.of_token(token, age), COLOURS.get(token.status or ""))
 
 
 def _generation_lines(generation: queries.Generation) -> Iterator[str]:
-    fallback = ", fallback prompt" if generation.fallback else ""
-    kind = f": {generation.error_kind}" if generation.error_kind else ""
-    title = f"generation {generation.id}, attempt {generation.attempt}{fallback}"
-    yield click.style(f"\n{title}, {generation.state}{printable(kind)}", bold=True)
-    closed_at, predict_seconds = _moment(generation.closed_at), generation.predict_seconds
-    until = "tried again" if generation.refusal else "held until"
-    facts = {
-        "error": generation.error_message,
-        "refusals": f"{generation.refusals} in a row" if generation.refusals else None,
-        "sent": generation.prompt,
-        "model": f"{generation.model}, seed {generation.seed}",
-        "prediction": generation.prediction_id,
-        "claimed": _moment(generation.opened_at),
-        "requested": _moment(generation.requested_at),
-        "ended": closed_at and f"{closed_at}, after {generation.duration_seconds:.1f} s",
-        "refused": generation.refusal,
-        until: None if closed_at else _moment(generation.lease_until),
-        "computed": None if predict_seconds is None else f"{predict_seconds:.2f} s",
-        "cost": generation.cost and f"{generation.cost} USD",
-        "image": generation.image_url,
-        "kept as": generation.image_path,
-        "sha256": generation.image_sha256,
-        "handed on": generation.handed_on_url,
-        "worker": generation.worker,
-    }
-    yield from _fact_lines(facts)
+    yield click.style(f"\n{printable(token_facts.title(generation))}", bold=True)
+    yield from _fact_lines(token_facts.of_generation(generation))
 
 
 def _fact_lines(facts: Mapping[str, object], status_colour: str | None = None) -> Iterator[str]:
@@ -207,8 +174,3 @@ def _fact_lines(facts: Mapping[str, object], status_colour: str | None = None) -
             if label == "status" and status_colour:
                 text = click.style(text, fg=status_colour)
             yield f"  {label:<{LABEL_WIDTH}} {text}"
-
-
-def _moment(time: str | None) -> str | None:
-    """Return 2026-11-24 02:03:04 UTC for an ISO time in UTC."""
-    return f"{time[:19].replace('T', ' ')} UTC" if time and time[0].isdigit() else time

@@ -140,6 +140,17 @@ def statement_timeout(connection: Connection, seconds: int = QUERY_SECONDS) -> I
         yield
 
 
+@contextmanager
+def one_round(connection: Connection, milliseconds: int) -> Iterator[None]:
+    """Send the statements of the block to the server together, as one transaction in which each
+    takes at most `milliseconds`. Their rows are there after the block."""
+    with connection.pipeline(), connection.transaction():
+        # Compiling a statement takes longer than any that must be so quick.
+        connection.execute(f"SET LOCAL statement_timeout = {milliseconds}")
+        connection.execute("SET LOCAL jit = off")
+        yield
+
+
 def is_pooled(connection: Connection) -> bool:
     """Return whether the connection goes through a pooler such as PgBouncer.
 

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from psycopg import Cursor
 from psycopg.rows import class_row, dict_row
 
 from imagegen.database import NOTIFY_CHANNEL, Connection, acts, sql, statement_timeout
+from imagegen.text import printable
 
 TEXT = files("imagegen.operator").joinpath("acts.sql").read_text(encoding="utf-8")
 SQL = sql.parse(acts.TEXT + TEXT)
@@ -31,6 +33,15 @@ class Act:
     reason: str | None
     until: str | None
     details: dict[str, Any] | None
+
+    def __str__(self) -> str:
+        """When, who, what and why, in one line."""
+        what = self.act if self.token_id is None else f"{self.act} token {self.token_id}"
+        details = ", ".join(f"{name} {value}" for name, value in (self.details or {}).items())
+        parts = [f"{acts.moment(self.at)}  {self.who}  {what}", details]
+        parts += [f"until {acts.moment(self.until)}"] if self.until else []
+        why = f": {self.reason}" if self.reason else ""
+        return printable(", ".join(filter(None, parts)) + why)
 
 
 @dataclass(frozen=True)
@@ -109,10 +120,14 @@ def newest(connection: Connection) -> list[Act]:
         return _newest(connection, "newest", limit=ACTS_SHOWN)
 
 
-def newest_of_token(connection: Connection, token_id: int) -> list[Act]:
-    """Return what operators have asked for a token, the newest first."""
-    return _newest(connection, "newest_of_token", token_id=token_id, limit=ACTS_OF_TOKEN_SHOWN)
+def ask_of_token(connection: Connection, token_id: int) -> Cursor[Act]:
+    """Ask what operators have asked for a token, the newest first."""
+    return _ask(connection, "newest_of_token", token_id=token_id, limit=ACTS_OF_TOKEN_SHOWN)
 
 
 def _newest(connection: Connection, name: str, **values: int) -> list[Act]:
-    return connection.cursor(row_factory=class_row(Act)).execute(SQL[name], values).fetchall()
+    return _ask(connection, name, **values).fetchall()
+
+
+def _ask(connection: Connection, name: str, **values: int) -> Cursor[Act]:
+    return connection.cursor(row_factory=class_row(Act)).execute(SQL[name], values)

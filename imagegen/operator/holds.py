@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Literal
 
+from psycopg import Cursor
 from psycopg.rows import class_row
 
 from imagegen.database import Connection, Tables, queue_stats, sql, statement_timeout
@@ -27,6 +28,16 @@ class TokenState:
     status: str | None
     is_held: bool
     is_at_work: bool  # it has an open generation
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why it cannot be held; None if it can, or is."""
+        only = "only a token that waits can be held"
+        if self.is_at_work or self.status == "generating":
+            return f"token {self.token_id} is being generated: {only}"
+        if self.status != "detected":
+            return f"token {self.token_id} is {self.status}: {only}"
+        return None
 
 
 @dataclass(frozen=True)
@@ -57,19 +68,13 @@ def change(
             result.refused.append(f"there is no token {token_id}")
         elif verb == "release":
             result.skipped.append(f"token {token_id} is not held: it is {state.status}")
-        elif state.is_held and not state.is_at_work and state.status == "detected":
+        elif state.obstacle:
+            result.refused.append(state.obstacle)
+        elif state.is_held:
             result.skipped.append(f"token {token_id} is held already")
         else:
-            result.refused.append(f"token {token_id} {_why_not_held(state)}")
+            result.refused.append(f"token {token_id} has changed meanwhile: try again")
     return result
-
-
-def _why_not_held(state: TokenState) -> str:
-    if state.is_at_work or state.status == "generating":
-        return "is being generated: only a token that waits can be held"
-    if state.status != "detected":
-        return f"is {state.status}: only a token that waits can be held"
-    return "has changed meanwhile: try again"
 
 
 def _others(
@@ -78,6 +83,13 @@ def _others(
     """Return the tokens that were not changed, in order; None for one that is not there."""
     others = sorted({*token_ids} - {*changed})
     with statement_timeout(connection):
-        cursor = connection.cursor(row_factory=class_row(TokenState))
-        rows = cursor.execute(tables.fill(SQL["states"]), {"token_ids": others}).fetchall()
+        rows = ask_states(connection, tables, others).fetchall()
     return dict.fromkeys(others) | {row.token_id: row for row in rows}
+
+
+def ask_states(
+    connection: Connection, tables: Tables, token_ids: Collection[int]
+) -> Cursor[TokenState]:
+    """Ask how these tokens are now."""
+    cursor = connection.cursor(row_factory=class_row(TokenState))
+    return cursor.execute(tables.fill(SQL["states"]), {"token_ids": list(token_ids)})

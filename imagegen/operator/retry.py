@@ -7,6 +7,7 @@ from functools import partial
 from typing import Literal
 from urllib.parse import urlsplit
 
+from psycopg import Cursor
 from psycopg.rows import kwargs_row
 
 from imagegen.config import copy_url, url_below
@@ -123,11 +124,11 @@ def plan_named(
     """Plan for these tokens. `lost`: their images are lost, or of no use; pay for others.
     `fallback`: with the fallback prompt, also for those that wait. `base`: of the URLs of
     copies."""
-    values = {"token_ids": list(token_ids)}
-    tokens = _snapshots(connection, tables, SQL["with_token_ids"], values, base)
+    with statement_timeout(connection):
+        tokens = ask_snapshots(connection, tables, token_ids, base).fetchall()
     unknown = sorted(set(token_ids) - {token.token_id for token in tokens})
     tokens.sort(key=lambda token: token.token_id)
-    plan = _plan(tokens, lost=lost, waiting=fallback)
+    plan = plan_of(tokens, lost=lost, waiting=fallback)
     plan.refused[:0] = [f"there is no token {token_id}" for token_id in unknown]
     return plan
 
@@ -148,23 +149,31 @@ def plan_failed(
     if error_kind is not None:
         condition += f" AND {SQL['with_error_kind']}"
     values = {"since": since, "error_kind": error_kind}
-    return _plan(_snapshots(connection, tables, condition, values, base), lost=False)
+    with statement_timeout(connection):
+        return plan_of(_ask(connection, tables, condition, values, base).fetchall(), lost=False)
 
 
-def _snapshots(
+def ask_snapshots(
+    connection: Connection, tables: Tables, token_ids: Collection[int], base: str | None
+) -> Cursor[TokenSnapshot]:
+    """Ask for these tokens as they are now. `base`: of the URLs of copies."""
+    values = {"token_ids": list(token_ids)}
+    return _ask(connection, tables, SQL["with_token_ids"], values, base)
+
+
+def _ask(
     connection: Connection,
     tables: Tables,
     condition: str,
     values: Mapping[str, object],
     base: str | None,
-) -> list[TokenSnapshot]:
+) -> Cursor[TokenSnapshot]:
     query = tables.fill(f"{SQL['snapshots']} WHERE {condition}")
-    with statement_timeout(connection):
-        cursor = connection.cursor(row_factory=kwargs_row(partial(TokenSnapshot, base=base)))
-        return cursor.execute(query, {**values, "retention_seconds": RETENTION_SECONDS}).fetchall()
+    cursor = connection.cursor(row_factory=kwargs_row(partial(TokenSnapshot, base=base)))
+    return cursor.execute(query, {**values, "retention_seconds": RETENTION_SECONDS})
 
 
-def _plan(tokens: Iterable[TokenSnapshot], *, lost: bool, waiting: bool = False) -> RetryPlan:
+def plan_of(tokens: Iterable[TokenSnapshot], *, lost: bool, waiting: bool = False) -> RetryPlan:
     """Sort the tokens by what becomes of them. An image that exists is handed on (law 10).
     `waiting`: those that wait start anew too."""
     plan = RetryPlan()

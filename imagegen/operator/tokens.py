@@ -1,6 +1,6 @@
 """Tokens and their generations, for `imagegen tokens list` and `show`."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -9,7 +9,7 @@ from typing import Any
 from psycopg.rows import class_row, kwargs_row
 
 from imagegen.database import Connection, Tables, sql, statement_timeout
-from imagegen.operator.acts import Act, newest_of_token
+from imagegen.operator.acts import Act, ask_of_token
 
 # A token that Replicate refused for a day has thousands of generations.
 GENERATIONS_SHOWN = 200
@@ -150,11 +150,24 @@ def _token(token_id: int | Decimal | None, **columns: Any) -> Token:
 def read_history(connection: Connection, tables: Tables, token_id: int) -> TokenHistory:
     """Return a token and its generations, which are kept when the token is deleted."""
     with statement_timeout(connection):
-        tokens = connection.cursor(row_factory=kwargs_row(_token))
-        token = tokens.execute(tables.fill(SQL["show"]), [token_id]).fetchone()
-        generations = connection.cursor(row_factory=class_row(Generation))
-        values = [token_id, GENERATIONS_SHOWN + 1]
-        newest = generations.execute(SQL["generations"], values).fetchall()
-        acts = newest_of_token(connection, token_id)[::-1]
-    shown = newest[:GENERATIONS_SHOWN]
-    return TokenHistory(token, shown[::-1], len(newest) > len(shown), acts)
+        return ask_history(connection, tables, token_id)()
+
+
+def ask_history(
+    connection: Connection, tables: Tables, token_id: int
+) -> Callable[[], TokenHistory]:
+    """Ask for the same. What is returned takes in the answers."""
+    token = connection.cursor(row_factory=kwargs_row(_token))
+    token.execute(tables.fill(SQL["show"]), [token_id])
+    generations = connection.cursor(row_factory=class_row(Generation))
+    generations.execute(SQL["generations"], [token_id, GENERATIONS_SHOWN + 1])
+    acts = ask_of_token(connection, token_id)
+
+    def answer() -> TokenHistory:
+        newest = generations.fetchall()
+        shown = newest[:GENERATIONS_SHOWN][::-1]
+        return TokenHistory(
+            token.fetchone(), shown, len(newest) > len(shown), acts.fetchall()[::-1]
+        )
+
+    return answer
