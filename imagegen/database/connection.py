@@ -143,11 +143,11 @@ def statement_timeout(connection: Connection, seconds: int = QUERY_SECONDS) -> I
 @contextmanager
 def one_round(connection: Connection, milliseconds: int) -> Iterator[None]:
     """Send the statements of the block to the server together, as one transaction in which each
-    takes at most `milliseconds`. Their rows are there after the block."""
+    takes at most `milliseconds` and finds its rows by an index. They are there after the block."""
+    settings = {"statement_timeout": str(milliseconds), "jit": "off", **brief.PLANNER}
+    calls = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in settings.items())
     with connection.pipeline(), connection.transaction():
-        # Compiling a statement takes longer than any that must be so quick.
-        connection.execute(f"SET LOCAL statement_timeout = {milliseconds}")
-        connection.execute("SET LOCAL jit = off")
+        connection.execute(f"SELECT {calls}".encode())
         yield
 
 

@@ -36,12 +36,17 @@ class Act:
 
     def __str__(self) -> str:
         """When, who, what and why, in one line."""
+        return printable(f"{acts.moment(self.at)}  {self.who}  {self.what}")
+
+    @property
+    def what(self) -> str:
+        """What was asked for and why."""
         what = self.act if self.token_id is None else f"{self.act} token {self.token_id}"
         details = ", ".join(f"{name} {value}" for name, value in (self.details or {}).items())
-        parts = [f"{acts.moment(self.at)}  {self.who}  {what}", details]
+        parts = [what, details]
         parts += [f"until {acts.moment(self.until)}"] if self.until else []
         why = f": {self.reason}" if self.reason else ""
-        return printable(", ".join(filter(None, parts)) + why)
+        return ", ".join(filter(None, parts)) + why
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import parse_qs
 from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -18,19 +18,21 @@ from imagegen.failures import Reason
 from imagegen.logs import log
 from imagegen.metrics.workers import WorkerRow, Workers, workers_in
 from imagegen.redaction import Redactor
-from imagegen.web import image_sources, probes, status_page
+from imagegen.web import image_sources, probes, problems
 from imagegen.web.database_thread import NO_ANSWER, DatabaseThread
 from imagegen.web.image_files import open_image
 from imagegen.web.page_access import PageAccess
-from imagegen.web.rendering import ICON, ICON_PATH, render, security_headers
+from imagegen.web.pages import message, page
+from imagegen.web.problems import DatabaseProblem
+from imagegen.web.rendering import ICON, ICON_PATH, security_headers
 from imagegen.web.responses import FAILED, NOT_ALLOWED, NOT_FOUND, Response
 from imagegen.web.snapshot import Snapshot, read_details, read_path, read_snapshot
 from imagegen.web.stats import StatsCollector, any_token_waits
-from imagegen.web.status_page import DatabaseProblem, StatusPage
+from imagegen.web.status_page import StatusPage
+from imagegen.web.token_pages import TokenPages, is_of_tokens
 
 T = TypeVar("T")
 
-HTML = "text/html; charset=utf-8"
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
 # For a day: an image never changes, and a page that refreshes twice a minute shows many.
 IMAGE_CACHING = "private, max-age=86400, immutable"
@@ -72,6 +74,7 @@ class App:
         self._access = PageAccess(settings, is_loopback=is_loopback)
         self._redact = Redactor(settings.secrets)
         self._serves_copies = settings.keep_images is not None
+        self._tokens = TokenPages(settings, database, lambda: DATABASE_TIMEOUT_SECONDS)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         method = environ["REQUEST_METHOD"]
@@ -79,7 +82,7 @@ class App:
         if method in {"GET", "HEAD"}:
             try:
                 path = environ["PATH_INFO"]
-                is_page = path == "/" or path.startswith("/images/")
+                is_page = path == "/" or path.startswith("/images/") or is_of_tokens(path)
                 refusal = self._access.refusal(environ) if is_page else None
                 response = refusal or self.respond(path, environ["QUERY_STRING"])
             except Exception:  # noqa: BLE001 (a request's outermost handler)
@@ -96,6 +99,8 @@ class App:
 
     def respond(self, path: str, query: str) -> Response:
         """Return the response to a GET."""
+        if is_of_tokens(path):
+            return self._tokens.respond(path, query)
         asked = parse_qs(query, keep_blank_values=True)
         home = image_sources.PAUSED if "paused" in asked else image_sources.HOME
         match path:
@@ -137,7 +142,7 @@ class App:
         else:
             status = HTTPStatus.SERVICE_UNAVAILABLE
             workers = [replace(worker, busy=None) for worker in workers]
-        page = StatusPage(
+        shown = StatusPage(
             now=now,
             workers=workers,
             busy_elsewhere=busy_elsewhere,
@@ -145,16 +150,16 @@ class App:
             copies=self._serves_copies,
             home=home,
         )
-        origins = image_sources.origins(page.pictures, copies=self._serves_copies)
-        return _page("status.mako", status, origins, title=page.title, page=page)
+        origins = image_sources.origins(shown.pictures, copies=self._serves_copies)
+        return page("status.mako", status, origins, title=shown.title, page=shown)
 
     def _now(self) -> Snapshot | DatabaseProblem:
         try:
             return self._ask(read_snapshot)
         except QueryCanceled:
-            return status_page.TOO_SLOW
+            return problems.TOO_SLOW
         except NO_ANSWER as error:
-            return status_page.database_away(self._reason(error))
+            return problems.database_away(self._reason(error))
 
     def _workers(self) -> Workers:
         metrics = self._process_registry.collect()
@@ -175,7 +180,7 @@ class App:
         title = f"image of token {details.picture.token_id}"
         origins = image_sources.origins([details.picture], copies=copies)
         shown = {"title": title, "details": details, "copies": copies, "home": home}
-        return _page("image.mako", HTTPStatus.OK, origins, **shown)
+        return page("image.mako", HTTPStatus.OK, origins, **shown)
 
     def _copy(self, generation_id: int | None) -> Response:
         """Return a kept copy of an image."""
@@ -222,11 +227,7 @@ def _probed(problems: list[str], fine: str = "ok") -> Response:
 
 
 def _no_image(status: HTTPStatus, why: str, home: str) -> Response:
-    return _page("message.mako", status, [], title="no image", message=why, home=home)
-
-
-def _page(template: str, status: HTTPStatus, origins: Iterable[str], **values: Any) -> Response:
-    return Response(status, render(template, **values), HTML, security_headers(origins))
+    return message(status, "no image", why, home)
 
 
 def _immutable(image: bytes, content_type: str) -> Response:

@@ -101,7 +101,18 @@ SELECT extract(epoch FROM now())::float AS now,
             SELECT coalesce(g.closed_at, CASE WHEN t.created_at BETWEEN '1970-01-01'
                 AND now() + interval '1 day' THEN $minted_at END) AS ended_at) ended
         LEFT JOIN authors a ON a.id = t.author_id
-        ORDER BY age_seconds LIMIT $failures) latest) AS failures
+        ORDER BY age_seconds LIMIT $failures) latest) AS failures,
+    -- By the kind of their newest generation, of the newest mints that failed.
+    (SELECT coalesce(json_agg(kinds ORDER BY tokens DESC, kind), '[]') FROM (
+        SELECT kind, count(*) AS tokens FROM (
+            SELECT (SELECT (array_agg(
+                        CASE WHEN g.state = 'refused' THEN 'given_up' ELSE g.error_kind END
+                        ORDER BY g.id DESC))[1]
+                    FROM generations g WHERE g.token_id = $token_id) AS kind
+            FROM (
+                SELECT token_id FROM tokens_s0 t WHERE t.status = $failed
+                ORDER BY t.created_at DESC, t.token_id DESC LIMIT $failures_grouped) t) failed
+        GROUP BY kind) kinds) AS failure_kinds
 
 -- name: details
 -- Newer and older are in the order of the page.
@@ -120,6 +131,9 @@ SELECT json_build_object(
      WHERE other.state = 'succeeded' AND (other.closed_at, other.id) < (image.closed_at, image.id)
      ORDER BY other.closed_at DESC, other.id DESC LIMIT 1) AS older
 FROM generations image WHERE state = 'succeeded' AND id = $generation_id
+
+-- name: now
+SELECT extract(epoch FROM now())::float
 
 -- name: path
 SELECT image_path FROM generations WHERE id = $generation_id

@@ -14,7 +14,7 @@ class Response:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-NOT_FOUND = Response(HTTPStatus.NOT_FOUND, b"/, /metrics, /healthz or /readyz\n")
+NOT_FOUND = Response(HTTPStatus.NOT_FOUND, b"/, /tokens, /metrics, /healthz or /readyz\n")
 NOT_ALLOWED = Response(
     HTTPStatus.METHOD_NOT_ALLOWED, b"GET or HEAD\n", headers={"Allow": "GET, HEAD"}
 )

@@ -18,6 +18,8 @@ BUCKETS = 36
 BUCKET_SECONDS = 600
 PICTURES = 24
 FAILURES = 20
+# Of more failed tokens, the newest mints are grouped by kind.
+FAILURES_GROUPED = 1000
 # Of more tokens, PostgreSQL's estimate is shown if it has one.
 COUNTED_UP_TO = queue_stats.COUNTED_UP_TO
 # Only as many of the newest images are checked for whether they were fetched.
@@ -29,6 +31,7 @@ VALUES = {
     "bucket_seconds": BUCKET_SECONDS,
     "pictures": PICTURES,
     "failures": FAILURES,
+    "failures_grouped": FAILURES_GROUPED,
     "counted_up_to": COUNTED_UP_TO,
     "unfetched_up_to": UNFETCHED_UP_TO,
     # One more than is shown, so that the page sees that a text was longer.
@@ -92,6 +95,14 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class FailureKind:
+    """How many failed tokens ended so."""
+
+    kind: str | None  # given_up if Replicate refused them; None: nothing tells it
+    tokens: int
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """All that the status page shows of the database, at one moment."""
 
@@ -112,6 +123,7 @@ class Snapshot:
     buckets: list[Bucket]  # in the order of time, without gaps
     pictures: list[Picture]
     failures: list[Failure]
+    failure_kinds: list[FailureKind]  # the most frequent first
 
     @property
     def done(self) -> int:
@@ -135,6 +147,7 @@ def read_snapshot(connection: Connection, tables: Tables) -> Snapshot:
         buckets=buckets,
         pictures=[Picture(**picture) for picture in row.pop("pictures")],
         failures=[Failure(**failure) for failure in row.pop("failures")],
+        failure_kinds=[FailureKind(**kind) for kind in row.pop("failure_kinds")],
         pause=acts.Pause(**pause) if (pause := row.pop("pause")) else None,
         **row,
     )

@@ -2,16 +2,17 @@
 
 from dataclasses import dataclass
 
-from imagegen.failures import Reason
+from imagegen.failures import FAILURES, Kind
 from imagegen.metrics.workers import WorkerRow
-from imagegen.text import plural, shorten
-from imagegen.web.formatting import SPACE, count, duration, estimate, listed, printable, why_closed
+from imagegen.web import search_input
+from imagegen.web.formatting import SPACE, UNRECORDED, count, duration, estimate
 from imagegen.web.image_sources import HOME, source
+from imagegen.web.problems import DatabaseProblem, Problem, problems
+from imagegen.web.search_input import Search
 from imagegen.web.snapshot import (
     COUNTED_UP_TO,
-    MESSAGE_CHARACTERS,
+    FAILURES_GROUPED,
     PICTURES,
-    STATEMENT_TIMEOUT_MILLISECONDS,
     UNFETCHED_UP_TO,
     Picture,
     Snapshot,
@@ -19,29 +20,8 @@ from imagegen.web.snapshot import (
 
 # A quarter of an hour before Replicate deletes an image.
 UNFETCHED_LONG_SECONDS = 2700.0
-
-
-@dataclass(frozen=True)
-class DatabaseProblem:
-    """Why there is no snapshot of the database, as a title and in full."""
-
-    title: str
-    message: str
-
-
-TOO_SLOW = DatabaseProblem(
-    "the database is too slow",
-    f"It answers, but counting took longer than {STATEMENT_TIMEOUT_MILLISECONDS / 1000:g} s."
-    " Workers go on meanwhile. After a restore or an upgrade of PostgreSQL it may want ANALYZE.",
-)
-
-
-def database_away(why: str) -> DatabaseProblem:
-    return DatabaseProblem(
-        "the database does not answer",
-        f"{shorten(why[:1].upper() + why[1:], MESSAGE_CHARACTERS)}. Workers wait for the database,"
-        " and go on by themselves when it is back.",
-    )
+# As the alert.
+WAITING_LONG_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -84,31 +64,8 @@ class StatusPage:
         return ", ".join(parts) or "nothing waits"
 
     @property
-    def problems(self) -> list[str]:
-        problems = [self.now.message] if isinstance(self.now, DatabaseProblem) else []
-        if self.snapshot and self.snapshot.pause:
-            pause = shorten(str(self.snapshot.pause), MESSAGE_CHARACTERS)
-            problems.append(f"paused {pause}. No host claims or sends anything new.")
-        missing = [worker.slot for worker in self.workers if not (worker.alive or worker.starting)]
-        if missing:
-            are = "is" if len(missing) == 1 else "are"
-            problems.append(f"{listed(missing)} {are} not running: the log says why.")
-        closed: dict[str, list[str]] = {}
-        for worker in self.workers:
-            for reason in worker.closed_by:
-                closed.setdefault(reason, []).append(worker.slot)
-        if self.snapshot and self.snapshot.pause:  # which is told already
-            closed.pop(Reason.PAUSED, None)
-        for reason, slots in closed.items():
-            ask = "asks" if len(slots) == 1 else "ask"
-            problems.append(f"{listed(slots)} {ask} for no images: {why_closed(reason)}.")
-        if self.snapshot and self.snapshot.closings_refused:
-            of_tokens = plural(self.snapshot.closings_refused, "token")
-            problems.append(
-                f"tokens_s0 refuses what became of {of_tokens}: imagegen doctor says why."
-                " It is kept and tried again."
-            )
-        return [printable(problem) for problem in problems]
+    def problems(self) -> list[Problem]:
+        return problems(self.now, self.workers)
 
     @property
     def wall(self) -> list[tuple[Picture, str]]:
@@ -166,6 +123,29 @@ def unfetched_note(now: Snapshot) -> str:
 
 def unfetched_long(now: Snapshot) -> bool:
     return (now.oldest_unfetched_seconds or 0) > UNFETCHED_LONG_SECONDS
+
+
+def waiting_long(now: Snapshot) -> bool:
+    return (now.oldest_waiting_seconds or 0) > WAITING_LONG_SECONDS
+
+
+def kind_words(kind: str | None) -> str:
+    """Return what a kind of failure means; one of another version by its name."""
+    return FAILURES[Kind(kind)].text if kind in set(Kind) else kind or UNRECORDED
+
+
+def kind_path(kind: str | None) -> str | None:
+    """Return the path of the failed tokens of a kind; None if they cannot be searched for."""
+    failure = kind or search_input.UNRECORDED
+    known = failure in search_input.FAILURES
+    return Search(status=search_input.FAILED, failure=failure).path() if known else None
+
+
+def kinds_note(now: Snapshot) -> str:
+    """Return of which failed tokens the kinds are counted, unless it is all of them."""
+    if now.failed <= FAILURES_GROUPED:
+        return ""
+    return f"Of the newest {count(FAILURES_GROUPED)} mints that failed."
 
 
 def restart_causes(worker: WorkerRow) -> str:

@@ -33,6 +33,9 @@ def test_each_statement_can_be_explained_by_its_name(file: Path, site: Site) -> 
     found = TOGETHER.get(file) or sql.load(f"imagegen.{file.parent}", file.name)
     statements = {name: text for name, text in found.items() if not name.startswith(IS_CONDITION)}
     filled_in = snapshot.VALUES | {"filters": "true", "generation_id": 1}
+    filled_in |= {"looked_at": 1, "authors_looked_at": 1, "limit": 1, "older": "true"}
+    filled_in |= {"status": "'failed'", "conditions": "true"}
+    filled_in |= {"window": "SELECT * FROM tokens_s0"}
     with connect(site.database_url) as connection:
         tables = read_tables(connection)
         filled_in |= {"waited_seconds": tables.waited_seconds, "but": "NOT"}

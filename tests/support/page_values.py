@@ -1,11 +1,18 @@
 """What a status page may have to show, with a default for everything that a test does not name."""
 
+from collections.abc import Sequence
+from dataclasses import fields
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from typing import Any
 
 from imagegen.metrics.workers import WorkerRow
+from imagegen.operator.acts import Act
+from imagegen.operator.token_commands import Command
+from imagegen.operator.tokens import Generation, Token, TokenHistory
 from imagegen.web import image_sources
 from imagegen.web.rendering import render
+from imagegen.web.search import Found, FoundToken
 from imagegen.web.snapshot import (
     BUCKET_SECONDS,
     BUCKETS,
@@ -16,6 +23,7 @@ from imagegen.web.snapshot import (
     Snapshot,
 )
 from imagegen.web.status_page import StatusPage
+from imagegen.web.token_page import TokenPage, TokenStory
 
 NOW = 1_764_000_000.0  # Unix time, a full hour
 FIRST = NOW - (BUCKETS - 1) * BUCKET_SECONDS
@@ -89,6 +97,7 @@ def snapshot(**known: Any) -> Snapshot:
         "buckets": buckets(),
         "pictures": [],
         "failures": [],
+        "failure_kinds": [],
     }
     return Snapshot(**(values | known))
 
@@ -148,3 +157,79 @@ class Read(HTMLParser):
 
 def page(now: Snapshot | None = None) -> Read:
     return Read(whole_page(view(now)))
+
+
+def token(**known: Any) -> Token:
+    values: dict[str, Any] = {
+        "token_id": 42,
+        "author": "0xAb",
+        "author_prompt": "a lighthouse",
+        "status": "uploading",
+        "created_at": "2026-11-30T12:00:00+00:00",
+        "age_seconds": 60.0,
+        "generation_attempts": 1,
+        "generation_error": None,
+        "generate_after": None,
+        "image_url": "https://replicate.delivery/xezq/out-0.webp",
+        "error_kind": None,
+    }
+    return Token(**(values | known))
+
+
+def generation(**known: Any) -> Generation:
+    """One that made an image a minute ago."""
+    values: dict[str, Any] = dict.fromkeys(field.name for field in fields(Generation)) | {
+        "id": 7,
+        "attempt": 1,
+        "state": "succeeded",
+        "prompt": "a lighthouse",
+        "fallback": False,
+        "model": "black-forest-labs/flux-schnell",
+        "seed": 1,
+        "prediction_id": "abc",
+        "opened_at": datetime.fromtimestamp(NOW - 62, UTC).isoformat(),
+        "closed_at": datetime.fromtimestamp(NOW - 60, UTC).isoformat(),
+        "duration_seconds": 2.0,
+        "image_url": "https://replicate.delivery/xezq/out-0.webp",
+        "lease_until": "2026-11-30T12:00:00+00:00",
+        "refusals": 0,
+    }
+    return Generation(**(values | known))
+
+
+def token_view(
+    *generations: Generation,
+    shown: Token | None = None,
+    acts: Sequence[Act] = (),
+    commands: Sequence[Command] = (),
+    why_no_retry: str | None = None,
+    copies: bool = False,
+    base: str | None = None,
+) -> TokenPage:
+    history = TokenHistory(shown, [*generations], is_truncated=False, acts=[*acts])
+    return TokenPage(TokenStory(42, NOW, history, [*commands], why_no_retry), copies, base)
+
+
+def token_page(shown: TokenPage) -> Read:
+    return Read(render("token.mako", title=shown.title, page=shown).decode())
+
+
+def found_token(**known: Any) -> FoundToken:
+    values: dict[str, Any] = {
+        "token_id": 42,
+        "author": "0xAb",
+        "status": "failed",
+        "is_held": False,
+        "attempts": 3,
+        "prompt": "a lighthouse",
+        "message": "Director: unexpected error (E6716)",
+        "kind": "transient",
+        "refused": False,
+        "minted_at": NOW - 60,
+        "age_seconds": 60.0,
+    }
+    return FoundToken(**(values | known))
+
+
+def found_page(found: Found, problem: str | None = None) -> Read:
+    return Read(render("tokens.mako", title="tokens", found=found, problem=problem).decode())

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, Self
 
 from imagegen.database import BRIEFLY, STATUSES, Tables
@@ -14,7 +15,9 @@ from imagegen.operator.enqueue_input import from_arguments
 from imagegen.operator.retry import RetryPlan
 from imagegen.queue import Claim, queue
 from imagegen.queue import statements as queue_statements
-from imagegen.web import snapshot, stats
+from imagegen.web import snapshot, stats, token_page
+from imagegen.web.search import read_found
+from imagegen.web.search_input import Search
 from tests.support.json_outputs import made
 
 Rows = Sequence[Any]
@@ -40,6 +43,19 @@ KINDS_OF_TABLES = {
 }
 
 
+SEARCHES = {
+    "all": Search(),
+    "of an author": Search(author="0xA", before=42),
+    "of a failure": Search(failure="transient", before=42),
+    "of those at work": Search(status="generating"),
+    "of a status elsewhere": Search(status="revealed", token=42),
+}
+
+
+def _search(connection: Any, tables: Tables, search: Search) -> object:
+    return read_found(connection, tables, search)
+
+
 def statements(tables: Tables) -> dict[str, str]:
     """Return every statement by name. The one function to adapt when SQL moves.
 
@@ -63,6 +79,11 @@ def statements(tables: Tables) -> dict[str, str]:
         "web.snapshot": lambda it: snapshot.read_snapshot(it, tables),
         "web.details": lambda it: snapshot.read_details(it, 42),
         "web.path": lambda it: snapshot.read_path(it, 42),
+        "web.token": lambda it: token_page.read_story(it, tables, 42, None),
+        **{
+            f"web.search {name}": partial(_search, tables=tables, search=search)
+            for name, search in SEARCHES.items()
+        },
         "status.queue": lambda it: status.read_queue(it, tables),
         "tokens.list": lambda it: tokens.list_tokens(it, tables, limit=50),
         "tokens.list filtered": lambda it: tokens.list_tokens(
@@ -142,6 +163,9 @@ class RecordingConnection:
     def connection(self) -> AbstractContextManager[Self]:
         """As of a pool."""
         return nullcontext(self)
+
+    def pipeline(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def transaction(self) -> AbstractContextManager[None]:
         return nullcontext()

@@ -21,6 +21,7 @@ ${link(details.older, "prev", "Older →")}
 % endif
 <figcaption><p class="prompt" dir="auto">${printable(picture.prompt)}</p>
 <dl class="facts">
+<div><dt>Token</dt><dd><a href="/tokens/${picture.token_id}">#${picture.token_id}</a></dd></div>
 <% made = f"{ago(picture.age_seconds)}, {clock(picture.closed_at)} UTC" %>
 <div><dt>Made</dt><dd>${self.moment(picture.closed_at, made)}</dd></div>
 <div><dt>Took</dt><dd>${duration(details.seconds)}</dd></div>

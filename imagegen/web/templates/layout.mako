@@ -26,7 +26,7 @@
 ${self.body()}
 </main>
 <footer><p>For machines: <a href="/metrics">/metrics</a> <a href="/healthz">/healthz</a>
-<a href="/readyz">/readyz</a></p></footer>
+<a href="/readyz">/readyz</a> Runbook: deploy/RUNBOOK.md</p></footer>
 </body>
 </html>
 \

@@ -10,8 +10,10 @@
     from imagegen.web.snapshot import (
         BUCKET_SECONDS, BUCKETS, FAILURES, MESSAGE_CHARACTERS, PROMPT_CHARACTERS,
     )
+    from imagegen.web.search_input import Search
     from imagegen.web.status_page import (
-        done, restart_causes, tally, unfetched_long, unfetched_note, waiting_note,
+        done, kind_path, kind_words, kinds_note, restart_causes, tally, unfetched_long,
+        unfetched_note, waiting_long, waiting_note,
     )
     from imagegen.text import plural
 
@@ -42,7 +44,7 @@ paused · <a href="${HOME}">Go on</a>\
 % if page.problems:
 <ul class="problems" aria-label="Problems">
 % for problem in page.problems:
-<li>${problem}</li>
+<li>${problem.text} <small>Runbook: ${problem.section}</small></li>
 % endfor
 </ul>
 % endif
@@ -50,6 +52,7 @@ paused · <a href="${HOME}">Go on</a>\
 
 % if page.snapshot:
 ${figures(page.snapshot)}
+<%include file="search_form.mako" args="search=Search()"/>
 <%self:part id="trends" title="${f'The last {HOURS} hours, UTC'}">
 <div class="trends">${trends(page.snapshot)}</div>
 </%self:part>
@@ -67,11 +70,17 @@ ${caller.body()}
 
 <%def name="figures(now)">
 <dl class="figures">
-<%self:figure label="Waiting" number="${tally(now.waiting)}">${waiting_note(now)}</%self:figure>
+<%self:figure label="Waiting" number="${tally(now.waiting)}">\
+% if waiting_long(now):
+<span class="odd">${waiting_note(now)}</span> (runbook: ImagegenWaiting)\
+% else:
+${waiting_note(now)}\
+% endif
+</%self:figure>
 <%self:figure label="At work" number="${tally(now.generating)}">${page.work_note}</%self:figure>
 <%self:figure label="Done" number="${done(now)}">\
 % if unfetched_long(now):
-<span class="odd">${unfetched_note(now)}</span>\
+<span class="odd">${unfetched_note(now)}</span> (runbook: ImagegenImageExpiring)\
 % else:
 ${unfetched_note(now)}\
 % endif
@@ -173,9 +182,16 @@ ${printable(picture.prompt, PROMPT_CHARACTERS)}</span>\
 % if not now.failures:
 <p class="empty">No token has failed.</p>
 % else:
+${kinds(now)}
 <ol class="failures">
 % for failed in now.failures:
-<li><p class="who"><b>${"no token_id" if failed.token_id is None else f"#{failed.token_id}"}</b>
+<li><p class="who"><b>\
+% if failed.token_id is None:
+no token_id\
+% else:
+<a href="/tokens/${failed.token_id}">#${failed.token_id}</a>\
+% endif
+</b>
 <span>${plural(failed.attempts, "attempt")}</span>
 % if failed.closed_at is not None:
 ${self.moment(failed.closed_at, ago(failed.age_seconds))}\
@@ -196,8 +212,24 @@ ${self.moment(failed.closed_at, ago(failed.age_seconds))}\
 </ol>
 % endif
 % if now.failures and now.failed > len(now.failures):
-<p class="more">${tally(now.failed)} failed altogether; the last ${FAILURES} are here.</p>
+<p class="more">${tally(now.failed)} failed altogether; the last ${FAILURES} are here:
+<a href="${Search(status="failed").path()}">all of them</a>.</p>
 % endif
+</%def>
+
+<%def name="kinds(now)">
+<ul class="kinds">
+% for kind in now.failure_kinds:
+<li><b>${count(kind.tokens)}</b> \
+% if kind_path(kind.kind):
+<a href="${kind_path(kind.kind)}">${printable(kind_words(kind.kind))}</a>\
+% else:
+${printable(kind_words(kind.kind))}\
+% endif
+</li>
+% endfor
+</ul>
+<p class="more">${kinds_note(now)} Runbook: ImagegenTokensFailed; each kind: “Why a generation failed”.</p>
 </%def>
 
 <%def name="workers()">

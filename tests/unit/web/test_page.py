@@ -8,7 +8,7 @@ import pytest
 from imagegen.database.acts import Pause
 from imagegen.failures import FAILURES, REFUSALS, Kind, Reason
 from imagegen.metrics.workers import WorkerRow
-from imagegen.web import formatting, image_sources, status_page
+from imagegen.web import formatting, image_sources, problems
 from imagegen.web.image_sources import HOME, PAUSED
 from imagegen.web.rendering import REFRESH_SECONDS, STYLE
 from imagegen.web.snapshot import Bucket
@@ -86,8 +86,8 @@ def test_a_failure_from_before_there_were_generations_is_shown_without_a_reason(
             "gate closed, 3 waiting",
         ),
         (view(snapshot(**DETECTED), workers=[STARTING]), "3 waiting"),
-        (replace(view(), now=status_page.database_away("refused")), "the database does not answer"),
-        (replace(view(), now=status_page.TOO_SLOW), "the database is too slow"),
+        (replace(view(), now=problems.database_away("refused")), "the database does not answer"),
+        (replace(view(), now=problems.TOO_SLOW), "the database is too slow"),
     ],
 )
 def test_the_title_tells_the_state(shown: StatusPage, title: str) -> None:
@@ -119,7 +119,7 @@ def test_a_pause_is_told_once_with_who_asked_for_it_and_why() -> None:
     shown = view(snapshot(waiting=3, held=2, pause=pause), workers=[paused])
 
     assert shown.title == "paused, 3 waiting"
-    assert shown.problems == [
+    assert [each.text for each in shown.problems] == [
         "paused by ada@host as imagegen since 2026-01-01 12:00:00 UTC: the <drop>."
         " No host claims or sends anything new."
     ]
@@ -200,7 +200,7 @@ def test_images_lead_back_to_the_page_as_it_was_paused_or_not(home: str, image: 
     assert {f"{image}7", f"{image}6"} <= {*page_links}
     _, *of_page, _, _, _ = links(Read(large))  # past the header, and those for machines
     assert [link for link in of_page if str(link).startswith("/")] == [
-        home, f"{image}8", home, f"{image}6",
+        home, f"{image}8", home, f"{image}6", "/tokens/42",
     ]  # fmt: skip
 
 

@@ -34,7 +34,10 @@ def test_on_loopback_the_page_is_served() -> None:
     assert status(served()) == SEEN
 
 
-@pytest.mark.parametrize("target", ["/", "/?image=1", "/?paused", "/images/1"])
+@pytest.mark.parametrize(
+    "target",
+    ["/", "/?image=1", "/?paused", "/images/1", "/tokens", "/tokens/42", "/tokens?author=0xA"],
+)
 def test_on_another_address_nobody_sees_the_page_unless_it_is_asked_for(target: str) -> None:
     open_to_all = served(is_loopback=False)
 
@@ -64,6 +67,8 @@ def test_a_password_opens_the_page_on_any_address_under_any_name(*, is_loopback:
     headers = {"HTTP_HOST": "imagegen.example", "HTTP_AUTHORIZATION": basic(PASSWORD)}
 
     assert status(locked, **headers) == SEEN
+    assert status(locked, "/tokens/42", **headers) == SEEN
+    assert status(locked, "/tokens/42") == HTTPStatus.UNAUTHORIZED
 
 
 @pytest.mark.parametrize(
@@ -82,7 +87,8 @@ def test_a_wrong_password_is_asked_for_again(authorization: str) -> None:
 
 def test_a_foreign_site_that_gives_its_name_this_hosts_address_reads_nothing() -> None:
     for app in (served(), served(is_loopback=False, IMAGEGEN_PAGE="yes")):
-        assert status(app, HTTP_HOST="evil.example:9464") == HTTPStatus.FORBIDDEN
+        for target in ("/", "/tokens", "/tokens/42"):
+            assert status(app, target, HTTP_HOST="evil.example:9464") == HTTPStatus.FORBIDDEN
 
 
 @pytest.mark.parametrize(

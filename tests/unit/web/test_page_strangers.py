@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from imagegen.web import formatting, image_sources, status_page
+from imagegen.web import formatting, image_sources, problems
 from imagegen.web.rendering import ICON_PATH, STYLE, security_headers
 from imagegen.web.snapshot import Bucket
 from tests.support.page_values import (
@@ -44,7 +44,7 @@ def pages_about(stranger: str) -> list[Read]:
         ),
         workers=[worker(stranger, closed_by=(stranger,), restarts={stranger: 2})],
     )
-    away = replace(shown, now=status_page.database_away(stranger))
+    away = replace(shown, now=problems.database_away(stranger))
     large = details(picture=picture(prompt=stranger), model=stranger, prediction_id=stranger)
     pages = [whole_page(shown), whole_page(away), image_page(large, title=stranger)]
     return [Read(html) for html in pages]
@@ -103,7 +103,7 @@ def test_the_policy_allows_this_style_and_these_images_and_nothing_else() -> Non
         f"style-src 'sha256-{digest}'",
         "img-src 'self' https://replicate.delivery",
         "base-uri 'none'",
-        "form-action 'none'",
+        "form-action 'self'",
         "frame-ancestors 'none'",
     ]
 
@@ -115,7 +115,8 @@ def test_nothing_on_the_page_needs_what_the_policy_forbids() -> None:
 
     names = {name for _, attributes in shown.elements for name in attributes}
     assert "style" not in names
-    assert {"script", "iframe", "object", "form"}.isdisjoint(tag for tag, _ in shown.elements)
+    assert {"script", "iframe", "object"}.isdisjoint(tag for tag, _ in shown.elements)
+    assert [(form["action"], form["method"]) for form in shown.all("form")] == [("/tokens", "get")]
     assert [link["href"] for link in shown.all("link")] == [ICON_PATH]  # img-src 'self'
     assert "url(" not in STYLE
     assert "@import" not in STYLE
