@@ -72,7 +72,7 @@ ${caller.body()}
 <dl class="figures">
 <%self:figure label="Waiting" number="${tally(now.waiting)}">\
 % if waiting_long(now):
-<span class="odd">${waiting_note(now)}</span> (runbook: ImagegenWaiting)\
+<span class="odd">${waiting_note(now)}</span> ${runbook("Waiting")}\
 % else:
 ${waiting_note(now)}\
 % endif
@@ -80,7 +80,7 @@ ${waiting_note(now)}\
 <%self:figure label="At work" number="${tally(now.generating)}">${page.work_note}</%self:figure>
 <%self:figure label="Done" number="${done(now)}">\
 % if unfetched_long(now):
-<span class="odd">${unfetched_note(now)}</span> (runbook: ImagegenImageExpiring)\
+<span class="odd">${unfetched_note(now)}</span> ${runbook("ImageExpiring")}\
 % else:
 ${unfetched_note(now)}\
 % endif
@@ -102,6 +102,8 @@ ${number}\
 % endif
 <small>${caller.body()}</small></dd></div>
 </%def>
+
+<%def name="runbook(name)"><br>Runbook: Imagegen<wbr>${name}</%def>
 
 <%def name="trends(now)">
 <% total = now.total %>

@@ -6,12 +6,13 @@ from pathlib import Path
 import yaml
 
 from imagegen.failures import FAILURES, Billed, Kind, Reason, Retry
+from imagegen.web.search_input import parse
 
 TOP = Path(__file__).parents[3]
 RUNBOOK = "deploy/RUNBOOK.md"
 TEXT = (TOP / RUNBOOK).read_text(encoding="utf-8")
 RULES = yaml.safe_load((TOP / "deploy/prometheus/imagegen.rules.yml").read_text(encoding="utf-8"))
-PARTS = ["Means", "Look", "Do", "Ends by itself"]
+PARTS = ["Means", "Look", "Page", "Do", "Ends by itself"]
 # How the table of kinds begins to say what imagegen does, and whether the prediction is paid for.
 DOES = {
     Retry.NEVER: "`failed`",
@@ -49,12 +50,20 @@ def test_each_alert_names_its_section() -> None:
     assert alerts() == {name: f"{RUNBOOK}#{name.lower()}" for name in alerts()}
 
 
-def test_each_section_says_what_it_means_where_to_look_what_to_do_and_when_it_ends() -> None:
+def test_each_section_says_what_it_means_where_to_look_also_on_the_page_and_what_to_do() -> None:
     in_alerts = sections("##")["Alerts"]
 
     for name in alerts():
         text = in_alerts.partition(f"### {name}\n")[2].partition("###")[0]
         assert re.findall(r"^- \*\*(.+?):\*\* \S", text, re.MULTILINE) == PARTS, name
+
+
+def test_each_search_that_the_runbook_names_can_be_searched_for() -> None:
+    named = set(re.findall(r"`/tokens\?([^`]+)`", TEXT))
+
+    assert len(named) > 10
+    for query in named:
+        parse(query.replace("KIND", "gone"))
 
 
 def test_each_kind_of_failure_and_each_reason_of_a_refusal_is_explained() -> None:
