@@ -1,4 +1,5 @@
-"""The rates that an account's limits leave to a supervisor, which all its workers share."""
+"""The rates that an account's limits leave to a supervisor, which all its workers share, with what
+they have seen of its model."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -6,6 +7,7 @@ from dataclasses import dataclass, field
 from imagegen.config import Settings
 from imagegen.replicate import BUDGET_BURST_SECONDS, RequestBudget, SharedNumbers
 from imagegen.worker.create_rate import CreateRate, burst_within
+from imagegen.worker.marker_seen import MarkerSeen
 
 
 @dataclass(frozen=True)
@@ -14,12 +16,14 @@ class AccountRates:
 
     settings: Settings
     creates: CreateRate
+    marker_seen: MarkerSeen
     _requests: SharedNumbers = field(default_factory=lambda: SharedNumbers(1))
 
     @classmethod
     def of(cls, settings: Settings) -> "AccountRates":
         burst = _burst(settings, settings.create_rate)
-        return cls(settings, CreateRate(settings.create_rate / 60, burst, settings.procs))
+        creates = CreateRate(settings.create_rate / 60, burst, settings.procs)
+        return cls(settings, creates, MarkerSeen(settings))
 
     def limit_creates(self, per_minute: int | None) -> bool:
         """Create so many predictions a minute from now on; None: as many as was set. Returns

@@ -32,6 +32,7 @@ from imagegen.worker.database_retry import DatabaseRetry, LostLeaseError, Shutdo
 from imagegen.worker.endings import Delay, Ending, Kept, Postponed, TurnedAway, Until
 from imagegen.worker.gate import Gate, Permit
 from imagegen.worker.image_copies import ImageCopies
+from imagegen.worker.marker_seen import MarkerSeen
 from imagegen.worker.polling import EXPIRED, Poller
 from imagegen.worker.reconciliation import Reconciler
 from imagegen.worker.settlement import Settlement, log_fields
@@ -64,15 +65,19 @@ class GenerationRunner:
         gate: Gate,
         retry: DatabaseRetry,
         copies: ImageCopies | None = None,
+        marker_seen: MarkerSeen | None = None,
     ) -> None:
-        """`copies` keeps a copy of each image; None: none is kept."""
+        """`copies` keeps a copy of each image; None: none is kept. `marker_seen` is what other
+        workers have seen too."""
         self._settings = settings
         self._marker = Marker.of_setting(settings.marker_input)
         self._queue = queue
         self._client = client
         self._gate = gate
         self._retry = retry
-        self._reconciler = Reconciler(settings, queue, client, retry)
+        self._reconciler = Reconciler(
+            settings, queue, client, retry, marker_seen or MarkerSeen(settings)
+        )
         self._settlement = Settlement(settings, queue, retry, copies)
         self._poller = Poller(
             settings,

@@ -35,6 +35,7 @@ from imagegen.replicate import (
 from imagegen.worker.database_retry import DatabaseRetry
 from imagegen.worker.endings import Delay, Ending, Postponed, TurnedAway, Until
 from imagegen.worker.list_reader import ListReader
+from imagegen.worker.marker_seen import MarkerSeen
 from imagegen.worker.settlement import log_fields
 
 # Until the settle time is over, nothing follows from what a list does not hold. So it is read for
@@ -68,27 +69,34 @@ class Reconciler:
     """Finds the predictions of one worker's generations in Replicate's list."""
 
     def __init__(
-        self, settings: Settings, queue: Queue, client: ReplicateClient, retry: DatabaseRetry
+        self,
+        settings: Settings,
+        queue: Queue,
+        client: ReplicateClient,
+        retry: DatabaseRetry,
+        marker_seen: MarkerSeen,
     ) -> None:
         self._settings = settings
         self._queue = queue
         self._client = client
         self._retry = retry
         self._recent, self._older = ListReader(client), ListReader(client)
-        self._has_marker = settings.marker_input is not None
+        self._marker = marker_seen
 
     @property
     def _settle_seconds(self) -> float:
         """How long after its request nothing is decided. Without a marker as long as the list may
         lag: what it holds may be another generation's, and what it lacks is paid for again."""
         settle_seconds = self._settings.settle_seconds
-        return settle_seconds if self._has_marker else longest_settle_seconds(settle_seconds)
+        return (
+            settle_seconds if self._marker.is_returned else longest_settle_seconds(settle_seconds)
+        )
 
     def check_marker(self, claim: Claim, accepted: Prediction) -> None:
         """Note whether the model returns its marker, as it must. Said once: from then on,
         predictions are known by their prompt."""
-        if self._has_marker and accepted.seed is None and accepted.prompt is not None:
-            self._has_marker = False
+        if self._marker.is_returned and accepted.seed is None and accepted.prompt is not None:
+            self._marker.note_missing()
             fields = log_fields(claim, model=claim.model, marker=self._settings.marker_input)
             log.warning("marker.not_returned", extra=fields)
 
@@ -97,7 +105,6 @@ class Reconciler:
         there is none, or none yet."""
         assert claim.requested_at and claim.prompt is not None  # noqa: S101 (committed together)
         age_seconds = claim.requested_seconds_ago or 0.0
-        settle_seconds = self._settings.settle_seconds
         has_settled = age_seconds >= self._settle_seconds
         if self.is_of_another_account(claim):
             _report(claim, "undecidable")
@@ -109,8 +116,8 @@ class Reconciler:
             self._seeds([claim.seed]),
             self._made(claim.requested_at, age_seconds, listed, boottime() - asked_at),
             has_settled,
-            None if self._has_marker else claim.model,
-            self._has_marker,
+            None if self._marker.is_returned else claim.model,
+            self._marker.is_returned,
         )
         match self._match(claim, listed, request):
             case Found(prediction, others):
@@ -124,7 +131,7 @@ class Reconciler:
                 _report(claim, "undecidable")
                 return EXPIRED
             case Absent() if has_settled and matching.must_show(
-                listed, age_seconds, settle_seconds
+                listed, age_seconds, self._settings.settle_seconds
             ):
                 _report(claim, "absent")
                 return ABSENT
@@ -170,8 +177,8 @@ class Reconciler:
                 earlier.prompt,
                 self._seeds([earlier.seed]),
                 self._made(earlier.requested_at, seconds_ago, listed, boottime() - asked_at),
-                model=None if self._has_marker else earlier.model,
-                returns_marker=self._has_marker,
+                model=None if self._marker.is_returned else earlier.model,
+                returns_marker=self._marker.is_returned,
             )
             match self._match(claim, listed, request):
                 case Found(prediction, others):
@@ -203,7 +210,7 @@ class Reconciler:
         # All tokens wait here, and none is sent that would show how far the list reaches.
         has_settled = doubt.noticed_seconds_ago >= self._settle_seconds
         model, seeds = self._settings.model, self._seeds(doubt.seeds)
-        request = Request(prompt, seeds, made, has_settled, model, self._has_marker)
+        request = Request(prompt, seeds, made, has_settled, model, self._marker.is_returned)
         result: Prediction | Ending | None = None
         match self._match(claim, listed, request):
             case Found(prediction, others):
@@ -238,7 +245,7 @@ class Reconciler:
         With a marker anything will do. A prompt, however, may be that of other requests too, so
         the time is told by Replicate's own clock, as exactly as it can be.
         """
-        if self._has_marker or listed.sent_at is None:
+        if self._marker.is_returned or listed.sent_at is None:
             return _around(requested_at)
         sent_at = listed.sent_at - timedelta(seconds=age_seconds)
         earliest = sent_at - timedelta(seconds=listing_seconds + CLOCK_DRIFT_SECONDS)

@@ -178,6 +178,7 @@ class Worker:
             gate=self._gate,
             retry=retry,
             copies=ImageCopies(settings.keep_images) if settings.keep_images else None,
+            marker_seen=self._rates.marker_seen,
         )
 
     def _claim_and_renew(self, slots: Slots, set_aside: SetAside, maintenance: Maintenance) -> None:

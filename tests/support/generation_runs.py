@@ -34,6 +34,7 @@ from imagegen.worker.database_retry import DatabaseRetry
 from imagegen.worker.gate import Gate
 from imagegen.worker.generation import GenerationRunner
 from imagegen.worker.image_copies import ImageCopies
+from imagegen.worker.marker_seen import MarkerSeen
 from tests.support.generation_claims import APPLIED, CANCELED, NEW, NOW
 from tests.support.settings import settings
 
@@ -226,6 +227,7 @@ def generate(
     copies: ImageCopies | None = None,
     image_url_base: str | None = None,
     queue: Callable[[Calls], "RecordingQueue"] | None = None,
+    marker_seen: MarkerSeen | None = None,
 ) -> Calls:
     """Run the generation of one claim; what happened."""
     calls, shutdown = Calls(), threading.Event()
@@ -263,6 +265,7 @@ def generate(
         gate=gate or open_gate(),
         retry=retry,
         copies=copies,
+        marker_seen=marker_seen,
     )
     runner.run(claim)
     return calls

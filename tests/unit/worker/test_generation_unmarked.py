@@ -8,8 +8,10 @@ import pytest
 
 from imagegen.queue import EarlierRequest
 from imagegen.replicate.replies import Answered, Listed, Prediction
+from imagegen.worker.marker_seen import MarkerSeen
 from tests.support.generation_claims import DONE, LISTED_AT, NEW, NOW, STARTED, prediction, sent
 from tests.support.generation_runs import generate
+from tests.support.settings import settings
 
 pytestmark = pytest.mark.usefixtures("without_waiting")
 
@@ -92,6 +94,19 @@ def test_a_model_that_does_not_return_its_marker_is_told_of_once(
     [said] = [each for each in caplog.records if each.message == "marker.not_returned"]
     assert said.levelno == logging.WARNING
     assert (vars(said)["model"], vars(said)["marker"]) == ("owner/name", "user_id")
+
+
+def test_a_worker_that_is_started_later_knows_that_the_marker_does_not_come_back() -> None:
+    """What the list holds before it must hold all may be another token's with the same prompt."""
+    seen, claim = MarkerSeen(settings()), replace(sent(90.0), model="owner/name")
+    accepted = Answered(prediction("starting", seed=None))
+    generate(creates=[accepted], looks=[DONE], marker_seen=seen)
+
+    knowing = generate(claim, listed=alike(90.0), marker_seen=seen)
+    unknowing = generate(claim, listed=alike(90.0), looks=[DONE])
+
+    assert knowing.verbs() == ["list", "postpone"]
+    assert unknowing.verbs()[:2] == ["list", "record_prediction"]
 
 
 def test_an_answer_without_any_inputs_tells_nothing_of_the_marker(
