@@ -37,6 +37,8 @@ NEEDED_PRIVILEGES: dict[str, dict[str, list[str] | None]] = {
 SPARE_CONNECTIONS = 2
 # Those of Replicate have 91 characters and more, by the name of the file.
 URL_CHARACTERS = 120
+# A column this narrow takes none of them.
+TOO_FEW_CHARACTERS = 60
 # What a value is known by.
 KEYS = {"tokens_s0": "token_id", "authors": "id"}
 WHOLE_NUMBER = "bigint, integer, smallint, numeric"
@@ -62,16 +64,21 @@ USABLE_TYPES = {
 
 
 def problems(
-    connection: Connection, prompts: Mapping[str, str], *, connections: int = 0
+    connection: Connection,
+    prompts: Mapping[str, str],
+    *,
+    connections: int = 0,
+    keeps_images: bool = True,
 ) -> list[Problem]:
     """Return all problems; `prompts` are the configured ones by their variables, and so many
-    `connections` are needed."""
+    `connections` are needed. Without `keeps_images`, a column for Replicate's URLs must take them;
+    a start only warns of it, because it would hold up images that are paid for already."""
     return [
         *_missing_privileges(connection),
         *_row_security(connection),
         *(of_schema := list(_schema(connection))),
         *([] if of_schema else _indexes(connection)),
-        *_obstacles(connection),
+        *_obstacles(connection, keeps_images=keeps_images),
         *_encoding(connection, prompts),
         *_connection_limits(connection, connections),
     ]
@@ -245,15 +252,16 @@ def _indexes(connection: Connection) -> Iterator[Problem]:
         yield Problem("indexes", message, fix, prevents_start=False)
 
 
-def _obstacles(connection: Connection) -> Iterator[Problem]:
-    """Warn of what may refuse a token's image or error: it is kept then, and tried again."""
+def _obstacles(connection: Connection, *, keeps_images: bool) -> Iterator[Problem]:
+    """Warn of what may refuse a token's image or error: it is kept then, and tried again. With a
+    column that takes no image at all, each is paid for and none is handed on."""
     width = characters(connection, "image_url")
     if width is not None and width < URL_CHARACTERS:
         yield Problem(
             "columns",
             f"tokens_s0.image_url takes {width} characters, and a URL may have {URL_CHARACTERS}",
             "ALTER TABLE tokens_s0 ALTER COLUMN image_url TYPE text;",
-            prevents_start=False,
+            prevents_start=width < TOO_FEW_CHARACTERS and not keeps_images,
         )
     written = NEEDED_PRIVILEGES["tokens_s0"]["UPDATE"] or ()
     if found := obstacles(connection, written):

@@ -119,7 +119,12 @@ def _pooler(connection: Connection) -> Findings:
 def _preflight(connection: Connection, settings: Settings) -> Findings:
     needed = settings.procs * database.WORKER_CONNECTIONS + database.EXPORTER_CONNECTIONS
     with statement_timeout(connection):
-        problems = preflight.problems(connection, settings.configured_prompts, connections=needed)
+        problems = preflight.problems(
+            connection,
+            settings.configured_prompts,
+            connections=needed,
+            keeps_images=settings.keep_images is not None,
+        )
     for problem in problems:
         level = Level.WRONG if problem.prevents_start else Level.WARNING
         yield Finding(level, problem.check, problem.message, problem.fix)

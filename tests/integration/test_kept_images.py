@@ -149,6 +149,16 @@ def test_what_cannot_refuse_an_image_is_not_warned_of(harmless: str, site: Site)
         assert preflight.problems(connection, {}) == []
 
 
+def test_a_column_that_takes_no_image_at_all_is_an_error_of_the_doctor(site: Site) -> None:
+    site.query(NARROW.put)
+
+    with database.connect(site.database_url) as connection:
+        [without_copies] = preflight.problems(connection, {}, keeps_images=False)
+        [with_copies] = preflight.problems(connection, {}, keeps_images=True)
+
+    assert (without_copies.prevents_start, with_copies.prevents_start) == (True, False)
+
+
 def test_a_start_warns_of_what_may_refuse_an_image(site: Site) -> None:
     site.query(NARROW.put)
 
