@@ -146,7 +146,9 @@ def one_round(connection: Connection, milliseconds: int) -> Iterator[None]:
     takes at most `milliseconds` and finds its rows by an index. They are there after the block."""
     settings = {"statement_timeout": str(milliseconds), "jit": "off", **brief.PLANNER}
     calls = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in settings.items())
-    with connection.pipeline(), connection.transaction():
+    # Without BEGIN: psycopg would wait for its answer. All up to the end of a pipeline is one
+    # transaction.
+    with connection.pipeline():
         connection.execute(f"SELECT {calls}".encode())
         yield
 

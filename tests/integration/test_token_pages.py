@@ -131,8 +131,11 @@ def test_a_round_that_takes_too_long_ends_and_the_next_one_works(site: Site) -> 
             connection.execute("SELECT pg_sleep(5)")
         with one_round(connection, 1000):
             answer = connection.execute("SELECT %s::bigint", [2**40])
+            within = connection.execute("SHOW enable_seqscan")
+        after = connection.execute("SHOW enable_seqscan")
 
         assert answer.fetchall() == [(2**40,)]
+        assert (within.fetchall(), after.fetchall()) == ([("off",)], [("on",)])
 
 
 def test_a_tokens_page_proposes_what_the_commands_would_do(site: Site, app: App) -> None:
