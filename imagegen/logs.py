@@ -124,8 +124,15 @@ def configure(log_format: str, level: str, secrets: Iterable[str], worker: str) 
     log.setLevel(level.upper())
     # The pool logs every failed attempt to connect. imagegen logs `database.unavailable` once.
     logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
+    logging.getLogger("psycopg").addFilter(_is_news)
     sys.excepthook = lambda kind, error, trace: _log_crash(error)
     threading.excepthook = lambda crash: _log_crash(crash.exc_value)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Return whether a line of psycopg's says something new: what it ignores at the end of a pipeline
+    whose connection is lost follows from the error that it raises."""
+    return not record.getMessage().startswith("error ignored")
 
 
 def _log_crash(error: BaseException | None) -> None:
