@@ -130,8 +130,8 @@ def configure(log_format: str, level: str, secrets: Iterable[str], worker: str) 
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Return whether a line of psycopg's says something new: what it ignores at the end of a pipeline
-    whose connection is lost follows from the error that it raises."""
+    """Return whether a line of psycopg's says something new: what it ignores at the end of a
+    pipeline whose connection is lost follows from the error that it raises."""
     return not record.getMessage().startswith("error ignored")
 
 

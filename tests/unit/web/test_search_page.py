@@ -1,6 +1,7 @@
 """The list of found tokens, the form, and the kinds of failures that lead to it."""
 
 import re
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 
@@ -14,7 +15,17 @@ from imagegen.web.search import LOOKED_AT, LOOKED_AT_FOR_FAILURE, Found
 from imagegen.web.search_input import Search
 from imagegen.web.snapshot import FAILURES_GROUPED, FailureKind
 from imagegen.web.status_page import kind_words
-from tests.support.page_values import Read, failure, found_page, found_token, page, snapshot, worker
+from tests.support.page_values import (
+    Read,
+    failure,
+    found_page,
+    found_token,
+    page,
+    snapshot,
+    view,
+    whole_page,
+    worker,
+)
 from tests.unit.web.test_app import AwayDatabase, get
 from tests.unit.web.test_app import page as page_of
 from tests.unit.web.test_page_strangers import HOSTILE
@@ -116,6 +127,14 @@ def test_every_kind_has_words_in_the_form(kind: Kind) -> None:
     assert "_" not in kind_words(kind)
 
 
+def test_a_warning_names_its_section_of_the_runbook_beside_it() -> None:
+    closed = worker("worker-0", closed_by=("unreadable",))
+    read = Read(whole_page(view(workers=[closed])))
+
+    assert "what the model makes cannot be read. Runbook: ImagegenUnreadable" in read.text
+    assert "Runbook: deploy/RUNBOOK.md" in read.text
+
+
 def test_every_problem_names_a_section_of_the_runbook() -> None:
     headings = set(re.findall(r"^### (\w+)$", RUNBOOK.read_text(encoding="utf-8"), re.MULTILINE))
     closed = [worker(f"worker-{n}", closed_by=(reason,)) for n, reason in enumerate(Reason)]
@@ -125,6 +144,12 @@ def test_every_problem_names_a_section_of_the_runbook() -> None:
     found += problems.problems(DatabaseProblem("away", "refused"), [])
 
     sections = {each.section for each in found}
+    late = snapshot(waiting=1, oldest_waiting_seconds=601.0, unfetched=1)
+    shown = page(replace(late, oldest_unfetched_seconds=2701.0, failed=1, failures=[failure()]))
+    sections |= {
+        name.replace(" ", "") for name in re.findall(r"unbook: (Imagegen \w+)", shown.text)
+    }
+    assert {"ImagegenWaiting", "ImagegenImageExpiring"} < sections
     assert sections <= headings
     assert {"ImagegenPaused", "ImagegenRestarting", "ImagegenNoWorkers", "ImagegenDatabaseAway"} < (
         sections
