@@ -1,4 +1,4 @@
-"""What the status page and /metrics cost where there are many tokens."""
+"""What the status page, a token's page, a search and /metrics cost with many tokens."""
 
 import statistics
 import time
@@ -23,6 +23,8 @@ class Looks:
 
     page: float
     metrics: float
+    token: float
+    search: float
 
 
 def measure(database_url: str) -> Looks:
@@ -36,7 +38,16 @@ def measure(database_url: str) -> Looks:
     def scrape() -> None:
         assert b"imagegen_tokens{" in app.respond("/metrics", "").body
 
-    return Looks(_milliseconds(look_at_page), _milliseconds(scrape))
+    def look_at_token() -> None:
+        assert app.respond("/tokens/500000", "").status == HTTPStatus.OK
+
+    def search() -> None:
+        # Of a status without an index, by an author who has no token: it looks at all it may.
+        query = "status=revealed&author=nobody"
+        assert b"tokens were looked at" in app.respond("/tokens", query).body
+
+    looks = (look_at_page, scrape, look_at_token, search)
+    return Looks(*map(_milliseconds, looks))
 
 
 def _milliseconds(look: Callable[[], None]) -> float:

@@ -152,7 +152,7 @@ def waiting_and_finished(options: Options) -> Iterator[Run]:
 
 
 def looks(options: Options) -> Iterator[Run]:
-    """The status page and /metrics, among a million tokens."""
+    """The status page, a token's page, a search and /metrics, among a million tokens."""
     shape = Shape(finished=1_000_000)
     with system.ground() as ground:
         tell("making a database of a million tokens")
@@ -162,6 +162,8 @@ def looks(options: Options) -> Iterator[Run]:
                 yield [
                     Figure("status page, 1,000,000 finished", found.page, "ms", at_most=200),
                     Figure("/metrics, 1,000,000 finished", found.metrics, "ms", at_most=200),
+                    Figure("token's page, 1,000,000 finished", found.token, "ms", at_most=200),
+                    Figure("search, 1,000,000 finished", found.search, "ms", at_most=200),
                 ]
 
 
