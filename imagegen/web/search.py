@@ -16,6 +16,8 @@ SQL = sql.load("imagegen.web", "search.sql")
 SHOWN = 50
 # So many tokens are looked at for one page: some tens of milliseconds.
 LOOKED_AT = 50_000
+# In the order of their mints they are scattered over the table.
+LOOKED_AT_BY_MINT = 20_000
 # The generations of each token are looked up for its kind of failure.
 LOOKED_AT_FOR_FAILURE = 5_000
 # So many authors are looked through for a wallet that is spelt in another case than the record.
@@ -121,4 +123,6 @@ def _status(search: Search) -> str | None:
 
 
 def _looked_at(search: Search) -> int:
-    return LOOKED_AT if search.failure is None else LOOKED_AT_FOR_FAILURE
+    if search.failure is not None:
+        return LOOKED_AT_FOR_FAILURE
+    return LOOKED_AT_BY_MINT if search.status in BY_MINT else LOOKED_AT
