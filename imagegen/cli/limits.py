@@ -88,14 +88,19 @@ def limits(
     given = {name: value for name, value in asked.items() if value is not None}
     if reason is not None and not given:
         raise MisusedError("--reason goes with --daily, --budget or --create-rate")
-    if daily_budget not in (None, acts.UNLIMITED, SETTING):
-        _check_budget(str(daily_budget))
+    budget = None if daily_budget in {acts.UNLIMITED, SETTING} else daily_budget
+    if budget is not None:
+        _check_budget(str(budget))
     unset = [name for name, value in given.items() if value == SETTING]
     values = {name: value for name, value in given.items() if name not in unset}
     with connected(read_database_url(options), "imagegen limits") as connection, waiting():
         if given:
             operators.set_limits(connection, values, unset, reason)
         found, change = operators.read_limits(connection)
+        last = operators.price_of_last(connection) if budget is not None else None
+    if last and 0 < Decimal(str(budget)) < last:
+        message = f"the last prediction may have cost {last:f}: a budget of {budget} admits none"
+        click.echo(f"imagegen: {message}", err=True)
     shown = {name: _in_force(name, getattr(found, name)) for name in asked}
     value = {**shown, "changed": asdict(change) if change else None}
     emit(value, _lines(shown, change), as_json=as_json)

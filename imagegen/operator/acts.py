@@ -6,6 +6,7 @@ import pwd
 import socket
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from importlib.resources import files
 from typing import Any
 
@@ -117,6 +118,13 @@ def set_limits(
     with statement_timeout(connection):
         connection.execute(SQL["set_limits"], {"who": who(), "reason": reason, **details})
         wake(connection)
+
+
+def price_of_last(connection: Connection) -> Decimal | None:
+    """Return the dollars that the last prediction may have cost; None if no price is on record."""
+    with statement_timeout(connection):
+        row = connection.execute(SQL["price_of_last"]).fetchone()
+    return row[0] if row else None
 
 
 def newest(connection: Connection) -> list[Act]:

@@ -26,6 +26,12 @@ VALUES ($who, 'limits', %(reason)s,
 -- name: read_limits
 SELECT $limits AS limits
 
+-- name: price_of_last
+-- The most that one of the last predictions may cost or did cost.
+SELECT coalesce(estimated_cost, cost) FROM (
+    SELECT * FROM generations ORDER BY id DESC LIMIT 1000) g
+WHERE coalesce(estimated_cost, cost) > 0 ORDER BY id DESC LIMIT 1
+
 -- fragment: act
 to_json(a.at) #>> '{}' AS at, a.who, a.act, a.token_id, a.reason,
     to_json(a.until) #>> '{}' AS until, a.details

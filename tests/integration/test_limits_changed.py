@@ -9,7 +9,7 @@ from imagegen.failures import Reason
 from imagegen.queue import DailyLimitError
 from tests.support.judge import judge
 from tests.support.processes import Site, wait_for
-from tests.support.queue_fixtures import MakeQueue, claim, record_request
+from tests.support.queue_fixtures import MakeQueue, claim, claim_one, record_request
 from tests.support.sandbox import Sandbox
 
 
@@ -59,6 +59,21 @@ def test_a_budget_that_admits_no_prediction_is_refused(site: Site) -> None:
     assert (refused.returncode, closed.returncode) == (2, 0)
     assert refused.stderr == (
         "imagegen: --budget must be 0, or at least 0.003, which one prediction may cost\n"
+    )
+
+
+def test_a_budget_below_the_price_on_record_is_warned_of_where_none_is_set(
+    site: Site, make_queue: MakeQueue
+) -> None:
+    site.mint("one")
+    queue = make_queue(daily_budget=Decimal(1), request_dollars=Decimal("0.003"))
+    assert record_request(queue, claim_one(queue), "one")
+
+    warned = site.run("limits", "--budget", "0.001")
+
+    assert warned.returncode == 0
+    assert warned.stderr == (
+        "imagegen: the last prediction may have cost 0.003: a budget of 0.001 admits none\n"
     )
 
 

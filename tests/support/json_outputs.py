@@ -88,6 +88,7 @@ def stand_ins() -> dict[str, object]:
         "imagegen.operator.acts.pause": None,
         "imagegen.operator.acts.set_limits": None,
         "imagegen.operator.acts.read_limits": (acts.Limits(), act),
+        "imagegen.operator.acts.price_of_last": None,
         "imagegen.operator.acts.resume": None,
         "imagegen.operator.acts.read_pause": operators_acts.PauseState(pause, 0),
         "imagegen.operator.tokens.list_tokens": [token],

@@ -107,6 +107,7 @@ def statements(tables: Tables) -> dict[str, str]:
         "acts.read_pause": acts.read_pause,
         "acts.set_limits": lambda it: acts.set_limits(it, {"create_rate": 1}, [], "why"),
         "acts.read_limits": acts.read_limits,
+        "acts.price_of_last": acts.price_of_last,
         "acts.newest": acts.newest,
         "spend.spend": lambda it: spend.read_spend(it, since),
         "prune.find": lambda it: prune.find_prunable(it, 1.0),

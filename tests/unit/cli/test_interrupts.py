@@ -15,8 +15,10 @@ COMMAND = [sys.executable, "-m", "imagegen", "db", "upgrade"]
 
 
 def namespaces_can_be_made() -> bool:
+    if not shutil.which("unshare"):
+        return False
     unshare = ["unshare", "--pid", "--fork", "true"]
-    return bool(shutil.which("unshare")) and subprocess.run(unshare, check=False).returncode == 0
+    return subprocess.run(unshare, check=False, capture_output=True).returncode == 0
 
 
 @pytest.mark.skipif(not namespaces_can_be_made(), reason="only root may make namespaces")
