@@ -16,10 +16,9 @@ SQL = sql.load("imagegen.web", "search.sql")
 SHOWN = 50
 # So many tokens are looked at for one page: some tens of milliseconds.
 LOOKED_AT = 50_000
-# In the order of their mints they are scattered over the table.
-LOOKED_AT_BY_MINT = 20_000
-# The generations of each token are looked up for its kind of failure.
-LOOKED_AT_FOR_FAILURE = 5_000
+# Waiting and failed tokens are scattered over the table, and so are the generations of each, by
+# which its kind of failure is told.
+LOOKED_AT_BY_MINT = 5_000
 # So many authors are looked through for a wallet that is spelt in another case than the record.
 AUTHORS_LOOKED_AT = 100_000
 BY_MINT = ("detected", FAILED)
@@ -123,6 +122,4 @@ def _status(search: Search) -> str | None:
 
 
 def _looked_at(search: Search) -> int:
-    if search.failure is not None:
-        return LOOKED_AT_FOR_FAILURE
-    return LOOKED_AT_BY_MINT if search.status in BY_MINT else LOOKED_AT
+    return LOOKED_AT_BY_MINT if _status(search) in BY_MINT else LOOKED_AT

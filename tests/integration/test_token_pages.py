@@ -103,7 +103,7 @@ def test_a_search_that_looks_at_few_tokens_goes_on_where_it_stopped(
     site: Site, app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search, "LOOKED_AT", 10)
-    monkeypatch.setattr(search, "LOOKED_AT_FOR_FAILURE", 10)
+    monkeypatch.setattr(search, "LOOKED_AT_BY_MINT", 10)
     site.query(MANY)
 
     first = Read(ok(get(app, "/tokens?author=0xabcd")))

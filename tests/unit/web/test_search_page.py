@@ -11,7 +11,7 @@ import pytest
 from imagegen.failures import Kind, Reason
 from imagegen.web import problems
 from imagegen.web.problems import DatabaseProblem
-from imagegen.web.search import LOOKED_AT, LOOKED_AT_FOR_FAILURE, Found
+from imagegen.web.search import LOOKED_AT, LOOKED_AT_BY_MINT, Found
 from imagegen.web.search_input import Search
 from imagegen.web.snapshot import FAILURES_GROUPED, FailureKind
 from imagegen.web.status_page import kind_words
@@ -69,7 +69,7 @@ def test_the_next_page_begins_after_the_last_token_and_keeps_what_was_searched_f
 
 
 def test_what_was_looked_at_is_said_where_it_is_not_all() -> None:
-    assert LOOKED_AT_FOR_FAILURE < LOOKED_AT
+    assert LOOKED_AT_BY_MINT < LOOKED_AT
     search = Search(author="0xA", before=900)
     read = found_page(Found(search, [], 400, looked_at=LOOKED_AT, knows_author=False))
 
