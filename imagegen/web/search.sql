@@ -66,13 +66,16 @@ SELECT (SELECT coalesce(json_agg(shown ORDER BY place), '[]') FROM (
             left(coalesce(a.prompt_text::text, g.prompt), $prompt_characters) AS prompt,
             left(t.generation_error, $message_characters) AS message,
             g.error_kind AS kind, coalesce(g.state = 'refused', false) AS refused,
-            CASE WHEN isfinite($minted_at) THEN extract(epoch FROM $minted_at) END AS minted_at,
-            CASE WHEN isfinite($minted_at)
-                THEN greatest(extract(epoch FROM now() - $minted_at), 0) END AS age_seconds
+            extract(epoch FROM minted) AS minted_at,
+            extract(epoch FROM now() - minted) AS age_seconds
         FROM found t LEFT JOIN LATERAL (
             SELECT prompt, error_kind, state FROM generations g
             WHERE g.token_id = $token_id ORDER BY g.id + 0 DESC LIMIT 1) g ON true
-        LEFT JOIN authors a ON a.id = t.author_id) shown) AS tokens,
+        LEFT JOIN authors a ON a.id = t.author_id
+        -- A mint may be at a time that no clock shows.
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN t.created_at BETWEEN '1970-01-01' AND now() + interval '1 day'
+                THEN $minted_at END AS minted) mint) shown) AS tokens,
     (SELECT $token_id FROM ($window) t WHERE (SELECT count(*) FROM found) < $limit
      OFFSET $looked_at - 1) AS last_looked_at,
     %(author)s::text IS NULL OR EXISTS (SELECT FROM author) AS knows_author

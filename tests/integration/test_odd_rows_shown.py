@@ -40,9 +40,12 @@ def test_the_page_shows_failed_tokens_that_were_minted_at_any_time(site: Site) -
     site.query("UPDATE tokens_s0 SET token_id = NULL WHERE token_id = %s", odd_rows.FIRST_ODD_TOKEN)
 
     with site.supervisor(procs=1) as program:
-        page = httpx.get(program.metrics_url().replace("/metrics", "/"), trust_env=False)
+        url = program.metrics_url().replace("/metrics", "/")
+        page = httpx.get(url, trust_env=False)
+        found = httpx.get(f"{url}tokens?status=failed", trust_env=False)
 
-    assert page.status_code == 200
+    assert page.status_code == found.status_code == 200
     numbers = range(odd_rows.FIRST_ODD_TOKEN + 1, odd_rows.FIRST_ODD_TOKEN + len(failed))
-    assert all(f"<b>#{number}</b>" in page.text for number in numbers)
-    assert "<b>no token_id</b>" in page.text
+    for shown in (page, found):
+        assert all(f'<a href="/tokens/{number}">#{number}</a>' in shown.text for number in numbers)
+        assert "<b>no token_id</b>" in shown.text

@@ -14,7 +14,9 @@ from imagegen.web.app import App
 from imagegen.web.database_thread import DatabaseThread
 from imagegen.web.responses import Response
 from tests.integration.test_migrations import load_glisk
+from tests.support import odd_rows
 from tests.support.generation_rows import insert_failed_generation, insert_generation, insert_tokens
+from tests.support.odd_rows import ODD_ROWS
 from tests.support.page_values import Read
 from tests.support.processes import Site
 from tests.support.settings import settings
@@ -156,6 +158,29 @@ def test_a_tokens_page_proposes_what_the_commands_would_do(site: Site, app: App)
     assert "not in tokens_s0 any more" in deleted
     assert get(app, "/tokens/5").status == HTTPStatus.NOT_FOUND
     assert get(app, "/tokens/9223372036854775807").status == HTTPStatus.NOT_FOUND
+
+
+def test_odd_tokens_have_pages_and_are_found(site: Site, app: App) -> None:
+    odd_rows.loosen(site)
+    odd_rows.insert(site, *ODD_ROWS)
+
+    for query in ("", "status=detected", "status=failed", "status=uploading", "failure=gone"):
+        ok(get(app, f"/tokens?{query}"))
+    for number in found(app, ""):
+        assert f"Token {number}" in Read(ok(get(app, f"/tokens/{number}"))).text
+
+
+def test_numbers_of_tokens_may_be_of_any_kind(site: Site, app: App) -> None:
+    insert_tokens(site, "failed", 1, 2, 3, 4)
+    site.query("ALTER TABLE tokens_s0 ALTER token_id TYPE numeric, ALTER created_at DROP NOT NULL")
+    site.query("UPDATE tokens_s0 SET token_id = 9223372036854775807 WHERE token_id = 1")
+    site.query("UPDATE tokens_s0 SET token_id = 'NaN' WHERE token_id = 2")
+    site.query("UPDATE tokens_s0 SET token_id = 1e30, created_at = NULL WHERE token_id = 3")
+
+    assert found(app, "") == [2**63 - 1, 4]
+    assert {*found(app, "status=failed")} == {2**63 - 1, 4}
+    assert ok(get(app, "/tokens?status=failed")).count("no token_id") == 2
+    assert "Token 9223372036854775807: failed" in Read(ok(get(app, f"/tokens/{2**63 - 1}"))).text
 
 
 def test_the_pages_work_on_the_users_own_tables(empty_site: Site) -> None:
