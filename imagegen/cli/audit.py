@@ -9,6 +9,15 @@ from typing import Any
 
 import click
 
+from imagegen.audit import (
+    FINDINGS_NAMED,
+    UNEXPLAINED,
+    Audit,
+    Finding,
+    Verdict,
+    run,
+    youngest_seconds,
+)
 from imagegen.cli.connection import connected
 from imagegen.cli.errors import MisusedError
 from imagegen.cli.options import json_option, moment_option, read_settings, settings_options
@@ -16,9 +25,6 @@ from imagegen.cli.output import Column, emit, table, terminal_width
 from imagegen.cli.progress import TransientLine
 from imagegen.config import Prices
 from imagegen.database import Connection
-from imagegen.operator import audit as comparison
-from imagegen.operator.audit_result import FINDINGS_NAMED, Audit, Finding
-from imagegen.operator.audit_verdicts import UNEXPLAINED, Verdict
 from imagegen.replicate import Marker, ReplicateClient, RequestBudget
 from imagegen.text import plural, printable
 
@@ -73,9 +79,9 @@ def audit(*, since: datetime, as_json: bool, **options: str | None) -> None:
     Example: imagegen audit --since 1h
     """
     values = read_settings(options, *SETTINGS)
-    youngest_seconds = comparison.youngest_seconds(values["settle_seconds"])
-    if since > datetime.now(UTC) - timedelta(seconds=youngest_seconds):
-        raise MisusedError(f"--since must be over {youngest_seconds:g} s ago: the list may lag")
+    lag_seconds = youngest_seconds(values["settle_seconds"])
+    if since > datetime.now(UTC) - timedelta(seconds=lag_seconds):
+        raise MisusedError(f"--since must be over {lag_seconds:g} s ago: the list may lag")
     with connected(values["database_url"], "imagegen audit") as connection:
         result = _run(connection, since, values)
     prices: Prices | None = values["price"]
@@ -102,7 +108,7 @@ def _run(connection: Connection, since: datetime, values: dict[str, Any]) -> Aud
     )
     with contextlib.closing(client):
         try:
-            return comparison.run(
+            return run(
                 connection,
                 client,
                 since,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from imagegen import prompts
+from imagegen.config import prompts
 from imagegen.failures import LEAST_SETTLE_SECONDS
 
 MODEL = re.compile(

@@ -7,8 +7,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from imagegen import prompts
-from imagegen.config import quoted
+from imagegen.config import prompts, quoted
 from imagegen.errors import ImagegenError
 from imagegen.text import plural
 

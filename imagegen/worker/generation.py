@@ -9,8 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from imagegen import prompts
-from imagegen.config import Settings, copy_url, url_below
+from imagegen.config import Settings, copy_url, prompts, url_below
 from imagegen.failures import SEND_WITHIN, Kind, Reason
 from imagegen.logs import log
 from imagegen.metrics import definitions as metrics

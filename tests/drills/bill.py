@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from imagegen.operator.audit import youngest_seconds
+from imagegen.audit import youngest_seconds
 from tests.benchmarks.figures import Figure
 from tests.drills.stage import Stage
 from tests.support.judge import (

@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 from click.testing import CliRunner
 
+from imagegen import audit as auditing
 from imagegen.cli import cli
 from imagegen.database import STATUSES, Tables, acts
 from imagegen.database.odd_tokens import KINDS
@@ -17,9 +18,8 @@ from imagegen.database.queue_stats import QueueStats
 from imagegen.doctor import Finding, Level
 from imagegen.metrics.workers import WorkerRow
 from imagegen.operator import acts as operators_acts
-from imagegen.operator import audit_result, enqueue, holds, prune, spend, tokens
+from imagegen.operator import enqueue, holds, prune, spend, tokens
 from imagegen.operator import retry as retries
-from imagegen.operator.audit_verdicts import Verdict
 
 ENOUGH = {
     "DATABASE_URL": "postgresql://user@localhost:5432/tokens",
@@ -69,9 +69,9 @@ def stand_ins() -> dict[str, object]:
     )
     worker = made(WorkerRow, closed_by=["throttled"], restarts={})
     noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
-    audit = audit_result.Audit(noon, noon, "us")
+    audit = auditing.Audit(noon, noon, "us")
     audit.strangers["web", "owner/name"] = 1
-    audit.add(made(audit_result.Finding, verdict=Verdict.LOST, made_at=noon))
+    audit.add(made(auditing.Finding, verdict=auditing.Verdict.LOST, made_at=noon))
     tables = Tables(dict.fromkeys(STATUSES, "''"), created_at_is_naive=False)
     answers: dict[str, object] = {
         "imagegen.database.connect": nullcontext(),
@@ -96,7 +96,7 @@ def stand_ins() -> dict[str, object]:
         "imagegen.operator.holds.change": holds.Held([42]),
         "imagegen.operator.retry.plan_named": retries.RetryPlan(),
         "imagegen.operator.retry.retry": [("hand_on", 1), ("retry", 1)],
-        "imagegen.operator.audit.run": audit,
+        "imagegen.cli.audit.run": audit,
         "imagegen.operator.spend.read_spend": [made(spend.SpendRow), made(spend.SpendRow)],
         "imagegen.operator.prune.find_prunable": prune.Prunable(
             datetime(2026, 1, 1, tzinfo=UTC), 1, 1, 1

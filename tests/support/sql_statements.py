@@ -8,8 +8,9 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, Self
 
+from imagegen import audit
 from imagegen.database import BRIEFLY, STATUSES, Tables
-from imagegen.operator import acts, audit, enqueue, holds, prune, spend, status, tokens
+from imagegen.operator import acts, enqueue, holds, prune, spend, status, tokens
 from imagegen.operator import retry as retries
 from imagegen.operator.enqueue_input import from_arguments
 from imagegen.operator.retry import RetryPlan

@@ -8,15 +8,15 @@ from tests.support.imports import arrows, circle, floors, forbidden, imports, pa
 
 # Every room may import the ground; what is below all others, only leaves of it.
 GROUND = {
-    "backoff", "errors", "failures", "image_formats", "logs", "owned_folders", "prompts",
-    "redaction", "text",
+    "backoff", "errors", "failures", "image_formats", "logs", "owned_folders", "redaction", "text",
 }  # fmt: skip
-LEAVES = GROUND - {"logs", "prompts"}
+LEAVES = GROUND - {"logs"}
 ALLOWED: dict[str, set[str]] = {
     "__main__": {"cli"},
     # `replicate` for its TLS, in which a mistake is found before a demo starts, and for the audit.
     "cli": {
         "app",
+        "audit",
         "config",
         "database",
         "demo",
@@ -44,24 +44,23 @@ ALLOWED: dict[str, set[str]] = {
     "worker": {"config", "database", "metrics", "queue", "replicate"} | GROUND,
     # `operator` for what is known of a token, and for what can be done with it.
     "web": {"config", "database", "metrics", "operator"} | GROUND,
-    # `replicate` for the audit alone, which reads its list of predictions.
-    "operator": {"config", "database", "metrics", "replicate"} | GROUND,
+    "operator": {"config", "database", "metrics"} | GROUND,
+    "audit": {"database", "replicate"} | GROUND,
     "supervisor": {"backoff", "errors", "logs", "metrics"},  # never settings, database, Replicate
     "queue": {"database"} | GROUND,
     "replicate": {"metrics"} | GROUND,
     "sandbox": GROUND,
-    "config": {"errors", "failures", "prompts", "redaction", "text"},
+    "config": {"errors", "failures", "redaction", "text"},
     "database": LEAVES,
     "metrics": LEAVES,
     "logs": {"redaction", "text"},
-    "prompts": {"text"},
 }
-MOST_ROOMS, MOST_FLOORS = 25, 8
+MOST_ROOMS, MOST_FLOORS = 25, 7
 # Packages whose modules nobody outside may name. The modules of `metrics` and `operator` are doors
 # themselves: metrics are made by an import, and each command has a module of its own.
 ROOMS_WITH_A_DOOR = {
-    "cli", "config", "database", "demo", "doctor", "queue", "replicate", "sandbox", "supervisor",
-    "web", "worker",
+    "audit", "cli", "config", "database", "demo", "doctor", "queue", "replicate", "sandbox",
+    "supervisor", "web", "worker",
 }  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from imagegen.operator.audit_verdicts import UNEXPLAINED, LedgerRow, Verdict, billed_images
+from imagegen.audit.verdicts import UNEXPLAINED, LedgerRow, Verdict, billed_images
 from imagegen.replicate import Prediction
 
 FINDINGS_NAMED = 1000

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from imagegen.operator.audit_verdicts import (
+from imagegen.audit.verdicts import (
     LedgerRow,
     Ours,
     Related,

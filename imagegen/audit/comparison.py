@@ -12,10 +12,8 @@ from typing import Any
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from imagegen.database import Connection, sql, statement_timeout
-from imagegen.failures import longest_settle_seconds
-from imagegen.operator.audit_result import Audit, of_prediction, of_row
-from imagegen.operator.audit_verdicts import (
+from imagegen.audit.result import Audit, of_prediction, of_row
+from imagegen.audit.verdicts import (
     UNEXPLAINED,
     LedgerRow,
     Ours,
@@ -26,9 +24,11 @@ from imagegen.operator.audit_verdicts import (
     learn,
     needs_nearby,
 )
+from imagegen.database import Connection, sql, statement_timeout
+from imagegen.failures import longest_settle_seconds
 from imagegen.replicate import Page, Prediction, ReplicateClient, Since, boottime, facts
 
-SQL = sql.load("imagegen.operator", "audit.sql")
+SQL = sql.load("imagegen.audit", "audit.sql")
 # No request arrives so much later, and no clocks are so far apart.
 SEED_PERIOD = timedelta(hours=1)
 # As a worker does that looks for a request without a seed.

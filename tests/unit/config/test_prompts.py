@@ -2,7 +2,7 @@
 
 import pytest
 
-from imagegen import prompts
+from imagegen.config import prompts
 
 FAMILY = "👨\u200d👩\u200d👧"  # three emoji with joiners between them
 RED_HEART = "❤\ufe0f"  # a variation selector makes it red

@@ -1,0 +1,16 @@
+"""Replicate's list of predictions beside what imagegen has recorded of them."""
+
+from imagegen.audit.comparison import SQL, run, youngest_seconds
+from imagegen.audit.result import FINDINGS_NAMED, Audit, Finding
+from imagegen.audit.verdicts import UNEXPLAINED, Verdict
+
+__all__ = [
+    "FINDINGS_NAMED",
+    "SQL",
+    "UNEXPLAINED",
+    "Audit",
+    "Finding",
+    "Verdict",
+    "run",
+    "youngest_seconds",
+]
