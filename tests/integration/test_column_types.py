@@ -22,14 +22,14 @@ REFUSED = {
     f"{NO_REFERENCE} ALTER TABLE tokens_s0 ALTER author_id TYPE text": "author_id is of type text",
     f"{NO_REFERENCE} ALTER TABLE authors DROP CONSTRAINT authors_pkey": "authors.id must be unique",
 }
+# Of each column the ones that go together: each table has a program of its own.
 USED = [
-    "ALTER TABLE tokens_s0 ALTER token_id TYPE numeric(78, 0)",
-    "ALTER TABLE tokens_s0 ALTER token_id TYPE smallint",
+    "ALTER TABLE tokens_s0 ALTER token_id TYPE numeric(78, 0),"
+    " ALTER generate_after TYPE timestamp, ALTER created_at TYPE date;"
+    f" {ATTEMPTS} smallint",
+    "ALTER TABLE tokens_s0 ALTER token_id TYPE smallint;"
+    f" {ATTEMPTS} numeric DEFAULT 0; ALTER TABLE authors ALTER prompt_text TYPE char(400)",
     "CREATE DOMAIN n AS numeric CHECK (VALUE >= 0); ALTER TABLE tokens_s0 ALTER token_id TYPE n",
-    f"{ATTEMPTS} smallint",
-    f"{ATTEMPTS} numeric DEFAULT 0",
-    "ALTER TABLE tokens_s0 ALTER generate_after TYPE timestamp, ALTER created_at TYPE date",
-    "ALTER TABLE authors ALTER prompt_text TYPE char(400)",
 ]
 
 

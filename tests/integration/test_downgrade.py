@@ -37,25 +37,25 @@ def test_a_downgrade_survives_what_an_operator_changed(
     empty_site.upgrade()
     empty_site.query(OPERATORS[change])
 
-    down = empty_site.run("db", "downgrade", revision, "--yes")
+    down = empty_site.call("db", "downgrade", revision, "--yes")
 
     assert (down.returncode, down.stderr) == (0, "")
     if revision == "base" and change != "own trigger":
         assert empty_site.query(SCHEMA) == before
-    assert empty_site.run("db", "upgrade").returncode == 0
-    assert empty_site.run("db", "check").returncode == 0
+    assert empty_site.call("db", "upgrade").returncode == 0
+    assert empty_site.call("db", "check").returncode == 0
 
 
 @pytest.mark.parametrize("revision", ["0001", "base"])
 def test_what_depends_on_imagegens_is_named_and_not_dropped(site: Site, revision: str) -> None:
     site.query("CREATE VIEW report AS SELECT * FROM generations")
 
-    refused = site.run("db", "downgrade", revision, "--yes")
+    refused = site.call("db", "downgrade", revision, "--yes")
 
     assert refused.returncode == 1
     assert "view report depends on" in refused.stderr
     assert refused.stderr.endswith(": drop these first\n")
-    assert site.run("db", "check").returncode == 0
+    assert site.call("db", "check").returncode == 0
 
 
 def test_a_migration_beside_transactions_of_the_application_ends_none_of_them(
@@ -73,6 +73,7 @@ def test_a_migration_beside_transactions_of_the_application_ends_none_of_them(
                     with connection.transaction():
                         connection.execute("SELECT count(*) FROM generations")
                         connection.execute("UPDATE authors SET prompt_text = prompt_text")
+                        connection.execute("SELECT pg_sleep(0.02)")  # as an application's work
                         connection.execute("UPDATE tokens_s0 SET status = status")
                 except psycopg.errors.UndefinedTable:
                     connection.rollback()

@@ -23,7 +23,7 @@ def glisk(empty_site: Site) -> Site:
 
 def made(site: Site, *arguments: str) -> list[int]:
     """The ids of the tokens that the command says it made."""
-    done = site.run("enqueue", "--json", *arguments)
+    done = site.call("enqueue", "--json", *arguments)
     assert done.returncode == 0, done.stderr
     return [token["token_id"] for token in json.loads(done.stdout)["tokens"]]
 
@@ -31,7 +31,7 @@ def made(site: Site, *arguments: str) -> list[int]:
 def refused(site: Site, *arguments: str) -> str:
     """The line of a command that must insert nothing."""
     before = site.query(COUNTS)
-    done = site.run("enqueue", *arguments)
+    done = site.call("enqueue", *arguments)
     assert done.returncode == 1
     assert site.query(COUNTS) == before
     (line,) = done.stderr.splitlines()
@@ -49,7 +49,7 @@ def test_each_prompt_gets_an_author_of_its_own_and_ids_go_on_after_the_highest(
 ) -> None:
     site.mint("there already", first_token_id=41)
 
-    done = site.run("enqueue", "a lighthouse", "a whale", "--count", "2")
+    done = site.call("enqueue", "a lighthouse", "a whale", "--count", "2")
 
     assert (done.returncode, done.stdout) == (0, "made 4 tokens: 42-45\n")
     tokens = site.query(TOKENS)[1:]
@@ -101,7 +101,7 @@ def test_an_author_with_two_prompts_is_told_which_they_are(site: Site) -> None:
 def test_a_csv_file_is_read_by_the_names_in_its_header(site: Site) -> None:
     rows = '\ufeffPrompt,token_id,author\n"a whale,\nasleep",,ada\na lighthouse,70,bob\n\n,,ada\n'
 
-    done = site.run("enqueue", "--csv", csv_file(site, rows))
+    done = site.call("enqueue", "--csv", csv_file(site, rows))
 
     assert (done.returncode, done.stdout) == (0, "made 3 tokens: 71, 70, 72\n")
     assert site.query(TOKENS) == [
@@ -142,7 +142,7 @@ def test_every_row_that_the_database_cannot_take_is_told_at_once(site: Site) -> 
     site.mint("there already", first_token_id=9)
     rows = "author,prompt,token_id\nada,one,7\nbob,,8\ncleo,two,9\ndan,three,7\nADA,four,\n"
 
-    done = site.run("enqueue", "--csv", csv_file(site, rows))
+    done = site.call("enqueue", "--csv", csv_file(site, rows))
 
     assert (done.returncode, done.stderr.splitlines()) == (
         1,
@@ -232,6 +232,6 @@ def test_what_the_database_refuses_is_told_in_its_words(site: Site) -> None:
 @pytest.mark.parametrize("arguments", [(), ("one", "--csv", "x.csv")])
 def test_prompts_or_a_file_are_needed(site: Site, arguments: tuple[str, ...]) -> None:
     csv_file(site, "")
-    done = site.run("enqueue", *arguments)
+    done = site.call("enqueue", *arguments)
 
     assert done.returncode == 2

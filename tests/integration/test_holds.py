@@ -12,7 +12,7 @@ from tests.support.queue_fixtures import MakeQueue, accepted_claim, claim
 
 def hold(site: Site, *token_ids: int) -> None:
     ids = [str(token_id) for token_id in token_ids]
-    done = site.run("tokens", "hold", *ids, "--reason", "moderation")
+    done = site.call("tokens", "hold", *ids, "--reason", "moderation")
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -28,7 +28,7 @@ def test_a_token_that_is_held_is_claimed_only_after_its_release(
     hold(site, 1, 3)
     assert claimed(make_queue) == [2]
 
-    released = site.run("tokens", "release", "1", "3")
+    released = site.call("tokens", "release", "1", "3")
     assert (released.returncode, released.stdout) == (0, "2 tokens released\n")
     assert claimed(make_queue) == [1, 3]
 
@@ -39,8 +39,8 @@ def test_what_cannot_be_held_is_refused_with_the_reason(site: Site) -> None:
     insert_tokens(site, "failed", 3)
     insert_tokens(site, "detected", 4)
 
-    done = site.run("tokens", "hold", "1", "2", "3", "4", "5")
-    again = site.run("tokens", "hold", "4")
+    done = site.call("tokens", "hold", "1", "2", "3", "4", "5")
+    again = site.call("tokens", "hold", "4")
 
     assert (done.returncode, done.stdout) == (1, "1 token held\n")
     assert done.stderr.splitlines() == [
@@ -55,7 +55,7 @@ def test_what_cannot_be_held_is_refused_with_the_reason(site: Site) -> None:
 def test_what_is_not_held_is_not_released(site: Site) -> None:
     insert_tokens(site, "detected", 1, generate_after="2999-01-01")
 
-    done = site.run("tokens", "release", "1", "2")
+    done = site.call("tokens", "release", "1", "2")
 
     assert (done.returncode, done.stderr.splitlines()) == (
         1,
@@ -71,9 +71,9 @@ def test_a_hold_is_shown_and_counted_and_is_no_reason_for_an_alert(site: Site, c
 
     hold(site, 1)
 
-    listed = site.run("tokens", "list").stdout
-    shown = site.run("tokens", "show", "1").stdout
-    status = json.loads(site.run("status", "--json").stdout)["queue"]
+    listed = site.call("tokens", "list").stdout
+    shown = site.call("tokens", "show", "1").stdout
+    status = json.loads(site.call("status", "--json").stdout)["queue"]
     assert "detected, held" in listed
     assert "detected, held" in shown
     assert "hold token 1: moderation" in shown
@@ -115,7 +115,7 @@ def test_a_token_that_is_held_is_not_tried_again_unasked(site: Site) -> None:
     site.mint("one")
     hold(site, 1)
 
-    refused = site.run("tokens", "retry", "1", "--fallback", "--yes")
+    refused = site.call("tokens", "retry", "1", "--fallback", "--yes")
 
     assert (refused.returncode, refused.stderr) == (
         1,
@@ -127,11 +127,11 @@ def test_a_token_that_is_held_is_not_tried_again_unasked(site: Site) -> None:
 def test_a_retry_is_recorded_with_who_asked_for_it(site: Site) -> None:
     insert_tokens(site, "failed", 1, 2)
 
-    assert site.run("tokens", "retry", "1", "2").returncode == 0
+    assert site.call("tokens", "retry", "1", "2").returncode == 0
 
     rows = site.query(
         "SELECT act, token_id, details, who LIKE '%%@%% as ' || session_user FROM imagegen_acts"
         " ORDER BY token_id"
     )
     assert rows == [("retry", 1, {"how": "retry"}, True), ("retry", 2, {"how": "retry"}, True)]
-    assert "retry token 1, how retry" in site.run("tokens", "show", "1").stdout
+    assert "retry token 1, how retry" in site.call("tokens", "show", "1").stdout

@@ -54,7 +54,7 @@ def test_migrations_on_a_fresh_database_go_up_down_and_up_again(empty_site: Site
     empty_site.upgrade()
     first = empty_site.query(SCHEMA)
 
-    assert empty_site.run("db", "downgrade", "base").returncode == 0
+    assert empty_site.call("db", "downgrade", "base").returncode == 0
     left = empty_site.query(SCHEMA)
     empty_site.upgrade()
 
@@ -63,14 +63,14 @@ def test_migrations_on_a_fresh_database_go_up_down_and_up_again(empty_site: Site
 
 
 def test_an_upgrade_can_be_repeated(site: Site) -> None:
-    again = site.run("db", "upgrade")
+    again = site.call("db", "upgrade")
 
     assert (again.returncode, again.stdout) == (0, "the database is at revision 0013\n")
 
 
 @pytest.mark.parametrize("command", ["upgrade", "current", "check", "downgrade"])
 def test_every_command_prints_the_revision_as_json(site: Site, command: str) -> None:
-    done = site.run("db", command, *(["base"] if command == "downgrade" else []), "--json")
+    done = site.call("db", command, *(["base"] if command == "downgrade" else []), "--json")
 
     newest = newest_revision()
     left = None if command == "downgrade" else newest
@@ -79,9 +79,9 @@ def test_every_command_prints_the_revision_as_json(site: Site, command: str) -> 
 
 
 def test_the_revision_is_reported_before_and_after_the_upgrade(empty_site: Site) -> None:
-    before = empty_site.run("db", "current")
+    before = empty_site.call("db", "current")
     empty_site.upgrade()
-    after = empty_site.run("db", "current", "--json")
+    after = empty_site.call("db", "current", "--json")
 
     assert (before.returncode, before.stdout) == (0, "none\n")
     assert json.loads(after.stdout) == {"revision": "0013", "needed": "0013"}
@@ -99,7 +99,7 @@ def test_the_users_own_tables_are_adopted_run_on_and_given_back(
         assert empty_site.wait_until_done() == {"uploading": 50}
         program.stop()
     tokens = empty_site.query("SELECT token_id, status::text, image_url FROM tokens_s0 ORDER BY 1")
-    assert empty_site.run("db", "downgrade", "base", "--yes").returncode == 0
+    assert empty_site.call("db", "downgrade", "base", "--yes").returncode == 0
 
     assert len(sandbox.ledger.creates()) == 50
     assert empty_site.query(SCHEMA) == before
@@ -109,14 +109,14 @@ def test_the_users_own_tables_are_adopted_run_on_and_given_back(
     assert empty_site.query(kept) == tokens
 
     empty_site.upgrade()
-    assert empty_site.run("db", "check").returncode == 0
+    assert empty_site.call("db", "check").returncode == 0
 
 
 def test_a_downgrade_drops_neither_tokens_nor_record_without_yes(site: Site) -> None:
     site.mint("a cat", "a dog")
     a_generation(site)
 
-    refused = site.run("db", "downgrade", "base")
+    refused = site.call("db", "downgrade", "base")
 
     assert (refused.returncode, refused.stderr) == (
         1,
@@ -126,13 +126,13 @@ def test_a_downgrade_drops_neither_tokens_nor_record_without_yes(site: Site) -> 
     assert [site.query(f"SELECT count(*) FROM {table}") for table in TABLES] == [
         [(2,)], [(2,)], [(1,)], [(0,)], [(0,)], [(0,)], [(0,)],
     ]  # fmt: skip
-    assert site.run("db", "check").returncode == 0
+    assert site.call("db", "check").returncode == 0
 
 
 def test_authors_alone_are_not_dropped_without_yes_either(site: Site) -> None:
     site.query("INSERT INTO authors (wallet_address, prompt_text) VALUES ('ada', 'a cat')")
 
-    refused = site.run("db", "downgrade", "base")
+    refused = site.call("db", "downgrade", "base")
 
     assert "this drops 1 row of authors: add --yes" in refused.stderr
     assert site.query("SELECT count(*) FROM authors") == [(1,)]
@@ -142,29 +142,29 @@ def test_a_downgrade_with_yes_drops_tokens_and_record(site: Site) -> None:
     site.mint("a cat")
     a_generation(site)
 
-    assert site.run("db", "downgrade", "base", "--yes").returncode == 0
+    assert site.call("db", "downgrade", "base", "--yes").returncode == 0
 
     assert site.query(SCHEMA) == []
 
 
 def test_a_downgrade_wants_to_know_how_far(site: Site) -> None:
-    refused = site.run("db", "downgrade", "--yes")
+    refused = site.call("db", "downgrade", "--yes")
 
     assert (refused.returncode, refused.stderr) == (
         2,
         "imagegen: REVISION is missing: name the one to go down to, such as 0012; base drops all"
         " that imagegen made\n",
     )
-    assert site.run("db", "current").stdout == "0013\n"
+    assert site.call("db", "current").stdout == "0013\n"
 
 
 def test_a_downgrade_under_live_workers_is_refused_and_names_them(site: Site) -> None:
     a_generation(site)
     site.query("UPDATE generations SET worker = 'w', lease_until = now() + interval '1 minute'")
 
-    refused = site.run("db", "downgrade", "base", "--yes")
+    refused = site.call("db", "downgrade", "base", "--yes")
     site.query("UPDATE generations SET lease_until = now()")
-    allowed = site.run("db", "downgrade", "base", "--yes")
+    allowed = site.call("db", "downgrade", "base", "--yes")
 
     assert (refused.returncode, refused.stderr) == (
         1,
@@ -174,9 +174,9 @@ def test_a_downgrade_under_live_workers_is_refused_and_names_them(site: Site) ->
 
 
 def test_a_step_down_drops_what_operators_did_only_with_yes(site: Site) -> None:
-    assert site.run("pause", "--reason", "why").returncode == 0
+    assert site.call("pause", "--reason", "why").returncode == 0
 
-    refused = site.run("db", "downgrade", "0009")
+    refused = site.call("db", "downgrade", "0009")
 
     assert "this drops 1 row of imagegen_acts: add --yes" in refused.stderr
 
@@ -187,7 +187,7 @@ def test_a_downgrade_keeps_tables_that_were_there_before_without_a_question(
     load_glisk(empty_site)
     empty_site.upgrade()
 
-    assert empty_site.run("db", "downgrade", "base").returncode == 0
+    assert empty_site.call("db", "downgrade", "base").returncode == 0
 
     assert empty_site.query("SELECT count(*) FROM tokens_s0") == [(50,)]
     assert empty_site.query("SELECT count(*) FROM authors") == [(50,)]
@@ -201,7 +201,7 @@ def test_a_downgrade_does_not_drop_the_images_of_an_adopted_table_without_yes(
     empty_site.upgrade()
     empty_site.query("UPDATE tokens_s0 SET image_url = 'https://x' WHERE token_id <= 3")
 
-    refused = empty_site.run("db", "downgrade", "base")
+    refused = empty_site.call("db", "downgrade", "base")
 
     assert "this drops image_url in 3 rows of tokens_s0: add --yes" in refused.stderr
     assert empty_site.query("SELECT count(image_url) FROM tokens_s0") == [(3,)]
@@ -209,10 +209,10 @@ def test_a_downgrade_does_not_drop_the_images_of_an_adopted_table_without_yes(
 
 def test_a_step_down_that_loses_nothing_needs_no_yes(empty_site: Site) -> None:
     site = empty_site
-    assert site.run("db", "upgrade", "0005").returncode == 0
+    assert site.call("db", "upgrade", "0005").returncode == 0
     a_generation(site)
 
-    down = site.run("db", "downgrade", "0002")
+    down = site.call("db", "downgrade", "0002")
 
     assert (down.returncode, down.stdout) == (0, "the database is at revision 0002\n")
     assert site.query("SELECT count(*) FROM generations") == [(1,)]
@@ -221,7 +221,7 @@ def test_a_step_down_that_loses_nothing_needs_no_yes(empty_site: Site) -> None:
 def test_a_step_down_that_loses_columns_of_the_record_names_them(site: Site) -> None:
     a_generation(site)
 
-    refused = site.run("db", "downgrade", "0001")
+    refused = site.call("db", "downgrade", "0001")
 
     assert refused.returncode == 1
     assert (
@@ -229,7 +229,7 @@ def test_a_step_down_that_loses_columns_of_the_record_names_them(site: Site) -> 
         " estimated_cost, failing_since, failures, handed_on_url, image_path, image_sha256, images,"
         " refusals, refused_since" in refused.stderr
     )
-    assert site.run("db", "current").stdout == "0013\n"
+    assert site.call("db", "current").stdout == "0013\n"
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_a_step_down_that_loses_columns_of_the_record_names_them(site: Site) -> 
 def test_a_revision_that_there_is_not_is_reported_with_those_that_there_are(
     site: Site, arguments: tuple[str, ...]
 ) -> None:
-    refused = site.run("db", *arguments)
+    refused = site.call("db", *arguments)
 
     assert (refused.returncode, refused.stderr) == (
         1,
@@ -253,14 +253,14 @@ def test_a_revision_that_there_is_not_is_reported_with_those_that_there_are(
 def test_a_database_of_a_newer_imagegen_is_left_alone(site: Site, command: str) -> None:
     site.query("UPDATE imagegen_alembic_version SET version_num = '9999'")
 
-    refused = site.run("db", command, "0001")
+    refused = site.call("db", command, "0001")
 
     assert refused.returncode == 1
     assert "is at revision 9999, which this imagegen does not know: install" in refused.stderr
 
 
 def test_check_prints_what_to_run_on_a_database_that_is_not_migrated(empty_site: Site) -> None:
-    check = empty_site.run("db", "check")
+    check = empty_site.call("db", "check")
 
     assert check.returncode == 1
     assert check.stderr == "imagegen: the database is not migrated: run `imagegen db upgrade`\n"
@@ -270,7 +270,7 @@ def test_a_migration_does_not_wait_for_ever_behind_a_long_transaction(empty_site
     load_glisk(empty_site)
     with psycopg.connect(empty_site.database_url) as busy:
         busy.execute("LOCK TABLE tokens_s0")
-        refused = empty_site.run("db", "upgrade")
+        refused = empty_site.call("db", "upgrade")
 
     assert refused.returncode == 1
     message = "imagegen: not migrated: a long transaction holds a table: try again later\n"

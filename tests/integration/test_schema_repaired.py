@@ -61,6 +61,8 @@ def test_each_part_that_was_dropped_is_made_again(empty_site: Site, adopted: boo
         load_glisk(empty_site)
     empty_site.upgrade()
     before, parts = shape(empty_site), parts_of(empty_site)
+    if adopted:  # imagegen's own tables are the same ones
+        parts = [drop for drop in parts if "tokens" in drop or "notify" in drop]
 
     for drop in parts:
         empty_site.query(drop)
@@ -70,7 +72,7 @@ def test_each_part_that_was_dropped_is_made_again(empty_site: Site, adopted: boo
 
         assert shape(empty_site) == before, drop
         assert said(empty_site) == [], drop
-    assert len(parts) > 50
+    assert len(parts) > (5 if adopted else 50)
 
 
 def test_any_parts_together_are_made_again(empty_site: Site) -> None:
@@ -109,12 +111,12 @@ def test_rows_without_a_column_that_they_need_are_not_made_up(site: Site) -> Non
     a_generation(site)
     site.query("ALTER TABLE generations DROP COLUMN seed")
 
-    refused = site.run("db", "upgrade")
+    refused = site.call("db", "upgrade")
 
     assert refused.returncode == 1
     assert "generations has lost seed, which its rows cannot be without: restore" in refused.stderr
     site.query(refused.stderr.partition("begin anew: ")[2])
-    assert site.run("db", "upgrade").returncode == 0
+    assert site.call("db", "upgrade").returncode == 0
 
 
 def test_everything_is_dropped_under_work_and_nothing_is_paid_twice(
@@ -128,7 +130,7 @@ def test_everything_is_dropped_under_work_and_nothing_is_paid_twice(
         site.query(DROP_ALL)
         program.wait_for_event("database.unavailable", count=2)
         doctor = site.run("doctor")
-        assert site.run("db", "upgrade").returncode == 0
+        assert site.call("db", "upgrade").returncode == 0
         program.wait_for_event("generation.lease.lost", count=8)
         site.query("UPDATE tokens_s0 SET status = 'detected' WHERE status = 'generating'")
         site.mint("later", first_token_id=100)

@@ -20,7 +20,7 @@ PRICED = ("--price", "0.003")
 
 def spend(site: Site, *arguments: str) -> Any:
     """What the command tells as JSON."""
-    done = site.run("spend", "--json", *arguments)
+    done = site.call("spend", "--json", *arguments)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -126,7 +126,7 @@ def test_requests_that_replicate_did_not_accept_are_not_counted(site: Site) -> N
     insert_generation(site, 2, state="failed", error_kind="invalid_prompt", prediction_id=None,
            requested_at=None)  # fmt: skip
 
-    done = site.run("spend", "--since", "2026-11-01T12:30+02:00")
+    done = site.call("spend", "--since", "2026-11-01T12:30+02:00")
 
     assert done.stdout == "Replicate accepted nothing since 2026-11-01 10:30 UTC\n"
 
@@ -152,7 +152,7 @@ def test_since_is_thirty_days_unless_said_otherwise(site: Site) -> None:
     "since", ["yesterday", "-1d", "2026-13-01", "2026", "nan", "nand", "99999999d", ""]
 )
 def test_a_wrong_since_is_one_line_and_exit_code_2(site: Site, since: str) -> None:
-    done = site.run("spend", "--since", since)
+    done = site.call("spend", "--since", since)
 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
@@ -168,7 +168,7 @@ def test_the_table_adds_up_and_marks_what_is_perhaps(site: Site) -> None:
     insert_failed_generation(site, 2, "transient", at=at)
     insert_failed_generation(site, 3, "gone", at=at)
 
-    done = site.run("spend", "--since", "2026-11-24", *PRICED)
+    done = site.call("spend", "--since", "2026-11-24", *PRICED)
 
     assert done.stdout.splitlines() == [
         "day         model                           outcome            predictions  images"
@@ -207,10 +207,10 @@ def test_on_a_terminal_no_line_of_the_ledger_is_too_wide(site: Site, columns: in
 
 def test_a_price_is_told_with_its_source_and_without_one_there_is_no_money(site: Site) -> None:
     insert_generation(site)
-    without = site.run("spend")
-    given = site.run("spend", *PRICED)
+    without = site.call("spend")
+    given = site.call("spend", *PRICED)
     site.settings["IMAGEGEN_PRICE"] = "0.025"
-    set_up = site.run("spend")
+    set_up = site.call("spend")
 
     assert "USD" not in without.stdout
     assert without.stderr == ""
@@ -223,7 +223,7 @@ def test_a_price_is_told_with_its_source_and_without_one_there_is_no_money(site:
 
 
 def test_a_wrong_price_is_named(site: Site) -> None:
-    done = site.run("spend", "--price", "cheap")
+    done = site.call("spend", "--price", "cheap")
 
     assert done.returncode == 78
     assert done.stderr.startswith("imagegen: --price must be an amount of money")

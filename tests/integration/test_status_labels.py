@@ -61,7 +61,7 @@ def test_a_column_that_cannot_hold_all_statuses_is_refused_by_name(
 ) -> None:
     make_table(empty_site, status)
 
-    upgraded = empty_site.run("db", "upgrade")
+    upgraded = empty_site.call("db", "upgrade")
 
     assert upgraded.returncode == 1
     assert upgraded.stderr.startswith("imagegen: ")

@@ -27,7 +27,7 @@ def with_options(url: str, path: str) -> str:
 def refusal(site: Site) -> str:
     """What `db upgrade` says; it has changed nothing."""
     before = site.query(TABLES)
-    refused = site.run("db", "upgrade")
+    refused = site.call("db", "upgrade")
     assert refused.returncode == 1
     assert site.query(TABLES) == before
     assert len(refused.stderr.splitlines()) == 1
@@ -102,7 +102,7 @@ def test_the_printed_fix_finds_the_tables(empty_site: Site, sandbox: Sandbox, wh
         assert by_url == "options=-csearch_path%3Dglisk"
         site.database_url = with_options(site.database_url, "glisk")
 
-    assert site.run("db", "upgrade").returncode == 0
+    assert site.call("db", "upgrade").returncode == 0
     with site.supervisor():
         wait_for("all images", lambda: site.statuses() == {"uploading": 50})
 
@@ -144,8 +144,8 @@ def test_two_schemas_with_tables_of_their_own_do_not_disturb_each_other(empty_si
                      "CREATE TABLE b.tokens_s0 (LIKE glisk.tokens_s0 INCLUDING ALL)")  # fmt: skip
 
     for schema in ("glisk", "b"):
-        assert in_schema(empty_site, f"{schema},public").run("db", "upgrade").returncode == 0
-        assert in_schema(empty_site, f"{schema},public").run("db", "check").returncode == 0
+        assert in_schema(empty_site, f"{schema},public").call("db", "upgrade").returncode == 0
+        assert in_schema(empty_site, f"{schema},public").call("db", "check").returncode == 0
 
     found = empty_site.query(f"{TABLES} AND tablename = 'generations' ORDER BY 1")
     assert found == [("b", "generations"), ("glisk", "generations")]
@@ -185,10 +185,10 @@ def test_the_applications_generations_and_imagegens_live_in_two_schemas(
     site.log_in_as(role, password)
     site.query(refusal(site).partition("search_path: ")[2])
 
-    assert site.run("db", "upgrade").returncode == 0
+    assert site.call("db", "upgrade").returncode == 0
     with site.supervisor():
         wait_for("all images", lambda: site.statuses() == {"uploading": 50})
-    assert site.run("db", "downgrade", "base", "--yes").returncode == 0
+    assert site.call("db", "downgrade", "base", "--yes").returncode == 0
 
     assert empty_site.query("SELECT count(*) FROM public.generations") == [(0,)]
     assert site.query("SELECT to_regclass('imagegen.generations')") == [(None,)]
@@ -200,8 +200,8 @@ def test_tokens_that_are_gone_are_not_replaced_by_an_empty_table(site: Site) -> 
 
     assert "tokens_s0 is gone, and imagegen has worked with it: bring it back" in refusal(site)
     site.query("DROP TABLE t_old")
-    assert site.run("db", "downgrade", "base", "--yes").returncode == 0
-    assert site.run("db", "upgrade").returncode == 0
+    assert site.call("db", "downgrade", "base", "--yes").returncode == 0
+    assert site.call("db", "upgrade").returncode == 0
 
 
 def test_without_the_trigger_polling_goes_on_and_the_doctor_says_so(

@@ -16,7 +16,7 @@ WALLET = "0x00000000000000000000000000000000000000aB"
 
 def listed(site: Site, *arguments: str) -> list[int]:
     """The tokens that the command lists, in its order."""
-    done = site.run("tokens", "list", "--json", *arguments)
+    done = site.call("tokens", "list", "--json", *arguments)
     assert done.returncode == 0, done.stderr
     return [token["token_id"] for token in json.loads(done.stdout)]
 
@@ -33,8 +33,8 @@ def test_the_newest_tokens_come_first_and_no_more_than_the_limit(site: Site) -> 
 def test_that_more_tokens_are_left_is_said_only_where_there_are_more(site: Site) -> None:
     insert_tokens(site, "failed", 1, 2, 3)
 
-    assert site.run("tokens", "list", "--limit", "3").stderr == ""
-    assert site.run("tokens", "list", "--limit", "2").stderr == (
+    assert site.call("tokens", "list", "--limit", "3").stderr == ""
+    assert site.call("tokens", "list", "--limit", "2").stderr == (
         "imagegen: only the newest 2 are shown: see --limit\n"
     )
 
@@ -83,7 +83,7 @@ def test_a_status_of_the_users_own_can_be_asked_for_also_while_no_token_has_it(
     site.upgrade()
 
     assert listed(site, "--status", "revealed") == []
-    done = site.run("tokens", "list", "--status", "reveald")
+    done = site.call("tokens", "list", "--status", "reveald")
 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
@@ -106,9 +106,9 @@ def test_a_token_minted_at_no_known_time_has_no_age(site: Site, mint: str | None
     site.query("ALTER TABLE tokens_s0 ALTER COLUMN created_at DROP NOT NULL")
     site.query("UPDATE tokens_s0 SET created_at = %s", mint)
 
-    (token,) = json.loads(site.run("tokens", "list", "--json").stdout)
-    row = site.run("tokens", "list").stdout.splitlines()[1]
-    told = site.run("tokens", "show", "1").stdout
+    (token,) = json.loads(site.call("tokens", "list", "--json").stdout)
+    row = site.call("tokens", "list").stdout.splitlines()[1]
+    told = site.call("tokens", "show", "1").stdout
 
     assert (token["created_at"], token["age_seconds"]) == (mint, None)
     assert row.split()[3:5] == ["3", "-"]
@@ -118,7 +118,7 @@ def test_a_token_minted_at_no_known_time_has_no_age(site: Site, mint: str | None
 def test_a_token_minted_ahead_of_the_databases_clock_has_no_negative_age(site: Site) -> None:
     insert_tokens(site, "failed", 1, hours_ago=-2)
 
-    (token,) = json.loads(site.run("tokens", "list", "--json").stdout)
+    (token,) = json.loads(site.call("tokens", "list", "--json").stdout)
 
     assert token["age_seconds"] == 0
 
@@ -144,15 +144,15 @@ def test_a_token_whose_id_is_a_bigint_is_shown_and_gets_new_attempts(empty_site:
            SELECT gen_random_uuid(), 9999999999, id, 'FAILED', now() FROM author"""
     )
 
-    assert "status      failed" in site.run("tokens", "show", "9999999999").stdout
-    assert site.run("tokens", "retry", "9999999999").stdout == "1 token gets new attempts\n"
+    assert "status      failed" in site.call("tokens", "show", "9999999999").stdout
+    assert site.call("tokens", "retry", "9999999999").stdout == "1 token gets new attempts\n"
     assert listed(site, "--status", "detected") == [9999999999]
 
 
 def test_a_listed_token_is_told_whole_in_json(site: Site) -> None:
     insert_tokens(site, "failed", 1, generation_error=HOSTILE, generate_after="infinity")
 
-    (token,) = json.loads(site.run("tokens", "list", "--json").stdout)
+    (token,) = json.loads(site.call("tokens", "list", "--json").stdout)
 
     assert 0 <= token.pop("age_seconds") < 60
     assert token.pop("created_at").endswith("+00:00")
@@ -166,7 +166,7 @@ def test_a_listed_token_is_told_whole_in_json(site: Site) -> None:
 def test_a_pipe_gets_whole_lines_without_colours(site: Site) -> None:
     insert_tokens(site, "failed", 1, generation_error="it failed " * 50)
 
-    titles, row = site.run("tokens", "list").stdout.splitlines()
+    titles, row = site.call("tokens", "list").stdout.splitlines()
 
     assert titles.split() == ["token", "author", "status", "attempts", "age", "error"]
     assert row.split()[:4] == ["1", f"0x{1:040x}", "failed", "3"]
@@ -222,7 +222,7 @@ def test_a_dumb_terminal_gets_no_escape_sequences(site: Site) -> None:
 
 
 def test_no_token_at_all_is_said(site: Site) -> None:
-    assert site.run("tokens", "list").stdout == "no matching tokens\n"
+    assert site.call("tokens", "list").stdout == "no matching tokens\n"
 
 
 # Bad usage.
@@ -240,7 +240,7 @@ def test_no_token_at_all_is_said(site: Site) -> None:
     ],
 )
 def test_bad_usage_is_one_line_and_exit_code_2(site: Site, arguments: list[str], told: str) -> None:
-    done = site.run("tokens", *arguments)
+    done = site.call("tokens", *arguments)
 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"imagegen: {told}")

@@ -159,7 +159,7 @@ def test_both_counts_are_told_as_json(site: Site) -> None:
     insert_failed_by_next_stage(site, 1)
     insert_tokens(site, "failed", 2)
 
-    done = site.run("tokens", "retry", "1", "2", "--json")
+    done = site.call("tokens", "retry", "1", "2", "--json")
 
     assert json.loads(done.stdout) == {
         "handed_on": 1,

@@ -20,7 +20,7 @@ GLISK_SCHEMA = Path(__file__).parent / "data" / "glisk-schema.sql"
 
 def retry(site: Site, *arguments: str, code: int = 0) -> tuple[str, list[str]]:
     """What the command says when nobody can be asked: the result, and the lines about it."""
-    done = site.run("tokens", "retry", *arguments)
+    done = site.call("tokens", "retry", *arguments)
     assert done.returncode == code, done.stderr
     return done.stdout.rstrip(), done.stderr.splitlines()
 
@@ -204,7 +204,7 @@ def test_what_became_of_a_retry_is_told_as_json(site: Site) -> None:
     insert_tokens(site, "failed", 1)
     insert_tokens(site, "detected", 2)
 
-    done = site.run("tokens", "retry", "1", "2", "99", "--json")
+    done = site.call("tokens", "retry", "1", "2", "99", "--json")
 
     assert done.returncode == 1
     assert json.loads(done.stdout) == {
@@ -268,9 +268,9 @@ def test_the_users_own_tables_are_read_and_mended(empty_site: Site) -> None:
            FROM author, generate_series(1, 3) n"""
     )
 
-    newer = site.run("tokens", "list", "--json", "--status", "failed", "--newer", "150m")
+    newer = site.call("tokens", "list", "--json", "--status", "failed", "--newer", "150m")
     assert [token["token_id"] for token in json.loads(newer.stdout)] == [1, 2]
-    assert "status      failed" in site.run("tokens", "show", "1").stdout
+    assert "status      failed" in site.call("tokens", "show", "1").stdout
     assert retry(site, "--failed-since", "150m", "--yes")[0] == "2 tokens get new attempts"
     assert waiting(site) == [1, 2]
 

@@ -27,7 +27,7 @@ def fallback_prompt(site: Site) -> None:
 
 
 def retry(site: Site, *arguments: str, code: int = 0) -> str:
-    done = site.run("tokens", "retry", "--fallback", *arguments)
+    done = site.call("tokens", "retry", "--fallback", *arguments)
     assert done.returncode == code, done.stderr
     return done.stdout.rstrip()
 
@@ -48,7 +48,7 @@ def test_a_refusal_that_slipped_through_gets_an_image_of_the_fallback_prompt(
     assert site.token() == ("uploading", 1, None)
     assert site.query(PROMPTS)[-1] == (FLOWERS, True, "succeeded")
     assert len(sandbox.predictions.about("a scandal")) == 3
-    shown = site.run("tokens", "show", "1").stdout
+    shown = site.call("tokens", "show", "1").stdout
     assert "error       an operator asked for the fallback prompt" in shown
 
 
@@ -107,7 +107,7 @@ def test_a_plain_retry_sends_the_authors_prompt_again(site: Site, sandbox: Sandb
     insert_tokens(site, "failed", 1)
     retry(site, "1")
     site.query("UPDATE tokens_s0 SET status = 'failed'")
-    site.run("tokens", "retry", "1")
+    site.call("tokens", "retry", "1")
 
     with site.supervisor(procs=1):
         assert site.wait_until_done() == {"uploading": 1}

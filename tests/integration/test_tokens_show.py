@@ -10,7 +10,7 @@ from tests.support.terminal import on_a_terminal
 
 
 def shown(site: Site, token_id: int) -> Any:
-    done = site.run("tokens", "show", str(token_id), "--json")
+    done = site.call("tokens", "show", str(token_id), "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -22,7 +22,7 @@ def test_the_whole_story_of_a_token_is_told(site: Site, sandbox: Sandbox) -> Non
         site.wait_until_done()
         program.stop()
 
-    told = site.run("tokens", "show", "1").stdout
+    told = site.call("tokens", "show", "1").stdout
     story = shown(site, 1)
 
     censored, fallback = story["generations"]
@@ -68,19 +68,19 @@ def test_a_story_of_a_thousand_refusals_ends_with_the_newest(site: Site) -> None
 
     assert story["generations_left_out"] is True
     assert [item["attempt"] for item in story["generations"]] == list(range(801, 1001))
-    assert "only the newest 200 generations follow" in site.run("tokens", "show", "1").stdout
+    assert "only the newest 200 generations follow" in site.call("tokens", "show", "1").stdout
 
 
 def test_what_was_paid_for_a_deleted_token_is_still_told(site: Site) -> None:
     insert_generation(site, 5)
 
-    told = site.run("tokens", "show", "5")
+    told = site.call("tokens", "show", "5")
 
     assert told.returncode == 0
     assert told.stdout.startswith("token 5\n  is not in tokens_s0 any more\n\ngeneration 1, ")
 
 
 def test_an_unknown_token_is_one_line_and_exit_code_1(site: Site) -> None:
-    told = site.run("tokens", "show", "99")
+    told = site.call("tokens", "show", "99")
 
     assert (told.returncode, told.stderr) == (1, "imagegen: there is no token 99\n")

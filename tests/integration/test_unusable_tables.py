@@ -42,7 +42,7 @@ def test_an_upgrade_adopts_no_table_in_which_two_rows_may_have_one_token_id(
     empty_site.query("DROP INDEX ix_tokens_s0_token_id")
     before = empty_site.query(SCHEMA)
 
-    refused = empty_site.run("db", "upgrade")
+    refused = empty_site.call("db", "upgrade")
 
     assert (refused.returncode, refused.stderr) == (
         1,
@@ -50,7 +50,7 @@ def test_an_upgrade_adopts_no_table_in_which_two_rows_may_have_one_token_id(
     )
     assert empty_site.query(SCHEMA) == before
     empty_site.query("CREATE UNIQUE INDEX ON tokens_s0 (token_id)")
-    assert empty_site.run("db", "upgrade").returncode == 0
+    assert empty_site.call("db", "upgrade").returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_partitioned_table_can_be_used_where_token_id_is_its_key(
             CREATE TABLE part PARTITION OF tokens_s0 FOR VALUES WITH (MODULUS 1, REMAINDER 0)"""
     )
 
-    upgraded = empty_site.run("db", "upgrade")
+    upgraded = empty_site.call("db", "upgrade")
 
     assert (upgraded.returncode == 0) == usable
     assert ("partition it by token_id" in upgraded.stderr) != usable

@@ -17,7 +17,9 @@ from urllib.parse import urlsplit
 
 import httpx
 import psycopg
+from click.testing import CliRunner
 
+from imagegen.cli import cli
 from imagegen.database import migrations
 from tests.support.sandbox import DEFAULT_TOKEN
 
@@ -93,8 +95,17 @@ class Site:
             **self.settings,
         }
 
+    def call(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """A command to its end, within this process: as `run`, without the CPU of a start."""
+        gone: dict[str, str | None] = dict.fromkeys(os.environ.keys() - self.environment)
+        done = CliRunner().invoke(
+            cli, arguments, prog_name="imagegen", env=gone | self.environment,
+            catch_exceptions=False,
+        )  # fmt: skip
+        return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
+
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """A command to its end."""
+        """A command to its end, in a process of its own."""
         return subprocess.run(
             [sys.executable, "-m", "imagegen", *arguments],
             env=self.environment, capture_output=True, text=True, check=False, timeout=60,
