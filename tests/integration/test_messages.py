@@ -1,10 +1,11 @@
 """Every known message of Replicate, through the whole program: each ends its token where its
 category says.
 
-Those about the account hold up all tokens of a worker, so each has a program to itself; the others
-come at once, to one program that has a token for each.
+Those about the account hold up all tokens of a worker, so they come one after the other; the others
+come at once, to a program that has a token for each.
 """
 
+import contextlib
 import json
 import uuid
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import pytest
 from tests.support.judge import crashed, inconsistent, judge, unaccounted
 from tests.support.pooler import PgBouncer
 from tests.support.postgres import PostgresServer
-from tests.support.processes import Site, wait_for
+from tests.support.processes import Program, Site, wait_for
 from tests.support.sandbox import Fault, Sandbox
 
 KNOWN_ERRORS = Path(__file__).parents[1] / "unit" / "replicate" / "data" / "replicate-errors.json"
@@ -102,26 +103,63 @@ SECONDS_BETWEEN_REQUESTS = """
     FROM generations WHERE prompt = %s"""
 
 
+@contextlib.contextmanager
+def a_site(
+    server: PostgresServer, pooler: PgBouncer | None, folder: Path, **settings: str
+) -> Iterator[tuple[Site, Sandbox]]:
+    """A migrated database of its own, and a sandbox."""
+    name = f"test_{uuid.uuid4().hex}"
+    url = server.create_database(name)
+    with Sandbox(latency_seconds=0.2) as sandbox:
+        site = Site(pooler.url(name) if pooler else url, sandbox.url, folder, settings)
+        site.upgrade()
+        yield site, sandbox
+    server.drop_database(name)
+
+
 @pytest.fixture(scope="module")
 def crowd(
     postgres_server: PostgresServer,
     pooler: PgBouncer | None,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Crowd]:
-    name = f"test_{uuid.uuid4().hex}"
-    url = postgres_server.create_database(name)
     messages = [each for each in MESSAGES if each.category not in {*REASONS, INTERCEPTED}]
-    with Sandbox(latency_seconds=0.2) as sandbox:
-        folder = tmp_path_factory.mktemp("crowd")
-        site = Site(pooler.url(name) if pooler else url, sandbox.url, folder)
-        site.settings |= {"IMAGEGEN_TEST_SETTLE_SECONDS": str(SETTLE_SECONDS), **ALL_AT_ONCE}
-        site.upgrade()
+    settings = {"IMAGEGEN_TEST_SETTLE_SECONDS": str(SETTLE_SECONDS), **ALL_AT_ONCE}
+    folder = tmp_path_factory.mktemp("crowd")
+    with a_site(postgres_server, pooler, folder, **settings) as (site, sandbox):
         sandbox.faults.add(*(message.fault for message in messages))
         sandbox.faults.add(Fault.fails(THRICE, error="Internal error.", times=3))
         site.mint(THRICE, *(message.prompt for message in messages))
         with site.supervisor(procs=1):
             yield Crowd(site, sandbox)
-    postgres_server.drop_database(name)
+
+
+@dataclass(frozen=True)
+class Single(Crowd):
+    """A program that has one token at a time."""
+
+    program: Program
+
+    def have(self, message: Message) -> tuple[str, int, str | None]:
+        """How the token of this message ends."""
+        [[tokens]] = self.site.query("SELECT count(*) FROM tokens_s0")
+        self.sandbox.faults.add(message.fault)
+        self.site.mint(message.prompt, first_token_id=tokens + 1)
+        return self.ending(message.prompt)
+
+
+@pytest.fixture(scope="module")
+def single(
+    postgres_server: PostgresServer,
+    pooler: PgBouncer | None,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Single]:
+    folder = tmp_path_factory.mktemp("single")
+    with (
+        a_site(postgres_server, pooler, folder) as (site, sandbox),
+        site.supervisor(procs=1) as program,
+    ):
+        yield Single(site, sandbox, program)
 
 
 @each_of("content_policy")
@@ -185,39 +223,46 @@ def test_no_message_leaves_a_mess_or_pays_for_a_token_twice(crowd: Crowd) -> Non
     assert len(sandbox.predictions.paid()) == statuses["uploading"]
 
 
-@each_of(*REASONS)
+@each_of("account")
 def test_what_is_wrong_with_the_account_closes_the_gate_and_fails_no_token(
+    single: Single, message: Message
+) -> None:
+    closes_the_gate_once(single, message)
+
+
+@each_of("throttled")
+def test_a_limit_closes_the_gate_and_fails_no_token(
     site: Site, sandbox: Sandbox, message: Message
 ) -> None:
-    sandbox.faults.add(message.fault)
-    site.mint(message.prompt)
+    with site.supervisor(procs=1) as program:  # it creates more slowly for a minute
+        closes_the_gate_once(Single(site, sandbox, program), message)
 
-    with site.supervisor(procs=1) as program:
-        ending = Crowd(site, sandbox).ending(message.prompt)
-        [closed] = program.events("gate.closed")
+
+def closes_the_gate_once(single: Single, message: Message) -> None:
+    before = len(single.program.events("gate.closed"))
+
+    ending = single.have(message)
+    [closed] = single.program.events("gate.closed")[before:]
 
     attempts = 2 if message.prompt.startswith("prediction") else 1  # one ran, and failed
     assert ending == ("uploading", attempts, None)
     assert closed["reason"] in REASONS[message.category]
     assert message.text in closed["error"]
-    judge(site, sandbox)
+    judge(single.site, single.sandbox)
 
 
 @each_of(INTERCEPTED)
 def test_what_something_in_between_refuses_costs_no_attempt_and_no_api_token(
-    site: Site, sandbox: Sandbox, message: Message
+    single: Single, message: Message
 ) -> None:
-    sandbox.faults.add(message.fault)
-    site.mint(message.prompt)
+    before = len(single.program.events("token.refused"))
 
-    with site.supervisor(procs=1) as program:
-        crowd = Crowd(site, sandbox)
-        ending = crowd.ending(message.prompt)
-        reasons = {line["reason"] for line in program.events("token.refused")}
+    ending = single.have(message)
+    reasons = {line["reason"] for line in single.program.events("token.refused")[before:]}
 
     assert ending == ("uploading", 1, None)
     assert reasons == {INTERCEPTED}
-    judge(site, sandbox)
+    judge(single.site, single.sandbox)
 
 
 def test_every_category_has_its_test() -> None:
