@@ -1,5 +1,6 @@
 """The documents for programmers name files that exist, and arrows that are allowed."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -13,8 +14,8 @@ ARCHITECTURE = (TOP / "imagegen" / "ARCHITECTURE.md").read_text(encoding="utf-8"
 TESTS = (TOP / "tests" / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = ["imagegen/ARCHITECTURE.md", "tests/README.md", "db/README.md"]
 PATH = re.compile(r"`((?:imagegen|tests|db|deploy)/[^`\s*<…]*)`")
-# At the end of a line of the drawing, below imagegen/.
-DRAWN = re.compile(r" ([a-z_/]+\.(?:py|sql))$", re.MULTILINE)
+# A function or method and its module below imagegen/: `worker.slots.start`.
+FUNCTION = re.compile(r"`([a-z_]+(?:\.[a-z_]+)+)`")
 # db/README.md takes it for its example.
 NOT_YET = "db/versions/0014_what_it_holds.py"
 
@@ -27,11 +28,24 @@ def test_each_file_that_a_document_names_is_there(document: str) -> None:
     assert sorted(path for path in named if not (TOP / path).exists()) == []
 
 
-def test_each_file_of_the_drawing_is_there() -> None:
-    drawn = set(DRAWN.findall(ARCHITECTURE))
+def functions(module: Path) -> list[str]:
+    """Return the names of the functions and methods of a module."""
+    tree = ast.parse(module.read_text(encoding="utf-8"))
+    return [node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
 
-    assert len(drawn) > 5
-    assert sorted(path for path in drawn if not (TOP / "imagegen" / path).exists()) == []
+
+@pytest.mark.parametrize("life", ["a token", "a worker", "a killed supervisor"])
+def test_each_step_of_a_life_names_the_one_function_that_does_it(life: str) -> None:
+    section = ARCHITECTURE.partition(f"\n## The life of {life}")[2].partition("\n## ")[0]
+    steps = re.findall(r"^ *(?:\d+\.|-) (.+)$", section, re.MULTILINE)
+    named = FUNCTION.findall(section)
+
+    assert len(steps) >= 10
+    assert [step for step in steps if not FUNCTION.search(step)] == []
+    for name in named:
+        module, _, function = name.rpartition(".")
+        path = TOP / "imagegen" / f"{module.replace('.', '/')}.py"
+        assert functions(path).count(function) == 1, name
 
 
 def test_the_packages_and_what_they_import_are_those_that_a_test_holds() -> None:
