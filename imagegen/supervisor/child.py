@@ -21,14 +21,14 @@ from imagegen.supervisor.pulse import Pulse
 
 FIRST_RESTART_DELAY_SECONDS = 1.0
 MAX_RESTART_DELAY_SECONDS = 30.0
-# Workers that died together do not return together.
+# Workers that died at the same moment do not all start again at the same moment.
 RESTART_JITTER = 0.1
 # After a process has run for this long, the next restart is immediate again.
 RESET_BACKOFF_SECONDS = 60.0
 # From SIGABRT, which writes the stacks of a hung process, to SIGKILL.
 STACKS_SECONDS = 2.0
 READ_BYTES = 4096
-# What a heartbeat says: the main loop goes on; and also, it has claimed.
+# The byte of a heartbeat: the main loop runs, without a claim so far or after its first claim.
 ALIVE, CLAIMING = b"\0", b"\1"
 
 
@@ -48,7 +48,7 @@ Run = Callable[[ChildContext], None]  # a child's main function
 
 
 class Child:
-    """A role that one process at a time has. When the process dies, another one replaces it."""
+    """A role, such as `worker-0`, and the process that has it now, if there is one."""
 
     def __init__(self, role: str, run: Run, clock: AwakeClock) -> None:
         """`role` is its name in logs and metrics: `exporter`, `worker-0` …"""
@@ -95,7 +95,10 @@ class Child:
         return self._clock.now - self._started_at
 
     def start(self, supervisor_name: str, pulse: Pulse) -> None:
-        """Fork; in the child this never returns."""
+        """Fork, and run the main function in the child, where this never returns.
+
+        A fork that fails is logged, and tried again when `due_at` has come.
+        """
         name = f"{supervisor_name}:{self.role}.{self.starts + 1}"
         self._started_at, self._last_heartbeat, self.stop_reason = self._clock.now, None, ""
         self._has_claimed = False
@@ -131,7 +134,7 @@ class Child:
         shared_memory.forget_gauges(self.role)
 
     def schedule_restart(self) -> float:
-        """Set when it may start again, and return the delay until then."""
+        """Set when it may start again. Return the delay until then, in seconds."""
         was_ready = self._last_heartbeat is not None or not self.is_worker
         if was_ready and self.uptime_seconds > RESET_BACKOFF_SECONDS:
             self.failed_starts = 0
@@ -166,7 +169,7 @@ class Child:
         return self._clock.now - (self._last_heartbeat or self._started_at)
 
     def wait_for_heartbeat(self, seconds: float) -> None:
-        """Wait until it sends one or dies, or the time is over."""
+        """Wait until it sends a heartbeat or dies, at most `seconds`."""
         if self._heartbeats is not None:
             select.select([self._heartbeats], [], [], seconds)
 
@@ -201,7 +204,7 @@ class _Heart:
 
 
 def _run_and_exit(run: Run, context: ChildContext) -> NoReturn:
-    """Run a child's main function and end the process: the stack above is the supervisor's."""
+    """Run a child's main function, then end the process: to return would run the supervisor."""
     code = 1
     try:
         faulthandler.enable(sys.stderr)

@@ -1,8 +1,8 @@
-"""The clock of the supervisor, which stands still while the supervisor does."""
+"""The clock of the supervisor, which does not count the time in which the supervisor is frozen."""
 
 import time
 
-# The process stood still if it woke later than this. On a busy machine it is late by less.
+# A process that wakes later than this was frozen. On a busy machine it is late by less.
 LATE_SECONDS = 0.5
 
 
@@ -17,10 +17,10 @@ class AwakeClock:
         self.now = self._read_at = time.monotonic()
 
     def advance(self, meant_seconds: float) -> None:
-        """Add the time since the last call, in which the process meant to sleep so long at most.
+        """Add the time since the last call, in which a sleep of `meant_seconds` was allowed.
 
-        A freeze counts as `LATE_SECONDS` at most: with nothing, a machine on which the process is
-        always late would never come to what is due.
+        A freeze counts as at most `LATE_SECONDS`. If it did not count, the clock would never go on
+        where the process always wakes late.
         """
         read_at = time.monotonic()
         seconds = read_at - self._read_at

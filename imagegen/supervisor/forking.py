@@ -8,16 +8,16 @@ import sys
 from collections.abc import Callable
 
 PR_SET_PDEATHSIG = 1  # from linux/prctl.h
-# What a terminal or `kill -HUP -PGID` sends to every process of the group is the parent's: it says
-# by other signals what its children are to do.
+# Signals that a terminal or `kill -HUP -PGID` sends to every process of the group. The parent alone
+# handles them, and sends its children other signals.
 FOR_THE_PARENT = (signal.SIGHUP, signal.SIGINT, signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR2)
 
 
 def fork() -> int:
-    """Fork; 0 in the child, which ignores the parent's signals and dies with its parent.
+    """Fork a child that dies with its parent. Return its pid, or 0 in it. Raises OSError.
 
-    Signals are blocked during the fork: one that came before the child has reset its handlers would
-    run the parent's handlers in the child, and be lost.
+    The child ignores FOR_THE_PARENT. All signals are blocked during the fork: one that came before
+    the child has reset its handlers would run the parent's handlers in the child, and be lost.
     """
     tie_to_parent = dies_with_this_process(signal.SIGKILL)
     for stream in (sys.stdout, sys.stderr):
@@ -41,11 +41,11 @@ def fork() -> int:
 
 
 def dies_with_this_process(number: signal.Signals) -> Callable[[], None]:
-    """Return what a child calls first to be sent `number` when this process dies.
+    """Return a function that makes the kernel send its caller `number` when this process dies.
 
-    Linux only; elsewhere it does nothing. Call this before the fork: in the child of a process with
-    threads even an import may block. A change of user undoes it. To the kernel, the parent is the
-    thread that forks.
+    The child calls it first. Get it before the fork: in the child of a process with threads even an
+    import may block. A change of user undoes its effect. For the kernel, the parent is the thread
+    that forks. The function does nothing where the kernel is not Linux.
     """
     if sys.platform != "linux":
         return lambda: None

@@ -1,4 +1,4 @@
-"""The sign of the supervisor's loop that it goes on, for its children to read."""
+"""The time of the latest round of the supervisor's loop, for its children to read."""
 
 import mmap
 import struct
@@ -10,8 +10,8 @@ MONOTONIC_SECONDS = struct.Struct("d")
 class Pulse:
     """A time in memory that the supervisor shares with its forks.
 
-    The supervisor watches its children, and nothing in its own process can watch it. The exporter
-    can: memory takes no thread, no file and no connection.
+    The supervisor watches its children, and the exporter watches the supervisor by this time.
+    Shared memory needs no thread, no file and no connection.
     """
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ class Signals:
         self._reader, self._writer = socket.socketpair()
         self._reader.setblocking(False)
         self._writer.setblocking(False)
-        # The socket only wakes: it may be full, and a signal sent through it would be lost.
+        # The socket only wakes `wait`. The signals are kept here, because the socket may be full.
         self._received: deque[signal.Signals] = deque()
         for number in signals:
             signal.signal(number, self._receive)

@@ -22,21 +22,22 @@ from imagegen.supervisor.signals import Signals
 HANDLED_SIGNALS = [SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGTTIN, SIGTTOU]
 # A worker may need this much beyond its grace, to release its leases.
 STOP_MARGIN_SECONDS = 5.0
-# A worker hangs if its main loop has not begun by then. Until then it waits for the database alone,
-# and sends heartbeats while it waits.
+# A worker that has sent no heartbeat this long after its start hangs. It sends them also while it
+# waits for the database.
 BOOT_SECONDS = 60.0
-# How long the workers wait for the exporter at the start.
+# How long the first workers wait for the exporter's first heartbeat.
 EXPORTER_FIRST_SECONDS = 2.0
-# How often to look for the first heartbeat of a worker that boots.
+# The time between two looks for the first heartbeat of a worker that boots.
 BOOT_LOOK_SECONDS = 0.1
-# The longest time between two signs of the supervisor's own loop: /healthz misses a few of them.
+# The longest time between two rounds of the supervisor's loop; /healthz fails after several times
+# as much.
 PULSE_SECONDS = 5.0
-# A worker that has run for this long works. If none has for GIVE_UP_SECONDS, the supervisor ends: a
-# restart of the whole may help, or a person.
+# A worker that has run for this long is healthy. If none was for GIVE_UP_SECONDS, the supervisor
+# ends: a restart of the service may help, or a person.
 HEALTHY_SECONDS = 10.0
 GIVE_UP_SECONDS = 60.0
-# Takes part while the others are replaced. What it needs to claim, each new worker needs: if it has
-# not claimed by then, no other worker is stopped.
+# The role of a worker that takes part while the others are replaced. If it has not claimed after
+# SPARE_SECONDS, other new workers probably could not either, so no worker is stopped.
 SPARE = "worker-spare"
 SPARE_SECONDS = 60.0
 FAILED = 1  # exit code
@@ -69,13 +70,13 @@ class Supervisor:
         self._watchdog_seconds = watchdog_seconds
         self._stopping = False
         self._exit_code = 0
-        self._rolling: list[tuple[Child, int]] = []  # to be replaced, if not started since
+        self._rolling: list[tuple[Child, int]] = []  # to be replaced, with their `starts` by then
         self._was_ready = False  # systemd was notified of it
         self._spare_due_at = 0.0  # by the clock
-        self._healthy_at = self._clock.now  # when a worker was last known to work
+        self._healthy_at = self._clock.now  # when a worker was last seen healthy
         self._watch_at = 0.0  # by the clock
         self._signals = Signals(HANDLED_SIGNALS)
-        signal.signal(SIGUSR2, signal.SIG_IGN)  # it would end a process
+        signal.signal(SIGUSR2, signal.SIG_IGN)  # by default it ends the process
 
     def run(self) -> int:
         """Start the children, watch them until all have ended, and return the exit code.
@@ -110,9 +111,9 @@ class Supervisor:
             if not self._stopping and child.awaits_start and self._clock.now >= child.due_at:
                 child.start(self._name, self._pulse)
                 if not child.is_worker and child.starts == 1:
-                    # What they compete for, such as connections, the probes have first.
+                    # The probes get a connection before the workers take them all.
                     child.wait_for_heartbeat(EXPORTER_FIRST_SECONDS)
-                self._watch_at = 0.0  # for its first heartbeat
+                self._watch_at = 0.0  # look for its first heartbeat at once
         metrics.WORKERS.set(len(self._alive_workers()))
         metrics.WORKERS_WANTED.set(0 if self._stopping else len(self._workers()))
 
@@ -217,7 +218,7 @@ class Supervisor:
     def _notify_systemd(self, ready: int) -> None:
         wanted = len(self._workers())  # without the spare, which may be ready as well
         state = f"WATCHDOG=1\nSTATUS={min(ready, wanted)} of {wanted} workers"
-        # While workers are replaced, it would end `systemctl reload`.
+        # While workers are replaced, READY=1 would end `systemctl reload`.
         if ready and not self._stopping and not (self._rolling and self._was_ready):
             self._was_ready = True
             state = f"READY=1\n{state}"
@@ -258,7 +259,7 @@ class Supervisor:
         self._retire(self._spare)
 
     def _abandon_roll(self, reason: str) -> None:
-        """Leave the workers that were not replaced at work."""
+        """Replace no more workers: those that were not replaced yet go on."""
         log.error("supervisor.roll.abandoned", extra={"error": reason, "left": len(self._rolling)})
         self._rolling = []
         self._retire(self._spare)
