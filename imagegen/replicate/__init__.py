@@ -1,4 +1,4 @@
-"""All HTTP to Replicate: JSON becomes values here, and values are given their meaning."""
+"""All HTTP to Replicate. JSON becomes values here, and `outcomes` says what a value means."""
 
 from imagegen.replicate.client import ReplicateClient
 from imagegen.replicate.http import Deadline, TooLongError, boottime, chunks, read_capped

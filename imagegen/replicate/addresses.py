@@ -10,18 +10,18 @@ import threading
 import time
 from collections.abc import Iterator
 
-# A host whose addresses are known is not waited for any longer: they are probably still right.
+# The longest wait for the name server if a host's addresses are known: they probably still hold.
 KNOWN_SECONDS = 1.0
 
 
 class Addresses:
-    """What threads have learned of the addresses of hosts: which ones, and which fail."""
+    """The addresses of hosts, with the times at which they failed. Threads share it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._lookups: dict[str, _Lookup] = {}  # the last of each host
         self._known: dict[str, list[str]] = {}
-        # When an address, or one of its family, last failed, if none worked since; monotonic.
+        # By address and by family: the monotonic time of the last failure, until one works again.
         self._failed_at: dict[str, float] = {}
 
     def of(self, host: str, seconds: float) -> list[str]:
@@ -42,7 +42,7 @@ class Addresses:
         return sorted(known, key=self._rank)
 
     def _rank(self, address: str) -> tuple[float, float]:
-        """Return what is least for the best address. A route is mostly dead for a whole family."""
+        """Return a key, the smallest for the best address. Mostly a whole family's route fails."""
         never = -math.inf
         return self._failed_at.get(address, never), self._failed_at.get(_family(address), never)
 
@@ -55,7 +55,7 @@ class Addresses:
 
 
 class _Lookup(threading.Thread):
-    """One question for the name server. It does not keep the process from ending."""
+    """One question to the name server. The process can end while it runs."""
 
     def __init__(self, host: str) -> None:
         super().__init__(daemon=True)

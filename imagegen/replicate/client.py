@@ -1,11 +1,11 @@
 """Replicate's HTTP API: create, get, list and cancel predictions. All HTTP is here.
 
-The official SDK brings the client (credentials, base URL, connection pool). Its own calls are not
-used: they have no timeout on create, repeat GETs by themselves for minutes, and raise on statuses
-that the API has and the SDK does not know. What comes back is a plain value, never an exception.
+The official SDK makes the HTTP client (credentials, base URL, connection pool). Its own calls are
+not used: they have no timeout on create, repeat GETs by themselves for minutes, and raise on
+statuses that the SDK does not know. The methods here return values, and raise no HTTP error.
 
 Creates and polls, which each token needs, are sent over connections of `exchange`, with the
-headers of the SDK's client: for those, the layers of httpx cost most of a worker's CPU.
+headers of the SDK's client. Through httpx they would cost most of a worker's CPU.
 """
 
 # httpx would leave it to its first use, in every worker, at every restart.
@@ -44,26 +44,26 @@ from imagegen.replicate.replies import (
 from imagegen.replicate.request_budget import RequestBudget
 from imagegen.replicate.tls import tls_context
 
-# Read is the longest silence on an open connection; a create answers within a second or two.
+# `read` is the longest silence on an open connection; a create is answered within a second or two.
 TIMEOUT = httpx.Timeout(connect=5.0, read=15.0, write=10.0, pool=5.0)
-# For a whole reply, however slowly its bytes come.
+# For a complete answer, however slowly its bytes come.
 ANSWER_SECONDS = 30.0
 # A prediction whose output is an image as text has a few MB.
 ANSWER_BYTES = 32 * 1024 * 1024
-# A page of the list has a hundred of them, and is read one by one.
+# A page of the list has a hundred predictions, and is read one by one.
 PAGE_SECONDS = 60.0
 PAGE_BYTES = 100 * ANSWER_BYTES
 # Nothing was sent when connecting fails, so this is safe for POST as well.
 CONNECT_RETRIES = 2
-# When the account's limit on other requests was reached and the answer does not say for how long.
+# How long nothing is sent after a 429 of a poll or a list whose answer names no time.
 HOLD_SECONDS = 2.0
 LONGEST_HOLD_SECONDS = 120.0
 # Operations that a worker sends for each token.
 FREQUENT = {"create", "get"}
 # 100 predictions a page: far more than an hour of the account's 600 creates a minute.
 LIST_PAGES = 500
-# All slots wait for the account's name, which is of no use to a token at once. If it could not be
-# read, it is asked for again soon: after an outage all requests without an answer wait for it.
+# The longest wait for the account's name, for which all slots wait. An account that could not be
+# read is asked for again soon: after an outage all requests without an answer wait for it.
 ACCOUNT_SECONDS = 3.0
 ACCOUNT_AGAIN_SECONDS = 5.0
 
@@ -77,8 +77,8 @@ class _Response:
 
 
 class ReplicateClient:
-    """One worker's client of Replicate, to be made after the fork: with a used client that is
-    inherited, one process gets the replies of another."""
+    """One worker's client of Replicate. Make it after the fork: processes that inherit a used
+    client get each other's answers."""
 
     def __init__(
         self,
@@ -90,8 +90,8 @@ class ReplicateClient:
         *,
         note_remaining: Callable[[int | None], None] = lambda remaining: None,
     ) -> None:
-        """`budget` is for all requests but creates, whose rate is the gate's. `note_remaining` is
-        given how many more creates the answer to one says might be made at once."""
+        """`budget` limits all requests but creates, which the gate limits. `note_remaining` is
+        called after a create, with how many more the account's limit admits at once."""
         self._redact = Redactor([token])
         self._cancel_after_seconds = cancel_after_seconds
         self._marker = marker
@@ -107,7 +107,7 @@ class ReplicateClient:
             timeout=TIMEOUT,
             transport=self._deadline.transport(tls_context(), retries=CONNECT_RETRIES),
         )
-        # Built now: ten threads that come first at once would build ten.
+        # Built now: ten threads that use it for the first time at once would build ten.
         self._http: httpx.Client = client._client
         # The SDK's transport repeats GETs on 429, 503 and 504, asleep for minutes.
         self._http._transport.max_attempts = 1  # type: ignore[attr-defined]
@@ -120,8 +120,8 @@ class ReplicateClient:
         self._kept.close()
 
     def create(self, model: str, inputs: dict[str, Any], *, send_by: float = math.inf) -> Reply:
-        """Send one POST for a prediction: never repeated, whatever happens to it, and not sent
-        after `send_by`, a time of `boottime`."""
+        """Send one POST for a prediction, and return what came back. It is never repeated, and not
+        sent after `send_by`, a time of `boottime`: then NotSent comes back."""
         body: dict[str, Any] = {"input": inputs}
         if ":" in model or facts.VERSION_ID.fullmatch(model):
             path, body["version"] = "/predictions", model.partition(":")[2] or model
@@ -142,7 +142,7 @@ class ReplicateClient:
         return self._about(prediction_id, "cancel", "POST", "/cancel")
 
     def account(self) -> str | None:
-        """Return the name of the account that the API token is of; None if it cannot be had."""
+        """Return the name of the account that owns the API token; None if it cannot be read now."""
         with self._account_lock:
             if self._account is None and time.monotonic() >= self._account_again:
                 response = self._send_within_budget("account", "GET", "/account")
@@ -154,9 +154,9 @@ class ReplicateClient:
             return self._account
 
     def list(self, *since: Since) -> Listed:
-        """Return the predictions of the account since the earliest of these, by either clock.
+        """Return the predictions of the account since the earliest of these times, by either clock.
 
-        `missing` says why the list may hold less than that.
+        If the list may be incomplete, its `missing` says why.
         """
         found: dict[str, Prediction] = {}
         pages = self.pages(*since, most=LIST_PAGES)
@@ -165,7 +165,7 @@ class ReplicateClient:
         return Listed(tuple(found.values()), pages.missing, pages.sent_at)
 
     def pages(self, *since: Since, most: int) -> Listing:
-        """Return the same list to be read page by page, at most so many of them."""
+        """Return the same list, to be read page by page, with at most `most` pages."""
         return Listing(self._read_page, since, most)
 
     def _read_page(self, path: str) -> tuple[Page | Missing, datetime | None]:
@@ -199,7 +199,7 @@ class ReplicateClient:
     def _send_within_budget(
         self, operation: str, method: str, path: str
     ) -> _Response | NotSent | NoAnswer:
-        """Send a request that is no create, within the budget."""
+        """Send a request other than a create, as soon as the budget admits it."""
         self._budget.wait()
         with _timed(operation):
             response = self._send(operation, method, path)
@@ -219,7 +219,7 @@ class ReplicateClient:
         send_by: float = math.inf,
     ) -> _Response | NotSent | NoAnswer:
         try:
-            # Written here, so that what cannot be written as JSON was surely not sent.
+            # Before anything is sent: inputs that cannot be written as JSON are NotSent.
             content = None if body is None else replies.write_json(body)
         except (ValueError, TypeError, RecursionError) as error:
             return NotSent(self._message(error))

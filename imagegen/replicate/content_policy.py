@@ -1,10 +1,10 @@
 """Whether an error says that a prompt or its image was refused for its content.
 
-The providers behind Replicate's models each say it in their own words, and change them. So no list
-of messages is compared. A sentence is a refusal if it has a judgement (flagged, violates …) and a
-reason (safety, content policy …), and neither denies it nor speaks of a setting, of the account,
-of the model or of a check that broke down itself. A code such as `moderation_blocked` is read as
-the words in it.
+Each provider behind Replicate's models has words of its own for it, and changes them, so messages
+are not compared with a list. A sentence is a refusal if it has a judgement (flagged, violates …)
+and a reason (safety, content policy …). It is none if it denies the judgement, or is about a
+setting, the account, the model or a check that failed. A code such as `moderation_blocked` is read
+as the words in it.
 
 The words that decide are in the tables below; messages for and against are in
 `tests/unit/replicate/data/content-refused.txt` and `content-not-refused.txt`.
@@ -13,7 +13,7 @@ The words that decide are in the tables below; messages for and against are in
 import re
 from itertools import takewhile
 
-# What is wrong is said at the beginning. A pattern of the operator's may be slow on long texts.
+# An error is named at the beginning of its text. An operator's pattern may be slow on long texts.
 MOST_CHARACTERS = 5000
 CHARACTERS_FOR_PATTERN = 500
 # A shorter prompt may be part of the error's own words.
@@ -59,7 +59,7 @@ JUDGEMENT = _words(r"""
     fail(?:ed|s|ure)? (?:the |our |a |of )?(?:\w+ ){0,2}(?:checks?|review|moderation|inspection)
     (?:checks?|checked|review|moderation|inspection|screening|filters?) (?:was |has )?fail(?:ed|s)
 """)
-# Enough by themselves. E005 is Replicate's code of it.
+# Enough without a judgement or a reason. E005 is Replicate's code for refused content.
 CODES = re.compile(
     r"\be005\b|\b(?:request|content) moderated\b|\bcontent (?:policy )?violations?\b"
     r"|\b(?:finish|block(?:ed)?|stop|refusal|rejection|fail(?:ure)?) (?:reason|code)s? "
@@ -87,7 +87,7 @@ BARE_CODE = re.compile(
     r"|prohibited|detected|preprocessing|generating|internal|gemini|api|finish|reason|is|id|name|type|\d+)\b)"
     r"(?: |$))+"
 )
-# The sentence speaks of something else.
+# Words of sentences that are about something else.
 OTHERWISE = _words(r"""
     (?:not|never|\w*n t)(?: been| be| yet)* (?:flagged|blocked|rejected|refused|filtered|found)
     (?:not|never|\w*n t)(?: been| be| yet)* (?:moderated|censored|detected|violated?)
@@ -126,7 +126,7 @@ OTHERWISE = _words(r"""
     (?:model|version) (?:has been|has|was|is) (?:not|disabled|removed|restricted|retired|deleted)
     (?:model|version) (?:has been|has|was|is) (?:blocked|deactivated|suspended|gated)
 """)
-# What follows these says what would happen.
+# Text after these words says what would happen, not what did.
 CONDITION = re.compile(r"\b(?:if|unless|whether|in case)\b.*")
 
 # Names of settings: disable_safety_checker is …, `parameter 'moderation'`, nsfw_filter: true.
@@ -149,8 +149,8 @@ def is_refused_content(
 ) -> bool:
     """Return whether an error refuses the content of a prompt or of an image.
 
-    `prompt` is the one that was sent: where the error repeats it, its words say nothing. `pattern`
-    is the operator's, for refusals that imagegen does not know.
+    `prompt` is the one that was sent: if the error repeats it, its words do not count. `pattern` is
+    the operator's, for refusals that imagegen does not know.
     """
     text = without_prompt(error[:MOST_CHARACTERS], prompt)
     if pattern and pattern.search(text[:CHARACTERS_FOR_PATTERN]):
@@ -160,7 +160,7 @@ def is_refused_content(
 
 
 def is_refused_in_log(line: str) -> bool:
-    """Return whether a line of a log says so; one word of it may be the name of a step."""
+    """Return whether a line of a log refuses content. A code alone does not: it may name a step."""
     return any(map(_is_refusal, _sentences(SETTING.sub(" setting ", line[:MOST_CHARACTERS]))))
 
 

@@ -1,8 +1,8 @@
-"""Requests and plain answers over kept connections: HTTP/1.1 for what a worker sends most often.
+"""HTTP/1.1 over kept connections, for creates and polls: the requests that a worker sends most.
 
 httpx and httpcore take several times the CPU for the same bytes. They still send every other
 request, and read every answer that is not plain: a redirect, one without a body, one that is
-compressed, cut short or no HTTP/1.1. They read it from its first byte on (`SentRequest`).
+compressed, cut short or no HTTP/1.1. They read such an answer from its first byte (`SentRequest`).
 """
 
 import contextlib
@@ -23,9 +23,9 @@ from imagegen.replicate.proxy import https_proxy, is_proxied
 # What the network raises. httpx has classes of its own for the same, with the same names.
 NETWORK_ERRORS = (httpcore.NetworkError, httpcore.TimeoutException)
 READ_BYTES = 64 * 1024
-# Names that need no quoting, none of which starts with a dot.
+# Paths whose parts need no quoting, and do not start with a dot.
 _PLAIN_PATH = re.compile(r"(?:/[\w-][\w.~-]*)+", re.ASCII)
-# RFC 9112, without what it calls obsolete. These statuses have a body, and lead nowhere else.
+# RFC 9112, without its obsolete syntax. Answers with these statuses have a body; none redirects.
 _TEXT = rb"[^\0-\x08\n-\x1f\x7f]*\r\n"
 _HEAD = re.compile(
     rb"HTTP/1\.1 (20[0-3]|[45]\d\d)(?: " + _TEXT + rb"|\r\n)"
@@ -96,7 +96,7 @@ class Pool(httpcore.ConnectionPool):
         sent: SentRequest | None = request.extensions.get("sent")
         if sent is None:
             return super().handle_request(request)
-        # Not written either. It makes httpcore close the connection after the answer.
+        # Not sent, as the request was sent already. It makes httpcore close the connection.
         request.headers.append((b"Connection", b"close"))
         return httpcore.HTTP11Connection(request.url.origin, sent).handle_request(request)
 
@@ -131,9 +131,10 @@ class KeptConnections:
     ) -> Answer | SentRequest | None:
         """Send a request once, and return its answer if it is plain and within `limit_bytes`.
 
-        A SentRequest is for httpx to read, as the extension `sent` of the same request. None:
-        nothing was sent, and httpx is to send it: it goes through a proxy, or its path or a header
-        is not plain. Raises NETWORK_ERRORS, and SendByPassedError.
+        Returns a SentRequest if httpx is to read the answer: pass it on as the extension `sent` of
+        the same request. Returns None if nothing was sent and httpx is to send the request, because
+        it goes through a proxy, or its path or a header is not plain. Raises NETWORK_ERRORS, and
+        SendByPassedError.
         """
         if not self._is_usable or not _PLAIN_PATH.fullmatch(path):
             return None
@@ -188,7 +189,7 @@ class KeptConnections:
 
 
 def _can_be_sent(request: httpx.Request) -> bool:
-    """Return whether headers keep the rules by which httpcore judges each request."""
+    """Return whether the headers keep the rules that httpcore checks in each request."""
     try:
         h11.Request(method=b"GET", target=b"/", headers=request.headers.raw)
     except h11.LocalProtocolError:
@@ -197,7 +198,7 @@ def _can_be_sent(request: httpx.Request) -> bool:
 
 
 def read_answer(sent: SentRequest, limit_bytes: int) -> Answer | None:
-    """Return a plain answer, or None if it is none."""
+    """Return the answer, or None if it is not plain or longer than `limit_bytes`."""
     sent.receive()
     if not (head := _HEAD.match(sent.received)):
         return None
@@ -218,7 +219,7 @@ def read_answer(sent: SentRequest, limit_bytes: int) -> Answer | None:
 
 
 def _body(sent: SentRequest, start: int, length: int, limit_bytes: int) -> bytes | None:
-    """Return what follows `start`, if it is of that length and nothing follows it."""
+    """Return the body from `start` on, if it has that length and nothing follows it."""
     end = start + length
     if not _receive(sent, end, limit_bytes) or len(sent.received) > end:
         return None
@@ -226,7 +227,8 @@ def _body(sent: SentRequest, start: int, length: int, limit_bytes: int) -> bytes
 
 
 def _chunks(sent: SentRequest, at: int, limit_bytes: int) -> bytes | None:
-    """Return what follows `at` in chunks, without extensions and trailers, if nothing follows."""
+    """Return the body from `at` on, which comes in chunks. None if it has extensions or trailers,
+    or if something follows it."""
     body = bytearray()
     while True:
         while not (size := _CHUNK.match(sent.received, at)):
@@ -243,7 +245,8 @@ def _chunks(sent: SentRequest, at: int, limit_bytes: int) -> bytes | None:
 
 
 def _receive(sent: SentRequest, end: int, limit_bytes: int) -> bool:
-    """Receive as many bytes of an answer as that, unless it ends before or is too long."""
+    """Receive the first `end` bytes of an answer. Return whether they came: False if it ends before
+    or is too long."""
     if end > limit_bytes:
         return False
     while len(sent.received) < end:

@@ -1,4 +1,4 @@
-"""Images that a model held back as unsafe: its log tells, and the output may have a black image."""
+"""Images that a model held back as unsafe: its log says so, and the output may have a black one."""
 
 import re
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from imagegen.replicate.content_policy import is_refused_in_log
 
-# The last part of a log has what became of the images.
+# The end of a log says what became of the images.
 LOG_CHARACTERS = 100_000
 # diffusers: "Potential NSFW content was detected in one or more images. A black image will be
 # returned instead."; SDXL and flux: "NSFW content detected in image 0", and leave that image out.
@@ -20,7 +20,7 @@ HELD_BACK = re.compile(
     r"|\bimages? (was|were) (blocked|filtered|held back)\b.{0,30}\bsafety\b",
     re.IGNORECASE,
 )
-# A line without them says nothing of it, and need not be read as a whole.
+# A line without any of these says nothing of images held back, and is not read further.
 HINT = re.compile(r"nsfw|safe|sensitive|moderat|flag|block|filter|prohibit", re.IGNORECASE)
 IN_IMAGE = re.compile(r"\bimages? #?(\d{1,4})\b", re.IGNORECASE)
 # A flag for each image: "nsfw_content_detected: [False, True]". Settings are logged as well:
@@ -51,9 +51,9 @@ NUMBERED_FILE = re.compile(r"(?:out|output|image|img)?[-_]?(\d{1,4})\.\w+")
 def without_held_back(
     images: list[str], logs: str, *, prompt: str | None, expected: int
 ) -> list[str]:
-    """Return the images that the model did not hold back, as far as its log tells; in doubt none.
+    """Return the images that the model did not hold back, by its log; in doubt none.
 
-    `expected` is how many images there are together with those that were held back, at least.
+    `expected` is the least number of images that the prediction made, with those held back.
     """
     flagged = list(_flagged(logs, prompt))
     safe = SAFE_IMAGES.search(logs)
@@ -72,8 +72,8 @@ def is_held_back(logs: str, prompt: str | None) -> bool:
 
 
 def _flagged(logs: str, prompt: str | None) -> Iterator[int | None]:
-    """Yield the number of each image, from 0, of which a log says that it was held back; None where
-    it does not say which. `prompt`, which models log, says nothing."""
+    """Yield the number, from 0, of each image that a log says was held back; None if the log does
+    not say which one. Lines that repeat `prompt` do not count."""
     prompt_says = bool(prompt) and any(True for _ in _flagged_in_line(prompt or ""))
     for line in logs[-LOG_CHARACTERS:].splitlines():
         is_prompt = A_PROMPT.match(line) or (prompt_says and (prompt or "") in line)

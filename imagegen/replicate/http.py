@@ -1,7 +1,7 @@
 """A deadline for a whole answer, and one by which a request must be sent.
 
 The timeouts of httpcore start again with each chunk: a server that sends a byte now and then would
-hold its client for ever. A request that stood still for too long must not be sent any more, neither
+hold its client for ever. A request that was held up for too long must not be sent any more, neither
 by this program nor by the kernel.
 """
 
@@ -24,15 +24,15 @@ from imagegen.replicate.proxy import ByHost, ProxyPool, https_proxy
 
 # For a client without a limit of its own.
 CONNECT_SECONDS = 5.0
-# What has been idle for longer may be dead behind a firewall: httpx's own default, which httpcore
-# does not share.
+# A connection that has been idle for longer may be dead behind a firewall. This is httpx's default;
+# httpcore has none.
 KEEPALIVE_SECONDS = 5.0
-# What a socket still holds is discarded when it is closed, also by the end of a killed process.
-# Else the kernel goes on to deliver it, for a hundred seconds or more.
+# When a socket is closed, also because its process was killed, the kernel discards the data that it
+# has not sent. Without this it goes on to send them, for a hundred seconds or more.
 SOCKET_OPTIONS: list[tuple[int, int, bytes | int]] = [
     (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 ]
-# The same for a process that stands still and closes nothing. Only Linux has it.
+# The same for a process that is stopped and closes nothing. Only Linux has it.
 if hasattr(socket, "TCP_USER_TIMEOUT"):
     milliseconds = int(UNACKNOWLEDGED_SECONDS * 1000)
     SOCKET_OPTIONS.append((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds))
@@ -50,7 +50,7 @@ class SendByPassedError(Exception):
 
 
 class Deadline(httpcore.NetworkBackend):
-    """httpcore's own network, in which what a thread reads and writes ends by its deadline."""
+    """httpcore's own network, with a deadline for all that one thread reads and writes."""
 
     def __init__(self) -> None:
         self._network = httpcore.SyncBackend()
@@ -58,8 +58,8 @@ class Deadline(httpcore.NetworkBackend):
         self._of_thread = threading.local()
 
     def transport(self, ssl_context: SSLContext, *, retries: int = 0) -> httpx.BaseTransport:
-        """Return a transport whose requests keep to it; connecting is retried `retries` times.
-        Raises CannotStartError if HTTPS_PROXY names no proxy."""
+        """Return a transport whose requests keep to the deadline. A connection that fails is tried
+        again `retries` times. Raises CannotStartError if HTTPS_PROXY names no proxy."""
         options = self._pool_options(ssl_context, retries)
         direct = httpx.HTTPTransport(verify=ssl_context)
         direct._pool = Pool(**options)
@@ -91,8 +91,8 @@ class Deadline(httpcore.NetworkBackend):
         }
 
     def start(self, seconds: float, *, send_by: float = math.inf) -> None:
-        """Give the calling thread `seconds` from now on. Its request raises SendByPassedError if
-        it is not written by `send_by`, a time of `boottime`."""
+        """Set the calling thread's deadline to `seconds` from now. Its request raises
+        SendByPassedError if it is not written by `send_by`, a time of `boottime`."""
         self._of_thread.at = time.monotonic() + seconds
         self._of_thread.send_by = send_by
         self._of_thread.has_written = False
@@ -111,7 +111,7 @@ class Deadline(httpcore.NetworkBackend):
         """Note that a part of the request is about to be written. Raises SendByPassedError."""
         if boottime() > self._of_thread.send_by:
             raise SendByPassedError("the request was held up for too long")
-        # A proxy that is asked for a tunnel has nothing of the request yet.
+        # A CONNECT asks a proxy for a tunnel, and holds nothing of the request.
         if data and not data.startswith(b"CONNECT "):
             self._of_thread.has_written = True
 
@@ -123,7 +123,9 @@ class Deadline(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        """Connect to one of a host's addresses, all of them together within `timeout`."""
+        """Connect to one of a host's addresses. All attempts together take at most `timeout`.
+
+        Raises httpcore.ConnectTimeout or httpcore.ConnectError."""
         # Set here, because httpcore does not pass those of its pools on to a proxy's connections.
         options = [*(socket_options or ()), *SOCKET_OPTIONS]
         began, seconds = time.monotonic(), CONNECT_SECONDS if timeout is None else timeout
@@ -154,12 +156,12 @@ class TooLongError(Exception):
 
 
 def read_capped(response: httpx.Response, limit_bytes: int) -> bytes:
-    """Return the body of a streamed answer. Raises TooLongError, and what reading raises."""
+    """Return the body of a streamed answer. Raises TooLongError, and httpx's errors of reading."""
     return b"".join(chunks(response, limit_bytes))
 
 
 def chunks(response: httpx.Response, limit_bytes: int) -> Iterator[bytes]:
-    """Yield the body of a streamed answer. Raises TooLongError, and what reading raises."""
+    """Yield the body of a streamed answer. Raises TooLongError, and httpx's errors of reading."""
     length = 0
     for chunk in response.iter_bytes():
         length += len(chunk)

@@ -1,4 +1,4 @@
-"""Where the images are in a prediction's output: models put them into many shapes."""
+"""Finds the images in a prediction's output, whose shape differs from model to model."""
 
 import base64
 import binascii
@@ -9,15 +9,15 @@ from urllib.parse import unquote, urlsplit
 
 from imagegen.image_formats import FIRST_BYTES, format_of
 
-# What browsers and servers take; Replicate's are a tenth of it.
+# Browsers and servers accept URLs of this length; Replicate's have a tenth of it.
 LONGEST_URL = 2000
-# Ten times the deepest shape that was seen; and text models give each word as an item of a list.
+# Ten times the depth of the deepest output that was seen.
 DEEPEST = 10
 MOST_ITEMS = 1000
 DATA = "data:"  # how a data: URI begins
-# By these it is told whether a text is base64 at all; a multiple of 4, as base64 comes in fours.
+# So many characters show whether a text is base64, which has groups of 4.
 FIRST_CHARACTERS = 64
-# By these, the format of the image in it.
+# So many show the format of the image in it.
 FORMAT_CHARACTERS = FIRST_BYTES // 3 * 4
 IMAGE_SUFFIX = re.compile(
     r"\.(png|jpe?g|jfif|webp|gif|avif|svg|bmp|tiff?|heic|heif|jxl)$", re.IGNORECASE
@@ -28,7 +28,7 @@ OTHER_SUFFIX = re.compile(
     re.IGNORECASE,
 )
 IMAGE_KEYS = re.compile(r"image|img|picture|photo", re.IGNORECASE)
-# An image under such a key is not the one that was asked for.
+# Keys of images that are not the one that was asked for.
 OTHER_KEYS = re.compile(
     r"input|mask|depth|thumb|preview|video|audio|json|text|caption|meta|logs?\b|web|page",
     re.IGNORECASE,
@@ -37,7 +37,7 @@ OTHER_KEYS = re.compile(
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A URL that may be an image's, and what speaks against it: the smaller, the better."""
+    """A URL that may be an image's. `doubts` are reasons against it: the smallest is the best."""
 
     url: str
     doubts: tuple[bool, bool, bool]

@@ -11,10 +11,10 @@ from imagegen.replicate.http import boottime
 from imagegen.replicate.marker import Marker
 from imagegen.replicate.replies import Page, parse_listed
 
-# Of one item. An image as text has a few MB.
+# The most characters of one item. An image as text has a few MB.
 ITEM_CHARACTERS = 64 * 1024 * 1024
 PATH = "/predictions"
-# Python refuses whole numbers of more than 4300 digits: one of somebody else's must not hide ours.
+# Python refuses integers of more than 4300 digits. One in another item must not hide ours.
 DECODER = json.JSONDecoder(parse_int=float)
 WHITE_SPACE = " \t\n\r"
 
@@ -34,11 +34,11 @@ class Since:
 
     @property
     def asked_from(self) -> datetime:
-        """Since when a list holds what was made of it."""
+        """The time since which a list surely holds the prediction that was made."""
         return self.at - timedelta(seconds=self.slack_seconds)
 
     def by_their_clock(self, their_now: datetime) -> datetime:
-        """Return since when, by Replicate's own clock, which shows `their_now`."""
+        """Return the same time by Replicate's own clock, which shows `their_now`."""
         age_seconds = self.seconds_ago + boottime() - self.noted_at
         return their_now - timedelta(seconds=age_seconds + self.slack_seconds / 2)
 
@@ -49,8 +49,8 @@ def path_since(since: datetime) -> str:
 
 
 def own_path(next_url: str) -> str | None:
-    """Return a next page's path, asked for at our own base URL: the token goes to no other host,
-    and a proxy need not rewrite what it passes on. None where it is no list of predictions."""
+    """Return the path of the next page below our own base URL; None if it is no list of
+    predictions. So the API token goes to no other host, and a proxy need not rewrite answers."""
     try:
         parts = urlsplit(next_url)
     except ValueError:
@@ -66,7 +66,7 @@ def is_path(path: str) -> bool:
 
 
 def is_older(page: Page, since: datetime) -> bool:
-    """Return whether all of a page was made before; it tells nothing where no item has a time."""
+    """Return whether all of a page's predictions were made before `since`; False without times."""
     times = [item.created_at for item in page.predictions if item.created_at is not None]
     return bool(times) and max(times) < since
 
@@ -105,7 +105,7 @@ def _items(text: "_Text") -> Iterator[object]:
 
 
 class _Text:
-    """JSON that is read as it arrives, and forgotten as it is taken."""
+    """JSON that is read as it arrives. Values that were returned are not kept."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = codecs.iterdecode(chunks, "utf-8")
@@ -147,8 +147,8 @@ class _Text:
                     return value
 
     def _read_on(self) -> bool:
-        """Read at least as much again as there is, or a long value would be decoded for each chunk
-        of it. Returns whether there was more."""
+        """Read until there is at least twice as much text: a long value would be decoded again for
+        each chunk otherwise. Returns whether there was more."""
         parts = [self._text[self._at :]]
         wanted = length = len(parts[0])
         if length > ITEM_CHARACTERS:

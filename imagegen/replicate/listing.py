@@ -16,9 +16,9 @@ ENDLESS_LIST = NoAnswer("a list of predictions without an end")
 class Listing:
     """The pages of the list since the earliest of some times, by either clock, newest first.
 
-    Iterating reads them, and keeps none. The list ends with the first page that is older, whether
-    or not the server was asked for less. Then `missing` says why there may be more, and `sent_at`
-    when the first page was sent.
+    Iterating reads the pages one by one, and keeps none. It ends after the first page that is older
+    than that time. Then `missing` says why there may be more predictions (None: there are not), and
+    `sent_at` is when the first page was sent.
     """
 
     def __init__(self, read: ReadPage, since: Sequence[Since], most_pages: int) -> None:
@@ -52,7 +52,7 @@ class Listing:
         self.missing = ENDLESS_LIST
 
     def _first(self) -> tuple[Page | Missing, datetime]:
-        """Return the first page, and since when it was asked for."""
+        """Return the first page, and the time since which it was asked for."""
         asked_from = min(each.asked_from for each in self._since)
         page, self.sent_at = self._read(list_page.path_since(asked_from))
         if isinstance(page, Page) and self.sent_at:

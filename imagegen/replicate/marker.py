@@ -1,7 +1,7 @@
-"""The marker: the input of a model that carries a generation's seed, and comes back with it.
+"""The marker: the input of a model that carries a generation's seed.
 
-By it a prediction in Replicate's list is known again. Most models take a seed. Of those that take
-none, some pass on a text that names the user: `user_id` of OpenAI's, for one.
+Replicate's list shows the inputs of each prediction, so the marker shows which prediction is ours.
+Most models take a seed. Of the others, some take a text that names the user: `user_id` of OpenAI's.
 """
 
 import re
@@ -21,19 +21,19 @@ class Marker:
 
     @classmethod
     def of_setting(cls, setting: str | None) -> "Marker | None":
-        """Return the marker that `IMAGEGEN_MARKER_INPUT` names: `seed` and what ends in it is a
-        whole number, and others are texts, if no `:integer` or `:text` after it says otherwise."""
+        """Return the marker that `IMAGEGEN_MARKER_INPUT` names. It is a whole number if its name
+        ends in `seed`, else a text; `:integer` or `:text` after the name says it explicitly."""
         if setting is None:
             return None
         name, _, kind = setting.partition(":")
         return cls(name, kind == "text" if kind else not name.lower().endswith("seed"))
 
     def value(self, seed: int) -> int | str:
-        """Return what the input is set to."""
+        """Return the value of the input."""
         return f"imagegen-{seed}" if self.is_text else seed
 
     def seed_in(self, inputs: Mapping[str, Any]) -> object:
-        """Return what the inputs of a prediction have for a seed, as their JSON has it."""
+        """Return the seed in the inputs of a prediction, as their JSON has it; None if none is."""
         value = inputs.get(self.name)
         if not self.is_text:
             return value

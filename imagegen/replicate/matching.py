@@ -1,4 +1,4 @@
-"""Which predictions of Replicate's list are ours: pure functions, as in `outcomes`."""
+"""Finds the prediction of a request in Replicate's list: pure functions, as in `outcomes`."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -20,18 +20,18 @@ class Request:
     """A request whose prediction is looked for."""
 
     prompt: str | None  # None: not known
-    # It carries one of them: those of successive generations, of which several may have asked.
-    seeds: Sequence[int] = ()  # none: the model has no marker
-    made: Period = ALWAYS
-    has_settled: bool = True  # nothing that it made can be missing in the list
-    # What another model made is not its prediction. None: whatever made it.
+    # The prediction carries one of these, the seeds of successive generations. Empty: no marker.
+    seeds: Sequence[int] = ()
+    made: Period = ALWAYS  # when the prediction can have been made
+    has_settled: bool = True  # the list cannot lack its prediction any more
+    # The model that made the prediction; None: any.
     model: str | None = None
     returns_marker: bool = True  # False: the model was seen to return none
 
 
 @dataclass(frozen=True)
 class Found:
-    """The request made this prediction, and by some mishap the others too."""
+    """The request made this prediction. It made the others too if something sent it again."""
 
     prediction: Prediction
     others: tuple[Prediction, ...] = ()
@@ -48,11 +48,11 @@ class Expired:
 
 
 def must_show(listed: Listed, age_seconds: float, settle_seconds: float) -> bool:
-    """Return whether a list must hold what a request of this age made, though it may lag.
+    """Return whether a list, which may lag, must hold the prediction of a request of this age.
 
-    It must if it holds a prediction, whoever asked for it, that was made after the settle time of
-    the request. Both times are by Replicate's clocks, and may differ by what the settle time has
-    left for the list. Where nothing else is made, it must when the request is older than any lag.
+    It must if it holds any prediction that was made after the settle time of the request. Both
+    times are by Replicate's clocks, which may differ by the part of the settle time that is kept
+    for the list. If nothing else was made, it must when the request is older than any lag.
     """
     if age_seconds >= longest_settle_seconds(settle_seconds):
         return True
@@ -65,8 +65,8 @@ def must_show(listed: Listed, age_seconds: float, settle_seconds: float) -> bool
 
 
 def candidates(listed: Collection[Prediction], request: Request) -> set[str]:
-    """Return which predictions decide what became of a request, unless they are another's: no
-    other need be asked for in `known_ids` of `match_request`."""
+    """Return the ids of all predictions that may be the request's. `known_ids` of `match_request`
+    need to hold only those of them that belong to other generations."""
     by_prompt = _is_known_by_prompt(listed, request)
     return {
         item.id
@@ -82,18 +82,18 @@ def candidates(listed: Collection[Prediction], request: Request) -> set[str]:
 def match_request(
     listed: Collection[Prediction], request: Request, known_ids: Collection[str]
 ) -> Found | Absent | Expired:
-    """Return which prediction a request made, of a list with the newest first.
+    """Return the prediction that a request made, from a list with the newest first.
 
     A seed alone decides: Replicate lists some models under another name than was asked for, and may
-    return a prompt otherwise than it was sent. Two requests have the same one by chance in a
-    billion. `known_ids` are predictions that belong to other generations.
+    return a prompt changed. Two requests have the same seed once in a billion. `known_ids` are
+    predictions that belong to other generations.
 
-    Of several generations, the first is taken that may have an image: what came of it is decided
-    again, and the next one is looked for then.
+    If several of the seeds are found, the prediction of the first that may have an image is
+    returned. Its outcome is decided again, and then the next one is looked for.
 
-    Without a marker, and where the list shows that the model returns none, an unknown prediction
-    of this model with this prompt of about that time is taken. Only once the request has settled:
-    before, it may be that of another generation, whose worker has not recorded it yet.
+    Without a marker, or if the list shows that the model returns none, an unknown prediction of
+    this model with this prompt and of about that time is returned, but only once the request has
+    settled: before, it may belong to a generation whose worker has not recorded it yet.
     """
     unknown = [item for item in listed if item.id not in known_ids]
     carriers = [[item for item in unknown if item.seed == seed] for seed in request.seeds]
@@ -127,7 +127,7 @@ def _may_have_image(items: list[Prediction]) -> bool:
 def _best(newest_first: list[Prediction]) -> Found | Expired:
     """Return the earliest that succeeded, else the earliest that runs, else the earliest."""
     if not all(item.id for item in newest_first):
-        return Expired()  # there is one, and nobody can ask for it
+        return Expired()  # without an id it cannot be polled
     earliest_first = newest_first[::-1]
     best, *others = sorted(earliest_first, key=_rank)
     return Found(best, tuple(item for item in others if item.status not in ENDED_WITHOUT_IMAGE))
@@ -138,7 +138,8 @@ def _rank(item: Prediction) -> int:
 
 
 def _may_be_ours(item: Prediction, request: Request) -> bool:
-    """Return whether a prediction of this time may be the request's: a person made none of ours."""
+    """Return whether a prediction may be the request's by its time and its source (`web` is a
+    person at the playground)."""
     if item.source == "web":
         return False
     return item.created_at is None or request.made[0] <= item.created_at <= request.made[1]

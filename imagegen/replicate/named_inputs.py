@@ -1,6 +1,6 @@
-"""Which of the model's inputs an error names as wrong: the prompt, or a setting.
+"""Finds the model's input that an error names as wrong: the prompt, or a setting.
 
-Only the prompt is the token's own. Every other input is in the settings, the same for all tokens.
+Only the prompt is the token's own. Every other input is a setting, the same for all tokens.
 """
 
 import re
@@ -20,7 +20,8 @@ PROMPT = (
     r"(?! (?:strength|upsampl|enhanc|optimi|expansion|extend|magic|encoder|template|cache"
     r"|guidance))"
 )
-# What is said of it. A token fails for this at once, so it must be said of the prompt itself.
+# Words that call a prompt wrong. The token fails for them at once, so they must be close to the
+# prompt's name.
 LENGTH = (
     r"\btoo (?:long|short|many|large|big)\b|\bexceed|\b(?:longer|shorter|more|fewer) than\b"
     r"|\bmax(?:imum)? (?:\w+ ){0,2}(?:length|size|characters|tokens)\b|\bat (?:most|least) \d"
@@ -51,7 +52,7 @@ WRONG_SETTING = re.compile(
     + NAME.format("after"),
     re.IGNORECASE,
 )
-# Here a name is one of the model's own variables, or a field of its output.
+# Errors in which a name is one of the model's own variables, or a field of its output.
 OF_THE_MODEL = re.compile(
     r"\b(?:Type|Key|Attribute|Index|Name|Import|Runtime|UnboundLocal)Error\b"
     r"|\bfor \w*(?:Output|Response|Result|Prediction)\w*\b"

@@ -1,4 +1,4 @@
-"""What a reply of Replicate means for a token: pure functions from values to values."""
+"""The meaning of Replicate's replies for a token: pure functions from values to values."""
 
 import re
 from dataclasses import dataclass, field, replace
@@ -78,16 +78,16 @@ class PollFailed:
 
     message: str
     missing: bool = False
-    reason: Reason | None = None  # what is wrong with Replicate, if nothing is with the prediction
+    reason: Reason | None = None  # set if Replicate is at fault: the gate may close for it
 
 
 WITHIN_OUTPUT = (
     "the prediction succeeded, and its image is in the output itself (a data: URI), with no URL:"
     " set IMAGEGEN_KEEP_IMAGES, and such images are kept in that folder"
 )
-# What is wrong with the request as imagegen makes it, for any token.
+# Errors of a request as imagegen makes it for any token.
 REQUEST = re.compile(r"additional property|version is required", re.IGNORECASE)
-# Statuses that never refuse a content, and those by which the model or an input is wrong.
+# Statuses that never mean refused content, and statuses that mean a wrong model or input.
 NOT_ABOUT_CONTENT = {401, 402, 404}
 ABOUT_MODEL = {404, 405, 410, 422}
 IN_BETWEEN = "not an answer of Replicate's API, but of something in between"
@@ -100,9 +100,10 @@ def of_create(
     prompt: str | None = None,
     policy_pattern: re.Pattern[str] | None = None,
 ) -> Accepted | Refused | Failed | Ambiguous:
-    """Return what the reply to a POST means. `seed` is the one that was sent, if the model takes
-    one; `policy_pattern` is the operator's, for refusals of content. In doubt it is Ambiguous,
-    never a reason to send again."""
+    """Return what the reply to a POST means. In doubt it is Ambiguous: nothing may be sent again.
+
+    `seed` is the one that was sent, if the model takes one. `policy_pattern` is the operator's, for
+    refusals of content."""
     match reply:
         case Answered(prediction) if prediction.seed not in (None, seed) and seed is not None:
             return Ambiguous("the answer to another request")
@@ -126,9 +127,9 @@ def of_create(
 def _of_rejection(
     reply: Rejected, prompt: str | None, policy_pattern: re.Pattern[str] | None
 ) -> Refused | Failed:
-    """Return what a status from 400 to 499 means, by which no prediction was made.
+    """Return what a status from 400 to 499 means. No prediction was made.
 
-    A page is never read as a refusal of content: a firewall's may speak of a content policy too.
+    A page is never read as a refusal of content: a firewall's page may name a content policy too.
     """
     is_about_content = reply.status not in NOT_ABOUT_CONTENT and is_refused_content(
         reply.words, prompt=prompt, pattern=policy_pattern
@@ -151,7 +152,7 @@ def _of_rejection(
         return Failed(Kind.PERMANENT, str(reply))
     if names or reply.status in ABOUT_MODEL or REQUEST.search(reply.words):
         return Refused(Reason.MISCONFIGURED, str(reply))
-    # 400: "Failed to parse request body as JSON". What arrived is not what was sent.
+    # 400: "Failed to parse request body as JSON". Something in between has changed the body.
     return Refused(Reason.INTERCEPTED, str(reply))
 
 
@@ -162,8 +163,8 @@ def of_get(
     data_allowed: bool = False,
     policy_pattern: re.Pattern[str] | None = None,
 ) -> Running | Succeeded | Failed | PollFailed:
-    """Return what the reply to a poll means. `data_allowed`: an image within the output will do,
-    as a data: URI."""
+    """Return what the reply to a poll means. `data_allowed`: an image within the output (a data:
+    URI) counts as an image. `http_allowed`: its URL may be http."""
     match reply:
         case Answered(prediction):
             return of_prediction(
@@ -229,7 +230,7 @@ def _of_status(
 def _of_output(
     prediction: Prediction, *, http_allowed: bool, data_allowed: bool
 ) -> Succeeded | Failed:
-    """Return what is to be had of a prediction that succeeded, and was paid for."""
+    """Return the image of a prediction that succeeded, or why it has none. It is paid for."""
     output = prediction.output
     found = find_images(output, http_allowed=http_allowed)
     left_out = output.count(None) if isinstance(output, list) else 0
@@ -239,7 +240,7 @@ def _of_output(
         prompt=prediction.prompt,
         expected=max(prediction.images_asked or 1, len(found) + left_out),
     )
-    # An image with a URL of its own needs no folder here.
+    # An image with a URL comes first: no copy of it must be kept.
     image = min(images, key=lambda url: url.startswith(DATA), default=None)
     if image is None:
         return _without_image(prediction, held_back=bool(found))

@@ -1,7 +1,7 @@
-"""What the error of a failed prediction means: a pure function from its text to a kind.
+"""The kind of a failed prediction: a pure function of the text of its error.
 
-Such an error is one line of text, by Replicate or by the model: any exception of its code, or what
-the provider behind it answered.
+Such an error is one line of text from Replicate or from the model: any exception of its code, or
+the answer of the provider behind it.
 """
 
 import re
@@ -10,14 +10,14 @@ from imagegen.failures import Kind
 from imagegen.replicate import named_inputs
 from imagegen.replicate.content_policy import is_refused_content, without_prompt
 
-# The webhook, which is the account's.
+# An error of the account's webhook.
 ACCOUNT = re.compile(r"\bE4875\b")
-# Replicate's own codes: E001 and E002 are its account at a provider, E003 and E004 say busy.
+# Replicate's own codes: E001 and E002 are about its account at a provider, E003 and E004 mean busy.
 BUSY_CODE = re.compile(r"\bE00[1-4]\b")
 STUBBORN_CODE = re.compile(r"\b(?:E9828|E1001)\b")
 CODE = re.compile(r"\bE\d{3,4}\b|\(code:\s*\w+\)")
-# Somebody has too much to do, or the server behind the model does not answer. Statuses count only
-# with their words, as a number alone may be anything.
+# The model or the provider behind it is overloaded or does not answer. A status such as 503 counts
+# only with a word such as "status" before it, because a number alone may be anything.
 BUSY = re.compile(
     r"\boverload|ModelRateLimitError|\btoo many requests\b|\brate.?limit|\bthrottl|\bquota\b"
     r"|\bhigh (?:demand|load|traffic)\b|\bcapacity\b|resource.?exhausted|\bbusy\b"
@@ -39,7 +39,7 @@ TRANSIENT = re.compile(
     re.IGNORECASE,
 )
 OUT_OF_MEMORY = re.compile(r"out of memory|exitcode -9", re.IGNORECASE)
-# The model's code broke down, or what it made is not what it promises.
+# The model's code failed, or its output does not have the promised form.
 CRASH = re.compile(
     r"\b(?!ModelError)[A-Z]\w*(?:Error|Exception)\b|\bTraceback\b|\bexitcode\b|(?i:\bvalidation\b"
     r"|\bis required\b|\bmust be\b|\binvalid\b|\bno images?\b|\bsegmentation fault\b|\bcuda\b)"
@@ -51,8 +51,8 @@ def meaning(
 ) -> Kind:
     """Return why a prediction failed.
 
-    Only content that was refused, and a prompt that is named as wrong, are the token's own for
-    certain. Messages about content say "try again" as well, so they are looked for first.
+    Refused content and a prompt that is named as wrong are certainly the token's own. Messages
+    about content may say "try again" as well, so they are looked for first.
     """
     if is_refused_content(error, prompt=prompt, pattern=policy_pattern):
         return Kind.CONTENT_POLICY
@@ -65,7 +65,7 @@ def meaning(
         return Kind.STUBBORN
     if CODE.search(error):
         return Kind.TRANSIENT
-    if OUT_OF_MEMORY.search(error):  # which may tell of the GPU's capacity
+    if OUT_OF_MEMORY.search(error):  # before BUSY: its text may name the GPU's capacity
         return Kind.STUBBORN
     if BUSY.search(error):
         return Kind.OVERLOADED

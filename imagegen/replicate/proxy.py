@@ -29,7 +29,7 @@ def is_proxied(url: httpx.URL) -> bool:
 
 
 class ByHost(httpx.BaseTransport):
-    """Sends through the proxy what is to go there."""
+    """Sends a request through the proxy or directly, by the host of its URL."""
 
     def __init__(self, direct: httpx.BaseTransport, proxied: httpx.BaseTransport) -> None:
         self._direct = direct

@@ -1,4 +1,4 @@
-"""Replicate's replies as plain values: JSON becomes one of them here, or an error."""
+"""Replicate's replies as values: each function here reads one part of a reply."""
 
 import html
 import json
@@ -12,13 +12,13 @@ from typing import Any, TypeGuard
 from imagegen.replicate.marker import SEED, Marker
 from imagegen.text import printable, shorten
 
-# A number beyond is no duration and no seed: nonsense, or Infinity.
+# A larger number is neither a duration nor a seed.
 LARGEST_NUMBER = 2.0**53
 # More images than any model makes of one prompt.
 MOST_IMAGES = 1000
-# How many images a prediction is to make; models name it differently.
+# The inputs that say how many images to make; models have different names for it.
 COUNT_INPUTS = ("num_outputs", "num_images", "number_of_images")
-# Of an error. Replicate's have a few hundred; more is a page of somebody else's.
+# The most characters of an error. Replicate's have a few hundred; a proxy's page may have more.
 MOST_CHARACTERS = 10_000
 PAGE_CHARACTERS = 100
 LIMIT = r"\b(\d{1,6}) requests? per (second|minute)(?: with a burst of (\d{1,6}))?"
@@ -63,18 +63,18 @@ class Limit:
 
 @dataclass(frozen=True)
 class Rejected:
-    """An error: its status, its text, and its hint when to come back.
+    """An error: its status, its text, and its hint when to try again.
 
-    Replicate's own have a title or a detail. Others are by something in between: a proxy, a
-    firewall, a captive portal; or a gateway passes on what a provider says.
+    Replicate's own errors have a title or a detail. Others come from something in between, such as
+    a proxy, a firewall or a captive portal, or from a provider through a gateway.
     """
 
     status: int
     title: str = ""
     detail: str = ""
     retry_after_seconds: float | None = None
-    other_json: str = ""  # of another shape than Replicate's
-    page: str = ""  # what a page says of itself
+    other_json: str = ""  # JSON without Replicate's title and detail
+    page: str = ""  # the title or the beginning of a page that is no JSON
 
     @property
     def is_replicates(self) -> bool:
@@ -83,7 +83,7 @@ class Rejected:
 
     @property
     def words(self) -> str:
-        """What is said in JSON, by Replicate or somebody else."""
+        """The error's text, if it is JSON, from Replicate or from something in between."""
         return "\n".join(filter(None, [self.title, self.detail.strip(), self.other_json]))
 
     def __str__(self) -> str:
@@ -103,7 +103,7 @@ class NotSent:
 
 @dataclass(frozen=True)
 class NoAnswer:
-    """The request left; no reply, or one that cannot be read, says what became of it."""
+    """The request left, and its answer is missing or cannot be read."""
 
     why: str
 
@@ -135,7 +135,7 @@ def write_json(body: object) -> bytes:
 
 
 def read_json(content: bytes) -> tuple[object, str]:
-    """Return a body as JSON, or None and how it begins if it is none."""
+    """Return a body's JSON and ""; or, if it is no JSON, None and the beginning of its text."""
     try:
         return json.loads(content), ""
     except (ValueError, RecursionError):
@@ -200,15 +200,15 @@ def _described(
 
 
 def error_text(value: object) -> str:
-    """Return an error as text: most are, some are lists or objects. Without what PostgreSQL cannot
-    store: NUL and lone surrogates."""
+    """Return an error as text: lists and objects as JSON. NUL and lone surrogates, which PostgreSQL
+    cannot store, are removed."""
     text = value if isinstance(value, str) else json.dumps(value) if value is not None else ""
     return text[:MOST_CHARACTERS].replace("\0", "").encode(errors="replace").decode()
 
 
 def page_text(text: str, headers: Mapping[str, str]) -> str:
-    """Return what a body that is no JSON says of who sent it: its title, or how it begins, and the
-    name of the server."""
+    """Return a line that shows where a body that is no JSON comes from: its title or its beginning,
+    and the name of the server."""
     title = re.search(r"<title[^>]{0,200}>([^<]{1,1000})", text, re.IGNORECASE)
     is_html = text.lstrip().startswith("<")
     said = html.unescape(title[1]) if title else "" if is_html else text
@@ -247,7 +247,7 @@ def _images(value: object) -> int | None:
 
 
 def retry_after_seconds(hint: object, detail: str, headers: Mapping[str, str]) -> float | None:
-    """Return when to come back: by the body's own field, its text, then the headers."""
+    """Return in how many seconds to try again: by the body's field, its text, then the headers."""
     in_text = re.search(r"(?:resets in ~?|available in )(\d+(?:\.\d+)?)", detail)
     candidates = [
         hint,
@@ -272,9 +272,9 @@ def limit_in(detail: str) -> Limit | None:
 
 
 def remaining(headers: Mapping[str, str]) -> int | None:
-    """Return how many more of these requests the account's limit would admit at once, if the answer
-    shows it. Replicate's do: https://replicate.com/docs/topics/predictions/rate-limits has the
-    limits, recorded answers the header."""
+    """Return how many more creates the account's limit admits at once; None if the answer does not
+    show it. The limits: https://replicate.com/docs/topics/predictions/rate-limits. Replicate's
+    answers have this header."""
     text = headers.get("ratelimit-remaining", "")
     return int(text) if re.fullmatch(r"\d{1,9}", text) else None
 

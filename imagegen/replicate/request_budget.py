@@ -5,13 +5,13 @@ from collections.abc import Callable
 
 from imagegen.replicate.shared_numbers import Number, SharedNumbers
 
-# Requests of this time that were not sent may leave at once.
+# After a quiet time, so many seconds' worth of requests may leave at once.
 BUDGET_BURST_SECONDS = 1.0
 
 
 class RequestBudget:
-    """Limits the requests a second of all threads, and of all processes that share its numbers: one
-    that comes too early waits."""
+    """Limits the requests a second of all threads, and of all processes that share its numbers. A
+    request that comes too early waits."""
 
     _next = Number(0)  # monotonic, which is the same clock for all processes of a host
 
@@ -36,6 +36,6 @@ class RequestBudget:
             self._sleep(leave_at - now)
 
     def hold(self, seconds: float) -> None:
-        """Let nothing leave for `seconds`: the account's limit was reached."""
+        """Hold back all requests for `seconds`: the account's limit was reached."""
         with self.numbers.locked():
             self._next = max(self._next, time.monotonic() + seconds)

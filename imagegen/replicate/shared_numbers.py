@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import Any, overload
 
 NUMBER_BYTES = 8
-# A holder needs microseconds, or some milliseconds if it is not given the processor. One that has
-# been stopped keeps the lock until it goes on or is killed: nobody waits for it.
+# A process needs the lock for microseconds, or some milliseconds on a busy machine. One that was
+# stopped (SIGSTOP) keeps it until it goes on or is killed, so no process waits longer than this.
 LOCK_SECONDS = 0.1
 LOCK_AGAIN_SECONDS = 0.0005
 
@@ -21,9 +21,9 @@ LOCK_AGAIN_SECONDS = 0.0005
 class SharedNumbers:
     """Numbers in memory that all forks of this process share, zero at first.
 
-    One number is read and written as a whole. What must hold between several is done under
-    `locked()`. A process may be killed at each step, also there: the one that locks next finds
-    some numbers written and others not.
+    A read or write of one number is atomic. Change several that belong together under `locked()`.
+    A process may be killed between two writes there: the next one to lock finds some numbers
+    written and others not.
     """
 
     def __init__(self, count: int) -> None:
@@ -40,8 +40,8 @@ class SharedNumbers:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[bool]:
-        """Keep other threads and processes out; gives False if a process that does not run, such as
-        one that was sent SIGSTOP, has the lock.
+        """Keep other threads and processes out. Gives True; or False, without the lock, if another
+        process keeps it, such as one that was sent SIGSTOP.
 
         The kernel releases a lock of fcntl when its process dies, and a fork does not inherit it.
         """

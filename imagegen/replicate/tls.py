@@ -1,4 +1,4 @@
-"""Which certificates TLS trusts here."""
+"""The TLS context, with the certificates that it trusts."""
 
 import os
 import ssl
@@ -11,10 +11,10 @@ from imagegen.errors import CannotStartError
 
 
 def tls_context() -> ssl.SSLContext:
-    """The TLS context of every client, as httpx makes it of SSL_CERT_FILE and SSL_CERT_DIR.
+    """Return the TLS context of all clients, as httpx makes it of SSL_CERT_FILE and SSL_CERT_DIR.
 
-    It is made once in a process. The supervisor makes it before it forks, or each worker would.
-    Raises CannotStartError where the variables name nothing that can be used.
+    It is made once in a process. The supervisor makes it before it forks, so that workers need not.
+    Raises CannotStartError if the variables name no file or folder that can be used.
     """
     return _context(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR", ""))
 
