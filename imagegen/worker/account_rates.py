@@ -1,5 +1,5 @@
-"""The rates that an account's limits leave to a supervisor, which all its workers share, with what
-they have seen of its model."""
+"""The rates of requests that all workers of a supervisor share, and whether its model returns the
+marker."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from imagegen.worker.marker_seen import MarkerSeen
 
 @dataclass(frozen=True)
 class AccountRates:
-    """Made before the workers are forked: they share it, also those that are started later."""
+    """Make it before the workers are forked: all share it, also those that are started later."""
 
     settings: Settings
     creates: CreateRate
@@ -26,14 +26,14 @@ class AccountRates:
         return cls(settings, creates, MarkerSeen(settings))
 
     def limit_creates(self, per_minute: int | None) -> bool:
-        """Create so many predictions a minute from now on; None: as many as was set. Returns
-        whether that holds now: another process may keep the numbers locked."""
+        """Set how many predictions are created a minute; None: as in the settings. Return whether
+        it is set: another process may keep the numbers locked."""
         per_minute = per_minute or self.settings.create_rate
         return self.creates.limit(per_minute / 60, _burst(self.settings, per_minute))
 
     def budget(self, sleep: Callable[[float], object]) -> RequestBudget:
-        """Return the budget of all requests but creates, for one worker. In any minute no more than
-        the limit leave, with the burst."""
+        """Return the budget of all requests but creates, for one worker. With the burst, no more
+        than the limit leave in any minute."""
         per_second = self.settings.poll_budget / (60 + BUDGET_BURST_SECONDS)
         return RequestBudget(per_second, sleep, self._requests)
 

@@ -1,4 +1,4 @@
-"""How a decision is written though the database may refuse it for one token, or for each."""
+"""Writes a decision, also if the database refuses it for one token or for all."""
 
 import time
 
@@ -7,7 +7,7 @@ from imagegen.queue import Applied, Claim, ClosingRefusedError, Decision, Queue
 from imagegen.text import one_line
 from imagegen.worker.database_retry import DatabaseRetry
 
-# A row that somebody has locked, or a trigger that is slow, takes the slot no longer.
+# The longest that a slot waits for a locked row or a slow trigger.
 PATIENCE_SECONDS = 5.0
 
 

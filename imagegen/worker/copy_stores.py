@@ -26,7 +26,7 @@ class Written:
 
 
 class CopyError(Exception):
-    """There is no copy; the message says why. `is_lost`: the image is not at its host any more."""
+    """The copy failed; the message says why. `is_lost`: the image is not at its host any more."""
 
     def __init__(self, message: str, *, is_lost: bool = False) -> None:
         super().__init__(message)
@@ -34,22 +34,22 @@ class CopyError(Exception):
 
 
 def name_apart(name: str, written: Written) -> str:
-    """Return a name for an image whose own name another image has: an earlier state of the database
-    has given the same number before, and that image's URL may have been handed on."""
+    """Return another name for an image whose name is taken. An earlier state of the database may
+    have given the same name to another image, whose URL may have been handed on."""
     path = PurePosixPath(name)
     return f"{path.stem}-{written.sha256.hex()[:DIGITS]}{path.suffix}"
 
 
 class FolderStore:
-    """Keeps images in one folder. A file gets its name only when it is whole and on the disk.
-    Its methods raise OSError."""
+    """Keeps images in one folder. A file gets its name when it is complete and on the disk. Its
+    methods raise OSError."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._remove_stale()
 
     def check(self) -> None:
-        """Do nothing: a folder that has gone is noticed before anything is downloaded."""
+        """Do nothing: `new_file` notices a missing folder, before anything is downloaded."""
 
     @contextmanager
     def new_file(self) -> Iterator[IO[bytes]]:

@@ -1,4 +1,4 @@
-"""What a generation costs, in dollars: computed once, when it is known how its prediction ended."""
+"""Computes the cost of a generation, in dollars, once its prediction has ended."""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -11,12 +11,12 @@ from imagegen.worker.endings import Ending
 
 
 def with_cost(decision: Decision, claim: Claim, ending: Ending, settings: Settings) -> Decision:
-    """Return the decision with what its prediction costs: unchanged if no price is known, or if
-    there was no prediction."""
+    """Return the decision with the cost of its prediction; without a cost if no price is known, or
+    if there was no prediction."""
     price = settings.price.of(claim.model) if settings.price else None
     kept = getattr(claim.closing, "cost", None)
     match decision:
-        # The database refused to write what was decided before; its image may be lost since.
+        # The database refused to write an earlier decision, and its image may be lost since.
         case Complete(cost=None) | FailAttempt(cost=None) | UseFallback(cost=None) if kept:
             return replace(decision, cost=kept)
         case Complete(cost=None) if price:
@@ -34,7 +34,7 @@ def with_cost(decision: Decision, claim: Claim, ending: Ending, settings: Settin
 
 
 def request_dollars(settings: Settings) -> Decimal | None:
-    """Return the most that a request may cost; None if no price is known."""
+    """Return the most that a request may cost, in dollars; None if no price is known."""
     price = settings.price.of(settings.model) if settings.price else None
     if price is None:
         return None
@@ -59,8 +59,8 @@ def _is_free(kind: Kind, claim: Claim, price: Price | None) -> bool:
 def _cost(
     price: Price, decision: Complete | FailAttempt | UseFallback, settings: Settings
 ) -> str | None:
-    """Return the cost of what was used. A failure that does not say how many images counts as one,
-    as in `imagegen spend`."""
+    """Return the cost of a prediction. A failure without a number of images counts as one image, as
+    in `imagegen spend`."""
     size: Decimal | None = megapixels(settings.model_input)
     cost = price.cost(Usage(max(decision.images or 0, 1), decision.predict_seconds, size))
     return None if cost is None else f"{cost:f}"

@@ -18,7 +18,7 @@ _how, _, _once = _rest.partition(":")
 
 
 def reach(name: str) -> None:
-    """End here, if a drill wants it."""
+    """End the process here if IMAGEGEN_CRASH_AT says so."""
     if name == _at and _first():
         _end()
 

@@ -1,21 +1,21 @@
 """How fast predictions are created: refusals slow it down, successes speed it up.
 
-The workers of a supervisor share one token bucket, https://en.wikipedia.org/wiki/Token_bucket: what
-one does not use is the others'. The supervisors of an account settle on their parts of its limits
-without talking to each other, as TCP's connections do on a line:
-https://www.rfc-editor.org/rfc/rfc9438 (fast back to where it was good, slowly beyond).
+The workers of a supervisor share one token bucket, https://en.wikipedia.org/wiki/Token_bucket. The
+supervisors of an account find their parts of its limit without talking to each other, as TCP's
+connections do on a line: https://www.rfc-editor.org/rfc/rfc9438. After a refusal the rate rises
+fast to the last good one, and slowly beyond it.
 """
 
 import time
 
 from imagegen.replicate import Limit, Number, SharedNumbers
 
-# In any minute a bucket lets its burst pass, and what flows in. So this part of the limit flows in,
-# and the burst is a thirtieth of it at most. The rest is for requests that were counted before a
-# minute and leave in it.
+# In any minute a bucket lets its burst and the minute's refill pass. The refill is this part of the
+# limit, and the burst at most a thirtieth of it. The remainder is for requests that are counted in
+# one minute and leave in the next.
 SHARE = 0.96
 BURST_PART = 1 / 30
-# The burst of a bucket without one of its own.
+# The burst if none is given: the refill of this time.
 BURST_SECONDS = 0.1
 SLOWER = 0.5
 SLOWEST_PER_SECOND = 1 / 60
@@ -29,27 +29,27 @@ RAISE_MOST = 0.1
 # was far too high.
 NEARLY_RIGHT = 20
 NEARLY = 0.9
-# A limit with such a hint does not refill many times a second.
+# After a longer hint the rate is at most one request in the time of the hint.
 LONG_HINT_SECONDS = 5.0
-# A refusal that names the limit is believed for this time; then the rate rises beyond it again. A
-# limit with a burst of one refuses what comes a little early: the rate is further below it.
+# The rate stays within a limit that a refusal named for this time; then it rises beyond it again. A
+# limit with a burst of one refuses requests that come a little early: the rate is further below it.
 NAMED_SECONDS = 60.0
 SINGLE_SHARE = 0.9
 # After each idle minute the rate doubles, up to the share: the account's limit may have changed.
 IDLE_SECONDS = 60.0
-# A token is whole, whatever rounding has left of it.
+# The least level that counts as one token, because of rounding.
 WHOLE = 1 - 1e-6
 
 
 def burst_within(per_minute: float, slots: int) -> int:
-    """Return how many predictions may be created at once: one for each slot, if the limit
-    `per_minute` admits so many beside the rate."""
+    """Return how many predictions may be created at once: one for each slot, or fewer if that is
+    more than BURST_PART of the limit `per_minute`."""
     return max(min(slots, int(per_minute * BURST_PART)), 1)
 
 
 class CreateRate:
-    """How many predictions a second a supervisor may create. Made before its forks, which share it;
-    safe between threads and processes, whichever is killed.
+    """How many predictions a second a supervisor may create. Make it before the forks, which share
+    it. Safe between threads and processes, also if one of them is killed.
 
     The numbers are written in an order that lets too few predictions pass, not too many, if the
     process dies in between.
@@ -67,7 +67,8 @@ class CreateRate:
     _most = Number(9)  # the part of the limit that flows in
 
     def __init__(self, per_second: float, burst: int | None = None, workers: int = 1) -> None:
-        """`per_second` is the account's limit; `burst` may leave at once. `workers` share it."""
+        """`per_second` is the account's limit, of which `burst` may leave at once. `workers` is the
+        number of processes that share it."""
         self.numbers = SharedNumbers(10)
         self._workers = workers
         self._most = per_second * SHARE
@@ -77,8 +78,8 @@ class CreateRate:
         self._filled_at = time.monotonic()
 
     def limit(self, per_second: float, burst: int) -> bool:
-        """Take another limit of the account; returns whether it is taken. The workers that share
-        the rate all do so: the first one changes it, and the others find it changed."""
+        """Set another limit of the account; return whether it is set. All workers that share the
+        rate call it: the first one changes it, and the others find it changed."""
         self._burst = float(burst)
         if per_second * SHARE == self._most:
             return True
@@ -96,28 +97,28 @@ class CreateRate:
 
     @property
     def pace(self) -> float:
-        """One worker's part of it a minute: for a metric, which adds up those of all workers."""
+        """One worker's part of the rate, a minute: the metric adds up those of all workers."""
         return self.per_second * 60 / self._workers
 
     @property
     def is_held(self) -> bool:
-        """Whether a refusal holds everything back; what is refused until then had left before."""
+        """Whether a refusal holds all requests back. Others refused now had left before it."""
         return time.monotonic() < self._held_until
 
     def ready(self) -> int:
-        """How many may leave now. It takes no lock: another process may be faster."""
+        """Return how many may leave now. It takes no lock, so another process may be faster."""
         self._recover()
         return max(int(self._level() + 1 - WHOLE), 0)
 
     def next_seconds(self) -> float:
-        """Until one may leave."""
+        """Return the seconds until one may leave."""
         level = self._level()
         if level >= WHOLE:
             return 0.0
         return max(self._filled_at - time.monotonic(), 0.0) + (1 - level) / self.per_second
 
     def take(self) -> bool:
-        """Count one that leaves, if one may. It may not if this returns False."""
+        """Count one request, and return whether it may leave. False: it is not counted."""
         with self.numbers.locked() as is_locked:
             if not is_locked:
                 return False
@@ -128,14 +129,14 @@ class CreateRate:
             return True
 
     def spend(self) -> None:
-        """Count one that leaves, whether or not it may."""
+        """Count one request that leaves, also if the rate does not admit it."""
         with self.numbers.locked():
             self._refill()
             self._tokens = max(self._tokens - 1, -1.0)
 
     def note_remaining(self, remaining: int | None) -> None:
-        """Note how many more might leave at once, as the answer to a create shows; None if it does
-        not show it."""
+        """Note how many more requests the account's limit admits at once, from the answer to a
+        create; None if it does not show it."""
         shown = self._allowed + 1 if remaining is None else remaining + 1
         if self._allowed >= min(shown, self._burst) and self._level() < shown:
             return  # nothing new
@@ -150,7 +151,7 @@ class CreateRate:
             self._allowed = min(max(self._allowed, shown), self._burst)
 
     def succeeded(self) -> None:
-        """Speed up: the account's limit let one pass."""
+        """Raise the rate: the account's limit admitted a request."""
         if self.per_second >= self._most and self._successes >= NEARLY_RIGHT:
             return
         with self.numbers.locked() as is_locked:
@@ -164,8 +165,8 @@ class CreateRate:
             self._raise_to(self.per_second * (1 + part) + back)
 
     def refused(self, hint_seconds: float, limit: Limit | None = None) -> None:
-        """Slow down: the account's limit, which the answer may have named, refused one until
-        `hint_seconds` have passed."""
+        """Lower the rate, and hold all requests back for `hint_seconds`: the account's limit, which
+        the answer may have named (`limit`), refused one."""
         with self.numbers.locked():
             nearly_right = self._successes >= NEARLY_RIGHT
             refused_at, slower = self.per_second, self.per_second * SLOWER
@@ -208,7 +209,7 @@ class CreateRate:
         self.per_second = max(min(per_second, most), self.per_second)
 
     def _recover(self) -> None:
-        """Speed up after idle time: after a slow night the next burst begins at a fair rate."""
+        """Raise the rate after idle time, so that the next burst does not begin at the lowest."""
         if self.per_second >= self._most or self._idle_seconds() < IDLE_SECONDS:
             return
         with self.numbers.locked() as is_locked:
@@ -219,6 +220,6 @@ class CreateRate:
                 self._raise_to(self.per_second * 2 ** min(idle_seconds / IDLE_SECONDS, 60))
 
     def _idle_seconds(self) -> float:
-        """Since a token that nobody took was whole."""
+        """Return the seconds for which a token of the bucket has been ready and not taken."""
         whole_at = self._filled_at + max(1 - self._tokens, 0.0) / self.per_second
         return time.monotonic() - max(whole_at, self._recovered_at)

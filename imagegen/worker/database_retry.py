@@ -11,7 +11,7 @@ from imagegen.metrics import definitions as metrics
 DATABASE_AGAIN_SECONDS = 0.5
 # A statement takes milliseconds; a commit on a disk that is busy takes seconds.
 SHORTEST_ANSWER_SECONDS, LONGEST_ANSWER_SECONDS = 3.0, 10.0
-# For what is left to do once the worker stops: less than the supervisor adds to the grace.
+# For the last statements of a worker that stops: less than the supervisor adds to the grace.
 STOPPING_ANSWER_SECONDS = 2.0
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ def answer_seconds(lease_seconds: float) -> float:
 
 
 class DatabaseReport:
-    """Says once, in the log and in a metric, that a worker's main loop waits for the database."""
+    """Reports once, in the log and a metric, that a worker's main loop waits for the database."""
 
     def __init__(self, role: str, url: str) -> None:
         self._url = url
@@ -70,8 +70,8 @@ class DatabaseRetry:
             raise ShutdownError
 
     def until_available(self, statement: Callable[[], T]) -> T:
-        """Return what a statement brings, as soon as the database answers and nobody has locked its
-        rows. Raises ShutdownError."""
+        """Return the result of a statement. It is tried again until the database answers and no
+        other transaction has locked its rows. Raises ShutdownError."""
         while True:
             try:
                 return statement()
@@ -81,8 +81,8 @@ class DatabaseRetry:
             self.sleep(DATABASE_AGAIN_SECONDS)
 
     def fenced(self, write: Callable[[], T | None]) -> T:
-        """Return what a fenced write brings. Raises LostLeaseError if it brings nothing, and
-        ShutdownError."""
+        """Return the result of a fenced write, tried as in `until_available`. Raises LostLeaseError
+        if it found no row, and ShutdownError."""
         result = self.until_available(write)
         if result is None:
             raise LostLeaseError

@@ -1,6 +1,6 @@
-"""What becomes of a generation and its token, decided from how the work on it ended.
+"""Decides what becomes of a generation and its token, from the ending of the work on it.
 
-All delays and all rules of how often something is tried again are decided here, from the tables in
+All delays and all limits of how often something is tried again are decided here, from the tables in
 `imagegen.failures`.
 """
 
@@ -33,7 +33,7 @@ from imagegen.worker.endings import Ending, Kept, Postponed, TurnedAway, Until
 # The daily limit admits more when a request of the day before is 24 hours old, or when an operator
 # raises it.
 DAILY_LIMIT_SECONDS = 10.0
-# When a prediction that will not end or cannot be seen is looked at again.
+# The time until a prediction that does not end, or that cannot be polled, is polled again.
 LOOK_AGAIN_SECONDS = 30.0
 # An image that could not be copied, and whose copy is to be handed on, is copied later, after a
 # quarter of its age, within bounds. When Replicate is about to delete it, a next stage still has a
@@ -41,14 +41,14 @@ LOOK_AGAIN_SECONDS = 30.0
 COPY_AGAIN_PART = 0.25
 LONGEST_COPY_SECONDS = 300.0
 COPY_WITHIN_SECONDS = facts.RETENTION_SECONDS - 900.0
-# A list that cannot be read is asked for again after as long as the request is old, within bounds.
-# When it can be read again after an outage, a request that waits for it knows within a minute, also
-# if its last try has just begun and gets no answer for 15 s.
+# A list that cannot be read is read again after the age of the request, within these bounds. After
+# an outage each request that waits for the list gets it within a minute, also if its last try has
+# just begun and gets no answer for 15 s.
 SHORTEST_LIST_SECONDS = 1.0
 LONGEST_LIST_SECONDS = 30.0
-# Most lost answers are of predictions that the list shows at once or within seconds. What it does
-# not show by then was probably not made. That it can tell some seconds after the settle time, if it
-# holds what was made in them; if not, it may lag. For a settle time of a minute or more:
+# The list shows most predictions at once or within seconds; one that it does not show by then was
+# probably not made. The list proves that some seconds after the settle time, if it holds a
+# prediction made in them; if not, it may lag. For a settle time of a minute or more:
 LOOK_SOON_SECONDS = 2.0
 LOOKS_GROW_BY = 3.0
 SETTLED_SECONDS = 5.0
@@ -59,8 +59,8 @@ NOTHING_BEFORE = History()
 def decide(
     claim: Claim, ending: Ending, settings: Settings, history: History = NOTHING_BEFORE
 ) -> Decision:
-    """Return what becomes of a generation that ended so. Delays are without jitter. `history`: only
-    for failures that depend on it."""
+    """Return what becomes of a generation with this ending. Delays are without jitter. `history` is
+    read only for failures of which `depends_on_history` is true."""
     match ending:
         case Succeeded():
             return Complete(ending.image_url, ending.predict_seconds, ending.images)
@@ -75,7 +75,7 @@ def decide(
 
 
 def depends_on_history(failed: Failed) -> bool:
-    """Return whether it is decided from what was before, and from what others got meanwhile."""
+    """Return whether the decision needs the token's earlier failures and the images of others."""
     return FAILURES[failed.kind].retry not in {Retry.FALLBACK, Retry.NEVER}
 
 
@@ -113,8 +113,8 @@ def _after_failure(claim: Claim, failed: Failed, settings: Settings, history: Hi
 def _after_attempt(
     failed: Failed, settings: Settings, history: History, *, ran: bool
 ) -> FailAttempt:
-    """Return what follows a failure that may be anybody's fault. The first two are tried again soon
-    and count; if the third shows an incident, they do not count any more."""
+    """Return what follows a failure that may be the token's or the model's fault. The first two are
+    tried again soon and count; if the third shows an incident, they do not count any more."""
     failures, counted = history.failures + 1, int(ran)
     charged = history.charged + counted
     is_incident = failures >= MAX_ATTEMPTS and not (ran and history.blames_token)
@@ -170,8 +170,8 @@ def _after_postponement(claim: Claim, postponed: Postponed, settings: Settings) 
 
 
 def copy_again_seconds(age_seconds: float, *, is_data: bool) -> float | None:
-    """Return when to copy an image again; None if it is to be handed on without a copy. An image
-    within the output (`is_data`) cannot be: its prediction is read until Replicate deletes it."""
+    """Return in how many seconds to copy an image again; None to hand it on without a copy. An
+    image within the output (`is_data`) always needs a copy: its URL is that of the copy."""
     if is_data:
         return LOOK_AGAIN_SECONDS
     if age_seconds > shortened(COPY_WITHIN_SECONDS):
@@ -181,16 +181,16 @@ def copy_again_seconds(age_seconds: float, *, is_data: bool) -> float | None:
 
 
 def list_again_seconds(age_seconds: float, settle_seconds: float) -> float:
-    """Return when to ask for Replicate's list again: after as long as the request is old, and as
-    soon as it may tell more: when the settle time is over, and when it must hold what was made."""
+    """Return in how many seconds to read Replicate's list again: after the age of the request, but
+    no later than the end of the settle time, or the time at which the list must hold everything."""
     again_seconds = min(max(age_seconds, SHORTEST_LIST_SECONDS), LONGEST_LIST_SECONDS)
     ends = (settle_seconds, longest_settle_seconds(settle_seconds))
     return min([again_seconds, *(end - age_seconds for end in ends if end > age_seconds)])
 
 
 def look_again_seconds(age_seconds: float, settle_seconds: float) -> float:
-    """Return when to look again for what Replicate's list did not hold: soon, a few times, and then
-    only when it may tell more."""
+    """Return in how many seconds to look again for a prediction that Replicate's list did not hold:
+    soon a few times, and then only when the list may prove more."""
     scale = min(settle_seconds / LEAST_SETTLE_SECONDS, 1.0)
     settled_age = settle_seconds + scale * SETTLED_SECONDS
     if age_seconds < settled_age:

@@ -1,5 +1,5 @@
-"""How a worker's work on a generation ends, as values: what becomes of the token is decided from
-them in `settlement`."""
+"""Endings of a worker's work on a generation, as values. `decisions` decides from them what becomes
+of the token."""
 
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -11,10 +11,10 @@ from imagegen.replicate import Failed, Refused, Succeeded
 
 @dataclass(frozen=True)
 class Delay:
-    """When the token of a refused generation may try again, as the gate says."""
+    """How long the token of a refused generation waits, by the gate."""
 
     seconds: float
-    escalates: bool = False  # with each refusal in a row: others passed, so it is the token's own
+    escalates: bool = False  # grows with each refusal in a row: other tokens passed, this did not
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class Until(Enum):
 
 @dataclass(frozen=True)
 class Postponed:
-    """There is nothing to do but wait, which takes no slot: any worker adopts it later."""
+    """The generation waits without a slot, and any worker adopts it later."""
 
     until: Until
-    seconds: float = 0.0  # where the gate knows
+    seconds: float = 0.0  # for GATE_OPENS and FORGOTTEN_IS_LISTED
     age_seconds: float = 0.0  # since the request, or since the claim where there was none
     why: str = ""
     reason: Reason | None = None  # why the gate is closed
@@ -51,7 +51,7 @@ class Postponed:
 
 @dataclass(frozen=True)
 class Kept:
-    """It ended before, and the database refused what was decided."""
+    """The generation was decided before, and the database refused to write the decision."""
 
     decision: Decision
 

@@ -18,22 +18,22 @@ from imagegen.worker.unreadable_outputs import UnreadableOutputs
 # Delays while refusals go on: an outage of ten minutes costs each worker about 24 requests.
 FIRST_DELAY_SECONDS = 1.0
 MAX_DELAY_SECONDS = 30.0
-# What a provider may ask for: a hint of zero or of a day is a mistake.
+# The bounds of a hint when to try again: one of zero or of a day is a mistake.
 LEAST_HINT_SECONDS = 1.0
 MOST_HINT_SECONDS = 120.0
-# Workers that were refused together come back one after the other.
+# Workers that were refused at the same moment try again at different moments.
 JITTER = 0.2
-# Workers that wait for the rate do not claim for the same place in it: each waits longer by a part
+# Workers that wait for the rate do not claim at the same moment: each waits longer by a random part
 # of its wait, or of this time if that is shorter.
 APART_SECONDS = 0.25
-# After another worker was faster, or if the numbers that they share are locked.
+# The wait after another worker was faster, or if the numbers that the workers share are locked.
 SOON_SECONDS = 0.005
-# The token that was refused waits for so much longer than the gate that another is the probe.
+# A token that was refused waits longer than the gate by at most this, so another is the probe.
 BEHIND_OTHERS_SECONDS = 5.0
-# A firewall may take one prompt for an attack; it does not take two in a row.
+# A firewall may take one prompt for an attack, but hardly two in a row.
 INTERCEPTED_TOKENS = 2
-# Predictions of so many tokens failed, and none brought an image in between: that is no accident,
-# and no fault of theirs.
+# If predictions of this many tokens fail with no image in between, the cause is common to all, and
+# not theirs.
 FAILING_TOKENS = 3
 
 
@@ -42,7 +42,7 @@ class Permit:
     """Whether a generation that was claimed before may send its request."""
 
     wait_seconds: float  # 0: it may now
-    reason: Reason | None = None  # why none may, and nobody knows for how long
+    reason: Reason | None = None  # why the gate is closed, if its end is not known
 
 
 class Gate:
@@ -52,8 +52,8 @@ class Gate:
     accepts its request. A throttle opens by itself when its time is over, at a slower rate. Only
     new requests wait: predictions in flight are still polled.
 
-    Where predictions are accepted and then fail, only an image opens it. After outputs that cannot
-    be read it is on trial: whatever opens it otherwise, it admits one token at a time until then.
+    If predictions are accepted and then fail, only an image opens it. After outputs that cannot be
+    read it is on trial: it admits one token at a time until there is an image.
     """
 
     def __init__(self, role: str, rate: CreateRate) -> None:
@@ -87,7 +87,7 @@ class Gate:
             return 1 if self._offers_probe else 0
 
     def next_seconds(self) -> float:
-        """Return when it may allow more; infinity if it cannot know."""
+        """Return the seconds until it may allow more; infinity if that is not known."""
         with self._lock:
             if self._is_paused or self._allowance.for_new_tokens <= 0:
                 return math.inf
@@ -97,8 +97,8 @@ class Gate:
             return max(self._next_try - time.monotonic(), 0.0)
 
     def admit_new(self, generation_id: int) -> None:
-        """Count a new token that was claimed, if another worker was not faster: it is the probe if
-        the gate was closed then."""
+        """Count a new token that was claimed, unless another worker was faster. If the gate was
+        closed, the token is the probe."""
         with self._lock:
             if self._offers_probe:
                 self._send_probe(generation_id)
@@ -106,7 +106,7 @@ class Gate:
                 self._late.add(generation_id)
 
     def was_too_late(self, generation_id: int) -> bool:
-        """Return, once, whether a new token was not counted, and has to wait like others."""
+        """Return, once, whether a new token was not counted, so that it has to wait."""
         with self._lock:
             was_too_late = generation_id in self._late
             self._late.discard(generation_id)
@@ -131,8 +131,8 @@ class Gate:
             return Permit(max(self._rate.next_seconds(), SOON_SECONDS))
 
     def release_probe(self, generation_id: int) -> None:
-        """Let another token be the probe if this generation was it: it is out of its slot, and
-        may not have sent anything."""
+        """Let another token be the probe if this generation was the probe: it has left its slot,
+        perhaps without a request."""
         with self._lock:
             if self._probe == generation_id:
                 self._probe, self._next_try = None, time.monotonic()

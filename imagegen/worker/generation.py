@@ -1,8 +1,8 @@
-"""The recipe for one token, from its claim to its image.
+"""Runs one token from its claim to its ending.
 
 Check the prompt, commit that a request leaves, POST, commit the prediction's id, poll until it
-ends, and settle. An adopted generation enters where its predecessor stopped: at the poll, or at
-Replicate's list if nobody knows what became of the POST.
+ends, and settle. An adopted generation enters where its last worker stopped: at the poll, or at
+Replicate's list if a request left and no prediction is known.
 """
 
 from dataclasses import replace
@@ -42,9 +42,9 @@ SHORT_WAIT_SECONDS = 1.0
 WITHDRAWN = TurnedAway(
     Refused(Reason.WITHDRAWN, "the token no longer waits for an image"), Delay(0.0)
 )
-# Nothing was sent for the token: it waits with the others, and may be held meanwhile.
+# Nothing was sent for the token: it waits with the others, and an operator may hold it.
 PAUSED = TurnedAway(Refused(Reason.PAUSED, "an operator has paused imagegen"), Delay(0.0))
-# It may come: an application may write a token before its author.
+# The author may come: an application may write a token before its author.
 NO_AUTHOR = TurnedAway(
     Refused(Reason.SET_ASIDE, "its author is not in the table authors"), Delay(0.0, escalates=True)
 )
@@ -53,7 +53,7 @@ Step = tuple[Claim, Ending]
 
 
 class GenerationRunner:
-    """Runs the generations of one worker; its slots call it at the same time."""
+    """Runs the generations of one worker. Safe between its slots."""
 
     def __init__(
         self,
@@ -88,7 +88,8 @@ class GenerationRunner:
         )
 
     def run(self, first: Claim) -> None:
-        """Bring a token to its image, its next attempt, its failure, or another worker."""
+        """Run a generation, and the fallback that may follow it, until it is settled, its lease is
+        lost, or the worker shuts down."""
         claim = first
         following: Claim | None = first
         try:
@@ -107,7 +108,8 @@ class GenerationRunner:
                 self._gate.release_probe(each.generation_id)
 
     def _generate(self, claim: Claim, is_admitted: bool) -> Step:
-        """Run one generation to its ending. `is_admitted`: the gate has counted it already."""
+        """Run one generation; return it and its ending. `is_admitted`: the gate admitted it with
+        its claim."""
         crash_points.reach("claimed")
         if claim.closing:
             return claim, _kept(claim, claim.closing, self._settings.image_url_base)
@@ -132,7 +134,7 @@ class GenerationRunner:
         return prompts.clean(claim.author_prompt, self._settings.default_prompt)
 
     def _request(self, claim: Claim, prompt: str, is_admitted: bool) -> Step:
-        """Commit that a request leaves (law 1), send it, and follow what it made."""
+        """Commit that a request leaves (law 1), send it, and follow the prediction that it made."""
         if not is_admitted:
             permit = self._wait_for_permit(claim)
             if permit.reason is Reason.PAUSED:
@@ -195,7 +197,8 @@ class GenerationRunner:
                 return self._find(replace(claim, requested_seconds_ago=boottime() - sent_at))
 
     def _wait_for_permit(self, claim: Claim) -> Permit:
-        """Sleep through short waits for the create rate; return what takes longer."""
+        """Sleep through short waits for the create rate. Return the first permit with no wait or a
+        longer one."""
         generation_id = claim.generation_id
         while True:
             permit = self._gate.admit_waiting(generation_id)
@@ -217,9 +220,10 @@ class GenerationRunner:
         return claim.seed if self._marker else None
 
     def _take(self, claim: Claim, late: Prediction, prompt: str) -> Step:
-        """Take what an earlier request of the token made, in place of a request."""
+        """Commit a prediction that an earlier request of the token made, and follow it: nothing is
+        sent."""
         sent, account, made_at = late.prompt or prompt, self._client.account(), late.created_at
-        if claim.doubt:  # which this does not end, whatever Replicate's clock says
+        if claim.doubt:  # `made_at` must not end it, whatever Replicate's clock shows
             noticed_at = datetime.fromisoformat(claim.doubt.noticed_at)
             made_at = min(made_at or noticed_at, noticed_at)
         claim = self._retry.fenced(
@@ -230,7 +234,7 @@ class GenerationRunner:
         return self._watch(claim, late.id)
 
     def _accept(self, claim: Claim, prediction: Prediction) -> Step:
-        """Commit the id before anything else happens (law 1)."""
+        """Commit the prediction's id before anything else happens (law 1), and follow it."""
         claim = self._retry.fenced(lambda: self._queue.record_prediction(claim, prediction.id))
         return self._watch(claim, prediction.id)
 
@@ -243,8 +247,9 @@ class GenerationRunner:
 
 
 def _kept(claim: Claim, decision: Decision, base: str | None) -> Ending:
-    """Return how a generation ends that was refused before. An image with a copy is handed on by
-    the base that is set now; without one, by its copy if Replicate has deleted it since."""
+    """Return the ending of a generation whose decision the database refused before. An image with a
+    copy gets the URL below `base`, if one is set; else that of its copy, if Replicate has deleted
+    the image since."""
     is_expired = (claim.closing_refused_seconds or 0.0) > facts.RETENTION_SECONDS
     match decision:
         case Complete(path=str() as path) if base:

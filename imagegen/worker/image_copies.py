@@ -26,13 +26,13 @@ from imagegen.worker.s3_store import S3Store
 LARGEST_BYTES = 50 * 1024 * 1024
 DOWNLOAD_SECONDS = 60.0
 TIMEOUT = httpx.Timeout(connect=5.0, read=15.0, write=10.0, pool=5.0)
-# Images that a worker copies at once: a few fill a line as well as many, and take less disk.
+# Images that a worker copies at once: a few use a network link as well as many, with less disk.
 AT_ONCE = 3
 # How long a slot waits for its turn, in each of its tries.
 TURN_SECONDS = 30.0
 LONGEST_SECONDS = TURN_SECONDS + DOWNLOAD_SECONDS + s3_store.LONGEST_SECONDS
 LOST = {httpx.codes.NOT_FOUND, httpx.codes.GONE}
-# What is not compressed cannot grow in memory.
+# An answer that is not compressed cannot grow in memory.
 HEADERS = {"Accept-Encoding": "identity"}
 NO_IMAGE = "not a PNG, JPEG, WebP, GIF, AVIF or SVG image"
 
@@ -62,8 +62,8 @@ class ImageCopies:
         self._http.close()
 
     def keep(self, url: str, name: str) -> Copy:
-        """Keep an image as `name` with its format's suffix: downloaded, or that of a data: URI.
-        Raises CopyError."""
+        """Keep the image of an https: or data: URL as `name`, with its format's suffix. Raises
+        CopyError."""
         if not self._turns.acquire(timeout=TURN_SECONDS):
             raise CopyError(f"{AT_ONCE} other images were copied for {TURN_SECONDS:.0f} s")
         try:

@@ -1,4 +1,4 @@
-"""The leases of one worker: taken over from the dead, renewed, and handed over at the end."""
+"""Renews the leases of one worker, and ends the leases of dead processes."""
 
 import time
 from collections.abc import Collection
@@ -19,19 +19,19 @@ class Leases:
         self._renew_at = 0.0  # monotonic
 
     def release_those_of_dead(self, predecessor: str | None) -> None:
-        """End the leases of processes that died before they could: those before this one in its
-        role, and those of this host, such as a killed supervisor's workers."""
+        """End the leases of dead processes: `predecessor` and those before it in the same role, and
+        any on this host, such as the workers of a killed supervisor."""
         if predecessor is not None:
             self._queue.release_leases_of(predecessor)
         if dead := [name for name in self._queue.holders() if is_dead(name)]:
             self._queue.release_leases_of_dead(dead)
 
     def renew_if_due(self, token_ids: Collection[int]) -> None:
-        """Hold the open generations of these tokens for another lease."""
+        """Renew the leases of these tokens' open generations, if it is time."""
         if self.next_seconds() <= 0:
             self._queue.renew(token_ids)
             self._renew_at = time.monotonic() + self._interval_seconds
 
     def next_seconds(self) -> float:
-        """Return when they are due; negative if they are."""
+        """Return the seconds until the next renewal; negative if it is overdue."""
         return self._renew_at - time.monotonic()

@@ -15,8 +15,8 @@ class _Ask:
 class ListReader:
     """Reads for one worker process, one list at a time.
 
-    What a slot gets was read after it asked: an older list may lack what its request has made.
-    Those that ask during a reading share the next one.
+    A slot gets a list that was read after it asked: an older one may lack its prediction. Slots
+    that ask during a reading share the next one.
     """
 
     def __init__(self, client: ReplicateClient) -> None:
@@ -26,7 +26,7 @@ class ListReader:
         self._is_reading = False
 
     def read(self, since: Since) -> Listed:
-        """Return the list since then at the latest, read by this thread or by another."""
+        """Return the list since that time or an earlier one, read by this thread or by another."""
         ask = _Ask(since)
         with self._changed:
             self._waiting.append(ask)
@@ -41,7 +41,7 @@ class ListReader:
             return listed
         finally:
             with self._changed:
-                # After an exception, which is this thread's, one of the others reads.
+                # After an exception, which only this thread gets, one of the others reads.
                 self._waiting += [each for each in asks if not (each.listed or each is ask)]
                 self._is_reading = False
                 self._changed.notify_all()

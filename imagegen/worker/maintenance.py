@@ -1,4 +1,4 @@
-"""What a worker does for the tables now and then, in its main loop."""
+"""Work on the tables that a worker's main loop does at intervals."""
 
 import time
 from collections.abc import Sequence
@@ -21,9 +21,9 @@ from imagegen.worker.set_aside import SetAside
 
 # Tokens whose status another program changed can wait.
 REPAIR_SECONDS = 30.0
-# The first token of a new table waits for this.
+# How soon the first token of a new table is noticed.
 READ_SECONDS = 5.0
-# To look for odd tokens is to look at all, in some tables.
+# A look for odd tokens may read the whole table.
 LOOK_SECONDS = 300.0
 LOOK_TIMEOUT_SECONDS = 2
 
@@ -41,7 +41,7 @@ class Maintenance:
         self._reported: set[tuple[str, str]] = set()
 
     def run_if_due(self) -> None:
-        """Raises psycopg.Error."""
+        """Do each kind of work whose time has come. Raises psycopg.Error."""
         now, known = time.monotonic(), self._queues[0].session.tables
         if known and known.is_case_assumed and now >= self._read_at:
             self._read_at = now + READ_SECONDS
@@ -66,7 +66,7 @@ class Maintenance:
         self._orphans.update(repairs.orphans)
 
     def _read_tables(self) -> None:
-        """Look whether the first tokens are there: no row had a status when the worker started."""
+        """Read how a status is written, as no row had one when the worker started."""
         try:
             with self._pool.connection() as connection:
                 self._queues[0].session.use(read_tables(connection))

@@ -1,5 +1,5 @@
-"""What operators have asked for, and how a worker follows it: a pause closes its gate, limits
-change its rate. The daily limit is followed where it is counted (imagegen/queue)."""
+"""Applies the pause and the limits that operators have set: a pause closes a worker's gate, limits
+change its create rate. The daily limit is applied where it is counted (imagegen/queue)."""
 
 import time
 
@@ -12,8 +12,8 @@ from imagegen.worker.gate import Gate
 
 
 class Orders:
-    """Follows what the queue has read with its last claim. It looks itself while nothing can be
-    claimed because all slots are busy."""
+    """Applies the pause and limits that the queue has read with its last claim. While all slots are
+    busy, and nothing is claimed, it reads them itself."""
 
     def __init__(self, queue: Queue, gate: Gate, rates: AccountRates, look_seconds: float) -> None:
         self._queue = queue
@@ -25,14 +25,14 @@ class Orders:
         self._limits: acts.Limits | None = None  # a worker before this one may have had others
 
     def follow_if_due(self) -> None:
-        """Look at what operators have asked for if nothing was claimed for a while. Raises
+        """Read and apply the pause and the limits if nothing was claimed for a while. Raises
         psycopg.Error."""
         if time.monotonic() >= self._look_at:
             self._queue.read_standing()
             self.follow()
 
     def follow(self) -> None:
-        """Follow what the queue has read."""
+        """Apply the pause and the limits that the queue has read."""
         self._look_at = time.monotonic() + self._look_seconds
         standing = self._queue.standing
         pause, limits = standing.pause, standing.limits

@@ -1,4 +1,4 @@
-"""Tokens that another program works on: `generating`, and imagegen has no generation for them."""
+"""Tokens that another program may work on: `generating` without a generation of imagegen's."""
 
 import time
 from collections.abc import Mapping
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from imagegen.logs import log
 
 # An older worker that imagegen replaces may still be at work beside it, and pay for the image: ten
-# minutes are several times what a prediction takes. A worker that starts counts anew, because what
-# happened before is unknown to it.
+# minutes are several times as long as a prediction takes. A worker that starts counts from zero,
+# because it does not know what happened before.
 ORPHAN_SECONDS = 600.0
 TOKENS_NAMED = 10
 
@@ -24,9 +24,9 @@ class Orphans:
         return dict(orphan for orphan, since in self._since.items() if since <= latest)
 
     def update(self, orphans: Mapping[int, str]) -> None:
-        """Take in the orphans of a repair. Those whose version has changed count anew.
+        """Note the orphans of a repair. For one whose version has changed, the time starts again.
 
-        Logs a warning when there is one that was not there before.
+        Logs a warning if there is a new one.
         """
         now, known = time.monotonic(), self._since
         self._since = {orphan: known.get(orphan, now) for orphan in orphans.items()}

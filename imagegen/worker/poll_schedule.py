@@ -1,8 +1,8 @@
-"""When to poll a prediction: seldom enough for the budget, soon after it is done.
+"""Decides when to poll a prediction: soon after it ends, and no more often than the budget allows.
 
 A poll has a price: the seconds of lateness that it is worth. The sum of lateness and price is least
 with steps of sqrt(2 * price / h), where h is the rate at which predictions of that age end (Barlow,
-Hunter and Proschan: Optimum Checking Procedures, 1963). What predictions lately took stands for h.
+Hunter and Proschan: Optimum Checking Procedures, 1963). h is estimated from the latest predictions.
 """
 
 import math
@@ -13,23 +13,23 @@ from imagegen import backoff
 
 # Before anything was measured: flux-schnell takes 0.84 s (its page at Replicate).
 TYPICAL_SECONDS = 0.9
-# So many of the last times are kept.
+# The number of latest times that are kept.
 TIMES = 20
 # The longest tenth of them, such as a cold start, does not say what a poll may cost.
 TYPICAL_PART = 0.9
-# Of the budget: other requests use it too, and a 429 stops it for a while.
+# The part of the budget that is planned for polls: other requests use it too, and a 429 stops it.
 PLANNED_PART = 0.9
-# Of the typical time: a poll that makes an image earlier by less is not worth its CPU.
+# A part of the typical time. A poll that shows an image earlier by less is not worth its CPU.
 LEAST_PRICE = 0.006
-# A poll comes just after a time that was measured rather than just before it.
+# A poll is delayed by this much, so that it comes just after a measured time, not just before it.
 LONGEST_MARGIN_SECONDS, MARGIN = 0.01, 0.01
-# Of the time before a prediction was at work, the first poll waits for this much at most: the next
-# one may have no cold start and no queue.
+# The most that the first poll waits for a cold start and a queue: the next prediction may have
+# neither.
 LONGEST_START_SECONDS = 10.0
-# Of the age, when it is no longer certain that the prediction is still running.
+# The largest step, as a part of the age, once the prediction may have ended.
 LARGEST_STEP = 0.5
 SHORTEST_STEP_SECONDS = 0.05
-# When a prediction takes longer than all before it, and whatever was measured.
+# The longest step when a prediction takes longer than all before it; and the longest wait of all.
 LONGEST_STEP_SECONDS, LONGEST_WAIT_SECONDS = 10.0, 60.0
 JITTER = 0.1
 
@@ -47,7 +47,7 @@ class PollSchedule:
         self._round_trips: tuple[float, ...] = ()
 
     def learn(self, total_seconds: float | None, predict_seconds: float | None = None) -> None:
-        """Take how long a prediction took since its creation, and how long the model worked."""
+        """Note the seconds that a prediction took since its creation, and that the model worked."""
         if total_seconds is None:
             return
         at_work = total_seconds if predict_seconds is None else predict_seconds
@@ -56,11 +56,11 @@ class PollSchedule:
         self._warm_times = (*self._warm_times, warm)[-TIMES:]
 
     def learn_round_trip(self, seconds: float) -> None:
-        """Take how long a poll took; it may have waited for the budget."""
+        """Note the seconds that a poll took, with its wait for the budget."""
         self._round_trips = (*self._round_trips, seconds)[-TIMES:]
 
     def wait_seconds(self, age_seconds: float) -> float:
-        """Return how long to wait before the next poll of a prediction of this age."""
+        """Return the seconds to wait before the next poll of a prediction of this age."""
         # Replicate's clock runs since before the answer to the create, and until after the next
         # poll was sent: together as long as a poll takes.
         age = max(age_seconds, 0.0) + min(self._round_trips, default=0.0)

@@ -1,4 +1,4 @@
-"""Polls predictions until they end, and tells the gate what became of them."""
+"""Polls predictions until they end, and reports their endings to the gate."""
 
 import time
 from collections import deque
@@ -34,9 +34,9 @@ OVERDUE_SECONDS = 60.0
 FAILED_POLLS_IN_A_ROW = 3
 # A prediction may be unknown to GET for a while after its creation.
 MISSING_SECONDS = 60.0
-# An output that cannot be read may be the API's fault of a minute, and reading costs nothing.
+# An output that cannot be read may be a short fault of the API, and another poll costs nothing.
 READ_AGAIN_SECONDS = 60.0
-# Of a worker: far more than can wait for their copies.
+# Far more predictions of a worker than can wait for their copies.
 IMAGES_REMEMBERED = 2000
 
 EXPIRED = Failed(
@@ -46,7 +46,7 @@ ENDLESS = Failed(Kind.TRANSIENT, "Replicate neither ended nor cancelled the pred
 
 
 class Poller:
-    """Polls the predictions of one worker; its slots call it at the same time."""
+    """Polls the predictions of one worker. Safe between its slots."""
 
     def __init__(
         self,
@@ -74,7 +74,8 @@ class Poller:
         self._images: deque[str | None] = deque(maxlen=IMAGES_REMEMBERED)  # of these predictions
 
     def poll(self, claim: Claim, prediction_id: str) -> Ending:
-        """Poll a prediction until it ends, or until its slot is better used otherwise."""
+        """Poll a prediction until it ends, or until it is better to free the slot and poll later.
+        Return the ending of the generation. Raises ShutdownError."""
         started = last_known = time.monotonic()
         failed_polls = 0
         wait_seconds = 0.0 if claim.adopted else self._schedule.wait_seconds(0.0)
@@ -103,10 +104,10 @@ class Poller:
             wait_seconds = self._schedule.wait_seconds(age_seconds)
 
     def _end(self, claim: Claim, outcome: Succeeded | Failed, age_seconds: float) -> Ending:
-        """Tell the gate how a prediction has ended."""
+        """Report to the gate how a prediction has ended, and return the generation's ending."""
         match outcome:
             case Succeeded():
-                # One that waits for its copy is polled again and again, and tells nothing new.
+                # A prediction whose image waits to be copied is polled again: report it only once.
                 if claim.prediction_id not in self._images:
                     self._images.append(claim.prediction_id)
                     self._gate.record_image()
@@ -121,8 +122,9 @@ class Poller:
                 return outcome
 
     def _end_unreadable(self, claim: Claim, failed: Failed, age_seconds: float) -> Ending:
-        """What was paid for and cannot be read is read again before it is given up: once at least,
-        for a minute, and as long as it is so with one prediction after the other."""
+        """Return whether to read an output again that was paid for and cannot be read, or to give
+        it up: it is read again for a minute, at least once, and for as long as the outputs of
+        several predictions in a row cannot be read."""
         is_one_of_several = self._gate.record_unreadable(failed.message, claim)
         if age_seconds > self._give_up_after_seconds:
             return failed
@@ -144,7 +146,8 @@ class Poller:
     def _end_missing(
         self, claim: Claim, prediction_id: str, message: str, age_seconds: float
     ) -> Ending:
-        """A prediction that GET does not know is gone only if the list does not hold it either."""
+        """Return the ending for a prediction that GET does not know: it is lost only if the list
+        does not hold it either."""
         if self._reconciler.is_of_another_account(claim):
             return OF_ANOTHER_ACCOUNT
         if self._reconciler.knows(claim, prediction_id, age_seconds) is False:
@@ -160,7 +163,7 @@ class Poller:
         match self._outcome(self._client.cancel(prediction_id)):
             case Succeeded() | Failed() as ended:
                 return self._end(claim, ended, age_seconds)
-            # What it still shows as running then has been forgotten there.
+            # Replicate has forgotten a prediction that it still shows as running then.
             case Running() if age_seconds > facts.LONGEST_PREDICTION_SECONDS + OVERDUE_SECONDS:
                 return ENDLESS
             case PollFailed(message):
@@ -178,5 +181,5 @@ class Poller:
 
 
 def _poll_later(message: str, age_seconds: float) -> Postponed:
-    """Hold no slot for a prediction that cannot be seen."""
+    """Return the ending that frees the slot: the prediction cannot be polled now."""
     return Postponed(Until.PREDICTION_IS_SEEN, age_seconds=age_seconds, why=message)

@@ -1,9 +1,9 @@
-"""Names of processes in leases: unique, and those of dead processes of this host are known.
+"""Names of processes in leases. They are unique, and show which processes of this host are dead.
 
 `host:pid-start-place-random`; a supervisor's workers have its name with `:worker-0.1` after it.
-`start` is when the process started, `place` stands for the kernel's boot and the namespace in which
-the pid holds. Where Linux does not tell these two, a name is `host:pid-random`, and is never known
-to be dead. PostgreSQL shows the first 63 bytes as `application_name`: the host and the pid.
+`start` is when the process started, `place` stands for the kernel's boot and the namespace of the
+pid. If /proc does not show these two, a name is `host:pid-random`, and never counts as dead.
+PostgreSQL shows the first 63 bytes as `application_name`: the host and the pid.
 """
 
 import hashlib
@@ -16,11 +16,11 @@ from pathlib import Path
 NAME = re.compile(
     r":(?P<pid>[0-9]{1,9})-(?P<start>[0-9a-f]+)-(?P<place>[0-9a-f]{6})-[0-9a-f]{8}(:|$)"
 )
-ENDED = {"Z", "X"}  # a zombie, which its parent has not reaped yet, and what is being reaped
+ENDED = {"Z", "X"}  # a zombie, which its parent has not reaped yet, and one that is being reaped
 
 
 def unique_name() -> str:
-    """Return a name that no other process ever has: it fences every write."""
+    """Return a name that no other process ever has. Every write is fenced by it."""
     pid, place, status = os.getpid(), _place(), _status(os.getpid())
     origin = f"{status[1]}-{place}-" if place and status else ""
     return f"{socket.gethostname()}:{pid}-{origin}{secrets.token_hex(4)}"
@@ -49,7 +49,7 @@ def is_dead(name: str) -> bool:
 
 
 def _place() -> str | None:
-    """Return where pids are those of this process; None if the kernel does not tell."""
+    """Return a hash of the host, its boot and the pid namespace; None if /proc lacks them."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         namespace = Path("/proc/self/ns/pid").readlink()

@@ -1,7 +1,7 @@
-"""What became of a request without an answer: only Replicate's list can tell (law 2).
+"""Finds out from Replicate's list what became of a request without an answer (law 2).
 
-Nothing is sent again until a prediction has had time to show up there, and the list, which may lag,
-has shown that it reaches so far. While it waits, a generation holds no slot.
+Nothing is sent again until a prediction has had time to show up there, and until the list, which
+may lag, has shown that it reaches so far. A generation that waits for this holds no slot.
 """
 
 import logging
@@ -38,17 +38,17 @@ from imagegen.worker.list_reader import ListReader
 from imagegen.worker.marker_seen import MarkerSeen
 from imagegen.worker.settlement import log_fields
 
-# Until the settle time is over, nothing follows from what a list does not hold. So it is read for
-# clocks that are about right, and only later, when "not there" counts, for all others as well.
+# Until the settle time is over, a prediction that is not in the list may still come. So the list is
+# read for clocks that are about right, and only later, when "not there" counts, for all others.
 LOOK_SLACK_SECONDS = 30.0
-# What is older is read apart, so that a new request does not wait for its many pages.
+# Older requests have a reading of their own: a new request does not wait for their many pages.
 RECENT_SECONDS = 600.0
 # A prediction made this long before or after the request is another's, however the clocks differ.
 SURELY = timedelta(minutes=10)
-# How far the clocks of the database and of Replicate may drift apart in an hour or two, and what
-# is lost where one of them shows whole seconds.
+# How far the clocks of the database and of Replicate may drift apart in an hour or two, with the
+# error of a clock that shows whole seconds.
 CLOCK_DRIFT_SECONDS = 5.0
-# Results that decide nothing: the list is asked again, and an outage has hundreds of them.
+# Results after which the list is read again. An outage has hundreds of them.
 UNSEEN, NOT_YET = "unseen", "not_yet"
 UNDECIDED = {UNSEEN, NOT_YET}
 # The settle time was delay enough, unless this token alone gets no answer each time.
@@ -85,24 +85,24 @@ class Reconciler:
 
     @property
     def _settle_seconds(self) -> float:
-        """How long after its request nothing is decided. Without a marker as long as the list may
-        lag: what it holds may be another generation's, and what it lacks is paid for again."""
+        """The time after a request in which nothing is decided. Without a marker it is the longest
+        lag of the list, which may show another generation's prediction, or lack ours."""
         settle_seconds = self._settings.settle_seconds
         return (
             settle_seconds if self._marker.is_returned else longest_settle_seconds(settle_seconds)
         )
 
     def check_marker(self, claim: Claim, accepted: Prediction) -> None:
-        """Note whether the model returns its marker, as it must. Said once: from then on,
-        predictions are known by their prompt."""
+        """Note if the model does not return its marker. It is logged once, and from then on
+        predictions are matched by their prompt."""
         if self._marker.is_returned and accepted.seed is None and accepted.prompt is not None:
             self._marker.note_missing()
             fields = log_fields(claim, model=claim.model, marker=self._settings.marker_input)
             log.warning("marker.not_returned", extra=fields)
 
     def find(self, claim: Claim) -> Prediction | Ending:
-        """Return the prediction that a generation's request made, or how the generation ends:
-        there is none, or none yet."""
+        """Return the prediction that a generation's request made, or the ending of the generation
+        if there is none, or none yet."""
         assert claim.requested_at and claim.prompt is not None  # noqa: S101 (committed together)
         age_seconds = claim.requested_seconds_ago or 0.0
         has_settled = age_seconds >= self._settle_seconds
@@ -150,14 +150,14 @@ class Reconciler:
         return False if must_show and not listed.missing else None
 
     def is_of_another_account(self, claim: Claim | EarlierRequest) -> bool:
-        """Return whether the request was made with another account than the API token's now, whose
-        list says nothing of it."""
+        """Return whether the request was made with another account than the API token's now: that
+        account's list does not show it."""
         account = claim.account and self._client.account()
         return account is not None and account != claim.account
 
     def find_late(self, claim: Claim) -> Prediction | Ending | None:
-        """Return what an earlier request of this token made though it was not in the list when it
-        had settled, or why no other may be sent. None: nothing, and one may."""
+        """Return a prediction of an earlier request of this token that the list shows late, or the
+        ending if no request may be sent now. None: there is none, and a request may be sent."""
         if not claim.unresolved:
             return None
         since = min(earlier.requested_at for earlier in claim.unresolved)
@@ -199,8 +199,8 @@ class Reconciler:
         return EXPIRED if has_expired else None
 
     def find_forgotten(self, claim: Claim, prompt: str) -> Prediction | Ending | None:
-        """Return what a request made that the database has forgotten, because it went back to an
-        earlier state, or why no other may be sent. None: nothing, and one may."""
+        """Return a prediction of a request that the database forgot when it went back to an earlier
+        state, or the ending if no request may be sent now. None: there is none, and one may be."""
         doubt = claim.doubt
         if doubt is None:
             return None
@@ -227,23 +227,23 @@ class Reconciler:
             case _:
                 outcome, result = "undecidable", EXPIRED
         metrics.RECONCILIATIONS.labels(outcome).inc()
-        # What was forgotten is named. That nothing was, after an ordinary restart, wakes nobody.
+        # A warning if a request was forgotten. After an ordinary restart none was.
         level = logging.INFO if outcome in {*UNDECIDED, "absent"} else logging.WARNING
         log.log(level, "token.doubted", extra=log_fields(claim, result=outcome))
         return result
 
     def _seeds(self, seeds: Sequence[int]) -> Sequence[int]:
-        """Return by which seeds a request is known again: none, if the model takes none."""
+        """Return the seeds by which a request's prediction is matched; none without a marker."""
         return () if self._settings.marker_input is None else seeds
 
     def _made(
         self, requested_at: str, age_seconds: float, listed: Listed, listing_seconds: float
     ) -> matching.Period:
-        """Return when the prediction of a request was made. `age_seconds` is before the list was
-        read, which took `listing_seconds`.
+        """Return the period in which the prediction of a request was made. The request had
+        `age_seconds` before the list was read, which took `listing_seconds`.
 
-        With a marker anything will do. A prompt, however, may be that of other requests too, so
-        the time is told by Replicate's own clock, as exactly as it can be.
+        With a marker a wide period will do. Several requests may have the same prompt, so without
+        one it is as exact as it can be, by Replicate's own clock.
         """
         if self._marker.is_returned or listed.sent_at is None:
             return _around(requested_at)
@@ -253,14 +253,14 @@ class Reconciler:
         return earliest, sent_at + timedelta(seconds=arrives_within_seconds)
 
     def _match(self, claim: Claim, listed: Listed, request: Request) -> Found | Absent | Expired:
-        """Return what a request made, of what belongs to no other generation."""
+        """Return the prediction of a request among those that belong to no other generation."""
         known: set[str] = set()
         if ids := matching.candidates(listed.predictions, request):
             known = self._retry.until_available(lambda: self._queue.known_predictions(claim, ids))
         return matching.match_request(listed.predictions, request, known)
 
     def _list(self, since: datetime, seconds_ago: float, account: str | None = None) -> Listed:
-        """Return what was made since then, by either clock, with an account if it is known."""
+        """Return the list since then. It is `missing` if `account` is given and ours is unknown."""
         has_settled = seconds_ago >= self._settings.settle_seconds
         slack_seconds = facts.CLOCK_SLACK_SECONDS if has_settled else LOOK_SLACK_SECONDS
         reader = self._recent if seconds_ago < RECENT_SECONDS else self._older
@@ -270,8 +270,8 @@ class Reconciler:
         return listed
 
     def _cancel(self, claim: Claim, others: Sequence[Prediction]) -> None:
-        """Record and cancel what the same request made by some mishap, such as a proxy that sends
-        again."""
+        """Record and cancel other predictions of the same request, which something in between, such
+        as a proxy, has sent again."""
         for other in others:
             self._retry.fenced(partial(self._record_duplicate, claim, other))
             metrics.DUPLICATES.inc()

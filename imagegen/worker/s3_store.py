@@ -1,4 +1,4 @@
-"""Keeps the copies of images in a bucket of S3, or of what has its API.
+"""Keeps the copies of images in a bucket of S3, or of a service with its API.
 
 The library is imported only if it is used. Its client is made by the process that uses it: one from
 before a fork would share its connections with other processes.
@@ -17,8 +17,8 @@ from imagegen.worker.copy_stores import CopyError, Written, name_apart
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 15.0
 LONGEST_SECONDS = 2 * (CONNECT_SECONDS + READ_SECONDS)  # of a look and a write without an answer
-# Each token tries several times by itself. After as many failures in a row nothing is sent for a
-# while: many slots would wait for the same timeout.
+# After this many failures in a row nothing is sent for a while: many slots would wait for the same
+# timeout. Each token is tried several times anyway.
 FAILURES_IN_A_ROW = 3
 AWAY_SECONDS = 15.0
 # For a year: an image never changes under its name.
@@ -43,13 +43,13 @@ class S3Store:
         self._why = ""
 
     def check(self) -> None:
-        """Raise CopyError while nothing is sent, before anything is downloaded."""
+        """Raise CopyError while nothing is sent, so that no image is downloaded in vain."""
         with self._lock:
             if time.monotonic() < self._away_until:
                 raise CopyError(f"{self._location} has failed several times in a row: {self._why}")
 
     def new_file(self) -> AbstractContextManager[IO[bytes]]:
-        """Make a file without a name, which is gone at the end."""
+        """Make a file without a name, which is removed at the end."""
         return TemporaryFile()
 
     def keep(self, file: IO[bytes], name: str, written: Written) -> str:
@@ -67,7 +67,7 @@ class S3Store:
             return self._location.url(name)
 
     def _write(self, client: Any, file: IO[bytes], name: str, written: Written) -> dict[str, Any]:
-        """Write an object; return what is known of it."""
+        """Write an object. Return its size and SHA-256, as far as the service says."""
         file.seek(0)
         answer: dict[str, Any] = client.put_object(
             **self._object(name),
@@ -81,17 +81,17 @@ class S3Store:
         sent: dict[str, Any] = {"ContentLength": written.size}
         if answer.get("ChecksumSHA256"):
             return sent | answer
-        # Others with S3's API may know no checksums. A role that may only write cannot ask.
+        # Other services with S3's API may know no checksums. A role that may only write cannot ask.
         return self._find(client, name) or sent | {"Metadata": {"sha256": written.sha256.hex()}}
 
     def _find(self, client: Any, name: str) -> dict[str, Any] | None:
-        """Return what is known of an object; None if there is none, or nobody may ask."""
+        """Return the size and SHA-256 of an object; None if there is none, or 403 hides it."""
         from botocore.exceptions import ClientError  # noqa: PLC0415
 
         try:
             found: dict[str, Any] = client.head_object(**self._object(name), ChecksumMode="ENABLED")
         except ClientError as error:
-            # A role that may only write gets 403, and without the right to list also for none.
+            # A role that may only write gets 403; so does one that may not list, if there is none.
             if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") in {403, 404}:
                 return None
             raise
@@ -120,7 +120,7 @@ class S3Store:
             ClientError,
             ResponseParserError,
             ValueError,  # the endpoint is no URL
-            RecursionError,  # the library follows a redirect that leads nowhere
+            RecursionError,  # the library follows redirects without an end
         ) as error:
             why = f"{type(error).__name__}: {error}"
             with self._lock:

@@ -1,9 +1,9 @@
-"""Tokens that the database does not let through are set aside, and all others go on (law 9).
+"""Sets tokens aside that the database refuses to change, so that all others go on (law 9).
 
-A statement for many tokens fails for all of them if one row has what it cannot take: a trigger or a
-CHECK of the application's refuses it, or a value cannot be read. Then each token gets a statement
-of its own. Those whose statement fails are kept out of claims for a growing time, and recorded in
-`generations`, where `doctor`, /metrics and `tokens show` find them.
+A statement for many tokens fails for all of them if it fails for one row: a trigger or a CHECK of
+the application refuses the row, or a value cannot be read. Then each token gets a statement of its
+own. A token whose statement fails is kept out of claims for a growing time, and recorded in
+`generations`, where `doctor`, /metrics and `tokens show` find it.
 """
 
 import logging
@@ -20,7 +20,7 @@ from imagegen.queue import Claim, Queue, Repairs
 from imagegen.text import one_line
 
 FIRST_SECONDS = 15.0
-# The longest that a token waits after its row or the trigger was corrected.
+# The longest delay, so the longest wait after the row or the trigger was corrected.
 LONGEST_SECONDS = 600.0
 # How long tokens are claimed one by one before the worker renews its leases and goes on.
 ONE_BY_ONE_SECONDS = 2.0
@@ -39,10 +39,9 @@ class SetAside:
         self._reported: dict[int, str] = {}
 
     def claim(self, *, limit: int, new_limit: int, busy: Collection[int]) -> list[Claim]:
-        """Claim as `Queue.claim` does, and of the tokens that are set aside those whose time is
-        over.
+        """Claim as `Queue.claim` does, without tokens that are set aside until their time is over.
 
-        Raises psycopg.Error if the statement fails whatever the rows are.
+        Raises psycopg.Error if the statement fails for no rows as well.
         """
         others = [*busy, *self._until]
         tried = self._due(busy)
@@ -61,7 +60,7 @@ class SetAside:
         return claims
 
     def _due(self, busy: Collection[int]) -> list[int]:
-        """Return some of the tokens whose time is over."""
+        """Return up to TRIED_AGAIN of the tokens whose time is over."""
         now = time.monotonic()
         due = (token_id for token_id, until in self._until.items() if until <= now)
         return list(islice((token_id for token_id in due if token_id not in busy), TRIED_AGAIN))
@@ -95,7 +94,7 @@ class SetAside:
     def repair_statuses(self, abandoned: Mapping[int, str]) -> Repairs:
         """Repair as `Queue.repair_statuses` does, also if one of the tokens cannot be repaired.
 
-        Raises psycopg.Error if the statement fails whatever the rows are.
+        Raises psycopg.Error if the statement fails for no rows as well.
         """
         try:
             return self._queue.repair_statuses(abandoned)

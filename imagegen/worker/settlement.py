@@ -1,4 +1,4 @@
-"""What becomes of a generation and its token: decide, then one write, one count, one log line."""
+"""Settles a generation and its token: decide, then one write, one count and one log line."""
 
 import logging
 from dataclasses import replace
@@ -35,9 +35,9 @@ from imagegen.worker.decisions import (
 from imagegen.worker.endings import Ending, Kept, Postponed, Until
 from imagegen.worker.image_copies import LONGEST_SECONDS, Copy, ImageCopies
 
-# Tokens that failed together come back one after the other.
+# Tokens that failed at the same moment are tried again at different moments.
 RETRY_JITTER = 0.2
-# After this many tries of a download, the token is handed on without a copy, if it can be.
+# After this many failed tries in a row, the image is copied later or handed on without a copy.
 COPY_TRIES = 3
 COPY_AGAIN_SECONDS = 1.0
 LOST = Failed(
@@ -60,8 +60,8 @@ class Settlement:
         self._set_aside: set[int] = set()  # tokens
 
     def settle(self, claim: Claim, ending: Ending) -> Claim | None:
-        """Write, count and log what becomes of a generation. Returns the one that follows at once,
-        with the fallback prompt, if there is one.
+        """Write, count and log what becomes of a generation. Return the generation that follows at
+        once, with the fallback prompt, if there is one.
 
         Raises LostLeaseError and ShutdownError.
         """
@@ -98,18 +98,18 @@ class Settlement:
         return with_cost(decision, claim, ending, self._settings)
 
     def _report_set_aside(self, claim: Claim, reason: str) -> None:
-        """Log once that a token waits for something that only a person may bring about."""
+        """Log once that a token waits until a person has changed something."""
         if claim.token_id not in self._set_aside:
             self._set_aside.add(claim.token_id)
             log.warning("token.set_aside", extra=log_fields(claim, reason=reason))
 
     def _with_copy(self, claim: Claim, complete: Complete) -> Decision:
-        """Add the copy of the image, if one is kept and can be had: a lost copy loses no token.
+        """Return the decision with the copy of the image, if copies are kept and it can be made.
 
-        An image within the output (a data: URI) is handed on with the URL of its copy, any other
-        too if the copies have a base. Without a copy the token waits then while Replicate has the
-        image. Shortly before it is deleted, the token is handed on with Replicate's URL, unless
-        that is dead already: a next stage might wait there for ever.
+        An image within the output (a data: URI) is handed on with the URL of its copy; if copies
+        have a base URL, any other image is too. If the copy fails in these two cases, the token is
+        postponed while Replicate has the image. Shortly before the image is deleted, the token is
+        handed on with Replicate's URL. If that is dead already, the generation fails instead.
         """
         if self._copies is None:
             return complete
@@ -134,8 +134,8 @@ class Settlement:
         return self._decide(claim, LOST) if made.is_lost else complete
 
     def _copy(self, copies: ImageCopies, claim: Claim, url: str) -> Copy | CopyError:
-        """Return the copy of an image, or why several tries have failed. A token that has waited
-        for its copy has one try each time."""
+        """Return the copy of an image, or the error of the last of several tries. A token that was
+        postponed for its copy gets one try each time."""
         name, tries = (
             f"{claim.token_id}-{claim.generation_id}",
             1 if claim.postponed else COPY_TRIES,
@@ -198,8 +198,8 @@ def report(claim: Claim, decision: Decision, applied: Applied) -> None:
 
 
 def _seconds_since_mint(claim: Claim, applied: Applied) -> float:
-    """Return the time from the mint to the end of a generation; from its claim if the mint is at no
-    finite time, or in the future."""
+    """Return the seconds from the mint to the end of a generation, or from its claim if the time of
+    the mint is infinite or in the future."""
     waited_seconds = claim.waited_seconds - claim.opened_seconds_ago  # from the mint to the claim
     return max(waited_seconds, 0.0) + applied.duration_seconds
 
@@ -210,7 +210,7 @@ def _count_failure(kind: str) -> None:
 
 
 def _report_payment(claim: Claim, kind: str) -> None:
-    """Another prediction follows: say so if this one was paid for, or perhaps was."""
+    """Count and log that another prediction follows one that was paid for, or perhaps was."""
     if FAILURES[Kind(kind)].may_be_paid_twice:
         metrics.PAID_TWICE.labels(kind).inc()
         log.error("token.paid_twice", extra=log_fields(claim, reason=kind))

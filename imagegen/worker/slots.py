@@ -12,7 +12,7 @@ from imagegen.queue import Claim
 
 
 class Slots:
-    """Runs at most `count` claims at once; `freed` is called in a slot's thread as one ends."""
+    """Runs at most `count` claims at once. `freed` is called in a slot's thread when it is free."""
 
     def __init__(
         self,
@@ -21,7 +21,7 @@ class Slots:
         freed: Callable[[], None],
         busy: Gauge,
     ) -> None:
-        """`busy` shows how many are at work."""
+        """`busy` is set to the number of slots at work."""
         self._count = count
         self._run = run
         self._freed = freed
@@ -43,7 +43,7 @@ class Slots:
             return [claim.token_id for claim in self._busy.values()]
 
     def longest_seconds(self) -> float:
-        """Return the longest time that a slot has run since its start or its last `waits`."""
+        """Return the longest time, in seconds, since a busy slot started or last called `waits`."""
         with self._lock:
             return time.monotonic() - min(self._active_at.values(), default=time.monotonic())
 

@@ -1,24 +1,24 @@
-"""Which outputs that were paid for cannot be read: one token's, or those of all."""
+"""Outputs that were paid for and cannot be read: shows whether one token's or all of them."""
 
 from imagegen.failures import shortened
 from imagegen.queue import Claim
 
 UNREADABLE_IN_A_ROW = 2
-# Each probe is paid for too: so they are far apart, up to an hour.
+# Each probe is paid for too, so probes are far apart, up to an hour.
 FIRST_UNREADABLE_SECONDS = 20.0
 MAX_UNREADABLE_SECONDS = 3600.0
 
 
 class UnreadableOutputs:
-    """Those of one worker since the last image. Not safe between threads: the gate's lock keeps
-    it."""
+    """The unreadable outputs of one worker since its last image. Not safe between threads: the gate
+    calls it with its lock."""
 
     def __init__(self) -> None:
         self._tokens: set[int] = set()  # since the last image
         self._delay_seconds = 0.0  # after the last of them
         self._images = 0
-        # How many images there had been when an output could not be read at first. A generation's
-        # id alone may be another token's after the database went back.
+        # How many images there were when an output could not be read for the first time, by token
+        # and generation: after the database went back, the id may be another token's.
         self._images_before: dict[tuple[int, int], int] = {}
         self._read_beside_image: set[tuple[int, int]] = set()
 
@@ -31,8 +31,8 @@ class UnreadableOutputs:
         self._tokens, self._delay_seconds = set(), 0.0
 
     def is_own(self, claim: Claim) -> bool | None:
-        """Return whether an output is unreadable for itself, because images of other tokens can be
-        read. None: it has to be read once more, as this answer may be older than such an image."""
+        """Return whether only this output is unreadable, because images of other tokens can be read
+        meanwhile. None: read it once more, as this answer may be older than such an image."""
         generation = claim.token_id, claim.generation_id
         if generation in self._read_beside_image:
             self._read_beside_image.discard(generation)
@@ -44,13 +44,13 @@ class UnreadableOutputs:
         return None
 
     def add(self, token_id: int) -> bool:
-        """Return whether it makes them several, or more than they were."""
+        """Add a token. Return whether it is new, and there are several now."""
         is_new = token_id not in self._tokens
         self._tokens.add(token_id)
         return is_new and self.are_several
 
     def next_delay_seconds(self) -> float:
-        """Return how long the next probe waits: each time twice as long."""
+        """Return how many seconds the next probe waits: each time twice as long."""
         longer_seconds = max(self._delay_seconds * 2, FIRST_UNREADABLE_SECONDS)
         self._delay_seconds = min(longer_seconds, MAX_UNREADABLE_SECONDS)
         return shortened(self._delay_seconds)

@@ -1,4 +1,4 @@
-"""The one thing that a worker sleeps on."""
+"""Waits for everything that can wake a worker's main loop."""
 
 import select
 import signal
@@ -16,7 +16,7 @@ class Wakeup:
         self._bell.setblocking(False)
         self._ringer.setblocking(False)
         self._listener = Listener(database_url, application_name, self.ring)
-        # A signal rings too. Python runs its handler before `wait` returns.
+        # A signal wakes the worker too. Python runs its handler before `wait` returns.
         signal.set_wakeup_fd(self._ringer.fileno(), warn_on_full_buffer=False)
 
     def ring(self) -> None:
@@ -30,9 +30,9 @@ class Wakeup:
         self._ringer.close()
 
     def wait(self, seconds: float) -> bool:
-        """Sleep for that time at most. Returns whether tokens may wait that did not before."""
+        """Sleep for at most `seconds`. Return whether new tokens may have been minted."""
         if self._listener.keep_listening():
-            return True  # those that were minted while nothing listened were not announced
+            return True  # no NOTIFY came for tokens that were minted before
         sources = [self._bell.fileno()]
         if (listener := self._listener.fileno()) is not None:
             sources.append(listener)

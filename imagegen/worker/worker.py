@@ -46,11 +46,11 @@ from imagegen.worker.settlement import COPYING_SECONDS, log_fields
 from imagegen.worker.slots import Slots
 from imagegen.worker.wakeup import Wakeup
 
-# A worker with a longer poll interval still sends this many heartbeats in the watchdog's time.
+# The least number of heartbeats in the watchdog's time, also with a longer poll interval.
 BEATS_PER_WATCHDOG = 4
-# Beyond the author's prompt and the fallback, each as long as Replicate may take for it.
+# The longest that a slot may take beyond two predictions, the author's prompt and the fallback.
 SLOT_MARGIN_SECONDS = 60.0
-# What a slot may take to notice the shutdown: the rest of one poll of a prediction.
+# The longest that a slot may take to notice the shutdown: the rest of one poll of a prediction.
 HAND_OVER_SECONDS = 1.5
 
 
@@ -68,8 +68,8 @@ class Worker:
         ready: Callable[[], None] = lambda: None,
         rates: AccountRates | None = None,
     ) -> None:
-        """`role` is its place in a supervisor, `lease_name` its own in its leases. `beat` tells the
-        watchdog that the main loop goes on, `ready` that it has claimed. All share `rates`."""
+        """`role` is such as `worker-0`, `lease_name` its name in leases. `beat` sends a heartbeat,
+        `ready` says that the worker has claimed. All workers of a supervisor share `rates`."""
         metrics.WORKER_PID.labels(role).set(os.getpid())
         metrics.WORKER_STARTED.labels(role).set_to_current_time()
         self._settings = settings
@@ -78,8 +78,8 @@ class Worker:
         self._predecessor = predecessor
         self._beat, self._ready = beat, ready
         self._wakeup = Wakeup(settings.database_url, lease_name)
-        # The main loop has a connection of its own: it renews and beats also while all slots wait
-        # for rows that somebody else has locked. A database that does not answer is no hang.
+        # The main loop has a connection of its own, to renew leases also while all slots wait for
+        # locked rows. It sends heartbeats while it waits for an answer of the database.
         url, seconds = settings.database_url, answer_seconds(settings.lease_seconds)
         self._limit = AnswerLimit(seconds, on_wait=beat)
         self._pool = open_pool(url, 1, lease_name, self._limit)
@@ -100,19 +100,20 @@ class Worker:
         return self._stopping
 
     def stop(self, *, grace_seconds: float | None = None) -> None:
-        """Claim nothing more; what is at work may go on for the grace. Safe in a signal handler."""
+        """Claim nothing more, and let the slots go on for at most `grace_seconds` (None: as set).
+        Safe in a signal handler."""
         self._stopping = True
         self._limit.seconds = min(self._limit.seconds, STOPPING_ANSWER_SECONDS)
         if grace_seconds is not None:
             self._grace_seconds = grace_seconds
 
     def run(self) -> None:
-        """Claim and generate until it is stopped, then hand over what is still at work."""
+        """Claim and generate until the worker is stopped, then hand over what is still at work."""
         if not self._wait_for_tables():
             return
 
         def run(claim: Claim) -> None:
-            runner.run(claim)  # which tells the slots when it waits for the database
+            runner.run(claim)  # it calls `slots.waits` when it waits for the database
 
         busy = metrics.SLOTS_BUSY.labels(self._role)
         slots = Slots(self._settings.slots, run, self._wakeup.ring, busy)
@@ -131,7 +132,7 @@ class Worker:
         self._hand_over(slots)
 
     def _wait_for_tables(self) -> bool:
-        """Return True as soon as the tables can be worked on; False if it is stopped before."""
+        """Return True when the tables can be worked on; False if the worker is stopped before."""
         while not self._stopping:
             try:
                 self._leases.release_those_of_dead(self._predecessor)
@@ -143,7 +144,7 @@ class Worker:
                 self._database.report_back()
                 extra = {"pid": os.getpid(), "lease_name": self._lease_name}
                 log.info("worker.started", extra=extra)
-                self._beat()  # it has begun: what stands still from here on hangs
+                self._beat()  # from the first heartbeat on the watchdog counts
                 return True
         return False
 
@@ -182,10 +183,10 @@ class Worker:
         )
 
     def _claim_and_renew(self, slots: Slots, set_aside: SetAside, maintenance: Maintenance) -> None:
-        """Renew and claim. With fresh connections if the database has cut those that were idle,
-        or if they lead to a server that has become a standby.
+        """Renew and claim. If that fails, do so once more with fresh connections: the database may
+        have cut idle ones, or they may lead to a server that has become a standby.
 
-        No error of the database ends the worker: what its tables refuse now, it asks again later.
+        No error of the database ends the worker: the next round tries again.
         """
         step = partial(self._renew_and_claim, slots, set_aside, maintenance)
         try:
@@ -194,7 +195,7 @@ class Worker:
             except (LockNotAvailable, NoAnswerError):
                 raise  # a whole table is locked, or nothing answers
             except AWAY as error:
-                if not isinstance(error, TablesAwayError):  # they are read again over this one
+                if not isinstance(error, TablesAwayError):  # this connection can read them again
                     self._pool.drain()
                     self._slots_pool.drain()
                 self._beat_unless_stuck(slots)
@@ -231,7 +232,7 @@ class Worker:
             self._gate.reset_idle()
 
     def _beat_unless_stuck(self, slots: Slots) -> None:
-        """Send a heartbeat unless a slot is past every deadline; the database has none."""
+        """Send a heartbeat unless a slot is past every deadline. A database wait has none."""
         allowed_seconds = 2 * (self._settings.cancel_after_seconds + OVERDUE_SECONDS)
         if self._settings.keep_images is not None:
             allowed_seconds += COPYING_SECONDS
@@ -254,7 +255,7 @@ class Worker:
 
     @property
     def _pause_seconds(self) -> float:
-        """Return the poll interval, or less, so that the watchdog hears of this worker in time."""
+        """Return the poll interval, or less if the watchdog needs heartbeats more often."""
         watchdog_seconds = self._settings.watchdog_seconds / BEATS_PER_WATCHDOG
         return min(self._settings.poll_interval_seconds, watchdog_seconds)
 
@@ -264,11 +265,11 @@ class Worker:
             seconds = min(seconds, self._backlog.next_seconds())
         if slots.tokens:
             seconds = min(seconds, self._leases.next_seconds())
-        # While the database is away, what is overdue is retried with a pause.
+        # While the database is away, overdue renewals and claims are tried again with a pause.
         return max(seconds, DATABASE_AGAIN_SECONDS if self._database.is_away else 0.0)
 
     def _drain(self, slots: Slots) -> None:
-        """Wait for the slots to finish, at most for the grace time."""
+        """Renew leases and wait for the slots to finish, at most for the grace time."""
         log.info("worker.stopping", extra={"busy": len(slots.tokens)})
         began = time.monotonic()
         while slots.tokens and (remaining := began + self._grace_seconds - time.monotonic()) > 0:
@@ -280,9 +281,9 @@ class Worker:
             self._wakeup.wait(min(remaining, self._sleep_seconds(slots)))
 
     def _hand_over(self, slots: Slots) -> None:
-        """Release the leases of what is still at work: the next worker adopts it.
+        """Release the leases of generations still at work, so that the next worker adopts them.
 
-        A slot may still be in a request when the process ends; its lease is released all the same.
+        That of a slot that is still in a request is released too.
         """
         self._shutdown.set()
         deadline = time.monotonic() + HAND_OVER_SECONDS
