@@ -1,7 +1,6 @@
-"""What is written at the end of a generation, and what if the database refuses it.
+"""Closes generations, and keeps decisions that the database refuses to write.
 
-It may refuse for the sake of a column, a constraint or a trigger of the user's table: of one row,
-or of each.
+A column, a constraint or a trigger of the user's table may refuse one row, or every row.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,18 +25,18 @@ VERBS: dict[type[Decision], str] = {
 }
 DECISIONS = {each.__name__: each for each in (Complete, FailAttempt, Requeue, UseFallback)}
 
-# What a worker records of a generation, one after the other.
+# Columns of a generation that a worker has recorded before its end.
 RECORDED = ("requested_at", "prompt", "account", "prediction_id")
-# Columns that a decision has of its own.
+# Columns of `generations` with the same name as a field of a decision.
 OWN = ("url", "predict_seconds", "images", "cost", "path", "sha256", "handed_on", "kind")
 
-# The column's width in a database that is shared; the same everywhere.
+# The most characters of an error in both tables.
 ERROR_CHARACTERS = 1000
-# A column may take less of an error than its type says, because of a CHECK or a trigger. Fewer
-# characters than these say nothing any more.
+# A column may take less of an error than its type allows, because of a CHECK or a trigger. An error
+# of fewer characters than this says nothing.
 FEWEST_CHARACTERS = 16
 
-# A token that alone is refused time and again makes way for the others: 2, 4, 8 … s.
+# A token that is refused again and again while others pass waits for 2, 4, 8 … s.
 OWN_DELAY_SECONDS = 2.0
 LONGEST_OWN_DELAY_SECONDS = 600.0
 
@@ -58,8 +57,8 @@ def why_refused(error: psycopg.Error) -> str:
 
 
 def errors_of(decision: Decision, characters: int | None) -> Iterator[str | None]:
-    """Yield the error that a token is to have, at most `characters` of it, then ever shorter ones:
-    the column may take less. None for a decision without an error."""
+    """Yield the error of a decision, at most `characters` of it, then half of that, and so on, in
+    case the column takes less. Yield None for a decision without an error."""
     message: str | None = getattr(decision, "message", None)
     if message is None:
         yield None
@@ -92,9 +91,9 @@ def close(
     statements: Mapping[str, Statement],
     values: Mapping[str, Any],
 ) -> dict[str, Any] | None:
-    """Close a generation; return what became of it. None: no row is like that.
+    """Close a generation, and return the fields of its `Applied`. None: the lease is lost.
 
-    Raises ClosingRefusedError, and changes nothing, if the token does not get what is written.
+    Raises ClosingRefusedError, and changes nothing, if a trigger discards the token's change.
     """
     verb = statements[VERBS[type(decision)]]
     try:

@@ -1,6 +1,6 @@
 """The daily limit and the daily budget: how many predictions they still admit.
 
-A request is counted and recorded in one transaction, so that none is exceeded.
+A request is counted and recorded in one transaction, so that neither is exceeded.
 """
 
 import math
@@ -15,7 +15,7 @@ from imagegen.database import Connection
 from imagegen.failures import Reason
 from imagegen.queue.fill import Statement
 
-# How long a request may wait to be counted, and another one may stand still in its transaction.
+# How long a request may wait to be counted, and how long the transaction of one may be idle.
 LOCK_MILLISECONDS = 2000
 IDLE_MILLISECONDS = 5000
 
@@ -40,8 +40,8 @@ class DailyBudget:
         return {"estimated_cost": self.request_dollars, "second_dollars": self.second_dollars}
 
     def affords(self, used: Decimal) -> float:
-        """Return how many requests are left after so many dollars. The budget may be exceeded
-        already, if it was lowered."""
+        """Return how many more requests the budget admits after `used` dollars: none if it was
+        lowered below them."""
         if self.request_dollars is None:
             return 0
         left = max(self.dollars - used, Decimal(0))
@@ -50,7 +50,7 @@ class DailyBudget:
 
 @dataclass(frozen=True)
 class DailyLimits:
-    """How much may be asked for in any 24 hours, over all hosts. None: any number."""
+    """The limits of predictions and dollars in any 24 hours, over all hosts. None: no limit."""
 
     predictions: int | None = None
     budget: DailyBudget | None = None
@@ -60,7 +60,7 @@ class DailyLimits:
         return self.predictions is not None or self.budget is not None
 
     def allowance(self, run: Run) -> "DailyAllowance":
-        """Return what they still admit. `run` executes a statement of the queue by name."""
+        """Return how many predictions they still admit. `run` executes a statement by its name."""
         [counted] = run("count_requests", {})
         total, reason, is_spent = math.inf, Reason.DAILY_LIMIT, True
         if self.predictions is not None:
@@ -79,14 +79,14 @@ class DailyAllowance:
     """How many predictions are still admitted; infinite without a limit and a budget."""
 
     total: float = math.inf
-    for_new_tokens: float = math.inf  # the others are for claims that have not asked yet
-    reason: Reason = Reason.DAILY_LIMIT  # which of the two admits fewer
-    # Else the rest of the budget is kept for requests in flight, which may cost less.
+    for_new_tokens: float = math.inf  # without those for claims that have not sent a request yet
+    reason: Reason = Reason.DAILY_LIMIT  # the one of the two that admits fewer
+    # False: the budget is not spent, but reserved for requests in flight, which may cost less.
     is_spent: bool = True
 
     @property
     def closed_by(self) -> Reason | None:
-        """Why none is admitted for a time that nobody knows; None if one is, or soon may be."""
+        """Why no prediction is admitted; None if one is, or may be when requests in flight end."""
         return self.reason if self.total <= 0 and self.is_spent else None
 
 
@@ -100,14 +100,14 @@ def record_within(
     statements: Mapping[str, Statement],
     values: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
-    """Count and record a request in one transaction: another one waits, and counts this one too.
+    """Count and record a request in one transaction. Other requests wait for it, and count it.
 
-    Returns the row that was written, or none. Raises DailyLimitError.
+    Returns the row that was written, or no row if the fence does not hold. Raises DailyLimitError.
     """
     with connection.transaction():
         cursor = connection.cursor(row_factory=dict_row)
         cursor.execute("SET LOCAL transaction_isolation = 'read committed'")
-        # A worker that stands still in this transaction lets the others go on after a while.
+        # If a worker stops in this transaction, the others go on after these timeouts.
         cursor.execute(f"SET LOCAL lock_timeout = {LOCK_MILLISECONDS}")
         cursor.execute(f"SET LOCAL idle_in_transaction_session_timeout = {IDLE_MILLISECONDS}")
         cursor.execute(statements["lock_daily_limit"].text)

@@ -1,7 +1,7 @@
-"""How statements of the queue are executed: in one round trip, which is one transaction.
+"""Executes statements of the queue in one round trip, which is one transaction.
 
-On a session of its own each is prepared once. Behind a pooler, which would forget that, it is sent
-as a whole, with the settings that it needs.
+Without a pooler each statement is prepared once in a session. A pooler would lose prepared
+statements, so each is sent as text, with the settings that it needs.
 """
 
 from collections.abc import Mapping
@@ -21,15 +21,15 @@ Rows = list[dict[str, Any]]
 def execute(
     connection: BoundedConnection, statements: list[Statement], values: Mapping[str, Any]
 ) -> list[Rows]:
-    """Execute statements, which wait only briefly for rows that another transaction holds. Returns
-    the rows of each."""
+    """Execute statements, which wait only briefly for rows that another transaction has locked.
+    Returns the rows of each statement. Raises psycopg.Error."""
     if not connection.is_pooled:
         _prepare(connection, statements)
         calls = [(each.name, [values[name] for name in each.parameters]) for each in statements]
         try:
             return connection.execute_prepared(calls)
         except InvalidSqlStatementName:
-            connection.is_pooled = True  # by one that looks like the server itself
+            connection.is_pooled = True  # the pooler looks like the server itself
     cursor = ClientCursor(connection, row_factory=dict_row)
     cursor.execute(BRIEFLY + "; ".join(each.text for each in statements), values)
     results = [_rows(cursor)]
@@ -41,7 +41,7 @@ def execute(
 def _prepare(connection: BoundedConnection, statements: list[Statement]) -> None:
     for each in statements:
         if each.name not in connection.prepared:
-            with suppress(DuplicatePreparedStatement):  # of the same name, so the same
+            with suppress(DuplicatePreparedStatement):  # its name is a hash of its text
                 ClientCursor(connection).execute(f"PREPARE {each.name} AS {each.numbered}".encode())
             connection.prepared.add(each.name)
 

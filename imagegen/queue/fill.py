@@ -12,25 +12,25 @@ from imagegen.database import Tables, acts, sql
 
 TEXT = files("imagegen.queue").joinpath("queue.sql").read_text(encoding="utf-8")
 STATEMENTS = sql.parse(acts.TEXT + TEXT)
-# These pass over the tokens that they are given; `claim_only` and so on are for these alone.
+# Statements for all tokens but some. `claim_only` and so on are for these tokens alone.
 FOR_ALL_BUT = ("claim", "repair_statuses")
 PARAMETER = re.compile(r"%\((\w+)\)s|%%")
 
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement with psycopg's parameters, and as it is prepared and then called."""
+    """A statement with psycopg's parameters, and the text and name with which it is prepared."""
 
     text: str
 
     @cached_property
     def name(self) -> str:
-        """Of the prepared statement: another one for other tables."""
+        """The name of the prepared statement, which differs for other tables."""
         return f"imagegen_{crc32(self.text.encode()):08x}"
 
     @cached_property
     def numbered(self) -> str:
-        """With PostgreSQL's parameters, $1, $2 …"""
+        """The statement with PostgreSQL's parameters, $1, $2 …"""
         numbers = {name: f"${number}" for number, name in enumerate(self.parameters, 1)}
         return PARAMETER.sub(lambda found: numbers.get(found[1], "%"), self.text)
 
@@ -41,7 +41,7 @@ class Statement:
 
 
 def statements(tables: Tables) -> dict[str, Statement]:
-    """Return every statement of the queue by name, for the tables that are there."""
+    """Return every statement of the queue by name, filled in for these tables."""
 
     def fill(name: str, but: str) -> Statement:
         more = {"waited_seconds": tables.waited_seconds, "but": but}
@@ -54,8 +54,8 @@ def statements(tables: Tables) -> dict[str, Statement]:
 def among(
     name: str, values: Mapping[str, Any], busy: Collection[int], only: Collection[int] | None
 ) -> tuple[str, dict[str, Any]]:
-    """Return the name of a statement for all tokens but `busy` ones, or for `only` these, and its
-    values."""
+    """Return the name of the statement for all tokens but `busy`, or only for those of `only`; and
+    its values."""
     if only is None:
         return name, {**values, "tokens": list(busy)}
     return f"{name}_only", {**values, "tokens": list(only)}

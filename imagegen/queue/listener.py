@@ -31,7 +31,8 @@ class Listener:
     def __init__(
         self, database_url: str, application_name: str, on_connect: Callable[[], None]
     ) -> None:
-        """`on_connect` is called, in that thread, when there is something to `keep_listening`."""
+        """`on_connect` is called in that thread when it has connected or failed: then call
+        `keep_listening`."""
         self._database_url = database_url
         self._application_name = application_name
         self._on_connect = on_connect
@@ -43,13 +44,14 @@ class Listener:
         return self._connection.fileno() if self._connection else None
 
     def next_try_seconds(self) -> float:
-        """Return the time until it should be connected again; infinite while it is, or tries."""
+        """Return the seconds until the next attempt to connect; infinity during one, and while
+        there is a connection."""
         is_due = self._connection is None and self._attempt is None
         return self._next_try - time.monotonic() if is_due else math.inf
 
     def keep_listening(self) -> bool:
-        """Connect if there is no connection, at most every few seconds, without waiting for it.
-        Returns whether it has just begun to listen."""
+        """Start to connect if there is no connection, at most every few seconds, without waiting.
+        Return whether it listens since the last call."""
         if self._attempt is not None:
             return self._attempt.done() and self._take(self._attempt)
         if self._connection is None and time.monotonic() >= self._next_try:
@@ -85,7 +87,7 @@ class Listener:
         return self._connection is not None
 
     def drain(self) -> None:
-        """Read all notifications: that one came is all that matters."""
+        """Read and drop all notifications: they have woken the worker."""
         assert self._connection is not None  # noqa: S101 (its descriptor was ready)
         try:
             for _ in self._connection.notifies(timeout=0):

@@ -1,4 +1,4 @@
-"""What statements are given of a claim, and how their rows become one."""
+"""Converts a claim to the parameters of statements, and a row to a claim."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ from imagegen.queue.values import Claim, Doubt, EarlierRequest
 
 
 def fence(claim: Claim) -> dict[str, Any]:
-    """Return what no other generation has (law 4). An id alone is none: after a failover to a
-    standby that lagged, its sequence gives the same ids to others."""
+    """Return the parameters of the fence (law 4). An id alone would not do: after a failover to a
+    standby that lagged, its sequence gives the same ids to other generations."""
     return {
         "generation_id": claim.generation_id,
         "seed": claim.seed,

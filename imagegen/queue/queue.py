@@ -33,12 +33,12 @@ from imagegen.queue.values import (
     UseFallback,
 )
 
-# A postponed generation whose time is about to come is counted before new tokens: the create rate
-# that it waits for admits one at that very moment.
+# A postponed generation that is due within this time is counted before new tokens: the create rate
+# will admit one when it is due.
 DUE_WITHIN_SECONDS = 1.0
 # One or two tokens whose own predictions fail are not an incident of all.
 SEVERAL_TOKENS = 3
-# Of these failures alone nobody can tell whose fault they are.
+# Failures that may be the token's or the model's fault.
 UNPROVEN_KINDS = [kind for kind, failure in FAILURES.items() if failure.retry is Retry.ATTEMPT]
 # How many generations of one token a database that went back may have forgotten: three attempts,
 # each with a fallback, and refusals between them.
@@ -46,7 +46,7 @@ MOST_FORGOTTEN = 30
 
 
 class Queue:
-    """One worker's hands in the two tables."""
+    """The access of one worker to the two tables. Methods raise psycopg.Error."""
 
     def __init__(
         self,
@@ -62,8 +62,8 @@ class Queue:
         second_dollars: Decimal | None = None,
         standing: Standing | None = None,
     ) -> None:
-        """Without `tables`, and when these have changed, they are read from the database. The
-        queues of one worker share `standing`."""
+        """`tables` are read from the database if they are None or have changed. The queues of one
+        worker share `standing`."""
         common = {"worker": worker, "lease_seconds": lease_seconds}
         self.session = Session(pool, tables, common | {"most_forgotten": MOST_FORGOTTEN})
         self._worker = worker
@@ -80,9 +80,9 @@ class Queue:
         busy: Collection[int] = (),
         only: Collection[int] | None = None,
     ) -> list[Claim]:
-        """Claim up to `limit` generations: first those with an expired lease, whoever held it, then
-        up to `new_limit` tokens that wait, the oldest first, unless an operator has paused. Not
-        those of `busy` tokens, or those of `only` these. Notes what operators have asked for."""
+        """Claim up to `limit` generations: first any with an expired lease, then up to `new_limit`
+        tokens that wait, the oldest first, unless an operator has paused. `busy` tokens are left
+        out; with `only`, all but these are. Updates `standing`."""
         values = {"limit": limit, "new_limit": new_limit, "model": model}
         values |= {"due_within_seconds": DUE_WITHIN_SECONDS}
         name, values = among("claim", values, busy, only)
@@ -91,7 +91,7 @@ class Queue:
         return [to_claim(**row) for row in claimed]
 
     def read_standing(self) -> None:
-        """Note what operators have asked for, without a claim."""
+        """Update `standing`, the pause and limits of operators, without a claim."""
         [standing] = self._run("standing", {})
         self.standing.note(standing)
 
@@ -102,7 +102,7 @@ class Queue:
         return [row["token_id"] for row in self._run("candidates", values)]
 
     def set_aside(self, token_id: int, message: str, model: str) -> int:
-        """Record that a token could not be claimed. Returns how many times in a row."""
+        """Record that a token could not be claimed. Return how many times in a row it could not."""
         values = {"token_id": token_id, "message": message[:ERROR_CHARACTERS], "model": model}
         return int(self._run("set_aside", values)[0]["refusals"])
 
@@ -111,7 +111,7 @@ class Queue:
         self._run("confirm_commits", {})
 
     def renew(self, token_ids: Collection[int]) -> None:
-        """Hold the open generations of these tokens for another lease."""
+        """Renew this worker's leases of these tokens' open generations."""
         if token_ids:
             self._run("renew", {"token_ids": list(token_ids)})
 
@@ -145,9 +145,8 @@ class Queue:
         account: str | None,
         made_at: datetime | None,
     ) -> Claim | None:
-        """Commit, in place of a request, the prediction that an earlier one made at `made_at`, if
-        that is known. It is paid for: the daily limit does not count. None: as for
-        `record_prediction`."""
+        """Commit a prediction that an earlier request made at `made_at` (None: unknown). No request
+        is sent, so the daily limit does not count. None: as for `record_prediction`."""
         values = {"prompt": prompt, "account": account, "made_at": made_at}
         values |= {"prediction_id": prediction_id}
         return self._record_prediction("record_found", claim, values)
@@ -179,8 +178,8 @@ class Queue:
         return DailyLimits(self.standing.daily_limit, budget)
 
     def history(self, claim: Claim) -> History | None:
-        """Return what became of the token's predictions before this one, which has failed, and what
-        the model did for others meanwhile. None: the lease is lost."""
+        """Return the failures of the token's earlier predictions, and whether the model has made
+        images for other tokens since. None: the lease is lost."""
         values = {"several_tokens": SEVERAL_TOKENS, "unproven_kinds": UNPROVEN_KINDS}
         values |= {"give_up_after_seconds": self._give_up_after_seconds}
         rows = self._run("history", values | fence(claim))
@@ -219,8 +218,8 @@ class Queue:
         return Applied(**row) if row else None
 
     def keep(self, claim: Claim, decision: Decision, why: str) -> Applied | None:
-        """Keep in `generations` a decision that was refused: any worker tries it again, first soon,
-        then later each time. None: the lease is lost."""
+        """Keep a decision in `generations` that the database refused. Any worker tries it again,
+        after growing times. None: the lease is lost."""
         values = closings.kept_values(decision, why) | known(claim)
         rows = self._run("keep", values)
         return (
@@ -228,21 +227,21 @@ class Queue:
         )
 
     def hasten_closings(self) -> None:
-        """Let all decisions that were refused be tried again at once."""
+        """Make all kept decisions due at once."""
         self._run("hasten_closings", {})
 
     def release(self) -> int:
-        """End the leases of this worker, which stops; returns how many. The next worker that claims
-        adopts them."""
+        """End the leases of this worker, which stops, so that the next claim adopts its
+        generations. Return how many."""
         return self._release([self._worker])
 
     def release_leases_of(self, predecessor: str) -> int:
-        """End the leases of a dead predecessor and of those before it in the same role: it may have
-        died before it could do this for them. Returns how many."""
+        """End the leases of a dead predecessor, and of those before it in the same role, which it
+        may not have ended yet. Return how many."""
         return self._release([predecessor], predecessor.rpartition(".")[0] + ".")
 
     def holders(self) -> list[str]:
-        """Return the workers that hold leases, also those that ran out and nobody has adopted."""
+        """Return the names of workers with open generations, also with an expired lease."""
         return [row["worker"] for row in self._run("holders", {})]
 
     def release_leases_of_dead(self, workers: Collection[str]) -> int:
@@ -270,7 +269,7 @@ class Queue:
         return rows[0]["prediction_id"] if rows else None
 
     def is_any_token_waiting(self) -> bool:
-        """Return whether there is a token without its image, at work or not."""
+        """Return whether there is a token that waits for its image, at work or not."""
         return bool(self._run("is_any_token_waiting", {})[0]["is_waiting"])
 
     def resets(self) -> list[int]:
@@ -283,9 +282,9 @@ class Queue:
         busy: Collection[int] = (),
         only: Collection[int] | None = None,
     ) -> Repairs:
-        """Repair the status of tokens that an operator reset, and of those `abandoned` by another
-        program: orphans of an earlier repair that have not changed since. Not of `busy` ones, or
-        of `only` these."""
+        """Repair the status of tokens that an operator reset, and of those that another program has
+        `abandoned`: orphans of an earlier repair that have not changed since. `busy` tokens are
+        left out; with `only`, all but these are."""
         values = {"token_ids": list(abandoned), "versions": list(abandoned.values())}
         [row] = self._run(*among("repair_statuses", values, busy, only))
         orphans = dict(zip(row["token_ids"], row["versions"], strict=True))

@@ -13,8 +13,8 @@ id = %(generation_id)s AND seed = %(seed)s AND token_id = %(token_id)s
     AND worker = %(worker)s AND state = 'open'
 
 -- fragment: known
--- What the worker has recorded of the generation is written again at its end: a server that took
--- over from another may have the claim, and not what came after it.
+-- Columns that the worker has recorded are written again at the end of the generation: a server
+-- that took over from another may have the claim, but not the later changes.
 requested_at = coalesce(requested_at, %(requested_at)s), prompt = coalesce(prompt, %(prompt)s),
     account = coalesce(account, %(account)s),
     prediction_id = coalesce(prediction_id, %(prediction_id)s)
@@ -89,8 +89,8 @@ noticed AS (
 )
 
 -- fragment: join_doubt
--- Seeds of requests that new servers may have forgotten of the token `t`: those of its generation
--- `g`, of the ones after it, and of the ones before it, of which a server may have the claim alone.
+-- Seeds of requests of the token `t` that new servers may have forgotten: those of its generation
+-- `g`, of later ones, and of earlier ones, of which a server may have only the claim.
 -- A token that was minted later may have been forgotten too, and minted again; after an hour
 -- Replicate has forgotten its request as well. So requests are looked for since an hour before the
 -- mint, and not since the last one before a quiet week. There is no doubt once a request was
@@ -132,12 +132,14 @@ coalesce((SELECT status FROM token) = $failed, false) AS failed,
 extract(epoch FROM now() - opened_at)::float AS duration_seconds
 
 -- fragment: is_recent
--- Whether the generation `p` ended so lately that the next one goes on with its troubles: in a
--- quarter of the give-up time (at least an hour) without a try, imagegen was not running or paused.
+-- Whether the generation `p` ended so recently that the next one continues its row of refusals or
+-- failures. After a quarter of the give-up time (at least an hour) without a try, imagegen was not
+-- running, or was paused.
 p.closed_at > now() - make_interval(secs => greatest(%(give_up_after_seconds)s::float / 4, 3600))
 
 -- fragment: given_up
--- The token was refused for too long. An operator's reset, which clears the error, starts anew.
+-- The token was refused for too long. An operator's reset, which clears the error, starts the time
+-- again.
 coalesce(now() - g.refused_since > make_interval(secs => %(give_up_after_seconds)s), false)
 
 -- fragment: from_previous
@@ -149,7 +151,7 @@ WHERE t.token_id = generations.token_id AND t.generation_error IS NOT NULL
         WHERE q.token_id = generations.token_id AND q.id < generations.id)
 
 -- fragment: from_previous_refusal
--- The count starts anew where it is not recent.
+-- None if it is not recent: then the count starts again.
 $from_previous AND $is_recent
 
 -- fragment: failures_as_before
@@ -164,9 +166,9 @@ state = 'open' AND lease_until < now()
     AND $but token_id = ANY(%(tokens)s::bigint[])
 
 -- fragment: waiting
--- Tokens that may be claimed. What is odd in a row makes no condition here fail: it would fail for
+-- Tokens that may be claimed. No odd value in a row makes a condition here fail: it would fail for
 -- all others. OFFSET keeps PostgreSQL from a join that reads all open generations for each token,
--- and what is left of those that were open while an old transaction goes on.
+-- and dead rows of those that were open before, while an old transaction goes on.
 t.status = $detected
     AND (t.generate_after IS NULL OR t.generate_after <= now())
     AND $token_id IS NOT NULL
@@ -179,19 +181,19 @@ t.status = $detected
 EXISTS (SELECT FROM $pause pause)
 
 -- name: standing
--- What operators have asked for, over all hosts.
+-- The pause and the limits that operators have set, over all hosts.
 SELECT $pause_as_json AS pause, $limits AS limits
 
 -- name: claim
--- Expired leases are adopted first: they may be paid already. Then come generations that have not
--- asked yet because the gate held them back: they are counted off before any new token. A token
--- with an open generation (an operator's reset) is left to that generation.
+-- Expired leases are adopted first: they may be paid already. Open generations that have sent no
+-- request yet, because the gate held them back, are counted before any new token. A token with an
+-- open generation (an operator's reset) is not claimed again.
 --
 -- After a fallback the token goes on with the fallback prompt until its error is cleared: the
 -- author's was censored already, and sending it again costs time and another refusal. A fallback
 -- that an operator asked for has no prompt yet.
 --
--- Attempts that nobody can have made, or none, count as 0, and are written so.
+-- A number of attempts that is NULL or impossible counts as 0, and is written as 0.
 WITH $noticed, expired AS (
     SELECT id, worker IS NULL AS postponed FROM generations
     WHERE $expired
@@ -246,8 +248,8 @@ FROM (SELECT *, true AS adopted FROM adopted UNION ALL SELECT *, false, false FR
 ORDER BY g.adopted DESC, g.id
 
 -- name: confirm_commits
--- A change of nothing, which commits only when the database can commit: reads tell nothing of that
--- while commits wait for a standby. The row is there since the migration.
+-- An update that changes nothing, to see whether the database can commit: reads succeed also while
+-- commits wait for a standby. The migration has made the row.
 UPDATE imagegen_servers SET noticed_at = noticed_at WHERE noticed_at = '-infinity' RETURNING server
 
 -- name: candidates
@@ -278,8 +280,8 @@ WITH known AS (
 SELECT refusals FROM known UNION ALL SELECT refusals FROM first
 
 -- name: renew
--- A row that is locked is passed over, here, in `release` and in `repair_statuses`: its own write
--- may be waiting for a token that an operator's open transaction holds. Nobody can adopt it then.
+-- A locked row is skipped, here, in `release` and in `repair_statuses`: its slot's write may wait
+-- for a token that an operator's open transaction has locked. No worker can adopt it then.
 UPDATE generations SET lease_until = now() + make_interval(secs => %(lease_seconds)s)
 WHERE id IN (
     SELECT id FROM generations
@@ -288,8 +290,8 @@ WHERE id IN (
 RETURNING id
 
 -- name: record_request
--- If commits need not reach the disk (synchronous_commit), this one has to (law 1): PostgreSQL may
--- crash after the POST has left. And not on another server than that of the claim, which may know
+-- This commit reaches the disk also if synchronous_commit is off (law 1): PostgreSQL may crash
+-- after the POST has left. It is refused on another server than that of the claim, which may know
 -- less: the generation is claimed again there, in doubt.
 UPDATE generations SET requested_at = now(), prompt = %(prompt)s, model = %(model)s,
     account = %(account)s, estimated_cost = %(estimated_cost)s
@@ -300,9 +302,9 @@ RETURNING prompt, model, account,
     to_char(requested_at AT TIME ZONE 'UTC', $iso_8601) AS requested_at
 
 -- name: record_found
--- The request left when its prediction was made, which may be wrong there, so not longer ago than
--- doubts reach. A token that is in doubt stays so: there may be others from before the server
--- changed.
+-- `requested_at` is the time at which the prediction was made, by Replicate's clock, within the
+-- time for which doubts hold. A token in doubt stays in doubt: there may be other requests from
+-- before the server changed.
 UPDATE generations SET prompt = %(prompt)s, account = %(account)s,
     requested_at = coalesce(requested_at,
         greatest(least(%(made_at)s, now()), now() - interval '30 days')),
@@ -318,8 +320,8 @@ WHERE $fence AND coalesce(prediction_id, %(prediction_id)s) = %(prediction_id)s
 RETURNING prediction_id
 
 -- name: complete
--- The token changes only if nobody has moved it on in the meantime, here and below. A trigger that
--- takes the URL away makes it divide by zero, as in `discarded`.
+-- The token changes only if its status has not been changed in the meantime, here and below. If a
+-- trigger removes the URL, the statement divides by zero, as in `discarded`.
 WITH closed AS (
     UPDATE generations SET $known, closed_at = now(), state = 'succeeded', image_url = %(url)s,
         predict_seconds = %(predict_seconds)s, images = %(images)s,
@@ -338,13 +340,13 @@ SELECT $result FROM closed
 WHERE 1 / (NOT EXISTS (SELECT FROM token WHERE image_url IS NULL))::integer > 0
 
 -- name: history
--- What an incident of all tokens looks like, beside the failures of one. Only an image that came after
--- the token had failed is evidence against it: when an incident begins, images that came before, or
--- were requested before, say nothing of the model now.
--- The best evidence is an image that was requested after its first failure. An earlier request's is
--- some, if it came after its last failure, unless so many tokens failed meanwhile that it looks like
--- an incident. An image may close long after it was made, when its copy had to wait; and what failed
--- before a quarter of the give-up time without a try (a pause, a stop) is no part of this incident.
+-- The failures of a token, and the evidence whether they are its own or an incident of all tokens.
+-- Only an image of another token that came after the token had failed is evidence against it: an
+-- earlier one says nothing of the model now. The best evidence is an image that was requested after
+-- its first failure. An image of an earlier request counts if it came after the token's last
+-- failure, unless so many tokens failed since the first that it looks like an incident. A
+-- generation may close long after its image was made, if the copy had to wait. Failures before a
+-- quarter of the give-up time without a try (a pause, a stop) do not belong to this incident.
 SELECT coalesce(p.failures, 0) AS failures, coalesce(p.charged, 0) AS charged,
     to_char(since.failing AT TIME ZONE 'UTC', $iso_8601) AS failing_since,
     extract(epoch FROM now() - since.failing)::float AS failing_seconds,
@@ -380,7 +382,7 @@ FROM (SELECT * FROM generations WHERE $fence) g
             AND f.closed_at >= since.failing) first
 
 -- name: end_incident
--- The model makes images again: who waits for the end of the incident need not wait longer.
+-- The model makes images again: tokens that wait for the end of the incident go on.
 UPDATE tokens_s0 t SET generate_after = NULL
 WHERE t.token_id IN (
     SELECT w.token_id FROM tokens_s0 w
@@ -465,17 +467,16 @@ FROM g LEFT JOIN tokens_s0 t USING (token_id)
     $join_doubt
 
 -- name: discarded
--- Divides by zero, which undoes the closing, if a token still is what it was before its generation
--- `g` was closed, in this transaction: a trigger has discarded or reverted the change, without an
--- error.
+-- Divides by zero, which undoes the closing of the generation `g` in this transaction, if its token
+-- has not changed: a trigger has discarded or reverted the change without an error.
 SELECT 1 / (0 * length(t.status::text)) FROM generations g JOIN tokens_s0 t USING (token_id)
 WHERE g.id = %(generation_id)s AND g.seed = %(seed)s AND g.token_id = %(token_id)s
     AND g.closed_at = now() AND $wanted AND (t.status = $generating OR g.state = 'succeeded')
 
 -- name: keep
--- The database refuses to close a generation. It stays open, with all that is known of it, and is
--- closed later, after as long as this has been refused. A paid image is never asked for again: it
--- is here, and at Replicate only for an hour.
+-- The database refuses to close a generation. It stays open with its decision, and is tried again
+-- after as long as it has been refused, within bounds. The image is kept here, because Replicate
+-- deletes it after an hour and a paid image is never asked for again.
 UPDATE generations SET $known, worker = NULL,
     lease_until = now() + make_interval(secs => least(greatest(
         extract(epoch FROM now() - coalesce(closing_refused_at, now()))::float,
@@ -492,7 +493,7 @@ WHERE $fence
 RETURNING extract(epoch FROM lease_until - now())::float AS retry_seconds
 
 -- name: hasten_closings
--- One that was refused has gone through, so what refused it may be gone for the others too.
+-- A decision that was refused could be written, so perhaps the others can be written too.
 UPDATE generations SET lease_until = now()
 WHERE id IN (
     SELECT id FROM generations
@@ -519,14 +520,15 @@ WHERE id IN (
 RETURNING id
 
 -- name: known_predictions
--- Not those of this generation, which another worker may have adopted meanwhile.
+-- Without those of this generation, which another worker may have adopted in the meantime.
 SELECT prediction_id FROM generations
 WHERE prediction_id = ANY(%(prediction_ids)s)
     AND NOT (id = %(generation_id)s AND seed = %(seed)s AND token_id = %(token_id)s)
 
 -- name: record_duplicate
--- It has a table of its own: a row of `generations` would count as a generation of its token, whose
--- number makes the seed of the next one. Recorded again if a worker died before it was cancelled.
+-- Duplicates have a table of their own: a row of `generations` would count as a generation of the
+-- token, and change the seed of the next one. A duplicate is recorded again if a worker died before
+-- it was cancelled.
 INSERT INTO imagegen_duplicates AS known
     (prediction_id, generation_id, token_id, model, account, status, made_at)
 SELECT %(duplicate_id)s, id, token_id, model, %(account)s, %(status)s,
@@ -603,10 +605,10 @@ SELECT count(*) AS requested, (
 $counted
 
 -- name: count_dollars
--- What these requests cost, or may cost at most. One that has neither, because it is older than the
--- price or was found in Replicate's list, counts by the time that it took, if that is known and the
--- price is by the second, or else like the next one. So does a duplicate, which may be billed though
--- it was cancelled. `spent` is without those in flight.
+-- The dollars of these requests: the cost of each, or the most that it may cost. One without
+-- either, because it is older than the price or was found in Replicate's list, counts by the time
+-- that it took, if that is known and the price is by the second, or else like the next one. So does
+-- a duplicate, which may be billed though it was cancelled. `spent` is without requests in flight.
 SELECT coalesce(sum(dollars), 0) AS dollars,
     coalesce(sum(dollars) FILTER (WHERE state <> 'open'), 0) AS spent
 FROM (

@@ -1,4 +1,4 @@
-"""Connections of a pool, with the queue's statements for the tables as they are."""
+"""Lends connections of a pool, with the queue's statements for the current tables."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ class Session:
     """Lends the connections of a pool, with the statements that fit the tables."""
 
     def __init__(self, pool: Pool, tables: Tables | None, common: Mapping[str, Any]) -> None:
-        """`common` are values that many statements take."""
+        """`tables`: None if they are to be read. `common` are values that many statements take."""
         self._pool = pool
         self._common = common
         self.tables = tables
@@ -32,8 +32,8 @@ class Session:
         self.tables, self._statements = tables, statements(tables)
 
     def check(self) -> None:
-        """Read the tables again, with the checks of a start, if the catalog has changed since.
-        Raises as `lend` does."""
+        """Read the tables again, with the checks of a start, if the catalog has changed since the
+        last time. Raises as `lend` does."""
         with self._pool.connection() as connection:
             catalog = preflight.catalog(connection)
         if catalog != self._catalog:
@@ -42,8 +42,8 @@ class Session:
                 self._catalog = catalog
 
     def run(self, names: Sequence[str], values: Mapping[str, Any]) -> list[Rows]:
-        """Execute statements in one round trip; they wait only briefly for rows that another
-        transaction holds. Returns the rows of each. Raises as `lend` does, or psycopg.Error."""
+        """Execute statements in one round trip. They wait only briefly for rows that another
+        transaction has locked. Return the rows of each. Raises as `lend` does, or psycopg.Error."""
         with self.lend() as (connection, statements):
             return execute(connection, [statements[name] for name in names], self.values(values))
 
@@ -55,8 +55,8 @@ class Session:
     def lend(self) -> Iterator[tuple[BoundedConnection, dict[str, Statement]]]:
         """Lend a connection and the statements by name. Raises TablesAwayError or one of AWAY.
 
-        Tables that have changed are read again, with the checks of a start: nothing is claimed from
-        tables that imagegen could only use at a loss.
+        Tables that have changed are read again, with the checks of a start: nothing is claimed
+        while imagegen lacks a column or a privilege.
         """
         with self._pool.connection() as connection:
             try:
@@ -67,5 +67,5 @@ class Session:
                     yield connection, known
             except TablesAwayError:
                 self._statements = None
-                connection.close()  # what it has prepared is for the tables as they were
+                connection.close()  # its prepared statements are for the old tables
                 raise

@@ -1,4 +1,4 @@
-"""What operators have asked for, as a worker last read it."""
+"""The pause and the limits that operators have set, as a worker last read them."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -12,7 +12,7 @@ class PausedError(Exception):
 
 
 class Standing:
-    """The pause and the limits that hold. The queues of a worker share it, between threads."""
+    """The pause and the limits that hold. The queues of a worker share it. Safe between threads."""
 
     def __init__(self, daily_limit: int | None, daily_budget: Decimal | None = None) -> None:
         """The daily limit and the daily budget (dollars) of the settings, which operators may
@@ -32,7 +32,7 @@ class Standing:
         return self.limits.budget(self._settings[1])
 
     def note(self, row: Mapping[str, Any]) -> None:
-        """Note what the statement `standing` has returned."""
+        """Note the row of the statement `standing`."""
         pause = row["pause"]
         self.pause = acts.Pause(**pause) if pause else None
         self.limits = acts.Limits.of(row["limits"])

@@ -1,12 +1,12 @@
-"""What passes between a worker and its queue: claims, decisions, and what these changed."""
+"""The values that a worker and its queue exchange: claims, decisions, and their results."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class EarlierRequest:
-    """A request of the token that Replicate's list did not hold when it had settled: the list may
-    hold it late."""
+    """A request of the token whose prediction Replicate's list did not hold when it had settled.
+    The list may still show one."""
 
     seed: int
     prompt: str
@@ -14,15 +14,15 @@ class EarlierRequest:
     requested_seconds_ago: float
     account: str | None = None
     model: str | None = None
-    written_off: bool = False  # the token failed for it, and somebody wants another image
+    written_off: bool = False  # the token failed for it, and a person wants another image
 
 
 @dataclass(frozen=True)
 class Doubt:
     """The database server changed after the token was minted: it may have forgotten requests."""
 
-    seeds: list[int]  # that they would have
-    since: str  # the newest generation that it knew, or about the mint; ISO 8601, UTC
+    seeds: list[int]  # of the forgotten requests
+    since: str  # the time of the newest generation that it knew, or of the mint; ISO 8601, UTC
     since_seconds_ago: float
     noticed_at: str
     noticed_seconds_ago: float
@@ -30,7 +30,7 @@ class Doubt:
 
 @dataclass(frozen=True)
 class Claim:
-    """A generation that this worker holds, and what is known of it."""
+    """A generation whose lease this worker holds, with its token."""
 
     generation_id: int
     token_id: int
@@ -48,11 +48,11 @@ class Claim:
     prediction_id: str | None = None
     requested_at: str | None = None  # ISO 8601, UTC
     requested_seconds_ago: float | None = None
-    account: str | None = None  # at Replicate, that the request was made with
+    account: str | None = None  # the account at Replicate of the request
     server: str = ""  # the run of the database server that it was claimed from
     unresolved: tuple[EarlierRequest, ...] = ()
     doubt: Doubt | None = None
-    # What was decided of it, if the database has refused to write it since so long ago.
+    # The decision that the database refuses to write, and for how long it has refused.
     closing: "Decision | None" = None
     closing_refused_seconds: float | None = None
     has_author: bool = True
@@ -60,22 +60,22 @@ class Claim:
 
 @dataclass(frozen=True)
 class History:
-    """What became of a token's predictions since it was minted or reset, when another has failed,
-    and what the model did for others meanwhile (law 3)."""
+    """The failures of a token before its latest one, and the model's images for other tokens since
+    (law 3)."""
 
-    failures: int = 0  # in a row, without this one
-    charged: int = 0  # of these, the ones that count as attempts
+    failures: int = 0  # in a row since its mint or reset, without the latest
+    charged: int = 0  # those of them that count as attempts
     failing_since: str | None = None  # when the first of them was requested; ISO 8601, UTC
     failing_seconds: float = 0.0  # since then
     previous_kind: str | None = None
-    # Another token has an image that was requested after the first of them had failed.
+    # Another token has an image that was requested after the first of these failures.
     image_of_later: bool = False
-    # Another has got one since the last of them failed, and hardly any other has failed meanwhile.
+    # Another token got an image after the last of these failures, and few other tokens failed.
     image_meanwhile: bool = False
 
     @property
     def blames_token(self) -> bool:
-        """Whether the failure is the token's own: meanwhile the model makes images for others."""
+        """Whether the failure is the token's own: the model makes images for other tokens."""
         return self.image_of_later or self.image_meanwhile
 
 
@@ -100,7 +100,7 @@ class FailAttempt:
     message: str
     token_fails: bool
     retry_seconds: float = 0.0
-    counted: int = 0  # is added to the token's attempts; negative: they were no fault of its own
+    counted: int = 0  # is added to the token's attempts; negative takes attempts back
     failures: int = 0  # as in History, with this one
     charged: int = 0
     failing_since: str | None = None
@@ -117,7 +117,7 @@ class UseFallback:
     kind: str
     message: str
     fallback_prompt: str
-    images: int | None = None  # these as of FailAttempt
+    images: int | None = None  # these as in FailAttempt
     predict_seconds: float | None = None
     cost: str | None = None
 
@@ -152,7 +152,7 @@ class Applied:
     failed: bool = False  # the token has failed
     duration_seconds: float = 0.0  # since the claim
     fallback: Claim | None = None  # the generation that follows at once
-    # Nothing, because the database refuses it: it is kept, and tried again after so long.
+    # Set if the database refused the decision: it is kept, and tried again after `retry_seconds`.
     refused_because: str | None = None
     retry_seconds: float = 0.0
 
