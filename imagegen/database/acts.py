@@ -1,4 +1,4 @@
-"""What operators have asked for over all hosts, as it holds now: a pause, limits."""
+"""The pause and the limits that operators have set over all hosts, as they hold now."""
 
 import re
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from importlib.resources import files
 
-# Fragments, for the statements of others.
+# Fragments, for statements in other files.
 TEXT = files("imagegen.database").joinpath("acts.sql").read_text(encoding="utf-8")
 UNLIMITED = "none"
 DOLLARS = re.compile(r"\d{1,15}(\.\d{1,15})?")
@@ -19,7 +19,7 @@ class Pause:
     who: str
     since: str
     reason: str | None = None
-    until: str | None = None  # None: until somebody resumes
+    until: str | None = None  # None: until `imagegen resume`
 
     def __str__(self) -> str:
         until = f", until {moment(self.until)}" if self.until else ""
@@ -36,7 +36,7 @@ class Limits:
 
     @classmethod
     def of(cls, details: object) -> "Limits":
-        """Return the limits in the `details` of an act, without what no command has written."""
+        """Return the limits in the `details` of an act. Values of a wrong type are left out."""
         names = ("daily_limit", "create_rate", "daily_budget")
         known = details if isinstance(details, Mapping) else {}
         daily_limit, create_rate, daily_budget = map(known.get, names)
@@ -52,18 +52,18 @@ class Limits:
         )
 
     def daily(self, setting: int | None) -> int | None:
-        """Return the daily limit that holds where the setting is this; None: there is none."""
+        """Return the daily limit that holds with this setting; None: there is none."""
         if self.daily_limit is None:
             return setting
         return None if self.daily_limit == UNLIMITED else int(self.daily_limit)
 
     def budget(self, setting: Decimal | None) -> Decimal | None:
-        """Return the daily budget that holds where the setting is this; None: there is none."""
+        """Return the daily budget (dollars) that holds with this setting; None: there is none."""
         if self.daily_budget is None:
             return setting
         return None if self.daily_budget == UNLIMITED else Decimal(self.daily_budget)
 
 
 def moment(iso: str) -> str:
-    """Return 2026-11-24 02:03:04 UTC for an ISO time in UTC."""
+    """Return an ISO time in UTC in the form 2026-11-24 02:03:04 UTC."""
     return f"{iso[:19].replace('T', ' ')} UTC"

@@ -1,5 +1,5 @@
--- What operators have asked for: rows of imagegen_acts. The workers, /metrics, the status page and
--- the commands take the fragments from here.
+-- The pause and the limits that operators have set: rows of imagegen_acts. The workers, /metrics,
+-- the status page and the commands use these fragments.
 
 -- fragment: newest_pause
 (SELECT p.id, p.at, p.who, p.reason, p.until FROM imagegen_acts p
@@ -24,9 +24,9 @@
  WHERE l.act = 'limits' AND l.token_id IS NULL ORDER BY l.id DESC LIMIT 1)
 
 -- fragment: held
--- Whether an operator holds the token `t` back, until it is released.
+-- Whether an operator holds the token `t` until it is released.
 coalesce(t.generate_after = 'infinity', false)
 
 -- fragment: end_of_hold
--- The end of the hold on the token `t`, for greatest(): NULL, which that passes over, without one.
+-- The end of the hold on the token `t`; NULL, which greatest() ignores, without one.
 CASE WHEN $held THEN 'infinity'::timestamptz END

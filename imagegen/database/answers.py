@@ -1,7 +1,7 @@
-"""Connections whose waits all end: a database may accept, and never answer.
+"""Connections with a time limit for each answer, for a database that accepts and never answers.
 
-Keepalives do not notice it, because the other host's kernel still acknowledges what it gets: a
-stopped server, a commit that waits for a standby, a proxy that keeps what it should pass on.
+A server may be stopped, a commit may wait for a standby, a proxy may pass nothing on. Keepalives do
+not notice it, because the other host's kernel still acknowledges the packets.
 """
 
 import select
@@ -20,9 +20,9 @@ from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
 
-# How often a wait looks at its limit.
+# The time between two looks of a wait at its limit.
 LOOK_SECONDS = 0.1
-# How long the server is asked to end a statement whose answer nobody waits for any more.
+# The longest attempt to cancel a statement at the server after its answer took too long.
 CANCEL_SECONDS = 1.0
 
 T = TypeVar("T")
@@ -59,9 +59,9 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
             raise
 
     def _bounded(self, exchange: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
-        """Pass on what psycopg's waiting and an exchange tell each other, until it is too late.
+        """Run psycopg's generator of an exchange; raise NoAnswerError when it takes too long.
 
-        psycopg resumes it whenever the socket is ready, and else ten times a second.
+        psycopg resumes this whenever the socket is ready, and otherwise ten times a second.
         """
         began = time.monotonic()
         try:
@@ -83,7 +83,7 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
         """Execute prepared statements, each with its parameters, in one round trip, which is one
         transaction. Returns the rows of each.
 
-        This is below psycopg's cursors, which take longer than all else that a call costs.
+        It does without psycopg's cursors, which take longer than everything else in a call.
         """
         transformer = adapt.Transformer.from_context(self)
         dumped = [
@@ -110,7 +110,7 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
         return [_rows(transformer, result) for result in results]
 
     def _results(self, last: ExecStatus | None) -> list[PGresult]:
-        """Return all results, to one of the status `last` if it is given."""
+        """Return all results, up to the one with the status `last` if it is given."""
         poll, began, results = select.poll(), time.monotonic(), []
         while True:
             self._wait_for_result(poll, began)
@@ -131,8 +131,8 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
                 raise NoAnswerError(f"no answer within {self.limit.seconds:g} s")
 
     def _give_up(self) -> None:
-        """Close it. The server would not notice before the statement has ended: without the
-        cancellation, sessions that wait for a standby would use up all connections."""
+        """Cancel the statement, and close the connection. The server notices a closed connection
+        only when the statement ends: sessions that wait for a standby would use up all of them."""
         try:
             if capabilities.has_cancel_safe():  # else it may wait for ever itself
                 self.cancel_safe(timeout=CANCEL_SECONDS)
@@ -150,9 +150,9 @@ def _rows(transformer: Transformer, result: PGresult) -> list[dict[str, Any]]:
 
 
 def in_background(call: Callable[[], T]) -> "Future[T]":
-    """Call it in a thread of its own, which nothing waits for at the end of the process.
+    """Run `call` in a thread of its own, and return its future. The process can end meanwhile.
 
-    For what has no bound: psycopg resolves the server's name in the thread that connects.
+    For calls without a time limit: psycopg resolves the server's name in the thread that connects.
     """
     future: Future[T] = Future()
 

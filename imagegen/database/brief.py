@@ -1,7 +1,7 @@
-"""Settings for statements that read a few rows, and wait only briefly for those of others.
+"""Settings for statements that read a few rows, and wait only briefly for locked rows.
 
-A session that no pooler shares has them once, and its statements are prepared. Behind a pooler they
-travel with each statement.
+Without a pooler they are set once in a session, and its statements are prepared. Behind a pooler
+they are sent with each statement.
 """
 
 from psycopg import Connection
@@ -22,8 +22,8 @@ PLANNER = {
 SETTINGS = {
     "lock_timeout": str(LOCK_MILLISECONDS),
     "statement_timeout": str(STATEMENT_MILLISECONDS),
-    # PostgreSQL expects a tenth of all that wait, and would compile a claim for longer than it
-    # takes.
+    # PostgreSQL expects a claim to read a tenth of all waiting tokens, and would spend more time on
+    # compiling it than the claim takes.
     "jit": "off",
     **PLANNER,
 }
@@ -39,5 +39,5 @@ PLANNED_AS_USUAL = "".join(f"SET LOCAL {name} TO DEFAULT; " for name in PLANNER)
 
 
 def prepare_session(connection: Connection[tuple[object, ...]]) -> None:
-    """Give a session these settings until its end."""
+    """Set these settings in a session, until its end."""
     connection.execute("; ".join(f"SET {name} = {value}" for name, value in OF_A_SESSION.items()))

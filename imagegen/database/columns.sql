@@ -1,4 +1,4 @@
--- What the columns of `tokens_s0` take, and what else may refuse what is written to them.
+-- The widths of columns of `tokens_s0`, and other obstacles to a write to them.
 
 -- name: characters
 -- The width of a column, or of the domain that it has. A type without one brings no row.
@@ -14,8 +14,8 @@ WHERE modifier > 4 AND type IN ('varchar'::regtype, 'bpchar'::regtype)
 HAVING count(*) > 0
 
 -- name: obstacles
--- Triggers, rules, constraints and unique indexes that are concerned by a change of these columns,
--- but for imagegen's own. A CHECK on the status alone is looked at by `read_tables`.
+-- Triggers, rules, constraints and unique indexes that a change of these columns meets, except
+-- imagegen's own. `read_tables` looks at a CHECK on the status alone.
 WITH written AS (
     SELECT attrelid, attnum, attname, atttypid, attnotnull FROM pg_attribute
     WHERE attrelid = to_regclass('tokens_s0') AND attname = ANY(%(columns)s) AND NOT attisdropped
@@ -46,7 +46,7 @@ WHERE indrelid = to_regclass('tokens_s0') AND indisunique
         WHERE classid = 'pg_class'::regclass AND objid = indexrelid)
     AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)
 UNION ALL
--- An image empties these two.
+-- An image sets these two to NULL.
 SELECT 'NOT NULL of ' || quote_ident(attname) FROM written
 WHERE attnotnull AND attname IN ('generation_error', 'generate_after')
 ORDER BY obstacle

@@ -13,12 +13,12 @@ from imagegen.database import brief, encoding
 from imagegen.database.answers import AnswerLimit, BoundedConnection, in_background
 from imagegen.text import one_line
 
-# Each statement takes a millisecond or two; ten slots do not need ten connections.
+# A statement takes a millisecond or two, so ten slots do not need ten connections.
 SLOTS_CONNECTIONS = 3
-# A worker's main loop has one, and one listens.
+# The main loop of a worker has a connection of its own, and one connection listens.
 WORKER_CONNECTIONS = SLOTS_CONNECTIONS + 2
 EXPORTER_CONNECTIONS = 1
-# What a burst has opened is closed when nothing has used it for so long, one after the other.
+# Connections that a burst has opened are closed one by one when they have been idle for this time.
 IDLE_SECONDS = 10.0
 NOTIFY_CHANNEL = "imagegen_detected"
 # The database is away, restarts or fails over: a statement works when it is tried again later.
@@ -56,9 +56,9 @@ def connect(url: str, application_name: str = "imagegen") -> Connection:
 
 
 def connect_bounded(url: str, application_name: str, limit: AnswerLimit) -> BoundedConnection:
-    """Return such a connection, whose answers have a time limit. Raises OperationalError.
+    """Return such a connection whose answers have a time limit. Raises OperationalError.
 
-    Resolving the server's name has none: where that matters, call it `in_background`.
+    Resolving the server's name has no limit: if that matters, call this `in_background`.
     """
     connection = BoundedConnection.connect(url, **_arguments(application_name))
     connection.limit = limit
@@ -69,8 +69,8 @@ def connect_bounded(url: str, application_name: str, limit: AnswerLimit) -> Boun
 def open_pool(
     url: str, max_size: int, application_name: str, limit: AnswerLimit | None = None
 ) -> Pool:
-    """Return a pool for brief statements that connects in the background, as soon as the database
-    is there. All its connections have this limit."""
+    """Return a pool for brief statements. It connects in the background as soon as the database
+    answers. `limit` is the time limit of answers on all its connections."""
 
     def configure(connection: BoundedConnection) -> None:
         encoding.replace_missing_characters(connection)
@@ -96,9 +96,9 @@ def open_pool(
 
 
 def why_away(url: str, error: Exception) -> str:
-    """Return in one line why a statement failed, after at most POOL_TIMEOUT_SECONDS.
+    """Return in one line why a statement failed, within POOL_TIMEOUT_SECONDS.
 
-    A pool's timeout does not say why, so one connection is tried.
+    A pool's timeout does not say why it cannot connect, so one connection is tried.
     """
     if not isinstance(error, PoolTimeout):
         return one_line(error)
@@ -125,7 +125,7 @@ def _arguments(application_name: str) -> dict[str, Any]:
     }
 
 
-# A query of an operator must not load the database after its user has given up waiting.
+# A query of an operator must not go on in the database after its user has given up waiting.
 QUERY_SECONDS = 10
 
 

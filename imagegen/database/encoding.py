@@ -1,4 +1,4 @@
-"""Databases that are not in UTF-8: old ones, and those created where LANG is C.
+"""Databases that are not in UTF-8: old ones, and those that were created with LANG=C.
 
 PostgreSQL converts between our UTF-8 and the database's encoding, and refuses characters that the
 latter lacks. SQL_ASCII means no encoding, and works if other clients write UTF-8 too.
@@ -13,13 +13,13 @@ from psycopg.abc import AdaptContext, Buffer
 from psycopg.types.json import set_json_loads
 from psycopg.types.string import StrDumperUnknown, TextLoader
 
-INVALID_OID = 0  # psycopg's: of all types without a loader, such as an enum
+INVALID_OID = 0  # psycopg uses its loader for all types without one, such as an enum
 UTF8, NO_ENCODING = "UTF8", "SQL_ASCII"
 FIX = "make another one (createdb --encoding=UTF8 --template=template0), and move there"
 
 
 def encoding_warning(connection: BaseConnection[Any]) -> str | None:
-    """Return what the database's encoding does to texts; None if it is UTF-8."""
+    """Return a line on how the database's encoding harms texts; None if it is UTF-8."""
     name = _encoding(connection)
     if name == UTF8:
         return None
@@ -49,7 +49,7 @@ def replace_missing_characters(connection: BaseConnection[Any]) -> None:
 def read_any_bytes(connection: Connection[Any]) -> None:
     """Make the connection read bytes that are no text, or half a character, as lone surrogates.
 
-    One such row must not hide all others from the page or a list.
+    A page or a list that reads such a row must still show all others.
     """
     if _encoding(connection) == NO_ENCODING:
         connection.execute("SET client_encoding TO SQL_ASCII")  # PostgreSQL checks nothing then

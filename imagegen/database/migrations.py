@@ -1,4 +1,4 @@
-"""Changes of the database's schema: alembic, run from the package, with errors in one line."""
+"""Changes the database's schema by alembic's migrations, with errors in one line."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ from imagegen.text import plural
 LOCK_TIMEOUT_MILLISECONDS = 400
 LOCK_PAUSE_SECONDS = 0.2
 GIVE_UP_SECONDS = 5.0
-# Any number, the same in every version: the second of two concurrent upgrades waits.
+# The same number in every version, so that the second of two concurrent upgrades waits.
 ADVISORY_LOCK = 4_127_340_551
 TABLES = (
     *("tokens_s0", "authors", "generations"),
@@ -35,7 +35,7 @@ TABLES = (
 WORKERS_NAMED = 4
 
 
-# Also where deadlock_timeout is shorter.
+# The second one, if deadlock_timeout is shorter than the lock timeout above.
 LOCKED = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ class SchemaError(ImagegenError):
 def upgrade(url: str, revision: str = "head") -> str | None:
     """Migrate up to `revision` in one transaction; return the revision reached.
 
-    The migrations before it run again, and make what is missing of what they had made. Raises
+    The migrations before it run again, and make parts that have gone missing since. Raises
     SchemaError, also if imagegen cannot use the tables that are there.
     """
 
@@ -86,7 +86,8 @@ def downgrade(url: str, revision: str, *, lose_data: bool = False) -> str | None
     """
 
     def change(connection: Connection) -> str | None:
-        # All at once, and first what workers lock first. No row is added before it may be dropped.
+        # All tables at once, in the order in which workers lock them. So no row is added between
+        # the count and the drop.
         for table in reversed(TABLES):
             if table == "tokens_s0" or _belongs_to_imagegen(connection, table):
                 _lock_table(connection, table)
@@ -113,7 +114,7 @@ def downgrade(url: str, revision: str, *, lose_data: bool = False) -> str | None
 
 
 def _search_own_schema_first(connection: Connection) -> None:
-    """Make new tables beside those of imagegen that are there."""
+    """Make new tables in the schema that has imagegen's own tables, if there is one."""
     if own := schema.schema_of_imagegen(_driver(connection)):
         path = "concat_ws(', ', %(own)s::text, nullif(current_setting('search_path'), ''))"
         query = f"SELECT set_config('search_path', {path}, true)"
@@ -123,8 +124,8 @@ def _search_own_schema_first(connection: Connection) -> None:
 def _doubt(connection: Connection, has_forgotten: bool) -> None:
     """Let workers look in Replicate's list before they send, if requests may have been forgotten.
 
-    They are, if there was an imagegen that has lost its ledger. A token that is `generating` may be
-    of such a one too, of which nothing is left. The server then counts as one that was never seen.
+    That is so if imagegen has worked here and its ledger is lost (`has_forgotten`). It may be so if
+    a token is `generating`. The server then counts as one that was never seen.
     """
     driver = _driver(connection)
     generating = database.read_tables(driver).labels["generating"]
@@ -136,7 +137,7 @@ def _doubt(connection: Connection, has_forgotten: bool) -> None:
 
 
 def _lock(connection: Connection) -> None:
-    """Wait for another migration, and let this one wait for a table only for a short time."""
+    """Wait for another migration to end, and limit how long this one waits for a table."""
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MILLISECONDS}")
 
@@ -215,7 +216,7 @@ def _revision(connection: Connection) -> str | None:
 
 @contextmanager
 def _alembic_config(connection: Connection, revision: str) -> Iterator[Config]:
-    """Configure alembic. Raises SchemaError with the known revisions if this is none of them."""
+    """Configure alembic. Raises SchemaError with the known revisions for an unknown one."""
     config = Config()
     config.set_main_option("script_location", str(files("imagegen.db")))
     config.attributes["connection"] = connection
@@ -237,7 +238,7 @@ def _alembic_config(connection: Connection, revision: str) -> Iterator[Config]:
 
 
 def _in_transaction(url: str, change: Callable[[Connection], T]) -> T:
-    """Return what a change of the schema returns. It is tried again if it has to wait for a lock.
+    """Run a change of the schema in a transaction, again if it waits for a lock; return its result.
 
     SQLAlchemy gets a connection, and never the URL with its password. Raises SchemaError, or
     psycopg's own error if the database is away.
@@ -265,7 +266,7 @@ def _in_transaction(url: str, change: Callable[[Connection], T]) -> T:
 
 
 def _as_error(cause: BaseException | None) -> Exception:
-    """Return what PostgreSQL says of a statement as an error of one line."""
+    """Return PostgreSQL's error as a SchemaError of one line; one of AWAY as it is."""
     if isinstance(cause, database.AWAY):
         return cause
     if isinstance(cause, psycopg.errors.DependentObjectsStillExist):

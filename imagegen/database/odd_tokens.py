@@ -1,13 +1,13 @@
-"""Tokens that imagegen leaves alone because of what is in their rows, counted and named."""
+"""Tokens that imagegen cannot work on because of odd values in their rows, counted and named."""
 
 from dataclasses import dataclass
 
 from imagegen.text import plural
 
-# The database refuses to let these be claimed, or their author is not there; `generations` says
-# why. All other kinds are in the rows of the tokens.
+# The kind of tokens whose claim the database refuses, or whose author is missing; `generations` has
+# the reason. All other kinds show in the tokens' own rows.
 SET_ASIDE = "set_aside"
-# By kind: why, and what to do.
+# The reason and the fix, by kind.
 REASONS = {
     "no_status": (
         "status is NULL",
@@ -34,7 +34,7 @@ UNBLOCK = (
 
 @dataclass(frozen=True)
 class OddTokens:
-    """Tokens of one kind that are left alone for one reason."""
+    """Tokens of one kind that imagegen cannot work on, for one reason."""
 
     kind: str
     reason: str

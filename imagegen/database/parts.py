@@ -1,7 +1,7 @@
-"""What migrations make and drop: each part only where it is missing, or there.
+"""The parts of the schema that migrations make if they are missing, and drop if they are there.
 
-So every migration can run again on a database that has lost some parts, and makes these alone. A
-name that something else has is refused. Nothing is locked where there is nothing to do.
+So every migration can run again on a database that has lost some parts, and makes only these. A
+name that is taken by something else is refused. Nothing is locked if there is nothing to do.
 """
 
 from collections.abc import Iterable, Mapping
@@ -49,10 +49,11 @@ def has_ledger() -> bool:
 def create_table(
     table: str, definitions: Mapping[str, str], constraints: Mapping[str, str]
 ) -> None:
-    """Make a table of imagegen's own, or what it lacks. Raises SchemaError."""
+    """Make a table of imagegen's own, or the columns and constraints that it lacks. Raises
+    SchemaError."""
     if not (has_ledger() if table == LEDGER else exists(table)):
-        op.execute(f"CREATE TABLE {table} ()")  # also before another's in the search_path
-    if not is_imagegens(table):  # also one of an older version
+        op.execute(f"CREATE TABLE {table} ()")  # also if a later schema of search_path has one
+    if not is_imagegens(table):  # an older version made it without the comment
         op.execute(f"COMMENT ON TABLE {table} IS '{OWNERSHIP_COMMENT}'")
     add_columns(table, definitions)
     there = query(f"SELECT conname FROM pg_constraint WHERE conrelid = to_regclass('{table}')")
@@ -84,7 +85,8 @@ def drop_columns(table: str, names: Iterable[str]) -> None:
 
 
 def create_index(name: str, table: str, definition: str, *, unique: bool = False) -> None:
-    """Make an index, also in place of one that is invalid or not unique. Raises SchemaError."""
+    """Make an index. One that is invalid, or wrongly (not) unique, is replaced. Raises
+    SchemaError."""
     if _is_there(name, table):
         wanted = f"i.indisvalid AND i.indisunique = {unique}"
         if query(f"SELECT FROM pg_index i WHERE indexrelid = to_regclass('{name}') AND {wanted}"):
@@ -94,7 +96,7 @@ def create_index(name: str, table: str, definition: str, *, unique: bool = False
 
 
 def drop_indexes(table: str, *names: str) -> None:
-    """Drop indexes of a table, where they are there."""
+    """Drop those of these indexes that the table has."""
     rows = query(
         f"""SELECT indexrelid::regclass, relname FROM pg_index JOIN pg_class ON oid = indexrelid
             WHERE indrelid = to_regclass('{table}')"""

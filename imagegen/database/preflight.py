@@ -35,17 +35,17 @@ NEEDED_PRIVILEGES: dict[str, dict[str, list[str] | None]] = {
 }  # fmt: skip
 # For commands such as `imagegen status`.
 SPARE_CONNECTIONS = 2
-# Those of Replicate have 91 characters and more, by the name of the file.
+# The least width of image_url. Replicate's URLs have 91 characters and more, by the file's name.
 URL_CHARACTERS = 120
-# A column this narrow takes none of them.
+# A column of this width or less takes none of them.
 TOO_FEW_CHARACTERS = 60
-# What a value is known by.
+# The columns by which a row is found.
 KEYS = {"tokens_s0": "token_id", "authors": "id"}
 WHOLE_NUMBER = "bigint, integer, smallint, numeric"
 NUMBER = f"{WHOLE_NUMBER}, real, double precision"
 MOMENT = "timestamp with time zone, timestamp without time zone, date"
 TEXT = "text, character varying, character, name, citext"
-# Of the tokens that are looked for by their status: the migrations make them.
+# The indexes of tokens by status, which migrations make.
 INDEXES = {
     "detected": "(created_at, token_id)",
     "generating": "(token_id)",
@@ -70,9 +70,9 @@ def problems(
     connections: int = 0,
     keeps_images: bool = True,
 ) -> list[Problem]:
-    """Return all problems; `prompts` are the configured ones by their variables, and so many
-    `connections` are needed. Without `keeps_images`, a column for Replicate's URLs must take them;
-    a start only warns of it, because it would hold up images that are paid for already."""
+    """Return all problems. `prompts` are the configured ones by their variables, `connections` the
+    number of connections that are needed. Without `keeps_images`, a column for Replicate's URLs
+    must take them. A start only warns of it, because images that are paid for must go on."""
     return [
         *_missing_privileges(connection),
         *_row_security(connection),
@@ -85,8 +85,8 @@ def problems(
 
 
 def catalog(connection: Connection) -> str:
-    """Return a text that is another one if something may have changed that `usable_tables` looks
-    at, but for the rows of the tables."""
+    """Return a text that changes with everything that `usable_tables` looks at, except the rows of
+    the tables."""
     [(text,)] = connection.execute(SQL["catalog"]).fetchall()
     return str(text)
 
@@ -94,7 +94,7 @@ def catalog(connection: Connection) -> str:
 def usable_tables(connection: Connection) -> Tables:
     """Return the tables as they are. Raises NotMigratedError if they must not be worked on.
 
-    Their revision does not matter: workers of the one before go on during an upgrade.
+    Their revision does not matter: during an upgrade workers of the version before go on.
     """
     for problem in (
         *_missing_privileges(connection),
@@ -107,7 +107,7 @@ def usable_tables(connection: Connection) -> Tables:
 
 
 def _connection_limits(connection: Connection, needed: int) -> Iterator[Problem]:
-    """Check that PostgreSQL admits so many connections. A pooler has limits of its own."""
+    """Check that PostgreSQL admits the `needed` connections. A pooler has limits of its own."""
     values = {"needed": needed, "enough": needed + SPARE_CONNECTIONS}
     for limit, fix in connection.execute(SQL["connection_limits"], values):
         if not is_pooled(connection):
@@ -143,8 +143,8 @@ def _privilege_problem(role: str, privileges: str, table: str) -> Problem:
 
 
 def _row_security(connection: Connection) -> Iterator[Problem]:
-    """Check that no policy hides rows: a token whose author cannot be seen seems to have no prompt,
-    and an image that may not be written has been paid for."""
+    """Check that no policy hides rows or refuses a change: a token would seem to have no prompt, or
+    its image would be paid for and could not be written."""
     values = {"tables": list(NEEDED_PRIVILEGES)}
     row = connection.execute(SQL["row_security"], values).fetchone()
     if row:
@@ -160,9 +160,9 @@ def _row_security(connection: Connection) -> Iterator[Problem]:
 
 
 def _schema(connection: Connection) -> Iterator[Problem]:
-    """Check the revision, and the tables if it is the one needed."""
+    """Check the revision; if it is the needed one, check the tables."""
     try:
-        with connection.transaction():  # what comes after it goes on if it is refused
+        with connection.transaction():  # an error here must not fail the checks after it
             check_revision(connection)
     except NotMigratedError as error:
         yield Problem("migrations", error.message, error.fix)
@@ -174,7 +174,7 @@ def _schema(connection: Connection) -> Iterator[Problem]:
 
 
 def table_problems(connection: Connection) -> Iterator[Problem]:
-    """Yield what is wrong with the tables of the newest revision."""
+    """Yield the problems of tables at the newest revision."""
     needed = {
         table: sorted({name for names in NEEDED_PRIVILEGES[table].values() for name in names or ()})
         for table in schema.USERS_TABLES
@@ -227,7 +227,7 @@ def _unusable_columns(connection: Connection) -> Iterator[Problem]:
 
 
 def _indexes(connection: Connection) -> Iterator[Problem]:
-    """Check that the indexes are for the status as the application writes it: `db upgrade` assumes
+    """Check that the indexes are for the status in the application's case: `db upgrade` assumes
     lower case for a table without a row, a default or a CHECK."""
     labels = read_tables(connection).labels
     row = connection.execute(SQL["detected_index"], [labels["detected"]]).fetchone()
@@ -253,8 +253,8 @@ def _indexes(connection: Connection) -> Iterator[Problem]:
 
 
 def _obstacles(connection: Connection, *, keeps_images: bool) -> Iterator[Problem]:
-    """Warn of what may refuse a token's image or error: it is kept then, and tried again. With a
-    column that takes no image at all, each is paid for and none is handed on."""
+    """Warn of triggers and constraints that may refuse a token's image or error. If they do, it is
+    kept and tried again. With a column that takes no image, each is paid for and none handed on."""
     width = characters(connection, "image_url")
     if width is not None and width < URL_CHARACTERS:
         yield Problem(

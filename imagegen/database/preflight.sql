@@ -1,4 +1,4 @@
--- What the checks before a start ask of the catalogs. A table that is not there brings no row.
+-- Queries of the catalogs for the checks before a start. A missing table has no row.
 
 -- name: privilege
 -- The columns on which the role lacks a privilege; all columns of the table without %(columns)s.
@@ -20,8 +20,8 @@ EXISTS (SELECT FROM unnest(p.polroles) role
     WHERE role = 0 OR pg_has_role(current_user, role, 'USAGE'))
 
 -- name: row_security
--- The tables of which row-level security may hide rows from this role, or forbid a change. One
--- policy that permits everything is as good as none, unless another one restricts it.
+-- Tables whose row-level security may hide rows from this role, or forbid a change. A policy that
+-- permits everything is the same as none, unless another one restricts it.
 SELECT quote_ident(current_user), array_agg(name ORDER BY n)
 FROM unnest(%(tables)s::text[]) WITH ORDINALITY AS tables (name, n)
 WHERE row_security_active(to_regclass(name)) AND (
@@ -53,8 +53,8 @@ WHERE r.rolname = session_user AND d.datname = current_database()
 ORDER BY "limit"
 
 -- name: uniqueness
--- Whether an index keeps two rows from having one value, and whether the rows are in several
--- tables: an index of a parent says nothing about tables that inherit from it.
+-- Whether a unique index covers the column, and whether the rows are in several tables: an index of
+-- a parent does not cover tables that inherit from it.
 SELECT is_divided, is_indexed AND (is_partitioned OR NOT is_divided) AS is_unique
 FROM (
     SELECT relkind = 'p' AS is_partitioned,
@@ -97,7 +97,7 @@ WHERE t.attrelid = to_regclass('tokens_s0') AND t.attname = 'author_id'
         AND tt.typtype <> 'd' AND aa.typtype <> 'd')
 
 -- name: detected_index
--- What the index of waiting tokens is for, if that is not this status.
+-- The status in the index of waiting tokens, if it is not this one.
 SELECT predicate FROM (
     SELECT pg_get_expr(indpred, indrelid) AS predicate FROM pg_index
     WHERE indexrelid = to_regclass('imagegen_tokens_detected')) index
@@ -107,8 +107,8 @@ WHERE position(split_part(%s, '::', 1) IN predicate) = 0
 count(*) || '/' || sum(hashtext(xmin::text))
 
 -- name: catalog
--- Another text after each change of a table, column, type, constraint, index, comment, policy,
--- schema or role, in this database: each change writes a row of the catalog with a new xmin.
+-- A text that differs after each change of a table, column, type, constraint, index, comment,
+-- policy, schema or role of this database: each change writes a row of the catalog with a new xmin.
 SELECT concat_ws(' ', current_user, current_schemas(true),
     (SELECT $versions FROM pg_class), (SELECT $versions FROM pg_attribute),
     (SELECT $versions FROM pg_attrdef), (SELECT $versions FROM pg_constraint),

@@ -12,7 +12,7 @@ from imagegen.database.tables import STATUSES, Tables
 
 TEXT = acts.TEXT + files("imagegen.database").joinpath("queue_stats.sql").read_text("utf-8")
 SQL = parse(TEXT)
-# It takes 15 ms to count them.
+# To count so many tokens takes 15 ms.
 COUNTED_UP_TO = 100_000
 # Of each kind of odd tokens.
 TOKENS_NAMED = 10
@@ -31,12 +31,12 @@ class QueueStats:
     oldest_waiting_seconds: float | None
     oldest_generating_seconds: float | None
     oldest_unfetched_seconds: float | None
-    oldest_expiring_seconds: float | None  # of the unfetched images: those that an hour ends
-    images_lost: int  # of the last day: that hour is over, and nobody has a copy
+    oldest_expiring_seconds: float | None  # of unfetched images whose URL ends after an hour
+    images_lost: int  # of the last day: deleted at Replicate, unfetched and without a copy
     closings_refused: int  # generations whose end the database refuses to write to their tokens
     predictions_last_day: int
     images_last_day: int
-    dollars_last_day: float | None  # of what has ended and has a price
+    dollars_last_day: float | None  # of generations that have ended and have a price
     images_last_hour: int
     p50_seconds: float | None  # of the last hour, from the claim of a token to its image
     p95_seconds: float | None
@@ -45,12 +45,12 @@ class QueueStats:
 
 
 def statement(tables: Tables) -> str:
-    """Return the statement for all figures, whose one row `from_row` reads."""
+    """Return the statement for all figures. `from_row` reads its one row."""
     return tables.fill(SQL["stats"])
 
 
 def quick_statement(tables: Tables) -> str:
-    """Return the same with estimates of how many tokens there are, if they are very many."""
+    """Return the same with an estimated number of tokens if there are very many."""
     return tables.fill(SQL["scraped"], counted_up_to=COUNTED_UP_TO)
 
 
@@ -64,7 +64,7 @@ def from_row(row: dict[str, Any]) -> QueueStats:
 
 
 def odd_tokens(connection: Connection, tables: Tables, timeout_seconds: int) -> list[OddTokens]:
-    """Return the tokens that are left alone. Raises QueryCanceled if it takes longer."""
+    """Return the odd tokens. Raises QueryCanceled if that takes longer than `timeout_seconds`."""
     with statement_timeout(connection, timeout_seconds):
         rows = connection.execute(tables.fill(SQL["odd_tokens"]), {"named": TOKENS_NAMED})
         return [

@@ -33,8 +33,8 @@ coalesce((
 (SELECT count(*) FROM generations WHERE state = 'open' AND closing IS NOT NULL)
 
 -- fragment: odd
--- Tokens that are left alone, by kind, at most 1000 of each: see odd_tokens.py. Those of `generations`
--- have been tried within the hour, and nothing else has been done with them since.
+-- Odd tokens by kind, at most 1000 of each: see odd_tokens.py. Those in `generations` were tried
+-- within the last hour, and have no later generation.
 SELECT * FROM (
     SELECT 'no_status' AS kind, NULL AS reason, t.token_id::text AS token_id FROM tokens_s0 t
     WHERE $status_is_null LIMIT 1000) odd
@@ -69,15 +69,16 @@ SELECT kind, reason, count(*),
 FROM ($odd) odd GROUP BY kind, reason ORDER BY kind, reason
 
 -- fragment: unsent
--- It was claimed and has no prediction yet. A request without an answer may have made one: Replicate's
--- list tells, mostly within five minutes. One that it has not told of for ten counts as well.
+-- A generation that has no prediction yet. A request without an answer may have made one:
+-- Replicate's list shows it, mostly within five minutes. After ten minutes the generation counts as
+-- unsent.
 state = 'open' AND prediction_id IS NULL AND closing IS NULL
     AND (requested_at IS NULL OR requested_at < now() - interval '10 minutes')
 
 -- name: any_waits
--- Whether a token waits to be sent: it is to be claimed, or was and is unsent. Each part is in the
--- order of an index, so that none reads all rows of a table. The last tables are named so that
--- their absence is an error.
+-- Whether a token waits to be sent: it can be claimed, or was claimed and is unsent. Each part is
+-- in the order of an index, so that none reads all rows of a table. The last tables are named so
+-- that their absence is an error.
 SELECT EXISTS (
         SELECT FROM (
             SELECT FROM tokens_s0 t WHERE t.status = $detected AND NOT $held
@@ -96,8 +97,8 @@ SELECT EXISTS (
     GROUP BY 1) counted)
 
 -- fragment: tokens_estimated
--- Of more tokens than $counted_up_to, those of a status with an index are counted as far, and beyond
--- that the index has PostgreSQL's estimate. Of all others the statistics know the share. A table
+-- The tokens of a status with an index are counted up to $counted_up_to; beyond that PostgreSQL's
+-- estimate for the index counts. For every other status it is the share in the statistics. A table
 -- without statistics is counted.
 (SELECT CASE
     WHEN few.counted <= $counted_up_to OR estimated.tokens <= few.counted OR shares.known IS NULL

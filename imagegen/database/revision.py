@@ -1,4 +1,4 @@
-"""Which revision of the schema a database has, and which one this imagegen needs."""
+"""The revision of a database's schema, and the one that this imagegen needs."""
 
 from importlib.resources import files
 
@@ -14,7 +14,7 @@ class NotMigratedError(ImagegenError):
 
 
 def newest_revision() -> str:
-    """Return the revision that this imagegen needs: file names of migrations are numbered."""
+    """Return the revision that this imagegen needs: the largest number of a migration's file."""
     names = [path.name for path in files("imagegen.db.versions").iterdir()]
     return max(name.partition("_")[0] for name in names if name[:4].isdigit())
 

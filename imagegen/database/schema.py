@@ -1,4 +1,4 @@
-"""What of the schema is missing, and what belongs to others: for the start, doctor and upgrade."""
+"""Finds parts of the schema that are missing, or not imagegen's: for start, doctor and upgrade."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from imagegen.database.tables import BRING_BACK
 
 SQL = sql.load("imagegen.database", "schema.sql")
 
-# The comment on tables, and on columns of the user's tables, that a migration made.
+# The comment with which migrations mark the tables and columns that they make.
 OWNERSHIP_COMMENT = "made by imagegen"
 USERS_TABLES = ("tokens_s0", "authors")
 TABLES = (
@@ -24,11 +24,11 @@ TABLES = (
     "imagegen_audits",
     "imagegen_acts",
 )
-# Without it workers go on: only `spend` and `prune` read and write it.
+# Workers do without it: only `spend` and `prune` read and write it.
 OTHER_TABLES = ("imagegen_spend_totals",)
-# What imagegen adds to tokens_s0.
+# The columns that imagegen adds to tokens_s0.
 OWN_COLUMNS = ("image_url", "generation_attempts", "generation_error", "generate_after")
-# Whether imagegen keeps its promises without them.
+# Indexes without which an image could be paid for twice.
 UNIQUE_INDEXES = {
     "generations_pkey": "generations",
     "generations_prediction_id_key": "generations",
@@ -51,7 +51,7 @@ OTHER_INDEXES = {
     "imagegen_tokens_failed": "tokens_s0",
     "imagegen_duplicates_made": "imagegen_duplicates",
 }
-# By pg_class.relkind. A token is claimed by its row, and a mint must be seen: only a table can do.
+# By pg_class.relkind. tokens_s0 must be a table: its rows are locked, and a trigger sees a mint.
 KINDS = {
     "v": "a view", "m": "a materialized view", "f": "a foreign table", "S": "a sequence",
     "i": "an index", "I": "an index", "c": "a type",
@@ -65,7 +65,7 @@ WAKE_UPS = "workers hear of a mint only when they look for it (POLL_INTERVAL_SEC
 
 
 def obstacles(connection: Connection) -> Iterator[Problem]:
-    """Yield what `db upgrade` must not work with, or make tables beside."""
+    """Yield the problems with which `db upgrade` must not start."""
     was_here = _value(connection, "was_here")
     for table in USERS_TABLES:
         if _one(connection, "visible", name=table):
@@ -86,7 +86,8 @@ def obstacles(connection: Connection) -> Iterator[Problem]:
 
 
 def defects(connection: Connection, needed: Mapping[str, Sequence[str]]) -> Iterator[Problem]:
-    """Yield what is missing or is not as it was made; `needed` columns of the user's tables."""
+    """Yield the parts of the schema that are missing or changed. `needed` has the columns of the
+    user's tables."""
     for table in TABLES:
         if not _one(connection, "visible", name=table):
             others = _ask(connection, "elsewhere", name=table) if table in USERS_TABLES else []
@@ -112,7 +113,7 @@ def defects(connection: Connection, needed: Mapping[str, Sequence[str]]) -> Iter
 
 
 def has_ledger(connection: Connection) -> bool:
-    """Return whether the record of what was sent and paid is there."""
+    """Return whether imagegen's `generations`, the record of all requests, is there."""
     return bool(_value(connection, "has_ledger"))
 
 
@@ -143,7 +144,7 @@ def _unusable(connection: Connection) -> Iterator[Problem]:
 
 
 def _is_elsewhere(connection: Connection, table: str, others: list[dict[str, Any]]) -> Problem:
-    """Return that a table is not in the search_path, and what finds it."""
+    """Return the problem that a table is not in the search_path, with the fix."""
     names, first = " and ".join(row["table"] for row in others), others[0]
     session = _one(connection, "session")
     role, schema = session["role"], first["schema"]
@@ -191,7 +192,7 @@ def _trigger(connection: Connection) -> Iterator[Problem]:
 
 
 def _twins(connection: Connection) -> Iterator[Problem]:
-    """Yield a table of the user's that an empty one of imagegen's has been made beside."""
+    """Yield a problem if imagegen works on an empty tokens_s0 of its own beside the user's."""
     found = _one(connection, "visible", name="tokens_s0")
     if not found or not found["is_imagegens"]:
         return

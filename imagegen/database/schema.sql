@@ -1,4 +1,4 @@
--- What of the schema is there, and what belongs to others.
+-- Which parts of the schema are there, and which belong to others.
 
 -- fragment: is_ledger
 -- Whether `generations` is imagegen's. An older imagegen made it without the comment.
@@ -16,7 +16,7 @@ WHERE c.oid = to_regclass(%(name)s)
 
 -- name: elsewhere
 -- Tables and views of this name that the search_path does not find, or that are written with
--- capitals. A schema without USAGE is passed over in a search_path.
+-- capitals. PostgreSQL skips a schema of the search_path without USAGE.
 SELECT format('%%I.%%I', n.nspname, c.relname) AS table, quote_ident(n.nspname) AS schema,
     c.relname <> %(name)s AS has_capitals,
     has_schema_privilege(n.oid, 'USAGE') AS may_be_used
@@ -42,7 +42,7 @@ WHERE to_regclass(%(table)s) IS NOT NULL AND name NOT IN (
     WHERE attrelid = to_regclass(%(table)s) AND NOT attisdropped)
 
 -- name: taken
--- What is in the way of a table `generations`, where it would be made.
+-- Objects with the name `generations` in the schema in which the table would be made.
 SELECT format('%%I.generations', nspname) FROM pg_namespace n
 WHERE nspname = current_schema() AND NOT $is_ledger AND (
     EXISTS (SELECT FROM pg_type WHERE typname = 'generations' AND typnamespace = n.oid)

@@ -14,9 +14,10 @@ from imagegen.database.revision import NotMigratedError
 
 # In the order of a token's life.
 STATUSES = ("detected", "generating", "uploading", "failed")
-# The SQLSTATE of a statement that does not fit the tables as they are now, or its first two digits:
-# a migration has moved or changed them. In order: a name, type, index or privilege is missing; a
-# schema is; a view is in a table's place; a table was dropped meanwhile; a label is gone.
+# The SQLSTATE of a statement that does not fit the tables any more, or its first two digits: a
+# migration has moved or changed them. In order: a name, type, index or privilege is missing; a
+# schema is missing; a table has become a view; a table was dropped during the statement; a label is
+# missing.
 MISFIT_CLASSES, MISFITS = {"42", "3F", "0A"}, {"XX000", "22P02"}
 BRING_BACK = "bring it back, or put its schema into search_path"
 ADD_LABELS = "ALTER TYPE … ADD VALUE '…', for each label that it lacks"
@@ -25,14 +26,14 @@ STYLES = (str.lower, str.upper, str.capitalize)
 LABELS = [tuple(style(status) for status in STATUSES) for style in STYLES]
 SQL = sql.load("imagegen.database", "tables.sql")
 
-# A number beyond bigint, or none, is the id of no token: NULL, so that it equals nothing, and no
-# cast of it can fail.
+# A number outside bigint, or with a fraction, is no token's id. It becomes NULL, which equals
+# nothing, and so no cast of it can fail.
 WHOLE_NUMBER = """CASE WHEN t.token_id BETWEEN -9223372036854775808 AND 9223372036854775807
             AND t.token_id = trunc(t.token_id) THEN t.token_id::bigint END"""
 
 
 class TablesAwayError(psycopg.OperationalError):
-    """The tables are not as they were read: a migration or the restore of a table may be at work.
+    """The tables differ from how they were read: a migration or a restore may be running.
 
     Wait as for a database that is away, and read them again.
     """
@@ -61,9 +62,9 @@ class Tables:
     created_at_is_naive: bool
     error_characters: int | None = None  # the width of generation_error, if it has one
     token_id_is_numeric: bool = False
-    # SQL literals of our statuses in another case, which imagegen leaves alone.
+    # SQL literals of the statuses in another case; imagegen does not work on such tokens.
     misspelt: tuple[str, ...] = ()
-    # Nothing says yet in which case the application writes a status.
+    # No row, default or CHECK shows yet in which case the application writes a status.
     is_case_assumed: bool = False
     status_may_be_null: bool = False
 
@@ -74,9 +75,9 @@ class Tables:
 
     @property
     def waited_seconds(self) -> str:
-        """SQL for the seconds since the mint; 0 if it was at no finite time.
+        """SQL for the seconds since the mint; 0 if its time is infinite.
 
-        One such row of an adopted table must not keep other tokens waiting.
+        One such row must not fail the statement for other tokens.
         """
         return f"""CASE WHEN isfinite(t.created_at)
                 THEN extract(epoch FROM now() - {self.minted_at})::float ELSE 0 END"""
@@ -141,7 +142,7 @@ def _labels_of_enum(connection: Connection) -> list[tuple[str, ...]]:
 
 
 def _labels_of_text(connection: Connection) -> list[tuple[str, ...]]:
-    """Return the ways to write the statuses that the column's type and its CHECKs let through.
+    """Return the ways to write the statuses that the column's type and its CHECKs accept.
 
     Raises NotMigratedError if there is none.
     """
@@ -176,10 +177,10 @@ def _refused(
 
 
 def _chosen(connection: Connection, usable: list[tuple[str, ...]]) -> tuple[tuple[str, ...], bool]:
-    """Return the way to write the statuses, of several, and whether it is only assumed.
+    """Return one of several ways to write the statuses, and whether it is only assumed.
 
-    Rows decide. Where there are several ways in them, or none, the index that `db upgrade` made
-    decides, or the column's default.
+    Rows decide. If they have several ways or none, the index that `db upgrade` made decides, or the
+    column's default.
     """
     row = connection.execute(SQL["status_hints"]).fetchone()
     hints = [hint for hint in row or () if hint]
