@@ -1,7 +1,7 @@
-"""Everything imagegen counts, by the names that dashboards and alerts use.
+"""All metrics, by the names that dashboards and alerts use.
 
 Under `supervise` the values are in memory that all processes share, by role, so that a restarted
-worker goes on counting where the dead one stopped. There this module must be imported after
+worker continues the counts of the dead one. There this module must be imported after
 `imagegen.metrics.shared_memory.share`.
 """
 

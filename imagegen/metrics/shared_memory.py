@@ -1,9 +1,9 @@
 """The memory in which the processes of one supervisor keep their counts, by role, not by pid.
 
-prometheus_client keeps them in files, named by pid. A full disk, or a folder that was removed, ends
+prometheus_client keeps counts in files, named by pid. With a full disk or a removed folder it ends
 the process that counts, also the supervisor, and each restart adds files that are summed for ever.
-Here they are in memory that the supervisor shares with its forks, and a worker that replaces
-another one continues with its counts.
+Here the counts are in memory that the supervisor shares with its forks, and a worker that replaces
+another one continues its counts.
 """
 
 import mmap
@@ -23,8 +23,8 @@ DEFINITIONS = "imagegen.metrics.definitions"
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # the library's; in it, names of files begin with it
 
 # The library has a file for each kind of metric, such as `gauge_livesum_worker-0.db`. Here it is a
-# part of the memory: the file's name, then its content. There is room for six kinds, with about a
-# thousand series each. What is not used takes no memory.
+# part of the memory, with the file's name, then its content. There is room for six kinds, with
+# about a thousand series each. A part that is not used takes no memory.
 PARTS_PER_ROLE = 6
 NAME_BYTES = 64
 PART_BYTES = NAME_BYTES + 2**17
@@ -40,10 +40,10 @@ ENTRY_BYTES = 4 + 8 + VALUE_BYTES
 
 
 class SharedMemory:
-    """The memory, and which parts of it belong to a role."""
+    """The memory, and the parts of it that belong to each role."""
 
     def __init__(self, roles: int) -> None:
-        self.role = "supervisor"  # as which this process counts
+        self.role = "supervisor"  # this process counts under this role
         size = roles * PARTS_PER_ROLE * PART_BYTES
         memory = memoryview(mmap.mmap(-1, size))
         self._parts = [memory[start : start + PART_BYTES] for start in range(0, size, PART_BYTES)]
@@ -51,8 +51,8 @@ class SharedMemory:
         self.reserve(self.role)
 
     def reserve(self, role: str) -> bool:
-        """Give a role its parts, if it has none. Return False if there are none left. Called in the
-        supervisor, so that no two roles get the same ones."""
+        """Give a role its parts, if it has none. Return False if there are no parts left. Only the
+        supervisor calls it, so that no two roles get the same parts."""
         next_part = len(self._first_parts) * PARTS_PER_ROLE
         return self._first_parts.setdefault(role, next_part) < len(self._parts)
 
@@ -65,7 +65,7 @@ class SharedMemory:
         return memoryview(bytearray(PART_BYTES - NAME_BYTES))  # which no other process sees
 
     def contents(self) -> dict[str, memoryview]:
-        """Return the contents of all files that there are."""
+        """Return the contents of all files by name."""
         return {_file(part): part[NAME_BYTES:] for part in self._parts if _file(part)}
 
     def forget_gauges(self, role: str) -> None:
@@ -88,8 +88,8 @@ _memory: SharedMemory
 def share(workers: int) -> None:
     """Keep all metrics of this process and its forks in memory that they share.
 
-    Metrics choose their storage when `definitions` is imported: raises RuntimeError if it was
-    imported before. Raises CannotStartError if there is no memory.
+    Raises RuntimeError if `definitions` was imported before: metrics choose their storage then.
+    Raises CannotStartError if there is no memory.
     """
     global _memory  # noqa: PLW0603 (prometheus_client asks for it through classes and functions)
     if DEFINITIONS in sys.modules:
@@ -105,8 +105,8 @@ def share(workers: int) -> None:
 
 
 def reserve(role: str) -> bool:
-    """Prepare to count as `role` in a fork; called before it. Return False if there is no room:
-    what it counts will not be shown."""
+    """Prepare for a fork that counts as `role`. Return False if there is no room: the counts of the
+    fork will not be shown."""
     return _memory.reserve(role)
 
 
@@ -121,14 +121,14 @@ def forget_gauges(role: str) -> None:
 
 
 class SharedDict(MmapedDict):
-    """What the library has as a file of counts, in a part of the memory."""
+    """The library's file of counts, in a part of the memory."""
 
     def __init__(self, filename: str) -> None:
         content = _memory.content_of(os.path.basename(filename))  # noqa: PTH119
         self._positions = {key: position for key, *_, position in _entries(content)}
         self._used = USED.unpack_from(content)[0] or EMPTY_BYTES
         content[: USED.size] = USED.pack(self._used)
-        # After the entries: the value of every series for which there is no room.
+        # After the entries is the value of all series for which there is no room.
         self._capacity = len(content) - VALUE_BYTES
         self._m = content  # type: ignore[assignment]
 
@@ -139,7 +139,7 @@ class SharedDict(MmapedDict):
             super()._init_value(key)  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
-        """Do nothing: the memory is every process's."""
+        """Do nothing: all processes share the memory."""
 
     @staticmethod
     def read_all_values_from_file(filename: str) -> Iterator[Any]:
@@ -147,7 +147,7 @@ class SharedDict(MmapedDict):
 
 
 def _entries(content: memoryview) -> Iterator[Any]:
-    """Yield what is in a content as key, value, time and position, while a process writes it."""
+    """Yield key, value, time and position of each entry, also while a process writes them."""
     (used,) = USED.unpack_from(content)
     copy = bytes(content[:used])
     if used and USED.unpack_from(content)[0] >= used:  # else the gauges are being forgotten

@@ -9,7 +9,7 @@ from prometheus_client.samples import Sample
 
 @dataclass(frozen=True)
 class WorkerRow:
-    """One of a supervisor's workers. Without a pid it has no process, or one that just began."""
+    """One of a supervisor's workers. Without a pid it has no process, or one that just started."""
 
     slot: str  # as metrics label it: worker-0
     pid: int | None = None
@@ -29,7 +29,7 @@ class WorkerRow:
 class Workers:
     """All workers of a supervisor."""
 
-    processes: int | None  # that are alive; None if these are no metrics of a supervisor
+    processes: int | None  # the number alive; None if the samples are not a supervisor's
     rows: list[WorkerRow]
 
 
@@ -39,7 +39,7 @@ def workers_in(samples: Iterable[Sample]) -> Workers:
     An older imagegen has no `imagegen_workers_wanted`: its workers are those that have or had a
     process.
     """
-    # By metric, slot and the other label, which are "" if there are none.
+    # By metric, then label `slot`, then the other label; a missing label is "".
     found: dict[str, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     for sample in samples:
         other = sample.labels.get("cause", sample.labels.get("reason", ""))
