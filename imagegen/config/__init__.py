@@ -1,4 +1,4 @@
-"""Settings: read from options and environment variables, checked, and turned into values."""
+"""Settings: reads them from options and environment variables, and checks them."""
 
 from imagegen.config.database_url import redacted_url, url_secrets
 from imagegen.config.kept_images import S3Location, copy_url, s3_client, url_below

@@ -1,6 +1,6 @@
 """DATABASE_URL: its check, its parts as libpq reads them, and the secrets in it.
 
-No message repeats the value: it holds a password.
+No message repeats the value, because it has a password in it.
 """
 
 import re
@@ -21,7 +21,7 @@ URL_PARTS = re.compile(
 )
 # The characters that end a part of a URL, and their escapes within one.
 ESCAPES = {"@": "%40", "/": "%2F", "?": "%3F", "#": "%23", " ": "%20", "%": "%25"}
-# Any of these, unless it is the % of an escape.
+# One of these characters, except the % of an escape.
 UNESCAPED = re.compile(r"[@/?# ]|%(?![0-9A-Fa-f]{2})")
 
 
@@ -94,7 +94,7 @@ def _unescaped_in_login(url: re.Match[str], parts: dict[str, str]) -> list[str]:
 def _unknown_parameter(query: str) -> str:
     """Return the end of the message about a parameter that libpq does not know.
 
-    Text after a password may be the rest of it, so no parameter there is named.
+    Text after a password may belong to the password, so no parameter there is named.
     """
     known = {option.keyword.decode() for option in Conninfo.get_defaults()}
     for parameter in query.split("&"):

@@ -1,4 +1,4 @@
-"""Where copies of the images are kept, and by which URLs others reach them."""
+"""The place where copies of the images are kept, and the URLs of copies."""
 
 import ipaddress
 import re
@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 
 from imagegen.config.parsers import LOOPBACK, PLAIN_URL, WrongValueError, folder, quoted
 
-# Ends of names that only a network of one's own resolves, as Kubernetes' svc.cluster.local.
+# Ends of names that only a private network resolves, such as Kubernetes' svc.cluster.local.
 PRIVATE_SUFFIXES = (".local", ".internal", ".lan", ".home.arpa")
 S3 = "s3://"
 S3_PLACE = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([A-Za-z0-9!_.*'()/-]*))?")
@@ -19,7 +19,7 @@ S3_PLACE = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([A-Za-z0-9!_
 
 @dataclass(frozen=True)
 class S3Location:
-    """Where copies go in a bucket."""
+    """A bucket, and the prefix of the copies' keys in it."""
 
     bucket: str
     prefix: str  # of the keys: empty, or it ends in a slash
@@ -35,9 +35,9 @@ class S3Location:
 
 
 def s3_client(connect_seconds: float, read_seconds: float) -> Any:
-    """Return a client of S3 with these time limits, which tries nothing again by itself. The
-    library finds credentials, region and endpoint by its own rules; it raises its own errors, or
-    ValueError if the endpoint is no URL."""
+    """Return a client of S3 with these time limits and without retries of its own. The library
+    finds credentials, region and endpoint by its own rules. It raises its own errors, or ValueError
+    if the endpoint is no URL."""
     import boto3  # noqa: PLC0415 (it is large, and mostly not used)
     from botocore.config import Config  # noqa: PLC0415
 
@@ -50,7 +50,7 @@ def s3_client(connect_seconds: float, read_seconds: float) -> Any:
 
 
 def images_target(value: str) -> Path | S3Location:
-    """Return a writable folder, or a place in S3, for which its library must be installed."""
+    """Return a writable folder, or a place in S3, which needs boto3. Raises WrongValueError."""
     if not value.lower().startswith(S3):
         return folder(value)
     if not (found := S3_PLACE.fullmatch(value.strip())):
@@ -67,13 +67,13 @@ def copy_url(path: str) -> str:
 
 
 def url_below(base: str, path: str) -> str:
-    """Return the URL that a copy has below the base, by its recorded path."""
+    """Return the URL of a copy below the base URL, by its recorded path."""
     return base + quote(Path(path).name)
 
 
 def image_url_base(value: str) -> str:
-    """Return a URL that ends in a slash. An image holds no secret, but a request over plain http
-    can be answered by anybody in between: it is for one's own network."""
+    """Return a URL that ends in a slash. Raises WrongValueError, also for http outside a private
+    network: anybody in between could replace the images."""
     url = value.strip()
     with suppress(ValueError):
         parts = urlsplit(url)
@@ -98,7 +98,7 @@ def image_url_base(value: str) -> str:
 
 
 def _is_private(host: str) -> bool:
-    """Return whether a host is this one, or in a network of one's own, by its name or address."""
+    """Return whether a host is this one, or in a private network, by its name or address."""
     with suppress(ValueError):
         return ipaddress.ip_address(host).is_private
     has_no_domain = "." not in host and bool(host)

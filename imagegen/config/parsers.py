@@ -33,19 +33,19 @@ LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 SECRET = re.compile(r"r8_|://.*@")
 LEAST_PASSWORD_CHARACTERS = 8
 QUOTED_CHARACTERS = 60  # of a value that a message repeats
-# An escape or a class of characters: nothing in it repeats.
+# An escape or a class of characters, in which * and + do not repeat.
 ESCAPED = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
 REPEAT = re.compile(r"[*+]|\{\d*,\d*\}")
-# Python's patterns try every way to divide a text among repeats, and stop for nothing: with two of
-# them on 500 characters that takes 0.2 s, with three minutes, with a repeated group years.
+# Python's patterns try every way to divide a text among repeats, and have no time limit. On 500
+# characters two repeats take 0.2 s, three take minutes, and a repeated group takes years.
 MOST_REPEATS = 2
 BACKREFERENCE = re.compile(r"\\[1-9]|\(\?P=")
-# A pattern that finds something in this finds it in every error.
+# A pattern that matches this text matches too much: probably every error.
 ANY_ERROR = "Internal error. Please try again!"
 
 
 class WrongValueError(Exception):
-    """A text is no value of its setting. The message ends the sentence `NAME must be …`."""
+    """The text of a setting is wrong. The message ends the sentence `NAME must be …`."""
 
 
 def quoted(value: str) -> str:
@@ -72,7 +72,7 @@ def seconds(*, least: float, most: float) -> Callable[[str], float]:
 
 
 def settle_seconds(value: str) -> float:
-    """Return a settle time that the laws allow for. Tests may have a shorter one."""
+    """Return a settle time that keeps law 2. Tests may have a shorter one."""
     if for_tests := os.environ.get("IMAGEGEN_TEST_SETTLE_SECONDS"):
         return float(for_tests)
     try:
@@ -103,7 +103,8 @@ def _duration(seconds: float) -> str:
 
 
 def past_moment(value: str) -> datetime:
-    """Return the moment of a duration back from now, or of an ISO date or time (UTC by default)."""
+    """Return the time that was a duration ago, or an ISO date or time (UTC by default). Raises
+    WrongValueError."""
     with suppress(ValueError, OverflowError):
         date = datetime.fromisoformat(value)
         return date.astimezone(UTC) if date.tzinfo else date.replace(tzinfo=UTC)
@@ -118,7 +119,7 @@ def past_moment(value: str) -> datetime:
 
 
 def age_seconds(value: str, *, least: float) -> float:
-    """Return the seconds of an age such as 1y, 26w or 90d, of which a unit is a part."""
+    """Return the seconds of an age such as 1y, 26w or 90d. The unit is required."""
     number, unit = value.strip()[:-1], value.strip()[-1:].lower()
     with suppress(ValueError, KeyError):
         if least <= (found := float(number) * AGE_SECONDS[unit]) <= MAX_AGE_SECONDS:
@@ -187,8 +188,8 @@ def prompt(value: str) -> str:
 
 
 def error_pattern(value: str) -> re.Pattern[str]:
-    """Return a pattern for errors, in any case of letters: one that takes no long time, and does
-    not match everything."""
+    """Return a pattern for errors, which ignores case. Raises WrongValueError if it could take long
+    or match everything."""
     must_be = "a regular expression such as `blocked by acme|code 77`"
     try:
         pattern = re.compile(value, re.IGNORECASE)
@@ -211,7 +212,7 @@ def error_pattern(value: str) -> re.Pattern[str]:
 
 
 def api_token(value: str) -> str:
-    """Return one word of ASCII: Replicate's SDK prints any other token in its error."""
+    """Return one word of ASCII. Replicate's SDK would print any other token in an error."""
     token = value.strip()
     if not re.fullmatch(r"[\x21-\x7e]+", token):
         raise WrongValueError("a Replicate API token: one word of ASCII characters")
@@ -219,7 +220,7 @@ def api_token(value: str) -> str:
 
 
 def page_password(value: str) -> str:
-    """Return a password that is not guessed at once, and that a browser can send."""
+    """Return a password that is long enough, and that a browser can send."""
     if len(value) < LEAST_PASSWORD_CHARACTERS or not value.isprintable():
         raise WrongValueError(
             f"a password of at least {LEAST_PASSWORD_CHARACTERS} printable characters"
@@ -250,7 +251,7 @@ def model_input(value: str) -> dict[str, Any]:
 
 
 def api_url(value: str) -> str:
-    """Return an https URL, as the API token is sent to it. Only on this machine, http will do."""
+    """Return an https URL, because the API token is sent to it; on this machine it may be http."""
     url = value.strip()
     with suppress(ValueError):
         parts = urlsplit(url)

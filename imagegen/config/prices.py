@@ -1,4 +1,4 @@
-"""What Replicate bills: a price for each model, and what a prediction costs by it, in dollars."""
+"""Prices of models as Replicate bills them, and the cost of a prediction, in dollars."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ EXACT = Context(prec=100)
 ANY_MODEL = "*"
 NAMES = (MODEL, VERSION, DEPLOYMENT)
 PIXELS = 1_000_000  # of a megapixel
-# How many images a prediction may make of one prompt; models name it differently.
+# The inputs that say how many images to make; models have different names for it.
 COUNT_INPUTS = ("num_outputs", "num_images", "number_of_images", "max_images")
 MUST_BE = (
     'an amount of money such as 0.003, or prices by model as JSON, such as {"black-forest-labs/'
@@ -24,7 +24,7 @@ MUST_BE = (
 
 
 class Unit(StrEnum):
-    """What a price is for."""
+    """The unit of a price."""
 
     IMAGE = "image"
     RUN = "run"
@@ -34,7 +34,7 @@ class Unit(StrEnum):
 
 @dataclass(frozen=True)
 class Usage:
-    """What a prediction used, or may use at most. None: nobody knows."""
+    """What a prediction used, or may use at most. None: not known."""
 
     images: int
     seconds: float | None
@@ -43,15 +43,15 @@ class Usage:
 
 @dataclass(frozen=True)
 class Price:
-    """What Replicate bills for a model."""
+    """The price of a model at Replicate."""
 
     dollars: Decimal
     unit: Unit = Unit.IMAGE
-    # Of private models and deployments, runs that failed or were canceled are billed too.
+    # True for private models and deployments: failed and canceled runs are billed too.
     bills_failures: bool = False
 
     def cost(self, usage: Usage) -> Decimal | None:
-        """Return dollars, exact; None if what the price is for is not known."""
+        """Return the cost in dollars, exact; None if the usage in the price's unit is not known."""
         match self.unit:
             case Unit.IMAGE:
                 return EXACT.multiply(self.dollars, Decimal(usage.images))
@@ -69,7 +69,7 @@ class Price:
 
 @dataclass(frozen=True)
 class Prices:
-    """The prices of models, by name; that of `*` is for all others."""
+    """The prices of models, by name. The price of `*` is for all other models."""
 
     by_model: Mapping[str, Price]
 
@@ -83,7 +83,7 @@ class Prices:
         return price
 
     def of_an_image(self, model: str) -> Decimal | None:
-        """Return what an image of a model costs, if it is billed by the image."""
+        """Return the dollars for an image of a model; None if it is not billed by the image."""
         price = self.of(model)
         return price.dollars if price is not None and price.unit is Unit.IMAGE else None
 
@@ -100,26 +100,26 @@ class Prices:
         return price.dollars if price is not None and is_alone else None
 
     def as_setting(self) -> float | dict[str, Any]:
-        """Return it as it is written in the setting."""
+        """Return the prices in the form of the setting: a number, or JSON by model."""
         if (dollars := self.for_any_image) is not None:
             return float(dollars)
         return {model: _as_json(price) for model, price in self.by_model.items()}
 
 
 def exact(number: float) -> Decimal:
-    """Return a number as it is written: sums of money must be exact in decimals."""
+    """Return the decimal that a number is written as: sums of money must be exact."""
     return Decimal(repr(number))
 
 
 def images_asked(inputs: Mapping[str, Any]) -> int:
-    """Return how many images these inputs ask for at most; 1 if they do not say it."""
+    """Return the most images that these inputs ask for; 1 if no input says it."""
     counts = [inputs.get(name) for name in COUNT_INPUTS]
     return max([1, *(each for each in counts if type(each) is int)])
 
 
 def megapixels(inputs: Mapping[str, Any]) -> Decimal | None:
-    """Return the size of each image, from `width` and `height` or from `megapixels`; None if the
-    inputs do not say it, because then it is up to the model."""
+    """Return the megapixels of each image, from `width` and `height` or from `megapixels`; None if
+    the inputs do not say it, because then the model decides."""
     width, height = inputs.get("width"), inputs.get("height")
     if type(width) is int and type(height) is int and width > 0 and height > 0:
         return Decimal(width * height) / PIXELS
@@ -132,10 +132,10 @@ def megapixels(inputs: Mapping[str, Any]) -> Decimal | None:
 def longest_cost(
     price: Price, inputs: Mapping[str, Any], cancel_after_seconds: float
 ) -> Decimal | None:
-    """Return the most that a request with these inputs may cost; None if that is not known.
+    """Return the most that a request with these inputs may cost, in dollars; None: not known.
 
-    By the second that is the time after which Replicate cancels it, not what the last ones took:
-    every second prediction exceeds an average, and so would the day exceed its budget.
+    If a model is billed by the second, that is the cost of a prediction that Replicate cancels for
+    its time. An average would not do: half of the predictions exceed it.
     """
     return price.cost(Usage(images_asked(inputs), cancel_after_seconds, megapixels(inputs)))
 

@@ -23,7 +23,7 @@ from imagegen.config.spec import Environment, Options, Problem, Spec, setting
 PAGE = ("auto", "yes", "no")
 LOG_FORMATS = ("auto", "json", "text")
 LOG_LEVELS = ("debug", "info", "warning", "error")
-# What is promised where `marker_input` is None.
+# The promise that holds if `marker_input` is None.
 WITHOUT_MARKER = (
     "the model has no marker input: if an answer is lost, its prediction is found by model, prompt"
     " and time after five minutes; in rare cases an image is paid for twice"
@@ -187,7 +187,7 @@ def read(
 ) -> tuple[dict[str, Any], list[Problem]]:
     """Return the values of these settings (of all, without names), and their problems.
 
-    A missing setting has the value None. A wrong one has none.
+    A missing setting has the value None. A wrong one is not among the values.
     """
     values: dict[str, Any] = {}
     messages: dict[str, str] = {}
@@ -224,7 +224,7 @@ def read(
 
 
 def _conflicts(values: Mapping[str, Any]) -> dict[str, str]:
-    """Return what is wrong with settings beside others, by name. Settings may be missing."""
+    """Return messages about settings that conflict with others, by name. Any may be missing."""
     found: dict[str, str] = {}
     marker_name = (values.get("marker_input") or "").partition(":")[0]
     if taken := values.get("model_input", {}).keys() & {"prompt", marker_name}:

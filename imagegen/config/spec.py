@@ -1,4 +1,4 @@
-"""What a setting is: its names, its help, and how its text is found and read."""
+"""The specification of a setting: its names, its help, and how its text is found and parsed."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Spec(Generic[T]):
-    """The names of a setting, its help, and how its text becomes a value."""
+    """The names of a setting, its help, and the parser of its text."""
 
     variable: str
     parse: Callable[[str], T]
@@ -36,14 +36,14 @@ class Spec(Generic[T]):
 
     @property
     def placeholder(self) -> T | str | None:
-        """A value for a `Settings` object whose user does not need this setting."""
+        """A value for a `Settings` object in which this setting is not read."""
         if self.default is not None:
             return self.parse(self.default)
         return None if self.optional else ""
 
     def lookup(self, environment: Environment, options: Options) -> tuple[str | None, str]:
-        """Return the text of the setting, if it has one, and where it comes from. Raises
-        SecretFileError."""
+        """Return the text of the setting (None: it has none) and its source: `option`, `file`,
+        `environment` or `default`. Raises SecretFileError."""
         if (text := options.get(self.name)) is not None:
             return text, "option"
         # An empty variable counts as not set, as in an env file with `NAME=`.
@@ -62,7 +62,7 @@ class Problem:
     """A setting that is missing or wrong."""
 
     name: str
-    source: str  # its option if it was given as one, its variable or that of its file otherwise
+    source: str  # the option, the variable, or the variable that names its file
     message: str
 
     def __str__(self) -> str:
@@ -70,5 +70,5 @@ class Problem:
 
 
 def setting(spec: Spec[T]) -> T:
-    """Return a field of `Settings` that carries its spec."""
+    """Return a field of `Settings` with this spec."""
     return cast(T, field(metadata={"spec": spec}))

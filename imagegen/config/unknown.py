@@ -1,4 +1,4 @@
-"""Variables of the environment that are named like settings and are none."""
+"""Finds environment variables that are named like settings but are none."""
 
 import re
 from difflib import get_close_matches
