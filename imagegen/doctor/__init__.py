@@ -1,4 +1,4 @@
-"""Checks of imagegen's surroundings: what is wrong, each with its fix."""
+"""Checks of imagegen's surroundings. Each finding has its fix."""
 
 from imagegen.doctor.report import Finding, Level
 from imagegen.doctor.runner import examine

@@ -5,7 +5,7 @@ from imagegen.doctor.report import Findings, ok, warning
 
 
 def check_costs(settings: Settings) -> Findings:
-    """Yield nothing if no price is set: then no dollars are asked for."""
+    """Check the price of the model. Yield nothing if no price is set."""
     if settings.price is None:
         return
     price = settings.price.of(settings.model)

@@ -15,12 +15,12 @@ from imagegen.queue import statements
 from imagegen.replicate import facts
 from imagegen.text import one_line, plural
 
-# To look for odd rows is to look at all rows of some tables.
+# A look for odd rows may read some tables as a whole.
 ODD_SECONDS = 10
 OLDEST_VERSION = 13  # the first with gen_random_uuid()
 # Ordinary hosts differ by milliseconds.
 SKEW_SECONDS = 2.0
-# The other half is for the difference from Replicate's clock.
+# The other half of the slack is for the difference from Replicate's clock.
 SKEW_WRONG_SECONDS = facts.CLOCK_SLACK_SECONDS / 2
 NAME_CA = "name its CA in DATABASE_URL (sslrootcert=…), or do with sslmode=require"
 # The fix by a part of the message of a failed connection. The first part that is found counts.
@@ -42,7 +42,7 @@ FIXES = {
 
 
 def check_database(settings: Settings) -> Findings:
-    """Check the connection, then what needs one."""
+    """Check the connection; with one, check the server and the tables."""
     began = time.monotonic()
     try:
         connection = database.connect(settings.database_url, "imagegen doctor")
@@ -148,7 +148,7 @@ def _preflight(connection: Connection, settings: Settings) -> Findings:
 
 
 def _statements(connection: Connection, *, may_be_denied: bool) -> Findings:
-    """Let PostgreSQL plan each statement of the queue, which changes nothing.
+    """Check that PostgreSQL can plan each statement of the queue. Nothing is changed.
 
     This finds missing columns, and columns without privileges unless `may_be_denied`: then missing
     privileges are reported already.
@@ -204,7 +204,7 @@ def _refused_closings(connection: Connection) -> Findings:
 
 
 def _odd_tokens(connection: Connection) -> Findings:
-    """Name the tokens that are left alone because of what is in their rows."""
+    """Name the tokens that imagegen cannot work on because of odd values in their rows."""
     try:
         found = queue_stats.odd_tokens(connection, database.read_tables(connection), ODD_SECONDS)
     except psycopg.errors.QueryCanceled:

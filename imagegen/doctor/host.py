@@ -22,9 +22,9 @@ GIGABYTE = 1024 * MEGABYTE
 # An image has 100 kB to 2 MB: room for several hundred, and for at least a few.
 IMAGES_BYTES = GIGABYTE
 IMAGES_LEAST_BYTES = 50 * MEGABYTE
-# For a slot: a connection to Replicate, one that fetches an image, and the file of the copy.
+# In a slot: a connection to Replicate, one that fetches an image, and the file of the copy.
 FILES_PER_SLOT = 3
-# For a worker without its slots: the pool, the listener, pipes, metrics, logs.
+# In a worker without its slots: the pool, the listener, pipes, metrics, logs.
 OTHER_FILES = 40
 ANSWER_SECONDS = 5.0
 FORBIDDEN = 403
@@ -67,7 +67,7 @@ def check_metrics_port(settings: Settings) -> Findings:
 
 
 def check_temporary_folder(settings: Settings) -> Findings:
-    """Check the folder for temporary files, which only `imagegen demo` needs."""
+    """Check the folder for temporary files. Only `imagegen demo` needs it."""
     fix = "export TMPDIR=…, a folder that can be written to"
     given, folder = os.environ.get("TMPDIR"), _temporary_folder()
     if folder is None:
@@ -81,7 +81,7 @@ def check_temporary_folder(settings: Settings) -> Findings:
 
 
 def check_images_folder(settings: Settings) -> Findings:
-    """Check the folder for copies of the images, if they go to one."""
+    """Check the folder or bucket for copies of the images, if copies are kept."""
     folder = settings.keep_images
     if folder is None:
         yield ok("images", "no copies are kept (IMAGEGEN_KEEP_IMAGES is not set)")
@@ -106,7 +106,7 @@ def check_images_folder(settings: Settings) -> Findings:
 
 
 def check_images_port(settings: Settings) -> Findings:
-    """Check that a supervisor serves the copies on their port, or could, if they have one."""
+    """Check that a supervisor serves the copies on their own port, or could, if one is set."""
     host, port = settings.images_host, settings.images_port
     if port is None:
         return
@@ -132,7 +132,7 @@ def _serves_images(host: str, port: int) -> bool:
 
 
 def _check_bucket(location: S3Location) -> Findings:
-    """Ask for the bucket. Whether objects may be written there is not tried."""
+    """Check that the bucket is there. It is not checked whether objects may be written to it."""
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 (may be missing)
 
     try:
@@ -164,7 +164,7 @@ def check_open_files(settings: Settings) -> Findings:
 
 
 def check_leftovers(settings: Settings) -> Findings:
-    """Look for folders of killed demos, which the same user's next demo removes."""
+    """Look for folders of killed demos. The next demo of the same user removes them."""
     parent = _temporary_folder()
     stale = list(owned_folders.stale(parent, owned_folders.EMBEDDED_POSTGRES)) if parent else []
     for folder in stale:

@@ -13,7 +13,7 @@ from imagegen.doctor.replicate import ACCOUNT_PATH, NoAnswerError, ask, judge_ac
 from imagegen.doctor.report import Findings, Level, ok, warning, wrong
 from imagegen.replicate import Marker, facts
 
-# An input that a model passes on to its provider, to tell one user from another.
+# The names of inputs that a model passes on to its provider to distinguish users.
 NAMES_USER = re.compile(r"(end_?)?user(_?id)?", re.IGNORECASE)
 TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
@@ -27,7 +27,7 @@ TYPES: dict[str, tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class Input:
-    """One input of a model. What its schema does not describe is None."""
+    """One input of a model. A field is None if the schema does not have it."""
 
     type: str | None = None
     choices: tuple[Any, ...] | None = None
@@ -35,7 +35,7 @@ class Input:
     most: float | None = None
 
     def violation(self, value: object) -> str | None:
-        """Return what this input must be, if the value is something else."""
+        """Return what this input must be, if it cannot have the value; None if it can."""
         if self.choices is not None and value not in self.choices:
             return f"one of {', '.join(map(str, self.choices))}"
         allowed = TYPES.get(self.type or "")
@@ -139,7 +139,7 @@ def judge(inputs: Inputs, model_input: Mapping[str, Any], marker: Marker | None)
 
 
 def _proposed_marker(inputs: Inputs, taken: Collection[str]) -> str:
-    """Return the setting of the marker that suits the model, of the inputs that are not taken."""
+    """Return a setting of the marker that suits the model, from inputs that are not `taken`."""
     free = {name: each for name, each in inputs.by_name.items() if name not in taken}
     for name, each in free.items():
         if "seed" in name.lower() and each.violation(facts.LARGEST_SEED) is None:

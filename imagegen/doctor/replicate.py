@@ -30,9 +30,9 @@ CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 5.0
 # A model's whole schema has about 20 kB.
 ANSWER_BYTES = 4 * 1024 * 1024
-# The date of an answer is in whole seconds, and the answer may take a few.
+# The date of an answer is in whole seconds, and the answer may be some seconds old.
 SKEW_SECONDS = 10.0
-# Half of it covers what deploy/README.md sets in a proxy: its kernel gives up after 100 s.
+# Half of it covers a proxy as deploy/README.md sets it up: its kernel gives up after 100 s.
 THROUGH_PROXY_SECONDS = 300.0
 ACCOUNT_PATH = "/account"
 # The variables of OpenSSL; httpx uses the first that is set.
@@ -47,7 +47,7 @@ class Answer:
 
 
 class NoAnswerError(Exception):
-    """There is no answer, for the reason in the message."""
+    """Replicate did not answer; the message says why."""
 
 
 def check_certificates(settings: Settings) -> Findings:
@@ -62,7 +62,7 @@ def check_certificates(settings: Settings) -> Findings:
 
 
 def check_replicate(settings: Settings) -> Findings:
-    """Check the connection, then the token."""
+    """Check the connection, then the API token."""
     try:
         tls = tls_context()
     except CannotStartError:

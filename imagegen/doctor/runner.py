@@ -1,4 +1,4 @@
-"""Runs all checks concurrently: one that breaks or hangs does not stop the others."""
+"""Runs all checks at the same time: one that fails or hangs does not stop the others."""
 
 import threading
 import time
@@ -76,9 +76,9 @@ def _judge_settings(problems: list[Problem], unknown: list[str]) -> Findings:
 def _run_checks(
     values: dict[str, Any], problems: list[Problem], on_wait: Callable[[str], None]
 ) -> Findings:
-    """Start all checks that read no unusable setting; yield the findings of one after the other."""
+    """Start all checks whose settings are all usable; yield their findings check by check."""
     unusable = {problem.name: problem.source for problem in problems}
-    # No check that runs reads these.
+    # No check that runs reads these settings.
     unread = {spec.name: spec.placeholder for spec in all_settings() if spec.name in unusable}
     settings = Settings(**values | unread)
     deadline = time.monotonic() + CHECK_SECONDS
@@ -98,7 +98,7 @@ def _run_checks(
 
 
 def _start(check: Check, settings: Settings) -> tuple[threading.Thread, list[Finding]]:
-    """Run a check in a thread; return the thread, and the list that gets its findings.
+    """Run a check in a thread. Return the thread, and the list to which it adds its findings.
 
     The thread is a daemon, unlike an executor's, so that the program can end while a check hangs.
     """
