@@ -150,7 +150,7 @@ def _rows(transformer: Transformer, result: PGresult) -> list[dict[str, Any]]:
 
 
 def in_background(call: Callable[[], T]) -> "Future[T]":
-    """Run `call` in a thread of its own, and return its future. The process can end meanwhile.
+    """Run `call` in a thread of its own, and return its future. The process can end before it.
 
     For calls without a time limit: psycopg resolves the server's name in the thread that connects.
     """

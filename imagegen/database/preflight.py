@@ -37,7 +37,7 @@ NEEDED_PRIVILEGES: dict[str, dict[str, list[str] | None]] = {
 SPARE_CONNECTIONS = 2
 # The least width of image_url. Replicate's URLs have 91 characters and more, by the file's name.
 URL_CHARACTERS = 120
-# A column of this width or less takes none of them.
+# A narrower column takes none of them.
 TOO_FEW_CHARACTERS = 60
 # The columns by which a row is found.
 KEYS = {"tokens_s0": "token_id", "authors": "id"}

@@ -12,7 +12,7 @@ from imagegen.database.tables import STATUSES, Tables
 
 TEXT = acts.TEXT + files("imagegen.database").joinpath("queue_stats.sql").read_text("utf-8")
 SQL = parse(TEXT)
-# To count so many tokens takes 15 ms.
+# `scraped` counts up to this many tokens, which takes 15 ms.
 COUNTED_UP_TO = 100_000
 # Of each kind of odd tokens.
 TOKENS_NAMED = 10

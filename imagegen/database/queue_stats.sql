@@ -130,7 +130,7 @@ SELECT EXISTS (
         WHERE c.oid = to_regclass('tokens_s0') GROUP BY 1) of_status) shares)
 
 -- fragment: expires
--- Images that nobody has fetched, of which there is no copy, and whose URL ends after an hour.
+-- Images that the next stage has not fetched, without a copy, whose URL ends after an hour.
 state = 'succeeded' AND image_path IS NULL AND starts_with(image_url, 'http')
 
 -- fragment: unfetched

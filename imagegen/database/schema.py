@@ -192,7 +192,7 @@ def _trigger(connection: Connection) -> Iterator[Problem]:
 
 
 def _twins(connection: Connection) -> Iterator[Problem]:
-    """Yield a problem if imagegen works on an empty tokens_s0 of its own beside the user's."""
+    """Yield a problem if imagegen works on its own empty tokens_s0, and the user's is elsewhere."""
     found = _one(connection, "visible", name="tokens_s0")
     if not found or not found["is_imagegens"]:
         return

@@ -551,10 +551,10 @@ SELECT g.token_id $reset
 
 -- name: repair_statuses
 -- `detected` with an open generation (an operator's reset) is generating. `generating` without one
--- is an orphan: another program may be at work on it, and pay. Nothing in the rows tells a token
--- that an older worker has just taken from one that it abandoned, whatever imagegen did with the
--- token before. So orphans are returned with a version, which every write to the row changes, and
--- only those that come back as `token_ids` and `versions`, and are unchanged, wait again.
+-- is an orphan: another program may be at work on it, and pay. The rows do not show whether an
+-- older worker has just taken a token or has abandoned it. So orphans are returned with a version,
+-- which every write to the row changes. Only those that come back as `token_ids` and `versions`,
+-- and are unchanged, wait again.
 --
 -- The open generation of another author is not the token's: a token that was minted anew stays
 -- `detected` until that generation has ended, and is never made an orphan by it.

@@ -125,8 +125,8 @@ class UseFallback:
 @dataclass(frozen=True)
 class Requeue:
     """Close the generation as refused: the token waits, uncharged (law 3), at least for
-    `retry_seconds`. If the refusal `escalates`, it waits longer each time. Refused for the whole
-    give-up time, it fails."""
+    `retry_seconds`. If the refusal `escalates`, it waits longer each time. A token that is refused
+    for the give-up time fails."""
 
     reason: str
     message: str

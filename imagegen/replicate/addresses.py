@@ -75,7 +75,7 @@ class _Lookup(threading.Thread):
 
 
 def shares(addresses: list[str], seconds: float) -> Iterator[tuple[str, float]]:
-    """Yield each address with its share of what is left of `seconds`."""
+    """Yield each address with its share, in seconds, of the remaining part of `seconds`."""
     deadline = time.monotonic() + seconds
     for position, address in enumerate(addresses):
         remaining_seconds = max(deadline - time.monotonic(), 0.0)

@@ -45,7 +45,7 @@ REASON = _words(r"""
     trademark\w* / infring\w+ / intellectual property / derivative works? / likeness / celebrit\w+
     real (?:person|people) / public figures? / privacy information
 """)
-# "failed" is a judgement only with what was failed: a check, the moderation …
+# "failed" is a judgement only with its object: a check, the moderation …
 JUDGEMENT = _words(r"""
     block(?:ed|s)? / reject(?:ed|s|ion) / refus(?:ed|es|al) / den(?:ied|ies) / declin(?:ed|es)
     flag(?:ged|s) / filter(?:ed|s) / moderated / censored / prohibited / disallowed / forbidden

@@ -27,7 +27,7 @@ DEPLOYMENT = "deployments/"
 
 
 def model_name(model: str) -> str | None:
-    """Return the owner/name of a model; None for a version or a deployment, which lack it."""
+    """Return the owner/name of a model; None if `model` is a version or a deployment."""
     if VERSION_ID.fullmatch(model) or model.startswith(DEPLOYMENT):
         return None
     return model.partition(":")[0]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from imagegen.replicate.shared_numbers import Number, SharedNumbers
 
-# After a quiet time, so many seconds' worth of requests may leave at once.
+# After a quiet time, the requests of this time may leave at once.
 BUDGET_BURST_SECONDS = 1.0
 
 

@@ -86,7 +86,7 @@ class Child:
 
     @property
     def is_claiming(self) -> bool:
-        """Whether it is a worker that has claimed, and was not told to stop."""
+        """Whether it is a worker that has claimed, and got no signal to stop."""
         self._read_heartbeats()
         return self.pid is not None and self._has_claimed and not self.stop_reason
 

@@ -13,7 +13,7 @@ from typing import IO
 # A file of this name is a download under way, or one that was killed.
 PARTIAL = ".imagegen-"
 STALE_SECONDS = 3600.0
-DIGITS = 16  # of a SHA-256, to tell two images of one name apart
+DIGITS = 16  # of a SHA-256, to distinguish two images of one name
 
 
 @dataclass(frozen=True)

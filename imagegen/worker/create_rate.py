@@ -185,7 +185,7 @@ class CreateRate:
             self._allowed = min(max(limit.burst, 1.0), self._burst) if limit else 1.0
             self._named = named
             self.per_second = slower
-            if limit:  # the rate before may be good again, when the limit is believed no longer
+            if limit:  # the rate before may be good again when NAMED_SECONDS are over
                 self._good = max(self._good, refused_at * NEARLY)
             else:
                 self._good = refused_at * NEARLY if nearly_right else slower

@@ -156,7 +156,7 @@ class Gate:
             return self._close(refused, claim.generation_id)
 
     def record_accepted(self) -> None:
-        """Open: Replicate accepted a prediction, or refused one for what is in it."""
+        """Open: Replicate accepted a prediction, or refused one for its content."""
         with self._lock:
             self._rate.succeeded()
             self._intercepted = set()

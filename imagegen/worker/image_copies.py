@@ -22,7 +22,7 @@ from imagegen.worker import s3_store
 from imagegen.worker.copy_stores import CopyError, FolderStore, Written
 from imagegen.worker.s3_store import S3Store
 
-# Ten times what the largest model makes.
+# Ten times the largest image of a model.
 LARGEST_BYTES = 50 * 1024 * 1024
 DOWNLOAD_SECONDS = 60.0
 TIMEOUT = httpx.Timeout(connect=5.0, read=15.0, write=10.0, pool=5.0)

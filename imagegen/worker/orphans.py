@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from imagegen.logs import log
 
-# An older worker that imagegen replaces may still be at work beside it, and pay for the image: ten
+# An older worker that imagegen replaces may still be at work, and pay for the image: ten
 # minutes are several times as long as a prediction takes. A worker that starts counts from zero,
 # because it does not know what happened before.
 ORPHAN_SECONDS = 600.0

@@ -38,8 +38,8 @@ from imagegen.worker.list_reader import ListReader
 from imagegen.worker.marker_seen import MarkerSeen
 from imagegen.worker.settlement import log_fields
 
-# Until the settle time is over, a prediction that is not in the list may still come. So the list is
-# read for clocks that are about right, and only later, when "not there" counts, for all others.
+# How far clocks may be apart before the settle time is over. A prediction that is not in the list
+# then may still come; later, when "not there" counts, it is facts.CLOCK_SLACK_SECONDS.
 LOOK_SLACK_SECONDS = 30.0
 # Older requests have a reading of their own: a new request does not wait for their many pages.
 RECENT_SECONDS = 600.0

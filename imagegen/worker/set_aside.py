@@ -81,7 +81,7 @@ class SetAside:
             except AWAY:
                 if not claims:
                     raise
-                return  # what is claimed already must start
+                return  # the claims made so far must start
             except psycopg.Error as error:
                 self._set_aside(token_id, error)
                 continue

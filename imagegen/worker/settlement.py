@@ -161,7 +161,7 @@ def _report_refused(claim: Claim, decision: Decision, applied: Applied) -> None:
 
 
 def report(claim: Claim, decision: Decision, applied: Applied) -> None:
-    """Count and log what was written."""
+    """Count and log a decision that was written."""
     match decision:
         case Complete(url=url):
             metrics.GENERATIONS.labels("succeeded").inc()

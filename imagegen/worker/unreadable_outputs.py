@@ -1,4 +1,4 @@
-"""Outputs that were paid for and cannot be read: shows whether one token's or all of them."""
+"""Decides whether outputs that cannot be read are the fault of one token or common to all."""
 
 from imagegen.failures import shortened
 from imagegen.queue import Claim
@@ -31,8 +31,8 @@ class UnreadableOutputs:
         self._tokens, self._delay_seconds = set(), 0.0
 
     def is_own(self, claim: Claim) -> bool | None:
-        """Return whether only this output is unreadable, because images of other tokens can be read
-        meanwhile. None: read it once more, as this answer may be older than such an image."""
+        """Return whether only this output is unreadable, because another token got an image since.
+        None: read it once more, as this answer may be older than that image."""
         generation = claim.token_id, claim.generation_id
         if generation in self._read_beside_image:
             self._read_beside_image.discard(generation)

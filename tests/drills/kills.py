@@ -19,10 +19,10 @@ from tests.support.sandbox import Fault
 LOAD = 20
 # Between two kills: a worker has been born, or has just claimed, or is in the middle of it all.
 SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.02, 0.35
-# A worker's second restart is put off by a second, its third by two: then it is quicker, and no
-# less cruel, to kill the supervisor too.
+# A worker's second restart waits for a second, its third for two. So after three kills of a worker
+# the supervisor is killed too, whose successor starts workers at once.
 KILLS_PER_WORKER = 3
-# As long as the request is unanswered: many a kill falls into it, and the list must tell.
+# How long a create has no answer: many kills fall into it, and the list must show its prediction.
 ANSWER_SECONDS = 0.2
 PREDICTION_SECONDS = 0.5
 TELL_EVERY = 50

@@ -1,4 +1,4 @@
-"""`imagegen db upgrade` makes again whatever somebody dropped, and nothing is paid twice for it."""
+"""`imagegen db upgrade` makes parts that were dropped, and no image is paid for twice then."""
 
 import random
 from contextlib import suppress

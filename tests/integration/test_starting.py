@@ -1,4 +1,4 @@
-"""What is wrong at the start is one clear line, before anything is forked, and shows no secret."""
+"""A mistake found at the start is one clear line without secrets, before anything is forked."""
 
 import json
 import socket

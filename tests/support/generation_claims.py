@@ -32,7 +32,7 @@ def adopted(**known: Any) -> Claim:
 
 
 def adopted_after(seconds: float) -> Claim:
-    """A claim of a prediction that was asked for so long ago."""
+    """Return an adopted claim whose prediction was requested `seconds` ago."""
     return adopted(
         prompt="a cat", prediction_id=AN_ID, requested_at=NOW, requested_seconds_ago=seconds
     )

@@ -103,7 +103,7 @@ class Fault:
 
     @classmethod
     def lags(cls, seconds: float, *, times: int | None = None) -> Self:
-        """The list shows a prediction only when it is so old; get shows it at once."""
+        """The list shows a prediction `seconds` after its creation; get shows it at once."""
         reply = ReplyScript(lags_seconds=seconds, creates=True)
         return cls(reply=reply, operation="list", times=times)
 

@@ -1,4 +1,4 @@
-"""What Replicate's list says of a request whose answer nobody saw."""
+"""Finding the prediction of a request without an answer in Replicate's list."""
 
 import itertools
 from dataclasses import replace

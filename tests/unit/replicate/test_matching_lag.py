@@ -36,7 +36,7 @@ def test_a_list_that_holds_what_was_made_later_must_show_a_request(
 @pytest.mark.parametrize(
     ("age_seconds", "made_seconds_ago"),
     [
-        (120.0, 60.0),  # no later than the settle time, or nobody can tell
+        (120.0, 60.0),  # made at the end of the settle time, not after it
         (120.0, 59.5),
         (299.0, 240.0),
         (59.0, 0.0),

@@ -19,7 +19,7 @@ PATIENCE_SECONDS = 10.0
 
 
 class SlowClient(ReplicateClient):
-    """Reads a list when the test says so; each names itself by its one prediction."""
+    """Reads a list when the test lets it. Each list has one prediction, with its number."""
 
     def __init__(self) -> None:
         self.readings: list[tuple[Since, ...]] = []
