@@ -28,6 +28,20 @@ def test_each_file_that_a_document_names_is_there(document: str) -> None:
     assert sorted(path for path in named if not (TOP / path).exists()) == []
 
 
+def test_each_name_in_a_file_is_in_it() -> None:
+    named = re.findall(r"`(\w+)` in `(imagegen/[^`]+)`", ARCHITECTURE)
+    in_brackets = re.findall(r"`(imagegen/\S+)` \(`(\w+)`\)", ARCHITECTURE)
+    named += [(name, path) for path, name in in_brackets]
+
+    assert len(named) > 10
+    missing = [
+        (name, path)
+        for name, path in named
+        if not re.search(rf"\b{name}\b", (TOP / path).read_text(encoding="utf-8"))
+    ]
+    assert missing == []
+
+
 def functions(module: Path) -> list[str]:
     """Return the names of the functions and methods of a module."""
     tree = ast.parse(module.read_text(encoding="utf-8"))
