@@ -28,7 +28,7 @@ def supervise(settings: Settings) -> int:
 
     TLS, proxy and port are checked before the first fork. Raises CannotStartError.
     """
-    # Made before the fork: the children inherit them.
+    # These are made before the fork, so that the children inherit them.
     tls_context()
     https_proxy()
     load_templates()
@@ -70,7 +70,7 @@ def _version() -> str:
 
 def work(settings: Settings) -> None:
     """Run one worker in the foreground, without a supervisor or an exporter."""
-    settings = replace(settings, procs=1)  # it alone may use the account's rates
+    settings = replace(settings, procs=1)  # this worker may use all of the account's rates
     _count_dropped_lines()
     tls_context()
     https_proxy()

@@ -1,4 +1,4 @@
-"""Why a generation failed or was refused, and what each of these means, in one table each.
+"""The kinds of failures and the reasons of refusals, with the meaning of each in a table.
 
 Names of kinds and reasons are values of rows, labels of metrics and fields of logs. A new kind is
 one member and one row of `FAILURES`: retries, spend, metrics and the status page read them here.
@@ -11,41 +11,44 @@ from enum import Enum, StrEnum, auto
 MAX_ATTEMPTS = 3
 # 1, 2, 4 s: long enough for a hiccup of one machine at Replicate, short enough for a P95 of 60 s.
 QUICK_SECONDS = (1.0, 2.0, 4.0)
-# During an incident predictions fail for every token (law 3). Each try may be billed, so they are
-# few: about nine in an hour. A token fails after this many of them all the same.
+# The delays of an incident, in which predictions fail for every token (law 3). Each may be billed,
+# so there are few: about nine in an hour. A token fails after MOST_PREDICTIONS all the same.
 INCIDENT_SECONDS = (20.0, 60.0, 120.0, 300.0, 600.0)
 MOST_PREDICTIONS = 20
 
-# A request without an answer counts as failed only after its settle time, when it can arrive no
-# more (law 2). It is written within the first part of that time. TCP gives it up when it is not
-# acknowledged for so long: a network that loses packets takes a few seconds, and each second more
-# would be two of the settle time. What has arrived is in Replicate's list this much later.
+# A request without an answer counts as failed only after its settle time: then it cannot arrive any
+# more (law 2). It is written within the part SEND_WITHIN of that time. TCP gives it up when it is
+# not acknowledged within UNACKNOWLEDGED_SECONDS: a network that loses packets takes a few seconds,
+# and each second more adds two to the settle time. A request that has arrived is in Replicate's
+# list LISTED_SECONDS later.
 SEND_WITHIN = 0.5
 UNACKNOWLEDGED_SECONDS = 20.0
 LISTED_SECONDS = 10.0
 LEAST_SETTLE_SECONDS = (UNACKNOWLEDGED_SECONDS + LISTED_SECONDS) / (1 - SEND_WITHIN)
-# The list itself may lag by minutes. What it does not hold counts as not made only if it holds what
-# was made after the settle time, or after so many more of them (5 min in all): longer than any lag
-# that must cost nothing, shorter than the hour after which Replicate deletes inputs.
+# The list may lag by minutes. A prediction that it does not hold counts as not made only if the
+# list holds one that was made after the settle time, or after this many more settle times (5 min in
+# all). That is longer than any lag that must cost nothing, and shorter than the hour after which
+# Replicate deletes inputs.
 LAG_SETTLE_TIMES = 4.0
 
 
 def longest_settle_seconds(settle_seconds: float) -> float:
-    """Return after how long "not in the list" counts, though nothing shows how far it reaches."""
+    """Return the age, in seconds, from which a request that is not in the list made nothing, also
+    if the list holds no later prediction."""
     return settle_seconds + LAG_SETTLE_TIMES * min(settle_seconds, LEAST_SETTLE_SECONDS)
 
 
-# Tests and drills shorten what lasts minutes.
+# Tests and drills shorten times of minutes.
 HOUR_SECONDS = float(os.environ.get("IMAGEGEN_TEST_HOUR_SECONDS", "3600"))
 
 
 def shortened(seconds: float) -> float:
-    """Return a delay of an incident as it is in an hour of `HOUR_SECONDS`."""
+    """Return a time in seconds, shortened as if an hour had `HOUR_SECONDS`."""
     return seconds * HOUR_SECONDS / 3600.0
 
 
 def incident_seconds(waits: int) -> float:
-    """Return how long to wait for the end of an incident, after so many waits for it in a row."""
+    """Return the seconds to wait for the end of an incident, after `waits` such waits in a row."""
     return shortened(INCIDENT_SECONDS[min(waits, len(INCIDENT_SECONDS) - 1)])
 
 
@@ -103,23 +106,23 @@ class Billed(Enum):
 
 
 class Retry(Enum):
-    """What may bring the token's image after a failure."""
+    """How the token may still get its image after a failure."""
 
     NEVER = auto()  # nothing: the token fails at once
-    ATTEMPT = auto()  # another attempt with the same prompt; whose fault it is, others show (law 3)
+    ATTEMPT = auto()  # another with the same prompt; other tokens show whose fault it is (law 3)
     ONCE_MORE = auto()  # another attempt, but not after two such failures in a row
     FALLBACK = auto()  # the fallback prompt, within the same attempt
-    IF_REPLACED = auto()  # another attempt where the operator pays again (IMAGEGEN_REPLACE_LOST)
+    IF_REPLACED = auto()  # another attempt if the operator pays again (IMAGEGEN_REPLACE_LOST)
 
 
 @dataclass(frozen=True)
 class Failure:
-    """What a kind of failure means."""
+    """The meaning of a kind of failure."""
 
     text: str  # for a person
     retry: Retry = Retry.NEVER
     billed: Billed = Billed.NO
-    ran: bool = True  # else it can be no attempt, whatever others show
+    ran: bool = True  # False: it never ran, so it never counts as an attempt
 
     @property
     def may_be_paid_twice(self) -> bool:
@@ -129,11 +132,11 @@ class Failure:
 
 @dataclass(frozen=True)
 class Refusal:
-    """What a reason of refusal means."""
+    """The meaning of a reason of refusal."""
 
     text: str  # for a person
-    passes_by_itself: bool = False  # nobody need look after it
-    at_the_door: bool = True  # a generation is refused for it; else it only waits
+    passes_by_itself: bool = False  # no person has to do anything
+    at_the_door: bool = True  # a generation is refused for it; False: it only waits
 
 
 FAILURES = {
@@ -143,7 +146,7 @@ FAILURES = {
     # Succeeded, and its images were held back as unsafe.
     Kind.HELD_BACK: Failure("paid for, and held back for its content", Retry.FALLBACK, Billed.YES),
     Kind.PERMANENT: Failure("Replicate refuses this input"),
-    # A setting is the same for every token; what looks like one may be this prompt's fault.
+    # A setting is the same for every token, but the error may still be this prompt's fault.
     Kind.MISCONFIGURED: Failure("the model refuses one of its settings", Retry.ATTEMPT),
     Kind.STUBBORN: Failure("the model breaks down on this input", Retry.ATTEMPT),
     Kind.UNKNOWN: Failure("failed for an unknown reason", Retry.ATTEMPT),
@@ -159,7 +162,7 @@ FAILURES = {
     Kind.UNRESOLVED: Failure(
         "perhaps paid for, and nobody can tell any more", billed=Billed.PERHAPS
     ),
-    # By imagegen or by somebody else.
+    # By imagegen or by a person.
     Kind.CANCELED: Failure("the prediction was canceled", Retry.ATTEMPT, Billed.PERHAPS),
     # Its deadline passed before it started, which Replicate bills nowhere.
     Kind.ABORTED: Failure("the prediction was aborted before it ran", Retry.ATTEMPT, ran=False),
@@ -174,8 +177,8 @@ REFUSALS = {
     Reason.UNAUTHORIZED: Refusal("Replicate refuses the API token"),
     Reason.NO_CREDIT: Refusal("the account has no credit left"),
     Reason.MISCONFIGURED: Refusal("Replicate refuses the model or one of its inputs"),
-    # A proxy, a firewall or a captive portal answers, or what arrives is not what was sent. It may
-    # be this prompt alone: a firewall may take it for an attack. Nothing is known of the API token.
+    # A proxy, a firewall or a captive portal answers, or has changed the request. It may be for
+    # this prompt alone: a firewall may take it for an attack. The API token is not to blame.
     Reason.INTERCEPTED: Refusal("what stands between imagegen and Replicate refuses requests"),
     Reason.UNREACHABLE: Refusal("Replicate cannot be reached"),
     Reason.UNAVAILABLE: Refusal("Replicate answers with errors"),
@@ -185,7 +188,7 @@ REFUSALS = {
     Reason.UNREADABLE: Refusal("what the model makes cannot be read", at_the_door=False),
     Reason.DAILY_LIMIT: Refusal("the daily limit is reached", at_the_door=False),
     Reason.DAILY_BUDGET: Refusal("the daily budget is used up", at_the_door=False),
-    # Wanted, so nobody need look after it. A generation that has sent nothing gives its token back.
+    # An operator's wish, so it passes. A generation that has sent nothing gives its token back.
     Reason.PAUSED: Refusal("an operator has paused it", passes_by_itself=True),
     Reason.WITHDRAWN: Refusal("the token no longer waits"),
     Reason.SET_ASIDE: Refusal("its row, its author, a trigger or a CHECK is in the way"),
@@ -193,5 +196,5 @@ REFUSALS = {
 
 
 def kinds_billed(billed: Billed) -> list[Kind]:
-    """Return the kinds of failures of predictions that Replicate bills so."""
+    """Return the kinds of failures that Replicate bills like this."""
     return [kind for kind, failure in FAILURES.items() if failure.billed is billed]

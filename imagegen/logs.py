@@ -27,7 +27,7 @@ STANDARD_ATTRIBUTES = set(vars(logging.makeLogRecord({}))) | {"message", "asctim
 EVENT = re.compile(r"[a-z_]+(\.[a-z_]+)+")
 
 
-# How syslog and systemd's journal number the levels, where a line begins with `<number>`.
+# The numbers of the levels for syslog and systemd's journal, in lines that begin with `<number>`.
 PRIORITIES = {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
 STDERR = 2
 
@@ -147,16 +147,16 @@ def count_dropped(count: Callable[[], None]) -> None:
             handler.on_drop = count
 
 
-# A slow reader may catch up meanwhile. After a line was dropped, none waits for a while.
+# How long a line waits for a slow reader; and how long, after a line was dropped, none waits.
 WAIT_SECONDS = 0.2
 WAIT_AGAIN_SECONDS = 10.0
 
 
 class Stderr(logging.Handler):
-    """Writes lines to standard error, and drops them if nobody reads or the disk is full.
+    """Writes lines to standard error, and drops them if it is not read or the disk is full.
 
-    The work does not stand still or end because of its log. Once lines can be written again, the
-    first one says how many are missing (`log.lines.dropped`).
+    So the log never stops the work. When lines can be written again, the first one says how many
+    are missing (`log.lines.dropped`).
     """
 
     def __init__(self, encoding: str) -> None:
@@ -190,7 +190,7 @@ class Stderr(logging.Handler):
         return log.makeRecord(log.name, logging.WARNING, "", 0, event, (), None, extra=fields)
 
     def _write(self, record: logging.LogRecord) -> bool:
-        """Return whether the whole line was written."""
+        """Write a line, and return whether it was written to its end."""
         try:
             text = self.format(record)
             if self._writes_to_journal:
@@ -226,7 +226,7 @@ def lines_for_stderr(text: str, level: str) -> str:
 
 
 def _with_priority(line: str, level: str) -> str:
-    """Begin a line with its level for the journal, which takes that off again."""
+    """Return the line with its level in front, which the journal reads and removes."""
     return f"<{PRIORITIES.get(level, 6)}>{line}"
 
 
@@ -240,9 +240,10 @@ def _is_journal(descriptor: int) -> bool:
 
 
 def _without_waiting(descriptor: int, resources: ExitStack) -> tuple[int, Callable[[bytes], int]]:
-    """Return a descriptor of the same file, and what writes some bytes to it without waiting.
+    """Return a descriptor of the same file, and a function that writes to it without waiting. The
+    function returns the number of bytes written.
 
-    All processes share the open file of standard error, others too: it stays as it is.
+    The open file of standard error is shared with other programs, so its flags are not changed.
     """
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISSOCK(mode):  # systemd's journal
@@ -251,10 +252,10 @@ def _without_waiting(descriptor: int, resources: ExitStack) -> tuple[int, Callab
     if stat.S_ISREG(mode):
         return descriptor, lambda data: os.write(descriptor, data)
     try:
-        # Linux opens a pipe or a terminal anew by this name, with flags of its own.
+        # By this name Linux opens a pipe or a terminal once more, with flags of its own.
         own = os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError:  # it belongs to another user, or there is no such folder
-        # So many bytes fit into a pipe that can be written to, unless another process is faster.
+        # PIPE_BUF bytes fit into a pipe that can be written to, unless another process is faster.
         return (
             descriptor,
             lambda data: (

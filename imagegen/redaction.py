@@ -1,4 +1,4 @@
-"""Takes secrets out of text, without revealing them by the gaps.
+"""Removes secrets from text, without revealing them by the gaps.
 
 Replacing a common word everywhere would reveal the password: `[hidden].claimed` shows that it is
 `token`. A word of imagegen's own texts is replaced only in the contexts in which a password can

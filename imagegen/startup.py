@@ -1,4 +1,4 @@
-"""What happens first when imagegen starts: logs, warnings, and the database is checked."""
+"""The first steps of a start: configure the logs, warn, and check the database."""
 
 import os
 from collections.abc import Iterable
@@ -57,7 +57,7 @@ def _check_database(settings: Settings, connections: int) -> None:
                     event = "database.tables"
             log.warning(event, extra={"drawback": problem.message, "mend": problem.fix})
     fatal = [problem for problem in problems if problem.prevents_start]
-    # Only those of the first check: without privileges, for instance, no revision can be read.
+    # Only problems of the first check: without privileges, for instance, no revision can be read.
     if first := [problem for problem in fatal if problem.check == fatal[0].check]:
         message = "; ".join(problem.message for problem in first)
         raise CannotStartError(message, " ".join(dict.fromkeys(each.fix for each in first)))

@@ -3,7 +3,7 @@
 import unicodedata
 
 MAX_CHARACTERS = 1000
-# Of a prompt that is this long, no more is read from the database.
+# The most characters of a prompt that are read from the database.
 READ_CHARACTERS = 100_000
 # Letters and symbols that no font draws: fillers of Hangul and hieroglyphs, a braille cell without
 # dots, a note without a head, and U+FFFC, which stands for an object that is not there.
@@ -46,7 +46,7 @@ def _sendable(text: str) -> str:
 
 def _is_visible(character: str) -> bool:
     """Return whether it is a letter, number, punctuation mark or symbol that shows. Spaces, marks
-    without a letter, joiners, tags and private characters do not."""
+    without a letter, joiners, tags and private characters do not show."""
     if character in BLANK:
         return False
     is_emoji = FIRST_EMOJI <= character <= LAST_EMOJI
