@@ -98,6 +98,7 @@ class Api:
         retention_seconds: float = RETENTION_SECONDS,
     ) -> None:
         """`take_script` returns what becomes of a new prediction, by its prompt."""
+        self.api_token = DEFAULT_TOKEN
         self._base_url = base_url
         self._store = store
         self._take_script = take_script
@@ -107,7 +108,7 @@ class Api:
         """Carry out a call."""
         if call.operation == "file":
             return self._file(call)
-        if call.headers.get("authorization") != f"Bearer {DEFAULT_TOKEN}":
+        if call.headers.get("authorization") != f"Bearer {self.api_token}":
             return responses.UNAUTHENTICATED
         match call.operation:
             case "create":

@@ -60,6 +60,7 @@ class ServerWithStandby(EmbeddedPostgres):
         super().__init__()
         self._synchronous = synchronous
         self._standby = Standby(self)
+        self._has_failed_over = False
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as undo:
@@ -85,6 +86,19 @@ class ServerWithStandby(EmbeddedPostgres):
         self._standby.stop()
         self._standby.port = self.port
         self._standby.start()
+        self._has_failed_over = True
+
+    def start(self) -> None:
+        if self._has_failed_over:
+            self._standby.start()
+        else:
+            super().start()
+
+    def crash(self) -> None:
+        if self._has_failed_over:
+            self._standby.crash()
+        else:
+            super().crash()
 
     def close(self) -> None:
         self._standby.close()

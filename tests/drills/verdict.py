@@ -14,7 +14,7 @@ import click
 from imagegen.demo.postgres import EmbeddedPostgres
 from tests.benchmarks.figures import Figure
 from tests.drills.stage import Around, Stage, stage
-from tests.support.judge import judge_what_is_left, violations
+from tests.support.judge import judge_what_is_left, paid_too_often, violations
 from tests.support.processes import Site
 from tests.support.sandbox import Sandbox
 
@@ -54,7 +54,6 @@ def judged(
 
 
 def tell_figures(name: str, place: Stage, seconds: float) -> None:
-    paid = place.sandbox.predictions.paid_by_prompt()
     figures = {
         "tokens": place.minted,
         "by status": place.site.statuses(),
@@ -62,7 +61,7 @@ def tell_figures(name: str, place: Stage, seconds: float) -> None:
         "predictions": len(place.sandbox.predictions),
         "POSTs": len(place.sandbox.ledger.creates()),
         "lost": place.minted - place.site.statuses().get("uploading", 0),
-        "paid twice": sum(times > 1 for times in paid.values()),
+        "paid twice": len(paid_too_often(place.site, place.sandbox)),
         "seconds": round(seconds, 1),
     }
     click.echo(f"{name}: " + ", ".join(f"{what} {value}" for what, value in figures.items()))

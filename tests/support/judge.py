@@ -61,13 +61,21 @@ def unfinished(site: Site) -> Iterator[str]:
 
 
 def paid_twice(site: Site, sandbox: Sandbox) -> Iterator[str]:
-    paid = sandbox.predictions.paid_by_prompt()
-    if twice := {prompt: times for prompt, times in paid.items() if times > 1}:
+    if twice := paid_too_often(site, sandbox):
         yield f"paid for more than once, by prompt: {twice}"
     tokens = dict(site.query("SELECT prediction_id, token_id FROM generations"))
     images = Counter(tokens.get(item.id) for item in sandbox.predictions.paid())
     if twice_by_token := {token: times for token, times in images.items() if token and times > 1}:
         yield f"paid for more than once, by token: {twice_by_token}"
+
+
+def paid_too_often(site: Site, sandbox: Sandbox) -> dict[str, int]:
+    """Return the prompts of which more images were paid for than there are tokens."""
+    tokens = dict(site.query(TOKENS_BY_PROMPT))
+    paid = sandbox.predictions.paid_by_prompt()
+    return {
+        prompt: times for prompt, times in paid.items() if times > max(tokens.get(prompt, 1), 1)
+    }
 
 
 def unaccounted(site: Site, sandbox: Sandbox) -> Iterator[str]:
@@ -109,6 +117,10 @@ def crashed(site: Site) -> Iterator[str]:
     if place >= 0:
         yield f"a traceback in the log:\n{log[max(place - 500, 0) : place + EXCERPT_CHARACTERS]}"
 
+
+TOKENS_BY_PROMPT = """
+SELECT a.prompt_text, count(*) FROM tokens_s0 t JOIN authors a ON a.id::text = t.author_id::text
+GROUP BY 1"""
 
 OPEN = "SELECT id, token_id, worker, lease_until::text FROM generations WHERE state = 'open'"
 

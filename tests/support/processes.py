@@ -107,7 +107,7 @@ class Site:
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """A command to its end, in a process of its own."""
         return subprocess.run(
-            [sys.executable, "-m", "imagegen", *arguments],
+            [*self.launcher, sys.executable, "-m", "imagegen", *arguments],
             env=self.environment, capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
 

@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from imagegen.supervisor.forking import dies_with_this_process
 from tests.support.processes import wait_for
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
+RULES = DEPLOY / "prometheus/imagegen.rules.yml"
 VARIABLES = {"$__rate_interval": "5s", "$__interval_ms": "1000", "$instance": ".*"}
 
 needs_prometheus = pytest.mark.skipif(
@@ -64,19 +65,29 @@ def filled_in(expression: str, variables: dict[str, str]) -> str:
     return expression
 
 
+def quicker(rules: str) -> str:
+    """Return rules whose alerts fire within seconds."""
+    return re.sub(r"for: \d+m", "for: 1s", rules).replace("[2m]", "[5s]")
+
+
 @contextlib.contextmanager
-def prometheus(folder: Path, metrics_url: str) -> Iterator[Prometheus]:
-    """Prometheus with the deployed configuration, on another target, and quicker."""
+def prometheus(
+    folder: Path,
+    metrics_url: str,
+    *,
+    interval: str = "1s",
+    change: Callable[[str], str] = quicker,
+    launcher: Sequence[str] = (),
+) -> Iterator[Prometheus]:
+    """Prometheus with the deployed configuration, on another target, and with changed rules."""
     target = metrics_url.removeprefix("http://").removesuffix("/metrics")
-    configuration = (DEPLOY / "prometheus/prometheus.yml").read_text().replace("15s", "1s")
-    rules = (DEPLOY / "prometheus/imagegen.rules.yml").read_text()
+    configuration = (DEPLOY / "prometheus/prometheus.yml").read_text().replace("15s", interval)
     (folder / "prometheus.yml").write_text(configuration.replace("127.0.0.1:9464", target))
-    quicker = re.sub(r"for: \d+m", "for: 1s", rules).replace("[2m]", "[5s]")
-    (folder / "imagegen.rules.yml").write_text(quicker)
+    (folder / "imagegen.rules.yml").write_text(change(RULES.read_text()))
     log = folder / "log"
     with log.open("w") as stderr, subprocess.Popen(
         [
-            "prometheus", f"--config.file={folder}/prometheus.yml",
+            *launcher, "prometheus", f"--config.file={folder}/prometheus.yml",
             f"--storage.tsdb.path={folder}/data", "--web.listen-address=127.0.0.1:0",
         ],
         stderr=stderr, preexec_fn=dies_with_this_process(signal.SIGKILL),  # noqa: PLW1509

@@ -3,7 +3,7 @@
 import socket
 from typing import Self
 
-from imagegen.sandbox.api import RETENTION_SECONDS
+from imagegen.sandbox.api import DEFAULT_TOKEN, RETENTION_SECONDS
 from imagegen.sandbox.predictions import PredictionStore
 from imagegen.sandbox.server import HOST
 from tests.support.sandbox.api import AccountApi, CreateLimit
@@ -35,6 +35,8 @@ class Sandbox:
         self._limit = CreateLimit(creates_per_minute, burst) if creates_per_minute else None
         self._store = PredictionStore(latency_seconds)
         self._book = LedgerBook()
+        self._api_token = DEFAULT_TOKEN
+        self._api: AccountApi | None = None
         self._server: FaultyServer | None = None
         self._reserved: socket.socket | None = None
 
@@ -68,6 +70,12 @@ class Sandbox:
     def latency_seconds(self, seconds: float) -> None:
         self._store.latency_seconds = seconds
 
+    def renew_api_token(self, token: str) -> None:
+        """Take this API token from now on, and no other."""
+        self._api_token = token
+        if self._api is not None:
+            self._api.api_token = token
+
     def add(self, prompt: str, *, model: str, seed: int | None = None, source: str = "api") -> str:
         """Make a prediction of somebody else at the same account; return its id."""
         inputs: dict[str, object] = {"prompt": prompt}
@@ -93,16 +101,16 @@ class Sandbox:
             return
         self._reserve_port()
         self._server = FaultyServer((HOST, self.port), self._store, self.faults, self._book)
-        self._server.run(
-            AccountApi(
-                self.url,
-                self._store,
-                self.faults,
-                models=self._models,
-                limit=self._limit,
-                retention_seconds=self._retention_seconds,
-            )
+        self._api = AccountApi(
+            self.url,
+            self._store,
+            self.faults,
+            models=self._models,
+            limit=self._limit,
+            retention_seconds=self._retention_seconds,
         )
+        self._api.api_token = self._api_token
+        self._server.run(self._api)
 
     def stop(self) -> None:
         """Refuse connections and break off those there are; what was under way goes on."""
