@@ -16,7 +16,7 @@ from tests.drills import copies as copy_drill
 from tests.drills import failover as failover_drill
 from tests.drills import incidents as incident_drill
 from tests.drills import kills as kill_drill
-from tests.drills import limits, outages, schedule, takeover
+from tests.drills import limits, night_run, outages, schedule, takeover
 from tests.drills import network as network_drill
 from tests.drills import rolls as roll_drill
 from tests.drills.namespaces import Network, obstacle
@@ -205,6 +205,7 @@ main.add_command(incident_drill.command)
 main.add_command(kill_drill.command)
 main.add_command(audit_drill.command)
 main.add_command(copy_drill.command)
+main.add_command(night_run.command)
 
 
 def measure() -> None:
