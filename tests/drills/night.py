@@ -5,6 +5,7 @@ called has the alert, the runbook and nothing else.
 """
 
 import contextlib
+import math
 import random
 import threading
 import time
@@ -189,7 +190,7 @@ class Night:
         expected = {kind for kind, _, _ in self.mishaps} & CALLING.keys()
         lost = self.stage.minted - self.stage.site.statuses().get("uploading", 0)
         twice = judge.paid_too_often(self.stage.site, self.stage.sandbox)
-        p95 = untouched[int(0.95 * len(untouched))] if untouched else 0.0
+        p95 = untouched[int(0.95 * len(untouched))] if untouched else math.inf
         return [
             Figure("tokens", self.stage.minted, ""),
             Figure("mishaps", len(self.mishaps), ""),

@@ -21,7 +21,7 @@ DURATIONS = re.compile(
 )
 # The age of a token, which lives in the shortened night as well.
 AGES = re.compile(r"(?<=imagegen_oldest_)(\w+_seconds\) > )(\d+)")
-
+# What a person types, in the text of a runbook.
 COMMAND = re.compile(r"`((?:imagegen|systemctl) [^`]+)`")
 
 
