@@ -12,6 +12,9 @@ from imagegen.web.snapshot import MESSAGE_CHARACTERS, STATEMENT_TIMEOUT_MILLISEC
 RUNBOOK = "deploy/RUNBOOK.md"
 # Reasons that a section of their own explains.
 SECTIONS = {
+    Reason.UNREACHABLE: "ImagegenReplicateAway",
+    Reason.UNAVAILABLE: "ImagegenReplicateAway",
+    Reason.FAILING: "ImagegenReplicateAway",
     Reason.UNREADABLE: "ImagegenUnreadable",
     Reason.DAILY_LIMIT: "ImagegenDailyLimitReached",
     Reason.DAILY_BUDGET: "ImagegenDailyBudgetReached",
