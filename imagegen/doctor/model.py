@@ -67,7 +67,7 @@ def check_model(settings: Settings) -> Findings:
         return
     try:
         account = judge_account(ask(settings, ACCOUNT_PATH))
-        if account.level is not Level.OK:  # then its answers about models mean nothing
+        if account.level is not Level.OK:  # without the account, answers about models mean nothing
             yield warning("model", f"not checked: {account.message}")
             return
         if name.startswith(facts.DEPLOYMENT):

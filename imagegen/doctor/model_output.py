@@ -10,13 +10,13 @@ FIX = "name a model that makes images in REPLICATE_MODEL_VERSION"
 # A file has a URI; what the schema does not say is empty.
 URI, UNKNOWN = "uri", ""
 NO_IMAGES = {"string", "integer", "number", "boolean"}
-# Far deeper than the schema of any output: one may refer to itself.
+# Far deeper than the schema of any output. A limit, because a schema may refer to itself.
 DEEPEST = 10
 
 
 def judge_output(version: Mapping[str, Any], model: Mapping[str, Any]) -> Findings:
     """Warn if a model makes no images, by the schema of its version or by the output of its
-    example. What neither tells is no problem."""
+    example. If neither shows it, there is no warning."""
     schemas = _at(version, "openapi_schema", "components", "schemas")
     kinds = set(_kinds(_at(schemas, "Output"), schemas))
     example = _at(model, "default_example").get("output")

@@ -1,4 +1,4 @@
-"""What a supervisor's workers have seen of the marker: a model may not return it."""
+"""Whether the model returns its marker, as far as a supervisor's workers have seen."""
 
 from imagegen.config import Settings
 from imagegen.replicate import Number, SharedNumbers
@@ -8,7 +8,7 @@ class MarkerSeen:
     """Whether predictions come back with a marker. A supervisor's workers share it, also those that
     are started later."""
 
-    _missing = Number(0)  # 1: one came without
+    _missing = Number(0)  # 1: a prediction came back without it
 
     def __init__(self, settings: Settings) -> None:
         self.numbers = SharedNumbers(1)

@@ -110,8 +110,8 @@ class Backlog:
         return taken
 
     def let_pass(self, tokens: int) -> None:
-        """Mint so many tokens and end them, with as many versions of each row as a worker leaves
-        behind. Nothing else may wait."""
+        """Mint `tokens` and end them, with as many versions of each row as a worker makes. No other
+        token may wait."""
         for _ in range(tokens // PASSED_AT_ONCE):
             mint(self.connection, ["passed"] * PASSED_AT_ONCE)
             self._end([int(id_) for (id_,) in self.connection.execute(OPEN)])

@@ -36,7 +36,7 @@ class LockWaits:
 
 @dataclass(frozen=True)
 class Throughput:
-    """What so many supervisors do together."""
+    """The throughput of several supervisors together."""
 
     supervisors: int
     load: Load

@@ -115,7 +115,7 @@ class Account:
 
 
 def fill(stage: Stage, *, predictions: int, seed: int) -> Account:
-    """Let so many predictions be made, at least, and wait until all is quiet."""
+    """Let at least `predictions` be made, and wait until all is quiet."""
     stage.sandbox.latency_seconds = LATENCY_SECONDS
     account = Account(stage, random.Random(seed))
     told = 0

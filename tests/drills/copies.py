@@ -129,7 +129,7 @@ def endure(
     bucket.kill()
     mint("is dead", while_away=True)
     bucket.start_again()
-    time.sleep(AWAY_SECONDS)  # for so long, a worker does not ask it again
+    time.sleep(AWAY_SECONDS)  # until then a worker does not ask it again
     mint("is well")
     failed = int(stage.program.metrics()[FAILED])
     alerts = firing(watcher, failed)

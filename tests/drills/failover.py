@@ -74,7 +74,7 @@ def fail_over(
     kill_worker: bool = False,
     seed: int = 0,
 ) -> WentBack:
-    """Turn all tokens into images on a server that loses so many seconds in the middle of it.
+    """Turn all tokens into images on a server that loses its last `lag_seconds` midway.
 
     With `mint_in_lag` half of the tokens are minted in those seconds, and once more afterwards.
     """

@@ -133,7 +133,7 @@ class Endured:
 def endure(
     place: Stage, kind: str, hour: Hour, *, tokens: int, seed: int, patience_seconds: float
 ) -> Endured:
-    """Mint through an incident of this kind, and wait so long for the last token to end."""
+    """Mint through an incident, and wait at most `patience_seconds` for the last token to end."""
     place.sandbox.faults.add(Fault.fails(BAD_PROMPT, error=BAD_ERROR))
     before = round(SHARE_BEFORE * tokens)
     place.mint(before)

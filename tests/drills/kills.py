@@ -43,9 +43,9 @@ WHERE state = 'open' AND prediction_id IS NULL AND requested_at < now() - interv
 
 @dataclass(frozen=True)
 class Replicate:
-    """What is wrong with Replicate besides."""
+    """Faults of Replicate during the kills."""
 
-    lost_answers: int = 0  # so many requests make a prediction, and are not answered
+    lost_answers: int = 0  # the number of requests that make a prediction and get no answer
     list_lag_seconds: float = 0.0  # as users would see it
 
     @property
@@ -74,7 +74,7 @@ def kill_again_and_again(
     tell: Callable[[str], None],
     replicate: Replicate = Replicate(),
 ) -> Killed:
-    """Kill so often, mostly workers, lose answers meanwhile, and wait until all is quiet."""
+    """Kill processes, mostly workers, and lose answers; then wait until all is quiet."""
     stage.sandbox.latency_seconds = PREDICTION_SECONDS
     if replicate.lag_seconds:
         stage.sandbox.faults.add(Fault.lags(replicate.lag_seconds))
@@ -85,7 +85,7 @@ def kill_again_and_again(
     of_this_supervisor = 0
 
     def lose_answers(count: int) -> None:
-        """Lose so many of the next answers. Of two faults the first one hits."""
+        """Lose the next `count` answers. Of two faults the first one applies."""
         if count:
             stage.sandbox.faults.remove(late)
             stage.sandbox.faults.add(*[loses] * count, late)

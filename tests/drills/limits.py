@@ -1,4 +1,4 @@
-"""Replicate takes only so many predictions a minute: imagegen finds its pace below that."""
+"""Replicate limits the predictions a minute, and imagegen finds a rate below the limit."""
 
 from dataclasses import dataclass
 
@@ -36,7 +36,7 @@ class Throttled:
         return per_second * 60 / self.per_minute
 
     def refused_part(self, after_seconds: float = 0.0) -> float:
-        """How many of the requests were refused that came so long after the first or later."""
+        """Return the part of the requests that were refused, from `after_seconds` on."""
         since = self.accepted[0] + after_seconds
         refused = sum(at >= since for at in self.refused)
         accepted = sum(at >= since for at in self.accepted)

@@ -16,7 +16,7 @@ from tests.support.proxy import Proxy
 from tests.support.sandbox import Sandbox
 from tests.support.tls_front import TlsFront
 
-# As many as there are slots: so many connections are open when the network is cut.
+# One for each slot: so their connections are open when the network is cut.
 WARM = 20
 LOAD = 60
 LATENCY_SECONDS = 0.3
@@ -31,7 +31,7 @@ KILLED = 0.5  # the part of the hits that kill; the others freeze
 # A worker may stand still for longer than its request may be on its way.
 LONGEST_FREEZE_SECONDS = 90.0
 LONGEST_PAUSE_SECONDS = 20.0
-# A kernel that is not told otherwise delivers what a closed socket held for so long.
+# By default a kernel goes on to deliver the data of a closed socket for this time.
 LATEST_SECONDS = 120.0
 # A request that is not in the list is sent again after a minute, and closed gates take another.
 QUIET_SECONDS = 420.0
@@ -71,7 +71,7 @@ def cut_again_and_again(
     seed: int,
     tell: Callable[[str], None],
 ) -> None:
-    """Cut the network so often, each time as tokens are minted, and wait until all is quiet."""
+    """Cut the network `cuts` times, each time as tokens are minted; wait until all is quiet."""
     dice = random.Random(seed)
     for number in range(1, cuts + 1):
         warm(stage)

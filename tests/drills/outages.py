@@ -128,7 +128,7 @@ def endure(
     seconds: float,
     patience: float,
 ) -> Endured:
-    """Have an outage of so many seconds as soon as so many images are made, and see it through."""
+    """Begin an outage of `seconds` after `work_before` images, and wait for the end of all work."""
     wait_for("work", lambda: site.statuses().get("uploading", 0) >= work_before, patience)
     with outage.lasting():
         before = look(program)

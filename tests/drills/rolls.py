@@ -9,7 +9,7 @@ LOAD = 20
 
 
 def roll(stage: Stage, *, rolls: int, tell: Callable[[str], None]) -> None:
-    """Replace all workers so often, then wait until all is quiet; the supervisor goes on."""
+    """Replace all workers `rolls` times, then wait until all is quiet. The supervisor goes on."""
 
     def wait_for_starts(count: int) -> None:
         def look() -> bool:

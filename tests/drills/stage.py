@@ -106,7 +106,8 @@ class Stage:
         self.start()
 
     def freeze(self, worker: int, past_lease_seconds: float) -> None:
-        """Stop a worker until so long after its leases ran out, or others have taken them all."""
+        """Stop a worker until `past_lease_seconds` after the end of its leases, or until others
+        have adopted all its generations."""
         names = {line["pid"]: line["lease_name"] for line in self.program.events("worker.started")}
         if worker not in names:  # it has not begun, and holds nothing
             return

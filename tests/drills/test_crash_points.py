@@ -17,7 +17,7 @@ ANSWERS: dict[str, list[Fault]] = {
     "answered-late": [Fault.late(1.0)],
     "answer-lost": [Fault.resets(creates=True, times=1)],
 }
-# Short, so that whoever comes after a killed supervisor need not wait for long.
+# Short, so that the successor of a killed supervisor need not wait for long.
 SETTINGS = {
     "IMAGEGEN_LEASE_SECONDS": "1",
     "IMAGEGEN_TEST_SETTLE_SECONDS": "2",

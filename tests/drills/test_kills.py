@@ -191,7 +191,7 @@ def test_a_database_that_crashes_is_waited_for_and_nothing_is_lost(
     own_postgres: EmbeddedPostgres, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     sandbox.latency_seconds = 0.5
-    # For so long nothing is sent after each crash.
+    # The time for which nothing is sent after each crash.
     settings = {"IMAGEGEN_TEST_SETTLE_SECONDS": "2"}
     site = Site(own_postgres.url, sandbox.url, tmp_path, settings)
     site.upgrade()

@@ -1,4 +1,4 @@
-"""Replicate allows only so many predictions a minute; the ledger tells how they were asked for."""
+"""Replicate limits the predictions a minute; the ledger shows when they were requested."""
 
 import contextlib
 

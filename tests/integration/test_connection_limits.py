@@ -21,7 +21,7 @@ MESSAGE = f"{NEEDED} connections are needed, and PostgreSQL admits {LIMIT}"
 
 
 def as_role(site: Site, limit: int) -> tuple[Site, str]:
-    """The site of a role that may have so many connections."""
+    """Return a site whose role may have `limit` connections, and the role."""
     role = f"role_{uuid.uuid4().hex}"
     site.query(f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}' CONNECTION LIMIT {limit}")
     site.query(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}")

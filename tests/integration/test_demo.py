@@ -1,4 +1,4 @@
-"""`imagegen demo` on terminals and in pipes, whatever the shell holds and whoever presses keys."""
+"""`imagegen demo` on terminals and in pipes, in any environment, while keys are pressed."""
 
 import contextlib
 import os

@@ -139,7 +139,7 @@ class AnySequence(RuleBasedStateMachine):
         which=workers, script=scripts, claims=st.integers(1, 4), seconds=st.sampled_from(TIMES[:2])
     )
     def work(self, which: int, script: Script, claims: int, seconds: float) -> None:
-        """Go on to the end, or claim and work to the end; and again, after so long."""
+        """Go on to the end, or claim and work to the end; and again after `seconds`."""
         self.laws.replicate.script = script
         self.move(self.workers[which])
         for _ in range(claims - 1):
@@ -148,7 +148,7 @@ class AnySequence(RuleBasedStateMachine):
 
     @rule(which=workers, until=points, script=scripts, seconds=st.sampled_from((0.0, *TIMES)))
     def work_until(self, which: int, until: str, script: Script, seconds: float) -> None:
-        """Come to stand still at this point, until further notice and at least for so long."""
+        """Stop at the point `until`, for at least `seconds`, and until another rule goes on."""
         self.laws.replicate.script = script
         self.move(self.workers[which], until)
         self.let_time_pass(seconds)
@@ -284,7 +284,7 @@ def test_any_sequence_of_answers_deaths_and_times_keeps_the_laws(
         monkeypatch.setattr(gate, name, 0.0)
     monkeypatch.setattr(unreadable_outputs, "FIRST_UNREADABLE_SECONDS", 0.0)
     monkeypatch.setattr(gate, "incident_seconds", lambda waits: 0.0)
-    # One connection: whoever stood still with it would hold up all others (law 6).
+    # One connection: a worker that stopped while it holds it would hold up all others (law 6).
     with open_pool(database_url, 1, "worker") as pool, connect(database_url) as connection:
         # Statistics that change whenever they like would change the plans from run to run.
         connection.execute("ALTER TABLE generations SET (autovacuum_enabled = false)")

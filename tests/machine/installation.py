@@ -104,7 +104,7 @@ class Installation:
         return list(ids)
 
     def mint_into_flight(self, tokens: int, seconds: float) -> list[int]:
-        """The same, and wait until Replicate makes an image for each, which takes so long."""
+        """Mint tokens, and wait until Replicate works on each, for `seconds`."""
         self.sandbox.latency_seconds = seconds
         before = len(self.sandbox.predictions)
         ids = self.mint(tokens)

@@ -39,7 +39,7 @@ def adopted_after(seconds: float) -> Claim:
 
 
 def sent(seconds_ago: float) -> Claim:
-    """A claim whose POST left so long ago, and nobody knows what became of it."""
+    """Return an adopted claim whose POST left `seconds_ago` and has no answer."""
     return adopted(prompt="a cat", requested_at=NOW, requested_seconds_ago=seconds_ago)
 
 

@@ -22,7 +22,7 @@ class NextStage:
     failures: list[str] = field(default_factory=list)
 
     def work(self, rounds: int) -> None:
-        """Take ten tokens, and again, so many times or until none is left."""
+        """Take ten tokens in each round, for `rounds` rounds or until none is left."""
         with httpx.Client(trust_env=False) as client:
             for _ in range(rounds):
                 tokens = self.site.query(OLDEST, AT_ONCE)

@@ -171,7 +171,7 @@ class Site:
         return "".join(log.read_text() for log in sorted(self.folder.glob("log-*")))
 
     def processes(self) -> list[int]:
-        """Every living process that was started for this site, whoever its parent is now."""
+        """Return the pids of all living processes of this site, also of orphans."""
         mark = f"TMPDIR={self.environment['TMPDIR']}".encode()
         return [pid for pid in all_pids() if mark in environment_of(pid)]
 

@@ -166,7 +166,7 @@ class FaultyHandler(Handler):
 
 
 def until(call: Call, seconds_ago: float) -> Call:
-    """Return a call for a list that ends so long ago; any other call as it is."""
+    """Return a call for a list without the last `seconds_ago` seconds; any other call as it is."""
     if not seconds_ago:
         return call
     end = datetime.now(UTC) - timedelta(seconds=seconds_ago)

@@ -14,7 +14,7 @@ TWO_HOURS = 2 * HOUR
 
 
 def kept(closing: Decision, refused_seconds: float = 20.0) -> Claim:
-    """A claim of a generation that ended, and was refused so long ago."""
+    """A claim of a generation whose closing was refused `refused_seconds` ago."""
     return adopted(
         prompt="a cat", prediction_id=AN_ID, requested_at=NOW,
         requested_seconds_ago=refused_seconds + 5.0, closing=closing,

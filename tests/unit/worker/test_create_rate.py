@@ -15,7 +15,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
 
 
 def leaves_in(pace: CreateRate, clock: FakeClock, seconds: float) -> int:
-    """How many leave in so long, if each does as soon as it may."""
+    """Return how many leave in `seconds`, if each leaves as soon as it may."""
     left, end = 0, clock.now + seconds
     while clock.now < end:
         for _ in range(pace.ready()):

@@ -191,7 +191,7 @@ def test_workers_share_one_rate_and_one_burst_whichever_is_killed(workers: int) 
 
 
 class DyingMemory:
-    """The memory of shared numbers; the process is killed before it writes so many to it."""
+    """The memory of shared numbers, in which the process is killed after some `writes`."""
 
     def __init__(self, values: Any, writes: int) -> None:
         self._values, self._writes = values, writes

@@ -47,7 +47,7 @@ OVERDUE = adopted(
 
 
 class Slow:
-    """A clock on which every poll, which reads it twice, takes so many seconds."""
+    """A clock on which every poll, which reads it twice, takes `seconds`."""
 
     def __init__(self, seconds: float) -> None:
         self._now, self._seconds = 1000.0, seconds / 2

@@ -21,7 +21,7 @@ SETTLED = replace(sent(SETTLED_SECONDS), model="owner/name")
 
 
 def alike(seconds_ago: float, **more: object) -> Listed:
-    """A list that holds a prediction with the prompt, made so long ago by Replicate's clock."""
+    """A list with a prediction of the prompt, made `seconds_ago` by Replicate's clock."""
     created_at = LISTED_AT - timedelta(seconds=seconds_ago)
     found = prediction("processing", seed=None, model="owner/name", created_at=created_at)
     return Listed((replace(found, **more),), sent_at=LISTED_AT)  # type: ignore[arg-type]

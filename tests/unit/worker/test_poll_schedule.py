@@ -42,7 +42,7 @@ def first_wait(schedule: PollSchedule) -> float:
 
 
 def ages_until(schedule: PollSchedule, seconds: float) -> list[float]:
-    """At which ages a prediction that takes so long is polled, the last time after its end."""
+    """Return the ages at which a prediction of `seconds` is polled, the last one after its end."""
     ages = [0.0]
     while ages[-1] < seconds:
         ages.append(ages[-1] + schedule.wait_seconds(ages[-1]))

@@ -22,7 +22,7 @@ FIVE_MINUTES = 300.0  # Replicate's time for one prediction, by default
 
 
 class Busy(Slots):
-    """Slots of which one has been at work for so long."""
+    """Slots of which one has been at work for `seconds`."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
