@@ -289,8 +289,8 @@ def _written(descriptor: int, data: bytes) -> int:
 
 @contextmanager
 def _in_the_background() -> Iterator[None]:
-    """Allow this thread to write to a terminal from the background: `stty tostop` would send
-    SIGTTOU for each try, which stops a process or means something else to it."""
+    """Allow this thread to write to a terminal from the background. With `stty tostop`, each write
+    would send SIGTTOU, which stops a process, or removes a worker of a supervisor."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
     try:
         yield

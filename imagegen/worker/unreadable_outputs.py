@@ -31,8 +31,8 @@ class UnreadableOutputs:
         self._tokens, self._delay_seconds = set(), 0.0
 
     def is_own(self, claim: Claim) -> bool | None:
-        """Return whether only this output is unreadable, because another token got an image since.
-        None: read it once more, as this answer may be older than that image."""
+        """Return True if only this output is unreadable: another token got an image since it was
+        read first. None: read it once more, as this answer may be older than that image."""
         generation = claim.token_id, claim.generation_id
         if generation in self._read_beside_image:
             self._read_beside_image.discard(generation)
