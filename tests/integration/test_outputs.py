@@ -38,12 +38,11 @@ def wait_until_all_stands_still(site: Site, program: Program) -> None:
     wait_for("both gates to close", stands_still)
 
 
-@pytest.mark.parametrize("output", [{"image": "{url}"}, [["{url}"]], {"output": {"url": "{url}"}}])
-def test_images_are_found_in_whatever_shape_a_model_puts_them(
-    site: Site, sandbox: Sandbox, output: object
-) -> None:
-    sandbox.faults.add(Fault.outputs(output))
-    site.mint(*[f"picture {number}" for number in range(20)])
+def test_images_are_found_in_whatever_shape_a_model_puts_them(site: Site, sandbox: Sandbox) -> None:
+    shapes: list[object] = [{"image": "{url}"}, [["{url}"]], {"output": {"url": "{url}"}}]
+    for number, shape in enumerate(shapes):
+        sandbox.faults.add(Fault.outputs(shape, f"shape {number}"))
+    site.mint(*[f"shape {number % len(shapes)}, picture {number}" for number in range(20)])
     with site.supervisor():
         assert site.wait_until_done() == {"uploading": 20}
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 import re
 import shutil
 import signal
@@ -111,6 +112,7 @@ def promtool(*arguments: str, stdin: str = "") -> str:
     done = subprocess.run(
         ["promtool", *arguments],
         cwd=DEPLOY / "prometheus", input=stdin, capture_output=True, text=True, check=False,
+        env=os.environ | {"GOGC": "400"},  # a fifth of its CPU time went into collecting garbage
     )  # fmt: skip
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
