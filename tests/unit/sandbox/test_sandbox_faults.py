@@ -42,6 +42,18 @@ def test_a_gateway_may_send_a_request_twice(
     ]  # fmt: skip
 
 
+def test_a_gateway_may_send_a_request_again_after_it_was_answered(
+    sandbox: Sandbox, user: SandboxUser
+) -> None:
+    first = user.create("a cat", num_outputs=2)["id"]
+
+    again = sandbox.repeat(first)
+
+    assert [(each.id, each.prompt, each.images) for each in sandbox.predictions] == [
+        (first, "a cat", 2), (again, "a cat", 2),
+    ]  # fmt: skip
+
+
 def test_others_use_the_same_account_from_the_playground_or_a_program(
     sandbox: Sandbox, user: SandboxUser
 ) -> None:
@@ -82,6 +94,7 @@ def test_a_removed_fault_is_over(sandbox: Sandbox, user: SandboxUser) -> None:
     assert user.http.get("/v1/account").status_code == 503
 
     sandbox.faults.remove(unwell)
+    assert [sandbox.faults.is_in_force(each) for each in (unwell, away)] == [False, True]
     assert user.http.get("/v1/account").status_code == 200
 
     sandbox.faults.clear()
