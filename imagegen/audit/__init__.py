@@ -1,4 +1,4 @@
-"""Replicate's list of predictions beside what imagegen has recorded of them."""
+"""Compares Replicate's list of predictions with imagegen's ledger of them."""
 
 from imagegen.audit.comparison import SQL, run, youngest_seconds
 from imagegen.audit.result import FINDINGS_NAMED, Audit, Finding

@@ -10,8 +10,8 @@ SELECT d.generation_id, d.token_id, d.model, NULL, NULL, d.prediction_id, d.acco
 FROM imagegen_duplicates d WHERE d.prediction_id = ANY(%(ids)s)
 
 -- name: by_seeds
--- Also of generations without a request: what they found was perhaps requested by ones that the
--- database has forgotten.
+-- Generations without a recorded request count too. The request may be recorded in a generation
+-- that the database has lost since, as after a failover.
 SELECT $row FROM generations g
 WHERE g.seed = ANY(%(seeds)s::bigint[]) AND (
     g.requested_at BETWEEN %(since)s AND %(until)s
@@ -21,8 +21,9 @@ WHERE g.seed = ANY(%(seeds)s::bigint[]) AND (
 ORDER BY g.id DESC
 
 -- name: nearby
--- The last request before each prediction, and with its prompt if that is known. By a digest: a text
--- of a stranger may have characters that the database lacks.
+-- The request of each prediction by its time: the last one before it, else the first one after it,
+-- with the same prompt if the prediction still has one. Prompts are compared by digest, because
+-- another program's prompt may have characters that the database cannot store.
 SELECT wanted.id AS of_prediction, g.*
 FROM unnest(%(ids)s::text[], %(made_at)s::timestamptz[], %(digests)s::text[])
     AS wanted (id, made_at, digest)

@@ -1,7 +1,7 @@
 """Compares Replicate's list of predictions with the ledger, page by page.
 
-What Replicate has made without the ledger is found by the seed in its input, for as long as
-Replicate keeps that: an hour. After that only its id, its model and its time are left.
+A prediction whose id the ledger does not have is matched by the seed in its input. Replicate
+deletes the input after an hour. From then on only its model and its time can be compared.
 """
 
 import hashlib
@@ -29,18 +29,18 @@ from imagegen.failures import longest_settle_seconds
 from imagegen.replicate import Page, Prediction, ReplicateClient, Since, boottime, facts
 
 SQL = sql.load("imagegen.audit", "audit.sql")
-# No request arrives so much later, and no clocks are so far apart.
+# A request and its prediction are less than this apart, whatever the delay and the clocks.
 SEED_PERIOD = timedelta(hours=1)
-# As a worker does that looks for a request without a seed.
+# The same as SURELY in worker/reconciliation.py, for a search without a seed.
 NEARBY_SECONDS = 600.0
-# Pages of 100: twice what the account's 600 creates a minute can fill.
+# Of 100 predictions each: twice as many as the account's limit of 600 creates a minute can fill.
 PAGES_A_MINUTE = 12
 LEAST_PAGES = 500
 NO_ACCOUNT = "Replicate does not say whose account the API token is of"
 
 
 def youngest_seconds(settle_seconds: float) -> float:
-    """Return how old a prediction must be to be audited: the list may lag by so much."""
+    """Return the age from which on a prediction is audited; younger ones may not be listed yet."""
     return longest_settle_seconds(settle_seconds)
 
 
@@ -54,8 +54,11 @@ def run(
     settle_seconds: float,
     on_page: Callable[[int, datetime | None], object],
 ) -> Audit:
-    """Compare the list since then with the ledger, and record the result if the list was read to
-    its end. `on_page` is given the predictions so far and how far back they go.
+    """Compare Replicate's list from `since` on with the ledger, and return what was found.
+
+    The result is recorded in the database, unless the list was not read to its end: then it says
+    why in `missing`. After each page `on_page` gets the number of predictions so far, and the time
+    down to which the list was compared.
 
     Raises psycopg.Error.
     """
@@ -89,16 +92,19 @@ def run(
 
 
 class _Sweep:
-    """Goes back in time through the list and the ledger together, and keeps of both only what the
-    other has not shown yet."""
+    """Goes back in time through the list and the ledger together.
+
+    It keeps only rows whose prediction was not listed yet, and predictions whose row was not read
+    yet.
+    """
 
     def __init__(self, connection: Connection, audit: Audit, ours: Ours) -> None:
         self._connection = connection
         self._audit = audit
         self._ours = ours
-        self.low = audit.until  # the ledger's rows were read from here on
-        self._pending: dict[str, LedgerRow] = {}  # of these, what the list has not shown
-        self._seen_early: dict[str, datetime] = {}  # listed, and requested before `low`
+        self.low = audit.until  # rows of the ledger from this time on have been read
+        self._pending: dict[str, LedgerRow] = {}  # rows that were read, but are not listed yet
+        self._seen_early: dict[str, datetime] = {}  # listed, but requested before `low`
         self._last_page: set[str] = set()
 
     def page(self, page: Page) -> None:
@@ -120,7 +126,7 @@ class _Sweep:
             self._judge(prediction, related)
 
     def end(self) -> None:
-        """Report what only the ledger has."""
+        """Add a finding for each prediction that only the ledger has."""
         with statement_timeout(self._connection):
             self._read_ledger(self._audit.since, set())
         for row in self._pending.values():
@@ -151,7 +157,7 @@ class _Sweep:
         return made_at is None or self._audit.since <= made_at <= self._audit.until
 
     def _related(self, audited: list[Prediction], by_id: dict[str, LedgerRow]) -> Related:
-        """Return the rows for predictions of which some are not known by their id."""
+        """Return the ledger's rows that these predictions may belong to."""
         explained = [(each, by_id[each.id]) for each in audited if each.id in by_id]
         self._ours = learn(self._ours, explained)
         others = [each for each in audited if each.id not in by_id]

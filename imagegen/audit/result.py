@@ -1,4 +1,4 @@
-"""The result of an audit, and what it found unexplained."""
+"""The result of an audit, and its findings."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ class Finding:
     prediction_id: str
     made_at: datetime | None
     model: str | None
-    status: str  # Replicate's; of a row that Replicate does not know, the ledger's
+    status: str  # Replicate's; the ledger's if Replicate does not list the prediction
     token_id: int | None
     generation_id: int | None
     images_billed: int
@@ -27,25 +27,25 @@ class Finding:
 
 @dataclass
 class Audit:
-    """What became of the comparison; predictions are those made within its period."""
+    """The result of the comparison. It counts predictions that were made within the period."""
 
     since: datetime
-    until: datetime  # what is younger may not be listed yet
+    until: datetime  # younger predictions may not be listed yet
     account: str | None
     missing: str | None = None  # why the list was not read to its end
     counts: Counter[Verdict] = field(default_factory=Counter)
     strangers: Counter[tuple[str, str]] = field(default_factory=Counter)  # by source and model
     too_recent: int = 0
-    of_other_accounts: int = 0  # rows of the ledger, which this account's list cannot show
+    of_other_accounts: int = 0  # rows of the ledger; this account's list cannot show them
     cancelled_images: int = 0
     cancelled_images_perhaps: int = 0
-    images_billed: int = 0  # of what is unexplained
+    images_billed: int = 0  # of unexplained predictions
     images_perhaps_billed: int = 0
     findings: list[Finding] = field(default_factory=list)  # the first ones
 
     @property
     def predictions(self) -> int:
-        """All that Replicate lists in the period."""
+        """The number of predictions that Replicate lists in the period."""
         return self.counts.total() - self.counts[Verdict.UNKNOWN]
 
     @property
@@ -61,7 +61,7 @@ class Audit:
 
 
 def of_prediction(verdict: Verdict, prediction: Prediction, row: LedgerRow | None) -> Finding:
-    """Return a prediction of Replicate's list, with the row that it belongs to."""
+    """Return the finding for a listed prediction, with the row that it belongs to."""
     return Finding(
         verdict,
         prediction.id,
@@ -75,7 +75,7 @@ def of_prediction(verdict: Verdict, prediction: Prediction, row: LedgerRow | Non
 
 
 def of_row(row: LedgerRow) -> Finding:
-    """Return a row of the ledger whose prediction Replicate does not list."""
+    """Return the finding for a row of the ledger whose prediction Replicate does not list."""
     return Finding(
         Verdict.UNKNOWN,
         row.prediction_id or "",

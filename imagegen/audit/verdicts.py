@@ -1,4 +1,4 @@
-"""What a prediction of Replicate's list is to the ledger: pure functions."""
+"""Decides how a prediction of Replicate's list is explained by the ledger: pure functions."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,17 +12,17 @@ NOT_BILLED = {"failed", "aborted"}
 
 
 class Verdict(StrEnum):
-    """What a prediction is, or a row of the ledger."""
+    """The audit's answer to a prediction, or to a row of the ledger."""
 
     EXPLAINED = "explained"
-    CANCELLED_DUPLICATE = "cancelled_duplicate"  # known, and on record
-    OPEN = "open"  # of a generation that a worker still looks after
-    STRANGER = "stranger"  # of the playground or of another program
+    CANCELLED_DUPLICATE = "cancelled_duplicate"  # recorded in imagegen_duplicates
+    OPEN = "open"  # its generation is still at work
+    STRANGER = "stranger"  # made by the playground or by another program
     # These are unexplained.
-    DUPLICATE = "duplicate"  # another one of a generation, which the ledger does not know
-    LOST = "lost"  # of a request that is recorded as having made no prediction
+    DUPLICATE = "duplicate"  # a second prediction of a generation; the ledger does not have it
+    LOST = "lost"  # its request is recorded as having made no prediction
     PERHAPS_OURS = "perhaps_ours"  # its input is deleted: a request of that time may have made it
-    OTHER_ACCOUNT = "other_account"  # the ledger has it of another account
+    OTHER_ACCOUNT = "other_account"  # recorded as a prediction of another account
     UNKNOWN = "unknown"  # only the ledger has it
 
 
@@ -54,11 +54,11 @@ class LedgerRow:
 
 @dataclass(frozen=True)
 class Ours:
-    """By what predictions of imagegen are known."""
+    """The marks by which imagegen's own predictions are known."""
 
     account: str
-    models: frozenset[str | None]  # names; None: a version without a name, so any may be it
-    has_marker: bool = True
+    models: frozenset[str | None]  # names; None: a version without a name, which may be any model
+    has_marker: bool = True  # the input that Replicate lists has the seed
 
     def may_be_of(self, prediction: Prediction) -> bool:
         """Return whether a prediction's model is one of imagegen's."""
@@ -67,23 +67,24 @@ class Ours:
 
 @dataclass(frozen=True)
 class Related:
-    """Rows of the ledger that may have to do with some predictions."""
+    """Rows of the ledger that the predictions of a page may belong to."""
 
     by_id: Mapping[str, LedgerRow] = field(default_factory=dict)
     by_seed: Mapping[int, Sequence[LedgerRow]] = field(default_factory=dict)
-    # By the prediction's id: of about its time, and with its prompt unless that is deleted.
+    # By the prediction's id: a request of about its time, with its prompt unless that is deleted.
     nearby: Mapping[str, LedgerRow] = field(default_factory=dict)
 
 
 def is_input_deleted(prediction: Prediction) -> bool:
-    """Return whether Replicate has deleted what was sent, as it does after an hour."""
+    """Return whether Replicate has deleted the prediction's input, as it does after an hour."""
     return prediction.data_removed or (prediction.prompt is None and prediction.seed is None)
 
 
 def learn(ours: Ours, explained: Iterable[tuple[Prediction, LedgerRow]]) -> Ours:
-    """Return by what predictions are known, after these that are imagegen's.
+    """Return `ours` with what these predictions, which are imagegen's, add to it.
 
-    Replicate lists some models under another name than was asked for, and some show no marker.
+    Replicate lists some models under another name than the one in the request. For some models it
+    does not list the marker.
     """
     known = list(explained)
     models: set[str | None] = {each.model for each, _ in known if each.model}
@@ -99,17 +100,18 @@ def learn(ours: Ours, explained: Iterable[tuple[Prediction, LedgerRow]]) -> Ours
 
 
 def needs_nearby(prediction: Prediction, ours: Ours) -> bool:
-    """Return whether a prediction that the ledger lacks must be known by its time."""
+    """Return whether a prediction can be matched only by its time, if the ledger lacks its id."""
     if prediction.source == PLAYGROUND or not ours.may_be_of(prediction):
         return False
     return is_input_deleted(prediction) or not ours.has_marker
 
 
 def judge(prediction: Prediction, ours: Ours, related: Related) -> tuple[Verdict, LedgerRow | None]:
-    """Return what a prediction is, and the row that it belongs to.
+    """Return the verdict on a prediction, and the row that it belongs to, if there is one.
 
-    The seed alone does not decide: among a million of them, one of another program is the same by
-    chance once in two thousand predictions. So the model or the prompt has to agree too.
+    The seed alone is not enough. With a million seeds in the ledger, one in two thousand
+    predictions of another program has one of them by chance. So the model or the prompt has to
+    agree too.
     """
     if row := related.by_id.get(prediction.id):
         if row.account not in (None, ours.account):
@@ -131,7 +133,7 @@ def judge(prediction: Prediction, ours: Ours, related: Related) -> tuple[Verdict
 
 
 def billed_images(prediction: Prediction) -> tuple[int, int]:
-    """Return how many images of a prediction Replicate bills, and how many more perhaps."""
+    """Return how many images of a prediction Replicate bills, and how many more it may bill."""
     images = prediction.images_made or prediction.images_asked or 1
     if prediction.status == "succeeded":
         return images, 0
@@ -147,7 +149,7 @@ def _agree(prediction: Prediction, ours: Ours, row: LedgerRow) -> bool:
 
 
 def _missing(row: LedgerRow) -> Verdict:
-    """Return what a prediction of this generation is whose id the ledger lacks."""
+    """Return the verdict on a prediction of this generation, if the ledger lacks its id."""
     if row.prediction_id is not None:
         return Verdict.DUPLICATE
     return Verdict.OPEN if row.state == "open" else Verdict.LOST
