@@ -36,10 +36,10 @@ T = TypeVar("T")
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
 # For a day: an image never changes, and a page that refreshes twice a minute shows many.
 IMAGE_CACHING = "private, max-age=86400, immutable"
-# A browser does not wait much longer.
+# A person at a browser does not wait much longer.
 DATABASE_TIMEOUT_SECONDS = 2.0
-# A probe of /readyz may come behind the figures of a scrape and of a page, or find its connection
-# dead: there is time for another one. Who probes mostly waits for 5 s.
+# A probe of /readyz may wait for the queries of a scrape and of a page, or find the connection dead
+# and need another one. Most probes allow 5 s.
 READINESS_TIMEOUT_SECONDS = 4.0
 LARGEST_ID = 2**63 - 1
 
@@ -57,11 +57,11 @@ class App:
         *,
         is_loopback: bool = True,
     ) -> None:
-        """`name` is the exporter's: `supervisor:exporter.1`.
+        """`name` is the exporter's process name, such as `supervisor:exporter.1`.
 
         `process_registry` has the metrics of all processes of that supervisor.
-        `supervisor_silent_seconds` is the time since its loop last went round. `is_loopback`: only
-        this host reaches the exporter.
+        `supervisor_silent_seconds` is the time since its loop last went round. `is_loopback`:
+        whether only this host can reach the exporter.
         """
         self._settings = settings
         self._supervisor = name.rpartition(":")[0]
@@ -208,7 +208,7 @@ def with_tokens(
 ) -> tuple[list[WorkerRow], int]:
     """Return the workers with their tokens at work, and the number of tokens at work elsewhere.
 
-    The database has them by the name of a process, which is `supervisor:slot.start`.
+    The keys of `tokens_by_worker` are names of processes, `supervisor:slot.start`.
     """
     busy: Counter[str] = Counter()
     elsewhere = 0

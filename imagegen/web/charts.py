@@ -11,8 +11,8 @@ from imagegen.web.snapshot import BUCKET_SECONDS, Bucket
 TOP = 10.0  # room for half of the label of the highest value
 BASE = 126.0
 HEIGHT = 148
-LEAST = 2.0  # of a bar, so that the smallest value is seen
-LABEL = 14.0  # from one label to the next
+LEAST = 2.0  # height of a bar, so that the smallest value is seen
+LABEL = 14.0  # least distance from one label to the next
 BAR = 0.7  # of a bucket's width
 HOUR_SECONDS = 3600
 # The scale ends at this multiple of the usual time; a longer bar runs out of the chart.
@@ -58,7 +58,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart; `axis` is where its line of zero is."""
+    """A chart; `axis` is the y of its zero line."""
 
     description: str
     scale: list[Mark]

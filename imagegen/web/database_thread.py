@@ -25,8 +25,7 @@ from imagegen.text import one_line
 T = TypeVar("T")
 Session = tuple[Connection, Tables]
 
-# A question's statements take less, see their timeouts. A backend that has not answered by then
-# never will.
+# More than the timeout of any statement here. A backend that has not answered by then never will.
 ANSWER_SECONDS = 2.0
 # What `DatabaseThread.ask` raises instead of an answer.
 NO_ANSWER = (psycopg.Error, NotMigratedError, TimeoutError)
@@ -35,8 +34,8 @@ NO_ANSWER = (psycopg.Error, NotMigratedError, TimeoutError)
 class DatabaseThread:
     """Asks over one connection in a thread of its own, so that no caller waits without limit.
 
-    A statement's own timeout is not enough: a database that hangs does not answer at all. Its
-    connection is closed then, and the next question gets another one.
+    A statement's own timeout is not enough: a database that hangs does not answer at all. Then the
+    connection is closed, and the next question gets another one.
     """
 
     def __init__(self, url: str, name: str) -> None:
@@ -49,9 +48,9 @@ class DatabaseThread:
         self._is_away = False
 
     def ask(self, question: Callable[[Connection, Tables], T], timeout_seconds: float) -> T:
-        """Return the question's answer. Raises one of NO_ANSWER.
+        """Return the question's answer.
 
-        It is a TimeoutError if there is none within `timeout_seconds`.
+        Raises one of NO_ANSWER: TimeoutError if there is no answer within `timeout_seconds`.
         """
         answer = self._thread.submit(self._ask_and_report, question, timeout_seconds)
         try:
@@ -85,7 +84,7 @@ class DatabaseThread:
             return question(*self._connect(deadline))
         except psycopg.errors.QueryCanceled:  # it took too long; the connection still works
             raise
-        except NoAnswerError as error:  # perhaps of this backend alone: another one may answer
+        except NoAnswerError as error:  # perhaps only this backend hangs: another one may answer
             self._session = None
             if time.monotonic() >= deadline:
                 raise
@@ -98,8 +97,10 @@ class DatabaseThread:
         return question(*self._connect(deadline))  # over a new connection
 
     def _connect(self, deadline: float) -> Session:
-        """Return a session whose next answers come by the deadline, a time of the monotonic clock.
-        Raises TimeoutError while an attempt to connect goes on."""
+        """Return a session that waits for answers until `deadline`, by the monotonic clock.
+
+        Raises TimeoutError if the attempt to connect is not over by then; it goes on.
+        """
         if self._session is None:
             if self._attempt is None or (self._attempt.done() and self._attempt.exception()):
                 self._attempt = in_background(self._open)

@@ -19,9 +19,9 @@ from imagegen.web.image_files import ImagesApp
 from imagegen.web.server import Server
 from imagegen.web.stats import check_tables
 
-# How long the workers' start is put off by a database that is away.
+# How long a database that is away may delay the workers' start.
 CONNECT_SECONDS = 1.0
-# For 50 MB to a next stage behind a slow line.
+# Enough for 50 MB to a next stage over a slow line.
 IMAGE_SECONDS = 300.0
 ANY_ADDRESS = "::"
 ANY_IPV4_ADDRESS = "0.0.0.0"  # noqa: S104 (for a kernel without IPv6)
@@ -30,8 +30,11 @@ NO_PORT = "choose another --{0}-port (IMAGEGEN_{1}_PORT; 0 takes a free one)"
 
 
 def listen(host: str, port: int, what: str = "metrics") -> socket.socket:
-    """Return a socket of the exporter's, for `metrics` or `images`, which outlives a restart of it.
-    `::` is all addresses of this host, of IPv4 too. Raises CannotStartError."""
+    """Return a listening socket for the exporter; `what` is `metrics` or `images`.
+
+    The socket outlives a restart of the exporter. The host `::` stands for all addresses of this
+    host, of IPv4 too. Raises CannotStartError.
+    """
     message = f"cannot serve {what} on {host}:{port}"
     no_host, no_port = (each.format(what, what.upper()) for each in (NO_HOST, NO_PORT))
     if host == ANY_ADDRESS and not socket.has_dualstack_ipv6():
@@ -65,8 +68,9 @@ def serve(
     *,
     images: socket.socket | None = None,
 ) -> None:
-    """Serve on sockets that listen already, until a signal ends the process: the copies of images
-    on a socket of their own, if they have one.
+    """Serve on sockets that listen already, until a signal ends the process.
+
+    `images` is the socket of the port that serves copies of images, if there is one.
 
     `heartbeat` is called twice a second while it serves. `supervisor_silent_seconds` is the time
     since the supervisor's loop last went round.

@@ -53,12 +53,13 @@ def count(number: int) -> str:
 
 
 def estimate(number: int) -> str:
-    """Return the number to three digits, as far as PostgreSQL's estimates go."""
+    """Return the number to three digits: PostgreSQL's estimates are not more exact."""
     return f"≈{SPACE}{count(int(float(f'{number:.3g}')))}"
 
 
 def images_and_failures(images: int, failed: int) -> str:
-    """Name attempts, not tokens: a token may have failed attempts and its image."""
+    """Return both numbers in words: of attempts, because a token may have failed ones and its
+    image."""
     return f"{plural(images, 'image')}, {plural(failed, 'attempt')} failed"
 
 

@@ -1,4 +1,4 @@
-"""The kept copies of images, by their names: streamed, and nothing outside their folder."""
+"""Serves the kept copies of images by their names, and nothing outside their folder."""
 
 import os
 import stat
@@ -18,7 +18,7 @@ TEXT = "text/plain; charset=utf-8"
 BLOCK_BYTES = 64 * 1024
 # For a year: an image never changes under its name.
 CACHING = "public, max-age=31536000, immutable"
-# An SVG may hold a script, which must not run for whoever opens it.
+# An SVG may hold a script, which must not run in a browser that opens it.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 
 
@@ -34,7 +34,8 @@ class ImageFile:
 def open_image(folder: Path, name: str) -> ImageFile | None:
     """Open an image of the folder; None if it is not there, or is no image.
 
-    A name leads nowhere else: no link is followed. What begins with a dot is not finished.
+    No name leads out of the folder, and no link is followed. A file whose name begins with a dot is
+    still being written, and counts as not there.
     """
     if not name or name.startswith(".") or "/" in name or "\0" in name:
         return None
@@ -56,8 +57,10 @@ def open_image(folder: Path, name: str) -> ImageFile | None:
 
 
 class ImagesApp:
-    """The WSGI application of the images' own port: /images/NAME, for everybody who may reach it.
-    It shows no prompt and asks no database."""
+    """The WSGI application of the images' own port: /images/NAME, without a password.
+
+    It shows no prompt and does not ask the database.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

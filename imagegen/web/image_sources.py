@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from imagegen.config import LOOPBACK
 from imagegen.web.snapshot import Picture
 
-# Replicate deletes its images then.
+# Replicate deletes its images after this time.
 RETENTION_SECONDS = 3600.0
 # In lower case, as urlsplit returns it. IGNORECASE would let U+017F pass for an s.
 HOST = re.compile(r"[a-z0-9.-]+")

@@ -1,10 +1,10 @@
--- What the status page shows. Its statements must be quick whatever there is a million of: each
--- status that ends here has an index of its own, and so have the ends of generations.
+-- What the status page shows. Its statements must be quick among millions of rows: each status of
+-- imagegen has an index of its own, and so have the ends of generations.
 -- $oldest_waiting_seconds and $oldest_unfetched_seconds are in queue_stats.sql of imagegen.database.
 
 -- name: snapshot
--- Up to $counted_up_to rows are counted. Beyond, PostgreSQL's estimate is used if it has one: an
--- index on a status has just the rows with that status.
+-- Up to $counted_up_to rows are counted. If there are more, PostgreSQL's estimate is used if it has
+-- one. The estimate for a status is that of its index, which has only the rows with that status.
 WITH ten_minutes AS (
     SELECT start, to_timestamp(start) AS since, to_timestamp(start + $bucket_seconds) AS until
     FROM (SELECT $bucket_seconds * (
@@ -34,7 +34,7 @@ SELECT extract(epoch FROM now())::float AS now,
         coalesce((SELECT reltuples::bigint FROM pg_class
             WHERE oid = to_regclass('imagegen_tokens_failed')), 0) AS estimated) AS failed,
     $oldest_waiting_seconds AS oldest_waiting_seconds,
-    -- Of the first 1000 that wait.
+    -- This and the next figure are of the first 1000 waiting tokens.
     (SELECT count(*) FROM (
         SELECT generate_after FROM tokens_s0 t WHERE t.status = $detected
         ORDER BY t.created_at LIMIT 1000) waiting
@@ -63,7 +63,7 @@ SELECT extract(epoch FROM now())::float AS now,
             (SELECT count(*) FROM generations WHERE state = 'failed'
                 AND closed_at >= since AND closed_at < until) AS failed
         FROM ten_minutes) ended) AS ended,
-    -- The times of ten minutes are those of their last 1000 images.
+    -- The times of each ten minutes are those of its last 1000 images.
     (SELECT json_agg(times) FROM (
         SELECT start, percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) AS p50_seconds,
             percentile_cont(0.95) WITHIN GROUP (ORDER BY seconds) AS p95_seconds
@@ -79,7 +79,7 @@ SELECT extract(epoch FROM now())::float AS now,
             extract(epoch FROM now() - closed_at) AS age_seconds
         FROM generations WHERE state = 'succeeded'
         ORDER BY generations.closed_at DESC, id DESC LIMIT $pictures) latest) AS pictures,
-    -- A failure has no index: it is looked for among the 200 newest mints that failed.
+    -- No index has the times of failures: the latest are those of the 200 newest mints that failed.
     (SELECT coalesce(json_agg(latest), '[]') FROM (
         SELECT t.token_id, CASE WHEN t.generation_attempts BETWEEN -1000000 AND 1000000
                 THEN t.generation_attempts::integer ELSE 0 END AS attempts,
@@ -93,16 +93,16 @@ SELECT extract(epoch FROM now())::float AS now,
             FROM tokens_s0 t WHERE t.status = $failed
             ORDER BY t.created_at DESC LIMIT 200) t
         LEFT JOIN LATERAL (
-            -- By the id itself, the planner would walk the primary key if it has no statistics.
+            -- Without `+ 0` and without statistics, the planner would walk the primary key.
             SELECT prompt, error_kind, state, closed_at FROM generations g
             WHERE g.token_id = $token_id ORDER BY g.id + 0 DESC LIMIT 1) g ON true
-        -- A mint may be at a time that no clock shows.
+        -- The recorded time of a mint need not be a real one.
         CROSS JOIN LATERAL (
             SELECT coalesce(g.closed_at, CASE WHEN t.created_at BETWEEN '1970-01-01'
                 AND now() + interval '1 day' THEN $minted_at END) AS ended_at) ended
         LEFT JOIN authors a ON a.id = t.author_id
         ORDER BY age_seconds LIMIT $failures) latest) AS failures,
-    -- By the kind of their newest generation, of the newest mints that failed.
+    -- The newest mints that failed, counted by the kind of their newest generation.
     (SELECT coalesce(json_agg(kinds ORDER BY tokens DESC, kind), '[]') FROM (
         SELECT kind, count(*) AS tokens FROM (
             SELECT (SELECT (array_agg(
@@ -115,7 +115,7 @@ SELECT extract(epoch FROM now())::float AS now,
         GROUP BY kind) kinds) AS failure_kinds
 
 -- name: details
--- Newer and older are in the order of the page.
+-- `newer` and `older` are the neighbours in the order of the status page.
 SELECT json_build_object(
         'generation_id', id, 'token_id', token_id, 'prompt', coalesce(prompt, ''),
         'fallback', fallback, 'url', image_url, 'path', image_path,

@@ -1,4 +1,4 @@
-"""Who may see the status page: it shows prompts, and images that are not revealed yet."""
+"""Access to the status page, which shows prompts, and images that are not revealed yet."""
 
 import base64
 import binascii
@@ -32,8 +32,8 @@ class PageAccess:
     """Decides whether a request may see the page and its images."""
 
     def __init__(self, settings: Settings, *, is_loopback: bool) -> None:
-        """`is_loopback`: only this host reaches the exporter. Otherwise it serves a page only if it
-        is asked to, or has a password."""
+        """`is_loopback`: whether only this host can reach the exporter. If others can, it serves
+        the page only if IMAGEGEN_PAGE says so, or a password is set."""
         self._password = settings.page_password
         is_safe = is_loopback or self._password is not None
         self._is_served = settings.page == "yes" or (settings.page == "auto" and is_safe)
@@ -43,8 +43,8 @@ class PageAccess:
         if not self._is_served:
             return NOT_SERVED
         if self._password is None:
-            # A foreign site can give its name this host's address, and its scripts read the page.
-            # A browser sends them no password.
+            # A foreign site can point its name at this host's address, so that its scripts read
+            # the page (DNS rebinding). With a password they cannot: a browser does not send it.
             return None if is_own_name(environ.get("HTTP_HOST", "")) else OTHER_HOST
         given = _password_in(environ.get("HTTP_AUTHORIZATION", ""))
         return None if hmac.compare_digest(given, self._password.encode()) else NO_PASSWORD
@@ -62,7 +62,7 @@ def is_own_name(host: str) -> bool:
 
 
 def _password_in(authorization: str) -> bytes:
-    """Return the password of HTTP's basic authentication; nothing if there is none."""
+    """Return the password of HTTP's basic authentication; empty if there is none."""
     scheme, _, encoded = authorization.partition(" ")
     if scheme.lower() != "basic":
         return b""

@@ -1,4 +1,4 @@
-"""A page of HTML as a response, and the page that has a sentence in place of anything else."""
+"""HTML pages as responses, and the page that has only a message."""
 
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -17,5 +17,5 @@ def page(template: str, status: HTTPStatus, origins: Iterable[str], **values: An
 
 
 def message(status: HTTPStatus, title: str, why: str, home: str = HOME) -> Response:
-    """Return a page that says why there is nothing else on it."""
+    """Return the page that has only this message, and leads back to `home`."""
     return page("message.mako", status, [], title=title, message=why, home=home)

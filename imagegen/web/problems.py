@@ -10,7 +10,7 @@ from imagegen.web.formatting import listed, printable, why_closed
 from imagegen.web.snapshot import MESSAGE_CHARACTERS, STATEMENT_TIMEOUT_MILLISECONDS, Snapshot
 
 RUNBOOK = "deploy/RUNBOOK.md"
-# Reasons that a section of their own explains.
+# The sections of reasons that have one of their own.
 SECTIONS = {
     Reason.UNREACHABLE: "ImagegenReplicateAway",
     Reason.UNAVAILABLE: "ImagegenReplicateAway",
@@ -57,7 +57,7 @@ def database_away(why: str) -> DatabaseProblem:
 
 
 def problems(now: Snapshot | DatabaseProblem, workers: list[WorkerRow]) -> list[Problem]:
-    """Return what is wrong, the widest first."""
+    """Return the problems: of the database, the workers, the gates, then of tokens."""
     found = [*_of_database(now), *_of_workers(workers), *_of_gates(now, workers), *_of_tokens(now)]
     return [Problem(printable(each.text), each.section) for each in found]
 
@@ -85,7 +85,7 @@ def _of_gates(now: Snapshot | DatabaseProblem, workers: Iterable[WorkerRow]) -> 
     for worker in workers:
         for reason in worker.closed_by:
             closed.setdefault(reason, []).append(worker.slot)
-    if isinstance(now, Snapshot) and now.pause:  # which is told already
+    if isinstance(now, Snapshot) and now.pause:  # _of_database has reported it
         closed.pop(Reason.PAUSED, None)
     for reason, slots in closed.items():
         ask = "asks" if len(slots) == 1 else "ask"

@@ -22,15 +22,18 @@ ICON = (
 
 
 def render(template: str, **values: Any) -> bytes:
-    """Return a page. What its template writes is escaped, except values marked with `| n`."""
+    """Return a page in UTF-8. Its values are escaped, except those marked with `| n`."""
     html: str = _lookup().get_template(template).render_unicode(**values)
-    # A lone surrogate cannot be encoded, which must not keep the rest from being shown.
+    # A lone surrogate cannot be encoded: replace it, and show the rest.
     return html.encode("utf-8", "replace")
 
 
 def load_templates() -> None:
-    """Compile all templates: before the fork, so that an upgrade of the files under a running
-    exporter does not change its pages."""
+    """Compile all templates.
+
+    Called before the fork, so that an upgrade of the files does not change the pages of a running
+    exporter.
+    """
     for file in FOLDER.joinpath("templates").iterdir():
         _lookup().get_template(file.name)
 

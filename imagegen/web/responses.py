@@ -1,4 +1,4 @@
-"""What the exporter answers, as a value."""
+"""The exporter's HTTP responses as values."""
 
 from dataclasses import dataclass, field
 from http import HTTPStatus

@@ -1,4 +1,4 @@
-"""Tokens that are searched for on the page: one round to the database, and never all tokens."""
+"""The search for tokens: one round to the database, which never reads all tokens."""
 
 from dataclasses import dataclass, field
 
@@ -14,20 +14,19 @@ from imagegen.web.snapshot import (
 
 SQL = sql.load("imagegen.web", "search.sql")
 SHOWN = 50
-# So many tokens are looked at for one page: some tens of milliseconds.
+# The most tokens that are looked at for one page, which takes some tens of milliseconds.
 LOOKED_AT = 50_000
-# Waiting and failed tokens are scattered over the table, and so are the generations of each, by
-# which its kind of failure is told.
+# Fewer of the waiting and failed tokens. They are scattered over the table, and so are their
+# generations, where the kind of failure is.
 LOOKED_AT_BY_MINT = 5_000
-# So many authors are looked through for a wallet that is spelt in another case than the record.
+# The most authors that are compared with a wallet in another case than the recorded one.
 AUTHORS_LOOKED_AT = 100_000
 BY_MINT = ("detected", FAILED)
 
 
 @dataclass(frozen=True)
 class FoundToken:
-    """A token as the list of found ones shows it. `kind` and `refused` are how its newest
-    generation ended."""
+    """A token in the list of results. `kind` and `refused` say how its newest generation ended."""
 
     token_id: int | None
     author: str | None
@@ -38,19 +37,19 @@ class FoundToken:
     message: str | None
     kind: str | None
     refused: bool
-    minted_at: float | None  # Unix time; None if it is at no finite time
+    minted_at: float | None  # Unix time; None if the recorded time is not a real one
     age_seconds: float | None
 
 
 @dataclass(frozen=True)
 class Found:
-    """What was found, and how far was looked."""
+    """A page of results, and how far the search looked."""
 
     search: Search
     tokens: list[FoundToken] = field(default_factory=list)
     before: int | None = None  # where the next page begins; None: there is none
-    looked_at: int | None = None  # only so many tokens were looked at; None: all that fit
-    knows_author: bool = True  # among the authors that were looked through
+    looked_at: int | None = None  # the search ended after this many tokens; None: it found all
+    knows_author: bool = True  # False: not among the authors that were looked through
 
 
 def read_found(connection: Connection, tables: Tables, search: Search) -> Found:
@@ -87,7 +86,7 @@ def read_found(connection: Connection, tables: Tables, search: Search) -> Found:
 
 
 def search_sql(tables: Tables, search: Search) -> str:
-    """Return the statement: where it looks, by which index, and what the tokens must fit."""
+    """Return the statement of a search: the tokens that it looks at, and its conditions."""
     status = _status(search)
     older, conditions = "true", []
     if search.token is not None:
@@ -117,7 +116,7 @@ def search_sql(tables: Tables, search: Search) -> str:
 
 
 def _status(search: Search) -> str | None:
-    """Return the status that is searched for: a kind of failure is that of failed tokens."""
+    """Return the status to search for. Only failed tokens have a kind of failure."""
     return FAILED if search.failure is not None else search.status
 
 

@@ -1,13 +1,13 @@
 -- The search for tokens: one statement. It looks at no more tokens than `$looked_at`, in the order of
--- an index, whatever there is a million of.
+-- an index, however many there are.
 
 -- fragment: columns
 t.token_id, t.author_id, t.status, t.created_at, t.generation_attempts, t.generation_error,
     t.generate_after
 
 -- fragment: newest_kind
--- How the newest generation of a token ended: one that was refused until it was given up has a
--- reason of refusal as its kind. LIMIT 1 would invite a walk through the primary key.
+-- The kind of failure of a token's newest generation. If Replicate refused it until it was given up,
+-- `error_kind` has the reason of the refusal. With LIMIT 1 the planner might walk the primary key.
 (SELECT (array_agg(CASE WHEN g.state = 'refused' THEN 'given_up' ELSE g.error_kind END
         ORDER BY g.id DESC))[1]
     FROM generations g WHERE g.token_id = $token_id)
@@ -23,7 +23,7 @@ ORDER BY t.created_at DESC, t.token_id DESC LIMIT $looked_at
     %(before)s::bigint)
 
 -- name: by_number_at_work
--- So have tokens at work, by their number.
+-- Tokens at work have an index by their number.
 SELECT $columns FROM tokens_s0 t
 WHERE t.status = $generating AND t.token_id <= %(up_to)s::bigint
 ORDER BY t.token_id DESC LIMIT $looked_at
@@ -45,8 +45,9 @@ $newest_kind IS NOT DISTINCT FROM nullif(%(failure)s::text, 'unrecorded')
 t.author_id = ANY(ARRAY(SELECT id FROM author))
 
 -- name: search
--- An author is found by the index of wallets if it is spelt as it was recorded; else, in any case,
--- among the first of them. The last token that was looked at is only asked for if too few fit.
+-- An author is found by the index of wallets if it is spelt as it was recorded. Otherwise the first
+-- `$authors_looked_at` authors are compared without regard to case. The last token that was looked at
+-- is found only if too few tokens fit.
 WITH spelt AS (
     SELECT id FROM authors WHERE wallet_address = ANY(%(spellings)s::text[]) LIMIT 10
 ), author AS (
@@ -72,7 +73,7 @@ SELECT (SELECT coalesce(json_agg(shown ORDER BY place), '[]') FROM (
             SELECT prompt, error_kind, state FROM generations g
             WHERE g.token_id = $token_id ORDER BY g.id + 0 DESC LIMIT 1) g ON true
         LEFT JOIN authors a ON a.id = t.author_id
-        -- A mint may be at a time that no clock shows.
+        -- The recorded time of a mint need not be a real one.
         CROSS JOIN LATERAL (
             SELECT CASE WHEN t.created_at BETWEEN '1970-01-01' AND now() + interval '1 day'
                 THEN $minted_at END AS minted) mint) shown) AS tokens,
@@ -81,7 +82,7 @@ SELECT (SELECT coalesce(json_agg(shown ORDER BY place), '[]') FROM (
     %(author)s::text IS NULL OR EXISTS (SELECT FROM author) AS knows_author
 
 -- name: statuses
--- The statuses that tokens can have, as far as the type, a CHECK of it or the statistics tell.
+-- The statuses that tokens can have, by their type, a CHECK of the column, or the statistics.
 SELECT lower(enumlabel) FROM pg_enum JOIN pg_attribute ON atttypid = enumtypid
 WHERE attrelid = to_regclass('tokens_s0') AND attname = 'status'
 UNION SELECT lower((regexp_matches(pg_get_constraintdef(c.oid), '''([^'']+)''', 'g'))[1])

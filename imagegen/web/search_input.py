@@ -1,4 +1,4 @@
-"""What somebody searches for: the query of /tokens, checked before the database is asked."""
+"""The query of /tokens, checked before the database is asked."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -6,16 +6,16 @@ from urllib.parse import parse_qs, urlencode
 
 from imagegen.failures import Kind
 
-LARGEST_ID = 2**63 - 1  # a bigint, which the column of an adopted table may be
+LARGEST_ID = 2**63 - 1  # of a bigint, which the column of an adopted table may have
 MOST_CHARACTERS = 100
-# The kind of a failure of which the record has none: a token that the next stage failed.
+# Stands for failures without a recorded kind: of tokens that the next stage failed.
 UNRECORDED = "unrecorded"
 FAILURES = (*(kind.value for kind in Kind), UNRECORDED)
 FAILED = "failed"
 
 
 class SearchError(Exception):
-    """Nothing can be searched for so. The message is for the page, in one line."""
+    """A query is not valid. The message is one line for the page."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Search:
         return self == Search(token=self.token) and self.token is not None
 
     def path(self, before: int | None = None) -> str:
-        """Return the path of the page of what is found, from the start or after a token."""
+        """Return the path of a page of results: the first one, or the one after a token."""
         given = {**vars(self), "before": before}
         query = urlencode({name: value for name, value in given.items() if value is not None})
         return f"/tokens?{query}" if query else "/tokens"
@@ -43,7 +43,7 @@ NAMES = tuple(field.name for field in fields(Search))
 
 
 def parse(query: str) -> Search:
-    """Return what a query asks for. An empty value, as of a field left empty, is none.
+    """Return the search that a query asks for. An empty value counts as no value.
 
     Raises SearchError.
     """
@@ -90,7 +90,7 @@ def _token_id(name: str, values: Mapping[str, str | None]) -> int | None:
 
 
 def token_id_of(digits: str) -> int | None:
-    """Return the id of a token; None if it can be of none."""
+    """Return the token id in these digits; None if they are not one."""
     if not (digits.isascii() and digits.isdecimal() and len(digits) < 20):
         return None
     return number if (number := int(digits)) <= LARGEST_ID else None

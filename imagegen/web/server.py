@@ -19,17 +19,17 @@ MOST_CONNECTIONS = 64
 # From the connection to the end of the request's headers. A probe sends them at once; a browser may
 # connect before it has a request.
 READ_SECONDS = 5.0
-# From the connection to the end of the response: the longest answer of the database, and a page
-# over a slow line.
+# From the connection to the end of the response. Enough for the longest answer of the database, and
+# a page over a slow line.
 WHOLE_SECONDS = 30.0
-# What a disconnecting or silent client causes.
+# Errors that a disconnecting or silent client causes.
 OF_THE_CLIENT = (ConnectionError, TimeoutError)
 
 
 class Server(ThreadingMixIn, WSGIServer):
     """An HTTP server with a thread for each request, and at most MOST_CONNECTIONS of them.
 
-    One connection more ends the oldest one whose request has not come yet. So clients that open
+    A further connection ends the oldest one whose request has not come yet. So clients that open
     connections and send nothing neither use up threads nor keep probes out.
     """
 
@@ -99,7 +99,7 @@ class Server(ThreadingMixIn, WSGIServer):
 
 
 def _end(connection: socket.socket) -> None:
-    """Let the thread of a connection find that it has ended. The thread closes it."""
+    """Shut a connection down. Its thread notices that, and closes it."""
     with suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
 

@@ -8,7 +8,7 @@ from typing import Any
 from imagegen.database import Connection, Tables, acts, queue_stats, sql
 from imagegen.web.database_thread import read_row
 
-# Together: the page shares the fragments of the queue's figures.
+# Parsed together, because the page uses the fragments of the queue's figures.
 SQL = sql.parse(
     queue_stats.TEXT + files("imagegen.web").joinpath("page.sql").read_text(encoding="utf-8")
 )
@@ -18,11 +18,11 @@ BUCKETS = 36
 BUCKET_SECONDS = 600
 PICTURES = 24
 FAILURES = 20
-# Of more failed tokens, the newest mints are grouped by kind.
+# If more tokens have failed, only the newest mints of them are grouped by kind.
 FAILURES_GROUPED = 1000
-# Of more tokens, PostgreSQL's estimate is shown if it has one.
+# If there are more tokens, PostgreSQL's estimate is shown, if it has one.
 COUNTED_UP_TO = queue_stats.COUNTED_UP_TO
-# Only as many of the newest images are checked for whether they were fetched.
+# How many of the newest images are checked for whether they were fetched.
 UNFETCHED_UP_TO = 1000
 PROMPT_CHARACTERS = 200
 MESSAGE_CHARACTERS = 300
@@ -42,7 +42,7 @@ VALUES = {
 
 @dataclass(frozen=True)
 class Bucket:
-    """What ended within ten minutes. Seconds are from a claim to its image."""
+    """The generations that ended within ten minutes. Times are from a claim to its image."""
 
     start: float  # Unix time
     images: int = 0
@@ -90,15 +90,15 @@ class Failure:
     message: str | None
     kind: str | None
     refused: bool
-    closed_at: float | None  # Unix time; None if nothing tells it
+    closed_at: float | None  # Unix time; None if it is not known
     age_seconds: float | None
 
 
 @dataclass(frozen=True)
 class FailureKind:
-    """How many failed tokens ended so."""
+    """How many failed tokens have this kind of failure."""
 
-    kind: str | None  # given_up if Replicate refused them; None: nothing tells it
+    kind: str | None  # given_up if Replicate refused them; None: not recorded
     tokens: int
 
 
@@ -118,7 +118,7 @@ class Snapshot:
     unfetched: int  # images of the last day whose token no next stage has taken on
     oldest_unfetched_seconds: float | None
     closings_refused: int  # tokens whose end the database refuses to write
-    tokens_by_worker: dict[str, int]  # at work; those of no worker by ""
+    tokens_by_worker: dict[str, int]  # tokens at work; "" is for those without a worker
     total: Bucket
     buckets: list[Bucket]  # in the order of time, without gaps
     pictures: list[Picture]

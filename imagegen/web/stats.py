@@ -1,4 +1,4 @@
-"""The metrics that only the database knows, asked for each scrape."""
+"""The metrics that only the database knows, which is asked at each scrape."""
 
 import time
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from imagegen.web.database_thread import NO_ANSWER, DatabaseThread, read_row
 
 # Prometheus waits 10 s for a scrape by default, and the other metrics need some of it.
 DATABASE_TIMEOUT_SECONDS = 5.0
-# Less than database_thread.ANSWER_SECONDS, and probes wait behind it.
+# Less than database_thread.ANSWER_SECONDS. Probes wait until the statement has ended.
 STATEMENT_TIMEOUT_MILLISECONDS = 1500
 # A statement that reads no row waits for nothing but a lock.
 CHECK_TIMEOUT_MILLISECONDS = 1000
@@ -57,8 +57,10 @@ class StatsCollector(Collector):
         self._are_missing = False
 
     def collect(self) -> Iterator[Metric]:
-        """Yield whether the database answered, and then the figures if there are any: the other
-        metrics are served without it."""
+        """Yield whether the database answered, and the figures if it did.
+
+        The other metrics are served without them.
+        """
         began = time.monotonic()
         stats, is_up = None, True
         try:
@@ -129,8 +131,10 @@ def read_stats(connection: Connection, tables: Tables) -> queue_stats.QueueStats
 
 
 def any_token_waits(connection: Connection, tables: Tables) -> bool:
-    """Return whether a token waits to be sent to Replicate. Raises one of NO_ANSWER, also if a
-    table is not there."""
+    """Return whether a token waits to be sent to Replicate.
+
+    Raises one of NO_ANSWER, also if a table is missing.
+    """
     sql = tables.fill(queue_stats.SQL["any_waits"])
     row = read_row(connection, sql, CHECK_TIMEOUT_MILLISECONDS)
     return bool(row and row["waits"])

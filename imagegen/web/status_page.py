@@ -20,7 +20,7 @@ from imagegen.web.snapshot import (
 
 # A quarter of an hour before Replicate deletes an image.
 UNFETCHED_LONG_SECONDS = 2700.0
-# As the alert.
+# The same as in the alert ImagegenWaiting.
 WAITING_LONG_SECONDS = 600.0
 
 
@@ -58,7 +58,7 @@ class StatusPage:
         parts = [f"{tally(number)} {state}" for state, number in numbers.items() if number]
         if self.now.pause:
             parts.insert(0, "paused")
-        # One closed gate is enough: with little to do, the others have not asked since.
+        # One closed gate is enough: with little to do, the others have sent nothing since.
         elif any(worker.closed_by for worker in self.workers):
             parts.insert(0, "gate closed")
         return ", ".join(parts) or "nothing waits"
@@ -95,7 +95,7 @@ def tally(number: int) -> str:
 
 
 def done(now: Snapshot) -> str:
-    """Return the number of tokens with an image. What remains of an estimate is an estimate."""
+    """Return the number of tokens with an image: an estimate if that of all tokens is one."""
     return estimate(now.done) if now.tokens > COUNTED_UP_TO else count(now.done)
 
 
@@ -130,7 +130,7 @@ def waiting_long(now: Snapshot) -> bool:
 
 
 def kind_words(kind: str | None) -> str:
-    """Return what a kind of failure means; one of another version by its name."""
+    """Return what a kind of failure means; its name if another version recorded it."""
     return FAILURES[Kind(kind)].text if kind in set(Kind) else kind or UNRECORDED
 
 
@@ -142,7 +142,7 @@ def kind_path(kind: str | None) -> str | None:
 
 
 def kinds_note(now: Snapshot) -> str:
-    """Return of which failed tokens the kinds are counted, unless it is all of them."""
+    """Return which failed tokens are counted by kind; empty if all are."""
     if now.failed <= FAILURES_GROUPED:
         return ""
     return f"Of the newest {count(FAILURES_GROUPED)} mints that failed."

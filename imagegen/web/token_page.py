@@ -21,7 +21,7 @@ FACT_CHARACTERS = 5000
 
 @dataclass(frozen=True)
 class TokenStory:
-    """All that is known of a token, and what can be done with it."""
+    """All that is known of a token, and the commands that can change it."""
 
     token_id: int
     now: float  # Unix time, by the database's clock
@@ -44,7 +44,7 @@ class TokenPage:
 
     story: TokenStory
     copies: bool  # kept copies of images are served
-    base: str | None  # of the URLs of copies
+    base: str | None  # the beginning of the URLs of copies
 
     @property
     def token_id(self) -> int:
@@ -72,7 +72,7 @@ class TokenPage:
 
     @property
     def cost(self) -> str:
-        """What the generations that are shown cost, as far as it is known."""
+        """The known cost of the shown generations, and the number of their predictions."""
         generations = self.story.history.generations
         predictions = sum(each.prediction_id is not None for each in generations)
         costs = [Decimal(each.cost) for each in generations if each.cost is not None]
@@ -145,7 +145,7 @@ def read_story(
 
 
 def _epoch(iso: str | None) -> float:
-    """Return Unix time; 0 for what is no moment."""
+    """Return Unix time; 0 if the text is not a time."""
     try:
         return datetime.fromisoformat(iso or "").timestamp()
     except ValueError:

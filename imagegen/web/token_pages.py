@@ -1,4 +1,4 @@
-"""What the exporter answers about tokens: /tokens is the search, /tokens/42 a token's own page."""
+"""The pages about tokens: /tokens is the search, /tokens/42 a token's own page."""
 
 from collections.abc import Callable
 from http import HTTPStatus
@@ -33,7 +33,7 @@ def is_of_tokens(path: str) -> bool:
 
 
 class TokenPages:
-    """Answers about tokens from the database. Every question is one round to it."""
+    """Serves the pages about tokens. Each page takes one round to the database."""
 
     def __init__(
         self, settings: Settings, database: DatabaseThread, timeout_seconds: Callable[[], float]
