@@ -1,4 +1,4 @@
-"""What operators ask of the workers of all hosts, recorded with who asked for it and when."""
+"""Acts of operators that bind the workers of all hosts, each recorded with operator and time."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from imagegen.text import printable
 
 TEXT = files("imagegen.operator").joinpath("acts.sql").read_text(encoding="utf-8")
 SQL = sql.parse(acts.TEXT + TEXT)
-# What a screen has room for.
+# As many as fit on a screen.
 ACTS_SHOWN = 5
 ACTS_OF_TOKEN_SHOWN = 50
 
@@ -36,12 +36,12 @@ class Act:
     details: dict[str, Any] | None
 
     def __str__(self) -> str:
-        """When, who, what and why, in one line."""
+        """Return time, operator, act and reason in one line."""
         return printable(f"{acts.moment(self.at)}  {self.who}  {self.what}")
 
     @property
     def what(self) -> str:
-        """What was asked for and why."""
+        """The act, its details and its reason."""
         what = self.act if self.token_id is None else f"{self.act} token {self.token_id}"
         details = ", ".join(f"{name} {value}" for name, value in (self.details or {}).items())
         parts = [what, details]
@@ -68,7 +68,7 @@ def who() -> str:
 
 
 def read_pause(connection: Connection) -> PauseState:
-    """Return what holds now. Raises one of database.AWAY."""
+    """Return the pause that holds now. Raises one of database.AWAY."""
     with statement_timeout(connection):
         row = connection.cursor(row_factory=dict_row).execute(SQL["read_pause"]).fetchone()
     assert row is not None  # noqa: S101 (a SELECT without FROM has a row)
@@ -76,7 +76,10 @@ def read_pause(connection: Connection) -> PauseState:
 
 
 def pause(connection: Connection, reason: str, for_seconds: float | None) -> None:
-    """Let nothing new be claimed or sent on any host from now on. None: until `resume`."""
+    """Pause all hosts: from now on nothing new is claimed or sent.
+
+    The pause ends after `for_seconds`; None: at `resume`.
+    """
     _record(connection, "pause", reason, for_seconds)
 
 
@@ -95,7 +98,10 @@ def _record(
 
 
 def wake(connection: Connection) -> None:
-    """Wake the workers that listen when this transaction is committed; the others look soon."""
+    """Wake the workers when this transaction is committed.
+
+    Those that do not listen notice it at their next poll.
+    """
     connection.execute(SQL["wake"], [NOTIFY_CHANNEL])
 
 
@@ -128,13 +134,13 @@ def price_of_last(connection: Connection) -> Decimal | None:
 
 
 def newest(connection: Connection) -> list[Act]:
-    """Return what operators have asked for last, the newest first."""
+    """Return the last acts of operators, the newest first."""
     with statement_timeout(connection):
         return _newest(connection, "newest", limit=ACTS_SHOWN)
 
 
 def ask_of_token(connection: Connection, token_id: int) -> Cursor[Act]:
-    """Ask what operators have asked for a token, the newest first."""
+    """Ask for the acts on a token, the newest first; the cursor has them."""
     return _ask(connection, "newest_of_token", token_id=token_id, limit=ACTS_OF_TOKEN_SHOWN)
 
 

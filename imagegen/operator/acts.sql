@@ -1,7 +1,7 @@
--- What operators record, and what of it they see.
+-- Acts of operators: how they are recorded, and read for the commands that show them.
 
 -- fragment: who
--- Also on a session that a pooler shares: its user is the one who logged in.
+-- session_user is the role that logged in, also on a session that a pooler shares.
 %(who)s || ' as ' || session_user
 
 -- name: record
@@ -18,7 +18,7 @@ SELECT $pause_as_json AS pause, (
     WHERE state = 'open' AND requested_at IS NOT NULL AND closing IS NULL) AS in_flight
 
 -- name: set_limits
--- What other versions and other commands have set stays.
+-- Limits that are not named here stay as they are, also those that only other versions know.
 INSERT INTO imagegen_acts (who, act, reason, details)
 VALUES ($who, 'limits', %(reason)s,
     (coalesce($limits, '{}') || %(set)s::jsonb) - %(unset)s::text[])
@@ -27,7 +27,7 @@ VALUES ($who, 'limits', %(reason)s,
 SELECT $limits AS limits
 
 -- name: price_of_last
--- The most that one of the last predictions may cost or did cost.
+-- What the newest prediction with a price may have cost at most, among the last 1000 generations.
 SELECT coalesce(estimated_cost, cost) FROM (
     SELECT * FROM generations ORDER BY id DESC LIMIT 1000) g
 WHERE coalesce(estimated_cost, cost) > 0 ORDER BY id DESC LIMIT 1

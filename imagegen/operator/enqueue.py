@@ -15,7 +15,7 @@ LARGEST_TOKEN_IDS = {"integer": 2**31 - 1, "bigint": 2**63 - 1}
 STEP = 1000
 SQL = sql.load("imagegen.operator", "enqueue.sql")
 
-# SQL by column: what each row is given, and what fills other columns that must have a value.
+# SQL by column: the given values of each row, and values for other columns that must have one.
 AUTHOR = {"wallet_address": "given.wallet", "prompt_text": "given.prompt"}
 AUTHORS_GIVEN = "FROM unnest(%s::text[], %s::text[]) AS given (wallet, prompt)"
 TOKEN = {"token_id": "given.token_id", "author_id": "given.author_id"}
@@ -123,7 +123,7 @@ def _token_ids(
 
 
 def _insert(connection: Connection, table: str, given: dict[str, str], rows: str) -> str:
-    """Return an INSERT of what is given for each row, and of what else the table must have.
+    """Return an INSERT of the given values, with values for other columns that must have one.
 
     Raises EnqueueError if a column must have a value that is not known here.
     """

@@ -40,7 +40,7 @@ class MintRequest:
 
     @property
     def key(self) -> str:
-        """The author's: wallets are written in either case."""
+        """The author's wallet in lower case: wallets are written in either case."""
         return self.wallet.lower()
 
 

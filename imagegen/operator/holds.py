@@ -1,6 +1,6 @@
 """Holds on single tokens: a token that is held is not claimed until it is released.
 
-A hold is `generate_after = 'infinity'`, which every worker obeys, and a row of the record.
+A hold is `generate_after = 'infinity'`, which every worker obeys, and a row of `imagegen_acts`.
 """
 
 from collections.abc import Collection
@@ -31,7 +31,7 @@ class TokenState:
 
     @property
     def obstacle(self) -> str | None:
-        """Why it cannot be held; None if it can, or is."""
+        """Why it cannot be held; None if it can be or is held."""
         only = "only a token that waits can be held"
         if self.is_at_work or self.status == "generating":
             return f"token {self.token_id} is being generated: {only}"
@@ -45,7 +45,7 @@ class Held:
     """The tokens that were held or released, and a line for each of the others."""
 
     changed: list[int] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)  # they are already as was asked
+    skipped: list[str] = field(default_factory=list)  # held already, or not held
     refused: list[str] = field(default_factory=list)
 
 
@@ -56,8 +56,10 @@ def change(
     token_ids: Collection[int],
     reason: str | None,
 ) -> Held:
-    """Hold tokens that wait, or release tokens that are held. To hold one that is at work, or has
-    ended, is refused."""
+    """Hold tokens that wait, or release tokens that are held, and return which were changed.
+
+    A token that is at work or has ended cannot be held: its line is in `refused`.
+    """
     values = {"token_ids": list(token_ids), "who": acts.who(), "act": verb, "reason": reason}
     with statement_timeout(connection):
         rows = connection.execute(tables.fill(SQL[verb]), values).fetchall()
@@ -90,6 +92,6 @@ def _others(
 def ask_states(
     connection: Connection, tables: Tables, token_ids: Collection[int]
 ) -> Cursor[TokenState]:
-    """Ask how these tokens are now."""
+    """Ask for the states of these tokens; the cursor has them."""
     cursor = connection.cursor(row_factory=class_row(TokenState))
     return cursor.execute(tables.fill(SQL["states"]), {"token_ids": list(token_ids)})

@@ -10,7 +10,7 @@ noted AS (
 SELECT token_id FROM noted
 
 -- name: hold
--- A claim that is faster has made the token `generating`: it is not held then.
+-- A token that was claimed in the meantime is `generating`, and is not held.
 WITH changed AS (
     UPDATE tokens_s0 t SET generate_after = 'infinity'
     WHERE t.token_id = ANY(%(token_ids)s) AND t.status = $detected AND NOT $held

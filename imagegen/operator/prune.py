@@ -1,6 +1,7 @@
-"""Deletes old rows of `generations`, of tokens that need them no more, and keeps their totals.
+"""Deletes old rows of `generations` that no token needs any more, and keeps their totals.
 
-In small steps, each a transaction of its own, with a pause after each: workers claim meanwhile.
+It deletes in small steps. Each is a transaction of its own, with a pause after it, so that workers
+can claim.
 """
 
 import time
@@ -16,16 +17,16 @@ from imagegen.database import BRIEFLY, Connection, Tables, sql, statement_timeou
 from imagegen.operator.spend import QUERY_SECONDS, parameters
 
 SQL = sql.load("imagegen.operator", "spend.sql")
-# The audit of what was paid looks at the last two days, and so does the search for requests whose
-# answer was lost.
+# Rows of the last two days are needed for the audit of what was paid, and for the search for
+# requests whose answer was lost.
 LEAST_OLDER_SECONDS = 48 * 3600.0
-# Rows passed over in one step, which takes some 10 ms. A longer one would make claims wait for the
-# disk while its commit is written.
+# Rows that one step looks at, which takes some 10 ms. After a longer step, claims would wait for
+# the disk while its commit is written.
 STEP_ROWS = 250
 STEP_MILLISECONDS = 30_000
 LOCK_MILLISECONDS = 1000
-# After each step it pauses for so many times as long as the step took, and at least so long: three
-# quarters of the time are the workers'.
+# The pause after a step is this many times as long as the step, so that workers have three quarters
+# of the time; and never shorter than the second value.
 PAUSE_TIMES = 3.0
 LEAST_PAUSE_SECONDS = 0.02
 
@@ -34,30 +35,30 @@ LEAST_PAUSE_SECONDS = 0.02
 class Prunable:
     """The rows that are old enough, whatever their tokens."""
 
-    before: datetime  # when they ended
+    before: datetime  # they ended before this time
     generations: int
-    first: int  # their least id, and the greatest
-    last: int
+    first: int  # their least id
+    last: int  # their greatest id
 
     @property
     def ids(self) -> int:
-        """How many ids are passed over to prune them: those of the rows between them too."""
+        """How many ids there are from the first of these rows to the last."""
         return self.last - self.first + 1
 
 
 @dataclass(frozen=True)
 class Pruned:
-    """What a step has deleted, or would delete."""
+    """The rows that a step has deleted, or would delete."""
 
-    last: int | None  # the id of the last row passed over; None: there are no more
+    last: int | None  # the id of the last row that the step looked at; None: there are no more
     generations: int
     tokens: int
     paths: list[str]  # of copies of their images
-    ids: int = 0  # that it passed over
+    ids: int = 0  # how many ids it has gone forward
 
 
 def find_prunable(connection: Connection, older_seconds: float) -> Prunable:
-    """Return which rows have ended so long ago."""
+    """Return the rows that ended at least `older_seconds` ago."""
     with statement_timeout(connection, QUERY_SECONDS):
         cursor = connection.cursor(row_factory=class_row(Prunable))
         [found] = cursor.execute(SQL["prunable"], {"older_seconds": older_seconds}).fetchall()
@@ -75,8 +76,8 @@ def prune(
     """Delete step by step, and yield what each step deleted, after it was committed. A dry run
     deletes nothing.
 
-    Killed or ended at any time, what is deleted is in the totals, and the next run goes on. A step
-    that would wait for a lock is passed over.
+    A step deletes rows and adds them to the totals in one transaction. So it may be killed at any
+    time, and the next run goes on. A step that would wait for a lock is left to the next run.
     """
     statement = tables.fill(SQL["would_prune" if dry_run else "prune"])
     values = parameters() | {"before": prunable.before, "last": prunable.last, "rows": STEP_ROWS}
@@ -92,7 +93,7 @@ def prune(
         took_seconds = time.monotonic() - started
         yield replace(step, ids=step.last - after)
         after = step.last
-        if not dry_run:  # which writes nothing
+        if not dry_run:  # it writes nothing, so workers need no pause
             sleep(max(took_seconds * PAUSE_TIMES, LEAST_PAUSE_SECONDS))
 
 
@@ -109,8 +110,11 @@ def _step(connection: Connection, statement: str, values: dict[str, object]) -> 
 
 
 def delete_copies(paths: Sequence[str], folder: Path) -> tuple[int, list[str]]:
-    """Delete copies of images in this folder. Returns how many, and a line for each that could not
-    be deleted. What is not there is deleted already; what is elsewhere is not touched."""
+    """Delete these copies of images, which should be in `folder`.
+
+    Return how many were deleted, and a line for each that could not be deleted. A file that is gone
+    already is skipped. A file outside the folder is not touched, and gets a line.
+    """
     deleted, failures = 0, []
     for path in map(Path, paths):
         if path.parent != folder:

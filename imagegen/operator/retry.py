@@ -1,4 +1,4 @@
-"""Failed tokens: handed on again if their image exists, else new attempts."""
+"""Hands failed tokens on again if their image exists; else gives them new attempts."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,13 +15,13 @@ from imagegen.database import Connection, Tables, sql, statement_timeout
 from imagegen.failures import FAILURES, Billed, Kind
 from imagegen.operator.acts import who
 
-# Replicate deletes an image then.
+# Replicate deletes an image after this time.
 RETENTION_SECONDS = 3600.0
 # Tokens reset in one statement, and the time that it may take on a slow disk.
 STEP, STEP_SECONDS = 1000, 30
 SQL = sql.load("imagegen.operator", "tokens.sql")
 
-# Why a token waits that is tried again with the fallback prompt.
+# The error of a token that waits to be tried again with the fallback prompt.
 ASKED = "an operator asked for the fallback prompt"
 
 Change = Literal["hand_on", "retry"]
@@ -39,10 +39,10 @@ class TokenSnapshot:
     image_id: int | None
     made_url: str | None
     copy_path: str | None  # absolute, on the worker's host
-    recorded_url: str | None  # that it was handed on with, if this is not made_url
-    closing_error: str | None  # why the database refuses to write what became of it
+    recorded_url: str | None  # the URL that it was handed on with, if that is not made_url
+    closing_error: str | None  # why the database refuses to write its end
     is_expired: bool  # Replicate has deleted the image
-    base: str | None  # of the URLs of copies, as it is set now
+    base: str | None  # the beginning of the URLs of copies, as it is set now
     is_held: bool  # by an operator
 
     @property
@@ -56,13 +56,13 @@ class TokenSnapshot:
 
     @property
     def is_handed_on_by_file(self) -> bool:
-        """Whether it gets the URL of its copy without a base, which needs a way to the copy."""
+        """Whether it gets a file:// or s3:// URL: the next stage needs access to the copy."""
         return self.is_expired and self.handed_on_url == self._url_of_copy
 
     @property
     def lacks_its_url(self) -> bool:
-        """Whether it has no URL, an expired one, or an earlier one of its copy, and there is a
-        better one."""
+        """Whether its URL is missing, expired, or an earlier one of its copy, and there is a better
+        one."""
         earlier = {None, self.made_url if self.is_expired or self.base else None}
         earlier |= {self.recorded_url, self._url_of_copy} if self.base else set()
         return self.image_url in earlier and self.handed_on_url not in {None, self.image_url}
@@ -83,12 +83,12 @@ class TokenSnapshot:
 
 @dataclass(frozen=True)
 class RetryPlan:
-    """What becomes of the tokens that were named or found, and a line for each left as it is."""
+    """What happens to the tokens that were named or found; a line for each that is not changed."""
 
     chosen: list[TokenSnapshot] = field(default_factory=list)  # they get new attempts
     handed_on: list[TokenSnapshot] = field(default_factory=list)  # nothing is paid for them
     skipped: list[str] = field(default_factory=list)  # they wait or are at work already
-    hastened: list[int] = field(default_factory=list)  # of these, what was refused is tried again
+    hastened: list[int] = field(default_factory=list)  # skipped; their refused end is tried again
     refused: list[str] = field(default_factory=list)
 
     @property
@@ -121,9 +121,11 @@ def plan_named(
     fallback: bool = False,
     base: str | None = None,
 ) -> RetryPlan:
-    """Plan for these tokens. `lost`: their images are lost, or of no use; pay for others.
-    `fallback`: with the fallback prompt, also for those that wait. `base`: of the URLs of
-    copies."""
+    """Return the plan for these tokens.
+
+    `lost`: their images are lost, or of no use; pay for others. `fallback`: use the fallback
+    prompt, also for tokens that wait. `base`: the beginning of the URLs of copies.
+    """
     with statement_timeout(connection):
         tokens = ask_snapshots(connection, tables, token_ids, base).fetchall()
     unknown = sorted(set(token_ids) - {token.token_id for token in tokens})
@@ -141,9 +143,9 @@ def plan_failed(
     *,
     base: str | None = None,
 ) -> RetryPlan:
-    """Plan for all tokens that failed since then, with this kind of error if given.
+    """Return the plan for all tokens that failed after `since`, with this kind of error if given.
 
-    Those that the next stage failed count from when their image was made.
+    For a token that the next stage failed, the time of its image counts.
     """
     condition = SQL["with_failed_since"]
     if error_kind is not None:
@@ -156,7 +158,10 @@ def plan_failed(
 def ask_snapshots(
     connection: Connection, tables: Tables, token_ids: Collection[int], base: str | None
 ) -> Cursor[TokenSnapshot]:
-    """Ask for these tokens as they are now. `base`: of the URLs of copies."""
+    """Ask for these tokens as they are now; the cursor has them.
+
+    `base`: the beginning of the URLs of copies.
+    """
     values = {"token_ids": list(token_ids)}
     return _ask(connection, tables, SQL["with_token_ids"], values, base)
 
@@ -174,8 +179,10 @@ def _ask(
 
 
 def plan_of(tokens: Iterable[TokenSnapshot], *, lost: bool, waiting: bool = False) -> RetryPlan:
-    """Sort the tokens by what becomes of them. An image that exists is handed on (law 10).
-    `waiting`: those that wait start anew too."""
+    """Return the plan for these tokens. An image that exists is handed on (law 10).
+
+    `waiting`: tokens that wait get new attempts too.
+    """
     plan = RetryPlan()
     for token in tokens:
         if token.status is None or (token.status == "detected" and token.is_held):
@@ -218,10 +225,10 @@ def plan_of(tokens: Iterable[TokenSnapshot], *, lost: bool, waiting: bool = Fals
 def retry(
     connection: Connection, tables: Tables, plan: RetryPlan, *, fallback: bool = False
 ) -> Iterator[tuple[Change, int]]:
-    """Hand on, and give new attempts to, the tokens that are unchanged, in one transaction.
-    `fallback`: the attempts are with the fallback prompt.
+    """Carry out the plan for the tokens that are unchanged, in one transaction.
 
-    Yields after each step what was done and to how many. Nothing is committed before the last step.
+    `fallback`: new attempts use the fallback prompt. Yields after each step the change and the
+    number of its tokens. Nothing is committed before the last step.
     """
     changes: dict[Change, list[TokenSnapshot]] = {"hand_on": plan.handed_on, "retry": plan.chosen}
     again = "retry_with_fallback" if fallback else "retry"

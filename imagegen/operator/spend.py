@@ -1,5 +1,5 @@
-"""What Replicate accepted and bills, from the ledger: `generations`, `imagegen_duplicates`, and the
-totals of rows that were pruned."""
+"""The requests that Replicate accepted, and their cost, from the ledger: `generations`,
+`imagegen_duplicates`, and the totals of rows that were pruned."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ PRICES = "https://replicate.com/pricing"
 SQL = sql.load("imagegen.operator", "spend.sql")
 # A million rows take a second, on a busy machine ten.
 QUERY_SECONDS = 60
-# By what requests may be added up, and what they are by default.
+# The keys by which requests may be added up, and the default ones.
 KEYS = ("day", "model", "author", "outcome")
 DEFAULT_KEYS = ("day", "model", "outcome")
 
@@ -36,8 +36,8 @@ class SpendRow:
     author: str | None = None  # the wallet, or the id if there is none
     dollars: Decimal = Decimal(0)
     dollars_perhaps: Decimal = Decimal(0)
-    # Requests that are billed or perhaps are, and have no cost in the ledger: those in `dollars` by
-    # the price of today, and those that have none.
+    # Requests that are or may be billed, and have no cost in the ledger: those that have today's
+    # price, which `dollars` includes, and those without a price.
     priced_today: int = 0
     unpriced: int = 0
     priced: int = 0  # these have a cost in the ledger
@@ -75,10 +75,10 @@ def read_spend(
     prices: Prices | None = None,
     keys: Collection[str] = DEFAULT_KEYS,
 ) -> list[SpendRow]:
-    """Return the requests since then that Replicate accepted, or may have accepted.
+    """Return the requests after `since` that Replicate accepted, or may have accepted.
 
-    There is a row for each combination of `keys`, then the row of the total. What has no cost in
-    the ledger costs what `prices` say.
+    There is a row for each combination of `keys`, then the row of the total. Requests without a
+    cost in the ledger have that of `prices`.
     """
     by_author = "author" in keys
     values = {"since": since, "by_author": by_author} | parameters()
@@ -114,15 +114,17 @@ def to_row(entry: Entry, prices: Prices | None, wallets: dict[str, str]) -> Spen
 
 
 def _bills_canceled(entry: Entry, prices: Prices | None) -> bool:
-    """Return whether the model is one of which canceled runs are surely billed."""
+    """Return whether an entry is of canceled runs, and its model surely bills those."""
     price = prices.of(entry.model) if prices else None
     is_canceled = entry.outcome == f"failed: {Kind.CANCELED}"
     return price is not None and price.bills_failures and is_canceled
 
 
 def added_up(rows: Sequence[SpendRow], keys: Collection[str]) -> list[SpendRow]:
-    """Return the rows added up by these keys, in the order of the first of each, then the total.
-    What they are not added up by is None."""
+    """Return the rows added up by these keys, then the total. Other keys are None.
+
+    With the default keys the order is that of the rows, else that of the keys.
+    """
     others = dict.fromkeys(set(KEYS) - set(keys))
     groups: dict[SpendRow, list[SpendRow]] = {}
     for row in rows:
@@ -165,5 +167,5 @@ def _dollars_today(entry: Entry, prices: Prices | None) -> Decimal | None:
             return EXACT.multiply(price.dollars, Decimal(entry.requests * is_billed))
         case Unit.SECOND:
             return EXACT.multiply(price.dollars, exact(entry.predict_seconds * is_billed))
-        case Unit.MEGAPIXEL:  # of images whose size nobody knows any more
+        case Unit.MEGAPIXEL:  # the sizes of the images are not recorded
             return None if is_billed else Decimal(0)

@@ -1,4 +1,4 @@
--- What Replicate accepted and bills: the ledger, the totals of rows that were pruned, and pruning.
+-- The requests that Replicate accepted: the ledger, the totals of pruned rows, and the pruning.
 
 -- fragment: entry
 -- A generation as a part of the bill: `billing` is yes, perhaps or no. Rows from before the column
@@ -14,7 +14,7 @@
     coalesce(predict_seconds, 0) AS predict_seconds, coalesce(cost, 0) AS cost
 
 -- fragment: accepted
--- What Replicate accepted, or may have accepted.
+-- A request that Replicate accepted, or may have accepted.
 (prediction_id IS NOT NULL OR error_kind = %(unresolved)s)
 
 -- fragment: sums
@@ -23,8 +23,8 @@ sum(requests)::bigint AS requests, sum(predictions)::bigint AS predictions,
     sum(predict_seconds) AS predict_seconds, sum(cost) AS cost
 
 -- name: spend
--- Totals are for whole days. A duplicate was cancelled, and may be billed all the same; one that had
--- succeeded before is. It was asked for as many images as its generation.
+-- Totals are for whole days. A duplicate was cancelled: it is billed if it had succeeded before, and
+-- perhaps billed otherwise. Its request was for as many images as that of its generation.
 SELECT day, model, CASE WHEN %(by_author)s THEN author ELSE '' END AS author, outcome, billing,
     is_priced, $sums
 FROM (
@@ -49,7 +49,7 @@ ORDER BY 1, 2, 4, 3
 SELECT id::text, wallet_address::text FROM authors WHERE id::text = ANY(%s)
 
 -- name: prunable
--- How many rows are old enough, between which ids, and before when they ended.
+-- The time before which old rows have ended, how many there are, and their least and greatest id.
 SELECT now() - make_interval(secs => %(older_seconds)s) AS before, count(*) AS generations,
     coalesce(min(id), 0) AS first, coalesce(max(id), 0) AS last
 FROM generations
@@ -71,15 +71,19 @@ WHERE t.token_id = ANY(ARRAY(SELECT token_id FROM step))
         SELECT FROM generations g WHERE g.token_id = t.token_id AND g.image_path IS NOT NULL OFFSET 0))
 
 -- fragment: over
--- The tokens of the next rows by id whose rows are all over. Only all rows of a token go, and only
--- those of a token that generates no more: the number of its rows is what the seed of its next
--- generation is made of, and by the seeds of the numbers so far a new server looks for requests
--- that it has forgotten. So a token that waits, is at work, or has failed and may be tried again
--- keeps its rows. One that was handed on or deleted has none at work, and if it is minted or tried
--- again after all, its numbers begin anew: all requests of before are at least two days old, and
--- Replicate has forgotten theirs after an hour. Rows that say that nobody knows whether something
--- was paid for stay, and so do those of images that the next stage has not taken and of which there
--- is a copy: `tokens retry` may hand it on.
+-- The tokens of this step whose rows can be deleted. A token's rows are deleted all together or not
+-- at all, and only if it was handed on or deleted.
+--
+-- A token that waits, is at work, or has failed and may be tried again keeps its rows. The seed of
+-- its next generation is made of their number, and by the seeds of the earlier numbers a new server
+-- searches for requests that it has lost (after a failover).
+--
+-- A token that was handed on or deleted may be minted or tried again after all. Then its numbers,
+-- and with them its seeds, start again. That is safe: all its earlier requests are at least two days
+-- old, and Replicate deletes their seeds after an hour.
+--
+-- The rows of a token also stay if it is unknown whether a request was paid for, and if the next
+-- stage has not taken its image and there is a copy, which `tokens retry` may hand on.
 SELECT s.token_id FROM (SELECT DISTINCT token_id FROM step) s
 WHERE (s.token_id IN (SELECT token_id FROM handed_on)
         OR NOT EXISTS (SELECT FROM tokens_s0 t WHERE t.token_id = s.token_id))
@@ -89,7 +93,8 @@ WHERE (s.token_id IN (SELECT token_id FROM handed_on)
             OR g.requested_at >= %(before)s OR g.error_kind = %(unresolved)s) OFFSET 0)
 
 -- fragment: pruned_columns
--- Copies stay that are all that is left of an image: those that a token names by its URL.
+-- `paths` are of copies to delete. A copy stays if a token's URL leads to it: it may be all that is
+-- left of the image.
 (SELECT max(id) FROM step) AS last, (SELECT count(*) FROM pruned) AS generations,
     (SELECT count(DISTINCT token_id) FROM pruned) AS tokens,
     ARRAY(SELECT p.image_path FROM pruned p
@@ -108,9 +113,9 @@ WITH step AS ($step), handed_on AS ($handed_on), over AS ($over), pruned AS (
 SELECT $pruned_columns
 
 -- name: prune
--- The totals have what is deleted, in one statement. A token whose row somebody has locked is left
--- for the next time. The lock on the others lasts as long as this statement, and only a change of
--- their rows waits for it.
+-- One statement deletes rows and adds them to the totals. A token whose row another session has
+-- locked is left to the next run. The lock on the others lasts as long as this statement, and only
+-- a change of their rows waits for it.
 WITH step AS ($step), handed_on AS ($handed_on FOR SHARE OF t SKIP LOCKED), over AS ($over),
 pruned AS (
     DELETE FROM generations WHERE token_id = ANY(ARRAY(SELECT token_id FROM over))

@@ -1,4 +1,4 @@
-"""Which commands can do something with a token as it is, and what each would do."""
+"""The commands that can change a token in its present state, and what each would do."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ def commands(seen: TokenSnapshot, state: TokenState | None) -> list[Command]:
 
 
 def why_no_retry(seen: TokenSnapshot) -> str | None:
-    """Return what `tokens retry` says in place of a change; None if it would change the token."""
+    """Return why `tokens retry` would not change the token; None if it would."""
     plan = plan_of([seen], lost=False)
     return next(iter(plan.refused + plan.skipped), None) if not plan.hastened else None
 

@@ -1,4 +1,4 @@
-"""What is told of a token and of its generations: by `imagegen tokens show` and the status page."""
+"""The facts about a token and its generations, for `imagegen tokens show` and the status page."""
 
 from collections.abc import Mapping
 

@@ -25,7 +25,7 @@ class Token:
     author_prompt: str | None
     status: str | None  # in lower case
     created_at: str | None
-    age_seconds: float | None  # None if its mint is at no finite time
+    age_seconds: float | None  # None if the recorded time of its mint is not finite
     generation_attempts: int | None
     generation_error: str | None
     generate_after: str | None
@@ -142,7 +142,7 @@ def _with_statuses(connection: Connection, tables: Tables, statuses: Collection[
 
 
 def _token(token_id: int | Decimal | None, **columns: Any) -> Token:
-    """Return a token. The user's column may be numeric, and hold what is no number."""
+    """Return a token. The user's column may be numeric, and hold NaN or infinity."""
     is_number = isinstance(token_id, int) or (token_id is not None and token_id.is_finite())
     return Token(int(token_id) if token_id is not None and is_number else None, **columns)
 
@@ -156,7 +156,7 @@ def read_history(connection: Connection, tables: Tables, token_id: int) -> Token
 def ask_history(
     connection: Connection, tables: Tables, token_id: int
 ) -> Callable[[], TokenHistory]:
-    """Ask for the same. What is returned takes in the answers."""
+    """Ask for a token and its generations. The function that is returned reads the answers."""
     token = connection.cursor(row_factory=kwargs_row(_token))
     token.execute(tables.fill(SQL["show"]), [token_id])
     generations = connection.cursor(row_factory=class_row(Generation))

@@ -1,4 +1,4 @@
--- What `imagegen tokens` asks of the tokens, and what `tokens retry` changes.
+-- What `imagegen tokens` reads, and what `tokens retry` changes.
 
 -- fragment: token
 -- Times are ISO 8601 text: Python has no datetime for infinity, which an operator may have set.
@@ -11,17 +11,18 @@ t.token_id, a.wallet_address::text AS author, left(a.prompt_text::text, 100000) 
     to_json(t.generate_after) #>> '{}' AS generate_after, t.image_url
 
 -- fragment: newest_kind
--- How a token's newest generation ended. LIMIT 1 would invite a walk through the primary key.
+-- The kind of failure of a token's newest generation. With LIMIT 1 the planner might walk the
+-- primary key.
 (SELECT (array_agg(g.error_kind ORDER BY g.id DESC))[1]
     FROM generations g WHERE g.token_id = $token_id)
 
 -- fragment: own
--- Whether a generation `g` was for the author of its token `t`: one that was deleted and minted anew
--- for another author has no image yet. Generations of older versions have no author.
+-- Whether a generation `g` was for the present author of its token `t`. A token that was deleted, and
+-- minted again for another author, has no image yet. Generations of older versions have no author.
 coalesce(t.author_id::text = g.author, g.author IS NULL)
 
 -- name: list
--- Authors and generations are looked up for the tokens that are shown, not for a million that are
+-- Authors and generations are looked up only for the tokens that are shown, not for all that are
 -- sorted. $filters are some of the conditions below.
 SELECT $token, $newest_kind AS error_kind
 FROM (
@@ -46,14 +47,14 @@ $minted_at <= %(older)s
 $minted_at >= %(newer)s
 
 -- name: with_error_kind
--- As two joins, which a million tokens take faster than a look for each.
+-- Written as two joins: with a million tokens they are faster than a lookup for each.
 EXISTS (
     SELECT FROM generations g
     WHERE g.token_id = t.token_id AND g.error_kind = %(error_kind)s AND NOT EXISTS (
         SELECT FROM generations later WHERE later.token_id = g.token_id AND later.id > g.id))
 
 -- name: statuses
--- The labels of an enum are there without a token too.
+-- The labels of an enum count even if no token has them.
 SELECT lower(t.status::text) FROM tokens_s0 t WHERE t.status IS NOT NULL
 UNION SELECT lower(enumlabel) FROM pg_enum JOIN pg_attribute ON atttypid = enumtypid
 WHERE attrelid = to_regclass('tokens_s0') AND attname = 'status'
@@ -75,8 +76,8 @@ SELECT id, attempt, state, error_kind, error_message, prompt, fallback, model, s
 FROM generations WHERE token_id = %s ORDER BY id DESC LIMIT %s
 
 -- name: snapshots
--- `image` is the newest generation that made an image of the token. All that is needed of a token's
--- generations is taken in one look: a join with all images takes seconds.
+-- `image` is the newest generation that made an image of the token. One subquery reads all that is
+-- needed of a token's generations: a join with all images takes seconds.
 SELECT t.token_id, lower(t.status::text) AS status, t.image_url, newest.error_kind, closing_error,
     coalesce(t.generate_after = 'infinity', false) AS is_held,
     (image).id AS image_id, (image).image_url AS made_url, (image).image_path AS copy_path,
@@ -93,13 +94,13 @@ FROM tokens_s0 t, LATERAL (
 t.token_id = ANY(%(token_ids)s)
 
 -- name: hasten
--- What became of these tokens, and was refused, is tried again at once.
+-- The end of these tokens, which the database refused to write, is tried again at once.
 UPDATE generations SET lease_until = now()
 WHERE token_id = ANY(%s) AND state = 'open' AND closing IS NOT NULL AND worker IS NULL
     AND lease_until > now()
 
 -- name: with_failed_since
--- A token that was minted since then has failed since then.
+-- A failed token that was minted after that time has also failed after it.
 t.status = $failed AND (
     $minted_at >= %(since)s
     OR EXISTS (
@@ -131,8 +132,8 @@ WITH changed AS (
 $note
 
 -- name: retry_with_fallback
--- For the record, what the operator asks for is a fallback generation that was never sent. After it
--- the claim goes on with the fallback prompt, as after any other, until the token's error is cleared.
+-- The operator's request is recorded as a fallback generation that was never sent. As after any
+-- other fallback generation, claims use the fallback prompt until the token's error is cleared.
 WITH changed AS (
     UPDATE tokens_s0 t SET status = $detected, generation_attempts = 0,
         generation_error = %(reason)s, generate_after = NULL, image_url = NULL
@@ -151,7 +152,7 @@ WITH changed AS (
 $note
 
 -- name: retry
--- An open generation goes on, and its image is the token's.
+-- If a generation of the token is open, it goes on, and the token gets its image.
 WITH changed AS (
     UPDATE tokens_s0 t SET status = $detected, generation_attempts = 0, generation_error = NULL,
         generate_after = NULL, image_url = NULL
