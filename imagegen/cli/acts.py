@@ -1,4 +1,4 @@
-"""What the commands show of what operators have asked for."""
+"""How commands show the acts of operators, and the option for the reason of one."""
 
 from collections.abc import Callable, Iterable, Iterator
 

@@ -1,4 +1,4 @@
-"""`imagegen audit`: Replicate's list of predictions beside the ledger."""
+"""`imagegen audit`: compare Replicate's list of predictions with the ledger."""
 
 import contextlib
 import time
@@ -38,7 +38,7 @@ SETTINGS = (
     "poll_budget",
     "price",
 )
-# Of the requests that the account may send besides creates: the workers need the others.
+# The share of the poll budget that an audit uses: the workers need the rest.
 BUDGET_SHARE = 0.1
 COLUMNS = [
     Column("why"),
@@ -69,10 +69,12 @@ MEANINGS = {
 def audit(*, since: datetime, as_json: bool, **options: str | None) -> None:
     """Compare Replicate's list of predictions with imagegen's record.
 
-    Each prediction is explained by a generation, or is a stranger: of Replicate's playground (web)
-    or of another program (api). Any other is listed with its cost. The last minutes are left out,
-    because the list may lag. Replicate deletes inputs after an hour, so an audit of the last hour
-    is the most exact.
+    A prediction is explained if imagegen has recorded it. It is a stranger if Replicate's
+    playground (web) or another program (api) made it with the same account. Any other is
+    unexplained, and listed with its cost; so is one that is recorded, but unknown to Replicate.
+
+    The last minutes are left out, because the list may lag. Replicate deletes the inputs of
+    predictions after an hour, so an audit of the last hour is the most exact.
 
     Exit code 1 if anything is unexplained, or the list cannot be read to its end.
 
@@ -166,13 +168,13 @@ def _row(finding: Finding, price: Decimal | None) -> list[str]:
 
 
 def _cost(billed: int, perhaps: int, price: Decimal | None) -> str:
-    """Return the images that are billed, 2 + 1? if one is only perhaps, and the money for them."""
+    """Return the billed images, as 2 + 1? if one more may be billed, and the money for them."""
     images = f"images billed: {_sum(Decimal(billed), Decimal(perhaps))}"
     return images if price is None else f"{images}, USD {_sum(billed * price, perhaps * price)}"
 
 
 def _sum(sure: Decimal, perhaps: Decimal) -> str:
-    """Return 5, or 1? if that is only perhaps billed, or 5 + 1? for both."""
+    """Return 5 if that is billed, 1? if it may be billed, or 5 + 1? for both."""
     if not perhaps:
         return f"{sure:f}"
     return f"{sure:f} + {perhaps:f}?" if sure else f"{perhaps:f}?"

@@ -22,7 +22,7 @@ def read_database_url(options: dict[str, Any]) -> str:
 
 @contextmanager
 def one_line_errors(database_url: str) -> Iterator[None]:
-    """Turn what the user can fix into one line without the password, and exit code 1."""
+    """Turn errors that the user can fix into one line without the password, and exit code 1."""
     try:
         yield
     except (database.NotMigratedError, CannotStartError) as error:
@@ -36,7 +36,7 @@ def one_line_errors(database_url: str) -> Iterator[None]:
 
 @contextmanager
 def connected(database_url: str, application_name: str) -> Iterator[database.Connection]:
-    """Connect to a database that has the revision needed. Errors are one line."""
+    """Yield a connection to a database at the needed revision. Errors are one line."""
     with one_line_errors(database_url), ExitStack() as stack:
         with waiting():
             connection = stack.enter_context(database.connect(database_url, application_name))

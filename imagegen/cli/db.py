@@ -25,7 +25,8 @@ def db() -> None:
 
 
 def _revision(_: click.Context, __: click.Parameter, value: str | None) -> str:
-    """Return the text if it may be a revision: for others, Alembic has no message of one line."""
+    """Return the text if it may be a revision. Raises MisusedError, because Alembic has no message
+    of one line for others."""
     if value is None:
         fix = "such as 0012; base drops all that imagegen made"
         raise MisusedError(f"REVISION is missing: name the one to go down to, {fix}")

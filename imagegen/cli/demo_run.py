@@ -60,7 +60,7 @@ def _watch(running: demo.Demo) -> list[demo.Result]:
 
 
 def _show_bar(steps: Iterable[demo.Progress], width: int) -> None:
-    """Show the steps in one line, a column short of the edge: a line that wraps stays."""
+    """Show the steps in one line, a column short of the edge: one that wraps is not replaced."""
     bar_width = width // BAR_PART
     text_columns = width - 1 - len("Tokens  []  ") - bar_width
 

@@ -1,5 +1,5 @@
-"""Ctrl-C and SIGTERM: for a command that starts servers, so that none is left running, and for one
-that is the first process of a container."""
+"""Handles Ctrl-C and SIGTERM for a command that starts servers, so that none is left running, and
+for one that is the first process of a container."""
 
 import os
 import signal
@@ -11,9 +11,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def end_at_sigterm_in_a_container() -> None:
-    """Let SIGTERM end process 1 as Ctrl-C does, until a command has its own way to end.
+    """Let SIGTERM end process 1 as Ctrl-C does, until a command handles it itself.
 
-    The kernel spares that process what it does to others by default, so a command that waits for a
+    For process 1 the kernel ignores a signal without a handler, so a command that waits for a
     database would go on until SIGKILL.
     """
     if os.getpid() == 1:

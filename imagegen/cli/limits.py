@@ -18,7 +18,7 @@ from imagegen.cli.progress import waiting
 from imagegen.database import acts
 from imagegen.operator import acts as operators
 
-SETTING = "setting"  # the word that leaves a limit to the settings again
+SETTING = "setting"  # the word that returns a limit to the setting of each host
 SPECS = {spec.name: spec for spec in config.all_settings()}
 SETTINGS_OF_PRICE = ("daily_budget", "price", "model", "model_input", "cancel_after_seconds")
 Value = int | str | None
@@ -115,7 +115,7 @@ def _check_budget(budget: str) -> None:
 
 
 def _in_force(name: str, set_value: Value) -> dict[str, Any]:
-    """Return the value that holds and where it is from: an operator, or a setting as it is here."""
+    """Return the value that holds, and its source: an operator, or the setting of this host."""
     spec = SPECS[name]
     text, source = spec.lookup(os.environ, {})
     if set_value is not None:

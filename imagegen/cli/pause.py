@@ -1,4 +1,4 @@
-"""`imagegen pause` and `imagegen resume`: whether anything new is claimed and sent."""
+"""`imagegen pause` and `imagegen resume`: stop and restart claims and requests on all hosts."""
 
 from dataclasses import asdict
 

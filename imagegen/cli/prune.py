@@ -1,4 +1,4 @@
-"""`imagegen prune`: old rows of the ledger are deleted, and their totals stay."""
+"""`imagegen prune`: delete old rows of the ledger, and keep their totals."""
 
 import sys
 from pathlib import Path
@@ -35,12 +35,12 @@ def prune(
 ) -> None:
     """Delete old rows of generations, and keep what they cost.
 
-    Deletes all rows of a token or none, and only of tokens that were handed on or deleted. Tokens
-    that wait, are at work or have failed keep their rows. So do tokens with an unresolved
-    request. `imagegen spend` goes on to count what was deleted, in whole days.
+    A token's rows are deleted together when all of them are old, and only if the token was handed
+    on or deleted. Tokens that wait, are at work or have failed keep their rows. So do tokens with
+    an unresolved request. `imagegen spend` still counts deleted rows, by whole days.
 
-    Workers may run meanwhile: it deletes in small steps with pauses. It may be ended at any time,
-    and run again. `tokens show` and `tokens retry` no longer find deleted rows.
+    Workers can keep running, because rows are deleted in small steps with pauses. The command can
+    be ended at any time, and run again. `tokens show` and `tokens retry` do not find deleted rows.
 
     \b
     Example: imagegen prune --older 1y --dry-run
@@ -57,7 +57,7 @@ def prune(
         tables = database.read_tables(connection)
         prunable = pruning.find_prunable(connection, older_seconds)
         steps = pruning.prune(connection, tables, prunable, dry_run=dry_run)
-        if sys.stderr.isatty():  # not into the journal, each night
+        if sys.stderr.isatty():  # a nightly run must not fill the journal
             steps = with_bar(steps, prunable.ids, lambda step: step.ids, label="Rows")
         for step in steps:
             generations, tokens = generations + step.generations, tokens + step.tokens

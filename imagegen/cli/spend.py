@@ -85,7 +85,7 @@ def spend(
 
 
 def _about_prices(total: ledger.SpendRow, prices: Prices | None, source: str) -> Iterator[str]:
-    """Yield what is to be known of the money."""
+    """Yield notes: where the prices are from, and which requests have no cost in the ledger."""
     if prices is not None:
         one = prices.for_any_image
         what = f"the price, {one:f} an image of any model, is" if one is not None else "prices are"
@@ -131,7 +131,7 @@ def _text(value: object) -> str:
 
 
 def _perhaps(sure: Decimal, perhaps: Decimal) -> str:
-    """Return 5, or 1? if that is only perhaps billed, or 5 + 1? for both."""
+    """Return 5 if that is billed, 1? if it may be billed, or 5 + 1? for both."""
     if not perhaps:
         return f"{sure:f}"
     return f"{sure:f} + {perhaps:f}?" if sure else f"{perhaps:f}?"

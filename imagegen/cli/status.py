@@ -39,7 +39,7 @@ COLUMNS = [
 
 @dataclass(frozen=True)
 class StatusSnapshot:
-    """The queue and the workers at a time. For what could not be read, a line says why."""
+    """The queue and the workers at one time. `no_queue` and `no_workers` say why one is missing."""
 
     at: datetime
     queue: queue_stats.QueueStats | None
