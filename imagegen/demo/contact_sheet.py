@@ -14,7 +14,7 @@ PROMPT_CHARACTERS = 160
 
 
 def contact_sheet(results: Iterable[tuple[Result, bytes | None]]) -> str:
-    """Return the page of each result and its image.
+    """Return the page as HTML, with a card for each result and its image.
 
     The template escapes every expression, unless it is marked with `| n`.
     """
@@ -38,7 +38,7 @@ def contact_sheet(results: Iterable[tuple[Result, bytes | None]]) -> str:
 
 
 def _image_or_gap(result: Result, image: bytes | None) -> tuple[str | None, str]:
-    """Return a data URL, which needs no escaping, or why there is no image."""
+    """Return a data URL, which needs no escaping, or None and why there is no image."""
     if image is None:
         return None, result.error or "the image could not be fetched"
     if kind := format_of(image):

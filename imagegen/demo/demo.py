@@ -43,7 +43,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a token."""
+    """How a token ended."""
 
     token_id: int
     token: DemoToken
@@ -109,7 +109,7 @@ class Demo:
             yield progress
 
     def results(self) -> list[Result]:
-        """Return what became of each token."""
+        """Return the results of all tokens, in the order of their ids."""
         with psycopg.connect(self.database_url) as connection:
             rows = connection.execute(
                 """SELECT t.token_id, t.status, t.generation_attempts,

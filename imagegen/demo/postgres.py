@@ -123,7 +123,7 @@ class EmbeddedPostgres:
             self._lock.close()
 
     def _prepare_folder(self) -> None:
-        """Make the cluster and whatever else a start needs, unless it is there."""
+        """Make the folder and the cluster in it, unless they are there."""
         if self._lock is not None or not self.folder.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
             self._programs.give_away(self.folder)
@@ -148,7 +148,7 @@ class EmbeddedPostgres:
             f"--pwfile={self._password_file}",
             "--auth=scram-sha-256",
             "--encoding=UTF8",
-            # PostgreSQL's own C.UTF-8, which needs none of libc.
+            # PostgreSQL's own C.UTF-8, which needs no locale of the system.
             "--locale=C",
             "--locale-provider=builtin",
             "--builtin-locale=C.UTF-8",
@@ -159,7 +159,8 @@ class EmbeddedPostgres:
             try:
                 code = process.wait()
             except BaseException:
-                # Ctrl-C does not reach it and the servers that it runs, in a session of their own.
+                # initdb and the servers that it runs are in a session of their own, which Ctrl-C
+                # does not reach.
                 with suppress(ProcessLookupError):  # it has just ended
                     os.killpg(process.pid, signal.SIGTERM)
                 process.wait()
@@ -216,7 +217,7 @@ def remove_stale() -> None:
 
 
 def forget_libpq_variables() -> None:
-    """Delete PG… variables: a URL alone decides about connections, here and in children."""
+    """Delete PG… variables, so that only the URL decides how to connect, here and in children."""
     for name in [name for name in os.environ if name.startswith("PG")]:
         del os.environ[name]
 

@@ -81,16 +81,16 @@ class Programs:
                 user=account.pw_uid if account else None,
                 group=account.pw_gid if account else None,
                 extra_groups=[] if account else None,
-                start_new_session=True,  # Ctrl-C is for the owner, who stops the server in turn
-                # Runs after the change of user, which would undo it, and takes no lock.
+                start_new_session=True,  # Ctrl-C reaches only the owner, which stops the server
+                # Runs after the change of user, which would undo its effect. It takes no lock.
                 preexec_fn=dies_with_this_process(signal.SIGINT),  # noqa: PLW1509
             )
 
     def are_running(self) -> bool:
         """Return whether any of the programs runs, whichever process started it.
 
-        The server's pid file does not tell: a killed server does not remove it, and its pid may be
-        another process's now.
+        The server's pid file is not enough: a killed server does not remove it, and its pid may be
+        another process's by now.
         """
         if not self.log_file.exists():
             return False
@@ -114,7 +114,10 @@ class Programs:
 
 
 def find_package() -> Path:
-    """Return where the package with the binaries is, without importing it."""
+    """Return the folder of the package with the binaries, without importing it.
+
+    Raises EmbeddedPostgresError.
+    """
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise EmbeddedPostgresError(

@@ -17,12 +17,12 @@ LOG_TAIL_LINES = 15
 LIVE_SETTINGS = [
     "replicate_api_token", "replicate_base_url", "model", "model_input", "marker_input"
 ]  # fmt: skip
-# For TLS, which the sandbox does not speak: a mistake in them must not stop the demo.
+# Only --live uses them. The sandbox has no TLS, so a mistake in them must not stop the demo.
 TLS_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "https_proxy")
 
 
 class SuperviseProcess:
-    """A child of this process, with which it dies. Its log goes into a file."""
+    """Runs `imagegen supervise` as a child that dies with this process, with its log in a file."""
 
     def __init__(self, environment: Mapping[str, str], log_file: Path) -> None:
         self._log_file = log_file
@@ -59,8 +59,8 @@ class SuperviseProcess:
 
 
 def newest_refusal(log: list[str]) -> str | None:
-    """Return why the gate that closed last is closed, by a log; None if all gates are open."""
-    closed: dict[str, str] = {}  # by worker, the one that closed last at the end
+    """Return from a log why the gate that closed last is closed; None if all gates are open."""
+    closed: dict[str, str] = {}  # by worker; the last entry is of the gate that closed last
     for line in log:
         if '"gate.' not in line:
             continue
@@ -86,7 +86,7 @@ def live_settings(environment: Mapping[str, str]) -> dict[str, str]:
 def without_settings(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the shell's environment without settings, which may be production's.
 
-    Their limits would slow the demo down, and their folder for images would get the demo's.
+    Their limits would slow the demo down, and its images would go into their folder.
     """
     of_settings = [name for spec in all_settings() for name in (spec.variable, spec.file_variable)]
     excluded = {*TLS_VARIABLES, *of_settings}
