@@ -36,7 +36,7 @@ VERSION = re.compile(r"(?:([^:]+):)?([0-9a-f]{64})")
 DURATION = re.compile(r"(?=\d)(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
 TOP_LEVEL = frozenset({"input", "webhook", "webhook_events_filter", "stream"})
 SOME_MODEL = "sandbox/some-model"  # stands for the model of a bare version
-LONGEST = "30m"  # Replicate ends every prediction then
+LONGEST = "30m"  # Replicate ends every prediction after this time
 RETENTION_SECONDS = 3600.0  # Replicate removes input and output after an hour
 PAGE = 100  # predictions on a page of the list
 NOT_YET = float("-inf")  # a moment at which every prediction is starting, however fast it is
@@ -97,7 +97,7 @@ class Api:
         *,
         retention_seconds: float = RETENTION_SECONDS,
     ) -> None:
-        """`take_script` returns what becomes of a new prediction, by its prompt."""
+        """`take_script` returns the script of a new prediction, by its prompt."""
         self.api_token = DEFAULT_TOKEN
         self._base_url = base_url
         self._store = store
@@ -105,7 +105,7 @@ class Api:
         self._retention_seconds = retention_seconds
 
     def answer(self, call: Call) -> Answer:
-        """Carry out a call."""
+        """Carry out a call, and return the answer."""
         if call.operation == "file":
             return self._file(call)
         if call.headers.get("authorization") != f"Bearer {self.api_token}":
@@ -232,8 +232,10 @@ def model_and_version(text: object) -> tuple[str, str]:
 
 
 def duration_seconds(text: str) -> int | None:
-    """Return the seconds in 30, 30s, 5m, 2h or 1m30s. Replicate wants 5 s to 24 h; here 1 s is
-    enough."""
+    """Return the seconds in 30, 30s, 5m, 2h or 1m30s; None for any other text.
+
+    Replicate allows 5 s to 24 h. The sandbox allows shorter times too.
+    """
     match = DURATION.fullmatch(text.strip())
     if match is None:
         return None
@@ -255,9 +257,10 @@ def unix_time(text: str) -> float:
 
 
 def split(newest_first: Numbered, cursor: str | None) -> tuple[Numbered, Numbered]:
-    """Return what is on this page or older, and what is newer. Raises ValueError.
+    """Return the predictions on this page or older, and those newer. Raises ValueError.
 
-    A cursor names the prediction at the edge and no count, so new predictions do not move a page.
+    A cursor names the prediction at the edge of a page, not a count. So new predictions do not move
+    a page.
     """
     if cursor is None:
         return newest_first, []

@@ -31,7 +31,7 @@ FLUX_SCHNELL_INPUT: dict[str, Any] = {
     "go_fast": {"type": "boolean", "default": True},
     "megapixels": {"type": "string", "enum": ["1", "0.25"], "default": "1"},
 }
-# Models without a seed; some pass on a text.
+# Models without a seed. Some have an input for any text, which the list shows.
 NO_SEED_INPUTS: dict[str, dict[str, Any]] = {
     "google/imagen-4": {
         "prompt": ANY_INPUT["prompt"],
@@ -124,7 +124,7 @@ def version_json(model: str, version: str) -> dict[str, Any]:
 def prediction_json(
     stored: StoredPrediction, now: float, base_url: str, retention_seconds: float
 ) -> dict[str, Any]:
-    """Return a prediction as it is at a moment."""
+    """Return a prediction as it is at `now`, a time of the monotonic clock."""
     state = stored.at(now)
     started, completed = state.started_seconds, state.completed_seconds
     removed = is_removed(state, now, retention_seconds)

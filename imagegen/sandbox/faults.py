@@ -1,4 +1,4 @@
-"""What becomes of predictions: an image, or what a fault for their prompt decides."""
+"""How predictions end: with an image, unless there is a fault for their prompt."""
 
 import threading
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ NSFW = "All generated images contained NSFW content. Try running it again with a
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionScript:
-    """What becomes of a prediction."""
+    """The course of a prediction, decided when it is created."""
 
     latency_seconds: float | None = None  # from created to completed; None: the sandbox's
     starts_after_seconds: float | None = None  # None: after the time that a warm model takes
-    status: str = "succeeded"  # the last one; a prediction never ends in one unknown to Replicate
+    status: str = "succeeded"  # the last one; if it is not terminal, it lasts until the deadline
     error: str | None = None
     hidden_seconds: float = 0.0  # until then neither get nor list show it
     logs: str = ""  # what the model logs besides its inputs

@@ -9,7 +9,7 @@ SIZE = 256  # pixels on each side: enough for a contact sheet
 
 
 def placeholder_png(prompt: str, seed: int | None, index: int = 0) -> bytes:
-    """A PNG that is always the same for the same prompt, seed and index."""
+    """Return a PNG that is always the same for the same prompt, seed and index."""
     name = f"{prompt}\0{seed}\0{index}".encode("utf-8", "surrogatepass")
     dice = random.Random(zlib.crc32(name) << 32 | zlib.adler32(name))  # noqa: S311, no secret
     hue = dice.random()

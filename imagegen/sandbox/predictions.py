@@ -73,8 +73,8 @@ class StoredPrediction:
 
 
 def seed_of(inputs: Mapping[str, object]) -> int | None:
-    """Return the seed of a prediction: the model's own, or the number in the text by which imagegen
-    knows it again."""
+    """Return the seed of a prediction: the model's, or the number in the text that imagegen sends
+    in place of a seed. None if there is neither."""
     seed = inputs.get("seed")
     if isinstance(seed, int):
         return seed
@@ -154,7 +154,7 @@ class PredictionStore:
             return prediction
 
     def age(self, seconds: float) -> None:
-        """Let every prediction be made so much earlier, by the clock on the wall."""
+        """Make every prediction older by `seconds`, by its wall-clock time."""
         with self._lock:
             self._predictions = {
                 each.id: replace(each, created_at=round(each.created_at - seconds, 6))
