@@ -1,4 +1,4 @@
-"""`python -m tests.drills`: the long drills, with figures. Exits 1 where a promise is broken."""
+"""`python -m tests.drills`: the long drills, with figures. Exits 1 if a promise is broken."""
 
 import contextlib
 import signal

@@ -1,4 +1,4 @@
-"""`imagegen audit` and `imagegen spend` beside the bill of an account that others use too.
+"""Compares `imagegen audit` and `imagegen spend` with the bill of an account that others use too.
 
 Answers are lost, predictions fail and are canceled, a gateway sends requests twice, a second
 program uses the same models, and somebody plays on Replicate's website.

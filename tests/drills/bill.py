@@ -1,4 +1,4 @@
-"""`imagegen audit` at the end of a drill, beside what the sandbox knows."""
+"""Compares `imagegen audit` at the end of a drill with the sandbox's ledger."""
 
 import json
 import time

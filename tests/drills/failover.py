@@ -1,6 +1,6 @@
 """The database goes back in time by seconds, while predictions are in flight.
 
-What was paid for in those seconds is in Replicate's list and in no row. No token may get the image
+Predictions of those seconds are in Replicate's list and in no row. No token may get the image
 of another, and no image may be paid for twice.
 """
 

@@ -1,7 +1,8 @@
 """For an hour Replicate makes no image for anybody: no token pays for it, and few predictions do.
 
-The hour is shortened: imagegen's long delays with it (`IMAGEGEN_TEST_HOUR_SECONDS`). What is not
-shortened lasts half a minute at most: a gate after refusals, and a request without an answer.
+The hour is shortened, and imagegen's long delays with it (`IMAGEGEN_TEST_HOUR_SECONDS`). Two waits
+are not shortened, and last half a minute at most: of a gate after refusals, and for a request
+without an answer.
 """
 
 import contextlib

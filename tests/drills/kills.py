@@ -1,4 +1,4 @@
-"""kill -9, again and again, several times a second, under load; and answers that are lost."""
+"""Kills processes several times a second, under load, while answers are lost."""
 
 import contextlib
 import random

@@ -1,4 +1,4 @@
-"""The network is cut while requests leave, and comes back: what was given up must not arrive."""
+"""The network is cut while requests leave: a request that was given up must not arrive later."""
 
 import contextlib
 import random

@@ -1,4 +1,4 @@
-"""`python -m tests.drills night`: sets up the site of a night, lives through it, and judges."""
+"""`python -m tests.drills night`: sets up the site of a night, runs the night, and judges it."""
 
 import contextlib
 import shutil

@@ -1,4 +1,4 @@
-"""Prometheus for a shortened night: deploy's own rules, and the command that an alert leads to."""
+"""Prometheus for a shortened night: deploy's own rules, and the command for each alert."""
 
 import contextlib
 import re

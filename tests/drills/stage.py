@@ -1,4 +1,4 @@
-"""What a long drill plays on: PostgreSQL, the sandbox, and supervisors that are started again."""
+"""The site of a long drill: PostgreSQL, the sandbox, and supervisors that are started again."""
 
 import contextlib
 import itertools

@@ -1,4 +1,4 @@
-"""How long it takes until somebody watches the predictions of the dead again."""
+"""Measures how long it takes until the predictions of dead workers are polled again."""
 
 import time
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""A process ends at each point of the recipe, in each way, whatever became of the request."""
+"""A process ends at each crash point, in each way, with each answer to the request."""
 
 import signal
 from typing import NamedTuple
@@ -45,7 +45,7 @@ def test_whatever_ends_at_a_point_every_token_gets_one_image(
 @pytest.mark.parametrize("answer", ["answered"])
 @pytest.mark.parametrize("how", ["freeze"])
 @pytest.mark.parametrize("point", crash_points.POINTS)
-def test_whatever_stands_still_at_a_point_sends_and_writes_nothing_when_others_took_over(
+def test_a_process_frozen_at_a_point_sends_and_writes_nothing_after_others_took_over(
     site: Site, sandbox: Sandbox, point: str, how: str, answer: str
 ) -> None:
     carry_out(Case(point, how, answer), site, sandbox)

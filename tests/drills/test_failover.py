@@ -20,7 +20,7 @@ LAG_SECONDS = 3.0
     ("kind", "mint_in_lag"),
     [("asynchronous", False), ("asynchronous", True), ("synchronous", False), ("snapshot", True)],
 )
-def test_what_the_database_forgot_is_not_paid_again_and_reaches_its_token(
+def test_a_prediction_that_the_database_lost_is_not_paid_again_and_reaches_its_token(
     tmp_path: Path, kind: str, mint_in_lag: bool
 ) -> None:
     server = KINDS[kind]()

@@ -1,4 +1,5 @@
-"""What was given up does not arrive later, whatever holds it: a process, its kernel, a cut."""
+"""A request that was given up does not arrive later, whether a process, its kernel or a cut held
+it up."""
 
 import contextlib
 import signal

@@ -1,4 +1,4 @@
-"""What a night is made of: its schedule, deploy's rules in its time, the runbook's commands."""
+"""The parts of a night: its schedule, deploy's rules in its time, the runbook's commands."""
 
 import re
 from pathlib import Path
@@ -27,7 +27,7 @@ def test_each_thing_goes_wrong_in_a_whole_night_one_after_the_other() -> None:
     assert ends[-1] <= 20 * 60
 
 
-def test_a_short_night_has_what_calls_a_person_too() -> None:
+def test_a_short_night_has_the_mishaps_that_need_a_person_too() -> None:
     assert {mishap.kind for mishap in plan(7, mishaps=3, minutes=3)} == CALLING.keys()
 
 
@@ -51,7 +51,7 @@ def test_every_time_of_the_rules_is_shortened_and_nothing_else(tmp_path: Path) -
         ("NoCopies", "For five minutes no image could be copied.", "imagegen doctor"),
     ],
 )
-def test_an_alert_that_calls_leads_to_one_command(
+def test_an_alert_that_calls_a_person_leads_to_one_command(
     alert: str, description: str, command: str
 ) -> None:
     runbook = f"deploy/RUNBOOK.md#imagegen{alert.lower()}"

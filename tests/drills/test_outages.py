@@ -52,7 +52,7 @@ def have_outage(fault: str, folder: Path) -> Endured:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_an_outage_costs_no_token_and_few_requests(
+def test_an_outage_fails_no_token_and_costs_few_requests(
     endured: dict[str, Future[Endured]], fault: str
 ) -> None:
     cost = endured[fault].result()

@@ -70,9 +70,7 @@ def nothing_went_wrong(program: Program) -> None:
     assert loud == []
 
 
-def test_where_nothing_is_killed_the_counters_say_what_the_ledger_says(
-    site: Site, sandbox: Sandbox
-) -> None:
+def test_without_a_kill_the_counters_agree_with_the_ledger(site: Site, sandbox: Sandbox) -> None:
     with site.supervisor() as program:
         site.mint(*(f"picture number {n}" for n in range(60)))
         site.wait_until_done()

@@ -1,4 +1,4 @@
-"""How a long drill is judged and told: its figures, what it broke, and the logs that show it."""
+"""The verdict on a long drill: its figures, the promises that it broke, and the logs."""
 
 import contextlib
 import random

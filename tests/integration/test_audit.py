@@ -1,4 +1,4 @@
-"""`imagegen audit` explains every prediction of the account, and wakes nobody without a reason."""
+"""`imagegen audit` explains every prediction of the account, without false alarms."""
 
 import json
 from typing import Any
@@ -59,7 +59,7 @@ def test_an_audit_explains_lost_answers_and_duplicates_and_counts_strangers_by_s
     assert site.query("SELECT account, unexplained FROM imagegen_audits") == [("sandbox", 0)]
 
 
-def test_what_the_ledger_or_replicate_lacks_is_named_with_its_cost(
+def test_predictions_that_the_ledger_or_replicate_lacks_are_named_with_their_cost(
     site: Site, sandbox: Sandbox
 ) -> None:
     sandbox.faults.add(Fault.repeats(times=1))
@@ -85,7 +85,7 @@ def test_what_the_ledger_or_replicate_lacks_is_named_with_its_cost(
     assert metrics["imagegen_audit_age_seconds"] < 60
 
 
-def test_a_list_that_cannot_be_read_to_its_end_is_said_and_not_recorded(
+def test_a_list_that_cannot_be_read_to_its_end_is_reported_and_not_recorded(
     site: Site, sandbox: Sandbox
 ) -> None:
     sandbox.faults.add(Fault.answers(503, operation="list"))

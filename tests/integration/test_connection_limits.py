@@ -1,4 +1,4 @@
-"""PostgreSQL may admit fewer connections than are needed: it is said, and probes have theirs."""
+"""PostgreSQL may admit too few connections: that is reported, and probes still have theirs."""
 
 import json
 import uuid

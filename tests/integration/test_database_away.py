@@ -57,7 +57,7 @@ def test_connections_that_are_cut_under_load_lose_nothing(site: Site, sandbox: S
 
 
 @pytest.mark.direct
-def test_who_has_begun_to_listen_looks_for_what_nobody_heard(
+def test_a_listener_looks_at_once_for_mints_from_before_it_listened(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("signal.set_wakeup_fd", lambda *_, **__: -1)

@@ -49,7 +49,7 @@ def test_the_lines_for_a_person_end_with_a_count(site: Site) -> None:
     assert CANARY not in done.stdout + done.stderr
 
 
-def test_what_needs_a_setting_that_is_missing_is_reported_as_not_checked(site: Site) -> None:
+def test_checks_that_need_a_missing_setting_are_reported_as_not_done(site: Site) -> None:
     site.settings |= {"DATABASE_URL": "", "REPLICATE_API_TOKEN": f"{CANARY} two words"}
 
     found = findings(site, code=1)
@@ -81,7 +81,7 @@ def test_on_a_terminal_it_shows_what_it_waits_for_and_takes_it_away_again(
     assert not any("waiting" in line for line in last)
 
 
-def test_a_supervisor_that_runs_already_is_no_mistake(site: Site) -> None:
+def test_a_running_supervisor_is_no_mistake(site: Site) -> None:
     with site.supervisor() as program:
         port = urlsplit(program.metrics_url()).port
         site.settings["IMAGEGEN_METRICS_PORT"] = str(port)
@@ -104,7 +104,7 @@ def test_it_ends_soon_where_nothing_gives_an_answer(site: Site, sandbox: Sandbox
     assert "timeout expired" in wrong["database"]
 
 
-def test_what_a_killed_demo_left_is_named(site: Site) -> None:
+def test_the_folder_of_a_killed_demo_is_named(site: Site) -> None:
     left = site.folder / "imagegen-postgres-abc"
     left.mkdir()
     (left / "lock").touch()  # nobody holds it

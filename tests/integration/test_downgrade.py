@@ -47,7 +47,9 @@ def test_a_downgrade_survives_what_an_operator_changed(
 
 
 @pytest.mark.parametrize("revision", ["0001", "base"])
-def test_what_depends_on_imagegens_is_named_and_not_dropped(site: Site, revision: str) -> None:
+def test_objects_that_depend_on_imagegens_are_named_and_not_dropped(
+    site: Site, revision: str
+) -> None:
     site.query("CREATE VIEW report AS SELECT * FROM generations")
 
     refused = site.call("db", "downgrade", revision, "--yes")

@@ -150,7 +150,7 @@ def test_kill_9_of_the_owner_leaves_no_server_behind() -> None:
     shutil.rmtree(folder)  # the one thing that the dead owner could not do
 
 
-def test_ctrl_c_reaches_the_owner_who_takes_everything_away() -> None:
+def test_ctrl_c_reaches_the_owner_which_removes_everything() -> None:
     owner, folder, url = start_owner()
     with owner:
         os.killpg(owner.pid, signal.SIGINT)

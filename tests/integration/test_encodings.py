@@ -128,7 +128,7 @@ def test_bytes_that_are_no_text_hide_no_other_token(site_in: SiteIn) -> None:
         ("LATIN1", "the database is in LATIN1: error messages lose the characters that it lacks"),
     ],
 )
-def test_the_upgrade_and_the_doctor_tell_of_an_encoding_that_is_not_utf_8(
+def test_the_upgrade_and_the_doctor_warn_of_an_encoding_that_is_not_utf_8(
     site_in: SiteIn, encoding: str, message: str
 ) -> None:
     site = site_in(encoding)

@@ -60,7 +60,7 @@ def test_each_prompt_gets_an_author_of_its_own_and_ids_go_on_after_the_highest(
     assert {status for *_, status in tokens} == {"detected"}
 
 
-def test_what_was_enqueued_becomes_an_image(site: Site) -> None:
+def test_an_enqueued_token_gets_its_image(site: Site) -> None:
     made(site, "a lighthouse", "--count", "3")
 
     with site.supervisor():
@@ -92,7 +92,7 @@ def test_an_author_that_an_empty_variable_named_is_refused(
     assert told == "--author: an author is a word of 1 to 42 characters"
 
 
-def test_an_author_with_two_prompts_is_told_which_they_are(site: Site) -> None:
+def test_an_author_with_two_prompts_is_an_error_that_names_both(site: Site) -> None:
     told = refused(site, "one", "two", "--author", "ada")
 
     assert told.startswith("prompt 2: the author ada has another prompt from prompt 1: ")
@@ -130,7 +130,7 @@ def test_a_csv_file_is_read_by_the_names_in_its_header(site: Site) -> None:
         ("author,prompt\nada,one\n,two\n", "line 3: an author is a word of 1 to 42 characters"),
     ],
 )
-def test_a_mistake_in_a_csv_file_is_told_with_its_line_and_nothing_is_inserted(
+def test_a_mistake_in_a_csv_file_is_reported_with_its_line_and_nothing_is_inserted(
     site: Site, text: str, told: str
 ) -> None:
     site.mint("there already", first_token_id=9)
@@ -138,7 +138,7 @@ def test_a_mistake_in_a_csv_file_is_told_with_its_line_and_nothing_is_inserted(
     assert refused(site, "--csv", csv_file(site, text)).startswith(told)
 
 
-def test_every_row_that_the_database_cannot_take_is_told_at_once(site: Site) -> None:
+def test_all_rows_that_the_database_cannot_take_are_reported_together(site: Site) -> None:
     site.mint("there already", first_token_id=9)
     rows = "author,prompt,token_id\nada,one,7\nbob,,8\ncleo,two,9\ndan,three,7\nADA,four,\n"
 
@@ -158,7 +158,7 @@ def test_every_row_that_the_database_cannot_take_is_told_at_once(site: Site) -> 
     assert site.query(COUNTS) == [(1, 1)]
 
 
-def test_where_ids_are_bigints_that_is_the_limit_that_is_told(glisk: Site) -> None:
+def test_where_ids_are_bigints_the_error_names_their_limit(glisk: Site) -> None:
     glisk.query("ALTER TABLE tokens_s0 ALTER COLUMN token_id TYPE bigint")
     rows = "author,prompt,token_id\nada,a whale,9223372036854775808\n"
 
@@ -210,7 +210,7 @@ def test_where_ids_are_bigints_large_ones_are_taken_and_followed(glisk: Site) ->
     assert made(glisk, "a lighthouse") == [10000000000]
 
 
-def test_a_column_that_nobody_knows_a_value_for_is_named(glisk: Site) -> None:
+def test_a_required_column_without_a_known_value_is_named(glisk: Site) -> None:
     glisk.query("ALTER TABLE tokens_s0 ADD COLUMN rarity text NOT NULL")
 
     told = refused(glisk, "a lighthouse")
@@ -221,7 +221,7 @@ def test_a_column_that_nobody_knows_a_value_for_is_named(glisk: Site) -> None:
     )
 
 
-def test_what_the_database_refuses_is_told_in_its_words(site: Site) -> None:
+def test_a_refusal_of_the_database_is_reported_in_its_words(site: Site) -> None:
     site.query("ALTER TABLE tokens_s0 ADD CONSTRAINT small CHECK (token_id < 3)")
 
     told = refused(site, "a lighthouse", "--count", "3")

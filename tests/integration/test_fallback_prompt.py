@@ -1,4 +1,4 @@
-"""Prompts that are refused for their content, through the whole program: the fallback's turn."""
+"""Prompts that are refused for their content, through the whole program: the fallback is sent."""
 
 from tests.support.judge import judge
 from tests.support.processes import Site

@@ -1,4 +1,4 @@
-"""What the page and /metrics tell of the database: true, whatever is in the tables, and cheap."""
+"""The figures of the page and /metrics are right, whatever is in the tables, and cheap."""
 
 import re
 from collections.abc import Callable
@@ -100,7 +100,7 @@ def test_without_statistics_no_failed_token_is_looked_for_among_all_generations(
 
 
 @pytest.mark.direct
-def test_whatever_is_asked_goes_to_the_database_in_one_message(site: Site, tmp_path: Path) -> None:
+def test_each_question_goes_to_the_database_in_one_message(site: Site, tmp_path: Path) -> None:
     questions: list[Callable[[Connection, Tables], object]] = [
         read_snapshot,
         read_stats,
@@ -183,7 +183,7 @@ def test_newer_and_older_follow_the_wall_where_ids_do_not(site: Site) -> None:
     assert around == list(zip([None, *wall], [*wall[1:], None], strict=False))
 
 
-def test_a_question_that_takes_too_long_is_told_apart_and_costs_no_connection(site: Site) -> None:
+def test_a_question_that_takes_too_long_is_a_timeout_and_costs_no_connection(site: Site) -> None:
     def pid(connection: Connection, _: Tables) -> int:
         return connection.info.backend_pid
 

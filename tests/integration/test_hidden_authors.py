@@ -1,4 +1,4 @@
-"""Row-level security and authors that are not there: tokens wait, and none fails for it."""
+"""Authors that are missing, or hidden by row-level security: tokens wait, and none fails."""
 
 import pytest
 

@@ -33,7 +33,7 @@ def test_a_token_that_is_held_is_claimed_only_after_its_release(
     assert claimed(make_queue) == [1, 3]
 
 
-def test_what_cannot_be_held_is_refused_with_the_reason(site: Site) -> None:
+def test_a_token_that_cannot_be_held_is_refused_with_the_reason(site: Site) -> None:
     insert_tokens(site, "generating", 1)
     insert_tokens(site, "uploading", 2)
     insert_tokens(site, "failed", 3)
@@ -52,7 +52,7 @@ def test_what_cannot_be_held_is_refused_with_the_reason(site: Site) -> None:
     assert (again.returncode, again.stderr) == (0, "imagegen: token 4 is held already\n")
 
 
-def test_what_is_not_held_is_not_released(site: Site) -> None:
+def test_a_token_that_is_not_held_is_not_released(site: Site) -> None:
     insert_tokens(site, "detected", 1, generate_after="2999-01-01")
 
     done = site.call("tokens", "release", "1", "2")
@@ -97,7 +97,7 @@ def test_nothing_but_a_release_ends_a_hold(site: Site, make_queue: MakeQueue) ->
     assert site.query("SELECT DISTINCT generate_after::text FROM tokens_s0") == [("infinity",)]
 
 
-def test_the_end_of_an_incident_lets_those_go_on_that_are_not_held(
+def test_the_end_of_an_incident_does_not_release_a_held_token(
     site: Site, make_queue: MakeQueue
 ) -> None:
     site.mint("one")

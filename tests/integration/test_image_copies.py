@@ -1,4 +1,4 @@
-"""Copies of images through the whole program: made, impossible, and a worker killed over one."""
+"""Copies of images through the whole program, also if one fails or its worker is killed."""
 
 import hashlib
 import socket

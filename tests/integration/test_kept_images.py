@@ -54,7 +54,7 @@ def test_images_that_their_table_refuses_survive_a_kill_and_are_handed_on_unpaid
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_one_token_that_is_refused_holds_up_no_other_and_everybody_says_so(
+def test_one_token_that_is_refused_holds_up_no_other_and_is_reported_everywhere(
     fails: bool, site: Site, sandbox: Sandbox
 ) -> None:
     site.query(ONE_TOKEN)
@@ -89,7 +89,7 @@ def test_one_token_that_is_refused_holds_up_no_other_and_everybody_says_so(
     judge(site, sandbox)
 
 
-def test_tokens_that_somebody_has_locked_hold_no_slots(site: Site, sandbox: Sandbox) -> None:
+def test_tokens_that_another_session_has_locked_hold_no_slots(site: Site, sandbox: Sandbox) -> None:
     site.settings["WORKER_BATCH_SIZE"] = "2"
     sandbox.latency_seconds = 0.5
     site.mint("one", "two")
@@ -119,7 +119,7 @@ WARNINGS = {
 
 
 @pytest.mark.parametrize("name", WARNINGS)
-def test_what_may_refuse_an_image_is_named_beforehand(name: str, site: Site) -> None:
+def test_an_obstacle_that_may_refuse_an_image_is_named_beforehand(name: str, site: Site) -> None:
     site.query(OBSTACLES[name].put)
 
     with database.connect(site.database_url) as connection:
@@ -142,7 +142,7 @@ def test_what_may_refuse_an_image_is_named_beforehand(name: str, site: Site) -> 
         "CREATE UNIQUE INDEX ON tokens_s0 (token_id, author_id)",
     ],
 )
-def test_what_cannot_refuse_an_image_is_not_warned_of(harmless: str, site: Site) -> None:
+def test_a_harmless_column_or_trigger_is_no_obstacle(harmless: str, site: Site) -> None:
     site.query(harmless)
 
     with database.connect(site.database_url) as connection:
@@ -159,7 +159,7 @@ def test_a_column_that_takes_no_image_at_all_is_an_error_of_the_doctor(site: Sit
     assert (without_copies.prevents_start, with_copies.prevents_start) == (True, False)
 
 
-def test_a_start_warns_of_what_may_refuse_an_image(site: Site) -> None:
+def test_a_start_warns_of_an_obstacle_that_may_refuse_an_image(site: Site) -> None:
     site.query(NARROW.put)
 
     with site.supervisor(procs=1) as program:

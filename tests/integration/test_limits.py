@@ -1,4 +1,4 @@
-"""The daily limit and the rate of polls through the whole program: kept, and nothing is burnt."""
+"""The daily limit and the rate of polls hold in the whole program, and fail no token."""
 
 import time
 
@@ -37,7 +37,7 @@ def test_a_daily_limit_that_was_lowered_holds_up_nothing_that_is_at_work(
     assert len(sandbox.ledger.created()) == 4
 
 
-def test_looks_keep_to_their_budget(site: Site, sandbox: Sandbox) -> None:
+def test_polls_keep_to_their_budget(site: Site, sandbox: Sandbox) -> None:
     sandbox.latency_seconds = 4.0
     site.mint(*[f"picture {number}" for number in range(8)])
     began = time.monotonic()
@@ -51,7 +51,7 @@ def test_looks_keep_to_their_budget(site: Site, sandbox: Sandbox) -> None:
     judge(site, sandbox)
 
 
-def test_a_limit_reached_by_looking_burns_nothing(site: Site, sandbox: Sandbox) -> None:
+def test_a_limit_reached_by_polls_fails_no_token(site: Site, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault.throttles(1, operation="get", times=6))
     site.mint(*[f"picture {number}" for number in range(6)])
     with site.supervisor():

@@ -19,7 +19,7 @@ def limits(site: Site, *arguments: str) -> str:
     return done.stdout
 
 
-def test_what_holds_is_shown_with_where_it_is_from(site: Site) -> None:
+def test_the_limits_that_hold_are_shown_with_their_source(site: Site) -> None:
     site.settings["IMAGEGEN_CREATE_RATE"] = "30"
     before = json.loads(limits(site, "--json"))
     limits(site, "--daily", "5000", "--reason", "the drop")
@@ -42,7 +42,7 @@ def test_what_holds_is_shown_with_where_it_is_from(site: Site) -> None:
 @pytest.mark.parametrize(
     "arguments", [("--daily", "few"), ("--create-rate", "none"), ("--budget", "much")]
 )
-def test_what_is_no_limit_is_refused(site: Site, arguments: tuple[str, str]) -> None:
+def test_a_value_that_is_no_limit_is_refused(site: Site, arguments: tuple[str, str]) -> None:
     refused = site.run("limits", *arguments)
 
     assert refused.returncode == 2

@@ -1,4 +1,4 @@
-"""Requests without an answer, where more goes wrong than that: none is paid for twice."""
+"""Requests without an answer, while other things go wrong too: none is paid for twice."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def test_a_model_that_drops_the_seed_is_reconciled_by_prompt_and_time(
     assert metrics['imagegen_reconciliations_total{result="not_yet"}'] >= 1
 
 
-def test_what_a_list_that_lags_does_not_show_yet_is_not_paid_for_again(
+def test_a_prediction_that_a_lagging_list_does_not_show_yet_is_not_paid_for_again(
     lost: Site, sandbox: Sandbox
 ) -> None:
     sandbox.faults.add(Fault.lags(6.0))
@@ -112,7 +112,7 @@ def test_a_person_who_tries_again_with_another_account_gets_an_image(
         assert site.wait_until_done() == {"uploading": 1}
 
 
-def test_what_is_sent_and_recorded_is_the_model_of_the_settings_at_that_moment(
+def test_the_model_that_is_sent_and_recorded_is_that_of_the_settings_at_that_moment(
     site: Site, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     once = tmp_path / "once"

@@ -52,7 +52,7 @@ def test_a_token_is_picked_up_at_once_although_workers_poll_seldom(
         wait_for("the request", lambda: len(sandbox.ledger.creates()) == 1, seconds=3)
 
 
-def test_a_transient_failure_is_tried_three_times_and_then_told(
+def test_a_transient_failure_is_tried_three_times_and_then_reported(
     site: Site, sandbox: Sandbox
 ) -> None:
     error = "Director: unexpected error handling prediction (E6716)"

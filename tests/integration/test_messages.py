@@ -1,4 +1,4 @@
-"""Every known message of Replicate, through the whole program: each ends its token where its
+"""Every known message of Replicate, through the whole program: each ends its token as its
 category says.
 
 Those about the account hold up all tokens of a worker, so they come one after the other; the others
@@ -163,7 +163,7 @@ def single(
 
 
 @each_of("content_policy")
-def test_what_is_refused_for_its_content_gets_an_image_of_the_fallback_prompt(
+def test_a_prompt_refused_for_its_content_gets_an_image_of_the_fallback_prompt(
     crowd: Crowd, message: Message
 ) -> None:
     assert crowd.ending(message.prompt) == ("uploading", 1, None)
@@ -174,7 +174,9 @@ def test_what_is_refused_for_its_content_gets_an_image_of_the_fallback_prompt(
 
 
 @each_of("transient", "unknown")
-def test_what_may_pass_is_tried_again_and_costs_an_attempt(crowd: Crowd, message: Message) -> None:
+def test_an_error_that_may_pass_is_tried_again_and_costs_an_attempt(
+    crowd: Crowd, message: Message
+) -> None:
     assert crowd.ending(message.prompt) == ("uploading", 2, None)
     [(state, kind, fallback), after] = crowd.generations(message.prompt)
     assert (state, fallback) == ("failed", False)
@@ -182,13 +184,15 @@ def test_what_may_pass_is_tried_again_and_costs_an_attempt(crowd: Crowd, message
     assert after == ("succeeded", None, False)
 
 
-def test_what_fails_three_times_has_failed(crowd: Crowd) -> None:
+def test_a_token_that_fails_three_times_has_failed(crowd: Crowd) -> None:
     assert crowd.ending(THRICE) == ("failed", 3, "Internal error.")
     assert len(crowd.sandbox.ledger.creates().about(THRICE)) == 3
 
 
 @each_of("permanent")
-def test_what_can_never_pass_fails_at_once_and_says_why(crowd: Crowd, message: Message) -> None:
+def test_an_error_that_can_never_pass_fails_the_token_at_once_with_the_reason(
+    crowd: Crowd, message: Message
+) -> None:
     status, attempts, error = crowd.ending(message.prompt)
 
     assert status == "failed"
@@ -198,7 +202,7 @@ def test_what_can_never_pass_fails_at_once_and_says_why(crowd: Crowd, message: M
 
 
 @each_of("ambiguous")
-def test_what_may_have_made_a_prediction_is_not_sent_again_before_the_list_has_said_no(
+def test_a_request_that_may_have_made_a_prediction_is_not_sent_again_before_the_list_says_no(
     crowd: Crowd, message: Message
 ) -> None:
     assert crowd.ending(message.prompt) == ("uploading", 1, None)
@@ -214,7 +218,7 @@ def test_what_may_have_made_a_prediction_is_not_sent_again_before_the_list_has_s
     assert seconds > SETTLE_SECONDS
 
 
-def test_no_message_leaves_a_mess_or_pays_for_a_token_twice(crowd: Crowd) -> None:
+def test_no_message_breaks_a_table_or_pays_for_a_token_twice(crowd: Crowd) -> None:
     statuses = crowd.site.wait_until_done()
 
     # Not the whole judge: the tokens that were censored share the fallback prompt.
@@ -224,7 +228,7 @@ def test_no_message_leaves_a_mess_or_pays_for_a_token_twice(crowd: Crowd) -> Non
 
 
 @each_of("account")
-def test_what_is_wrong_with_the_account_closes_the_gate_and_fails_no_token(
+def test_an_error_of_the_account_closes_the_gate_and_fails_no_token(
     single: Single, message: Message
 ) -> None:
     closes_the_gate_once(single, message)
@@ -252,7 +256,7 @@ def closes_the_gate_once(single: Single, message: Message) -> None:
 
 
 @each_of(INTERCEPTED)
-def test_what_something_in_between_refuses_costs_no_attempt_and_no_api_token(
+def test_a_refusal_by_a_proxy_costs_no_attempt_and_does_not_blame_the_api_token(
     single: Single, message: Message
 ) -> None:
     before = len(single.program.events("token.refused"))

@@ -173,7 +173,7 @@ def test_a_downgrade_under_live_workers_is_refused_and_names_them(site: Site) ->
     assert (allowed.returncode, allowed.stderr) == (0, "")
 
 
-def test_a_step_down_drops_what_operators_did_only_with_yes(site: Site) -> None:
+def test_a_step_down_drops_the_acts_of_operators_only_with_yes(site: Site) -> None:
     assert site.call("pause", "--reason", "why").returncode == 0
 
     refused = site.call("db", "downgrade", "0009")

@@ -76,7 +76,7 @@ def logged(events: list[dict[str, object]]) -> set[str]:
     return {reason for reason in reasons() if any(reason in each for each in said)}
 
 
-def test_what_was_set_aside_is_claimed_by_new_workers_once_it_is_corrected(site: Site) -> None:
+def test_tokens_set_aside_are_claimed_by_new_workers_once_they_are_corrected(site: Site) -> None:
     odd_rows.loosen(site)
     (row,) = [row for row in ODD_ROWS if row.name == "refused by a trigger"]
     odd_rows.insert(site, row)
@@ -159,7 +159,7 @@ def test_a_mint_in_the_far_future_is_looked_for_like_one_of_now(
     assert datetime.fromisoformat(only.doubt.since) < datetime.now(UTC)
 
 
-def test_what_is_set_aside_is_tried_again_after_growing_times_and_recorded_in_one_row(
+def test_a_token_set_aside_is_tried_again_after_growing_delays_and_recorded_in_one_row(
     site: Site, make_queue: MakeQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = FakeClock()

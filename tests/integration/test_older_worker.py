@@ -28,7 +28,7 @@ def repair(queue: Queue, orphans: Orphans) -> int:
     return repairs.repaired
 
 
-def test_what_an_older_worker_takes_is_left_alone_and_reported_once(
+def test_tokens_that_an_older_worker_takes_are_left_alone_and_reported_once(
     site: Site, sandbox: Sandbox
 ) -> None:
     site.mint("at the start", "while it runs")
@@ -68,7 +68,7 @@ def test_an_orphan_waits_again_after_ten_minutes(
 
 
 @pytest.mark.parametrize("writes", [[GIVE_BACK, TAKE], ["UPDATE tokens_s0 SET status = status"]])
-def test_a_token_that_its_worker_writes_to_counts_anew(
+def test_a_token_that_its_worker_writes_to_is_counted_from_zero_again(
     site: Site, make_queue: MakeQueue, clock: FakeClock, writes: list[str]
 ) -> None:
     site.mint("at work elsewhere")

@@ -42,7 +42,7 @@ def test_a_prediction_whose_answer_was_lost_is_found_in_the_list(
     assert site.query("SELECT DISTINCT generation_attempts FROM tokens_s0") == [(1,)]
 
 
-def test_what_the_list_holds_only_after_its_settle_time_is_not_paid_for_again(
+def test_a_prediction_listed_only_after_the_settle_time_is_not_paid_for_again(
     site: Site, sandbox: Sandbox
 ) -> None:
     site.settings["IMAGEGEN_TEST_SETTLE_SECONDS"] = "1"

@@ -1,4 +1,4 @@
-"""What models put into their outputs, through the whole program: read, kept, or paid in vain."""
+"""Outputs of models, through the whole program: read, kept, or paid for in vain."""
 
 import base64
 from collections import Counter
@@ -49,7 +49,7 @@ def test_images_are_found_in_whatever_shape_a_model_puts_them(site: Site, sandbo
     judge(site, sandbox)
 
 
-def test_outputs_that_cannot_be_read_stop_all_tokens_until_an_image_can_be(
+def test_outputs_that_cannot_be_read_hold_up_all_tokens_until_one_can_be_read(
     site: Site, sandbox: Sandbox
 ) -> None:
     site.settings["IMAGEGEN_TEST_HOUR_SECONDS"] = "120"
@@ -139,7 +139,7 @@ def test_an_image_within_the_output_is_handed_on_as_the_file_that_is_kept(
     judge(site, sandbox)
 
 
-def test_without_a_folder_for_it_an_image_within_the_output_is_paid_in_vain_and_told_so(
+def test_without_a_folder_an_image_within_the_output_is_paid_for_in_vain_and_reported(
     site: Site, sandbox: Sandbox
 ) -> None:
     site.settings["IMAGEGEN_TEST_HOUR_SECONDS"] = "60"

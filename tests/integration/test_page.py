@@ -109,7 +109,7 @@ def test_the_page_can_only_be_read(site: Site) -> None:
 
 
 @pytest.mark.direct
-def test_without_the_database_the_page_tells_so_and_heals_by_itself(site: Site) -> None:
+def test_without_the_database_the_page_says_so_and_recovers_by_itself(site: Site) -> None:
     with (
         Proxy(site.database_port) as proxy,
         site.behind(proxy.port).supervisor() as program,

@@ -1,4 +1,4 @@
-"""What deploy/ tells Prometheus and Grafana, tried on a real Prometheus that watches a bad day."""
+"""The configuration of deploy/ for Prometheus and Grafana, on a real Prometheus and a bad day."""
 
 import json
 import re

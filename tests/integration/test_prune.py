@@ -1,4 +1,4 @@
-"""`imagegen prune` deletes what nobody needs any more, and `imagegen spend` tells the same."""
+"""`imagegen prune` deletes rows that no token needs, and `imagegen spend` shows the same."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -80,7 +80,7 @@ def test_an_image_that_the_next_stage_has_not_taken_can_still_be_handed_on_by_it
     assert tokens_left(site) == [1]
 
 
-def test_what_nobody_knows_to_be_paid_or_is_open_stays(site: Site) -> None:
+def test_unresolved_and_open_generations_stay(site: Site) -> None:
     insert_old(site, 1, state="failed", error_kind="unresolved", prediction_id=None)
     insert_old(site, 1)
     insert_old(site, 2)
@@ -188,7 +188,7 @@ def test_a_wrong_use_is_one_line_and_deletes_nothing(
     assert tokens_left(site) == [1]
 
 
-def test_a_token_that_somebody_has_locked_is_left_for_the_next_time(site: Site) -> None:
+def test_a_token_that_another_session_has_locked_is_left_to_the_next_run(site: Site) -> None:
     insert_tokens(site, "ready", 1, 2)
     insert_old(site, 1)
     insert_old(site, 2)

@@ -1,4 +1,4 @@
-"""What the queue promises of claims, records and resets, asked of a real PostgreSQL."""
+"""The queue's promises about claims, records and resets, on a real PostgreSQL."""
 
 from dataclasses import asdict, replace
 from datetime import UTC, datetime

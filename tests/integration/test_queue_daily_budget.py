@@ -1,4 +1,4 @@
-"""What the daily budget admits, asked of a real PostgreSQL: never more than its dollars."""
+"""The daily budget admits no more than its dollars, on a real PostgreSQL."""
 
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -24,7 +24,9 @@ REQUEST = Decimal("0.01")
 FIVE_REQUESTS: dict[str, Any] = {"daily_budget": 5 * REQUEST, "request_dollars": REQUEST}
 
 
-def test_however_many_ask_at_once_the_daily_budget_holds(site: Site, make_queue: MakeQueue) -> None:
+def test_the_daily_budget_holds_however_many_requests_leave_at_once(
+    site: Site, make_queue: MakeQueue
+) -> None:
     site.mint(*[f"prompt {number}" for number in range(20)])
     queues = [make_queue(f"worker-{number}", **FIVE_REQUESTS) for number in range(4)]
     claims = [(queue, each) for queue in queues for each in claim(queue, 5)]

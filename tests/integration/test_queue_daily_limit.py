@@ -1,4 +1,4 @@
-"""What the daily limit admits, asked of a real PostgreSQL."""
+"""The requests that the daily limit admits, on a real PostgreSQL."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -21,7 +21,7 @@ from tests.support.queue_fixtures import (
 )
 
 
-def test_what_an_earlier_request_made_is_recorded_though_the_daily_limit_is_reached(
+def test_a_found_prediction_is_recorded_though_the_daily_limit_is_reached(
     site: Site, make_queue: MakeQueue
 ) -> None:
     site.mint("one")
@@ -53,7 +53,7 @@ def test_a_request_that_was_surely_refused_uses_up_no_daily_limit(
     assert queue.daily_allowance().total == 1
 
 
-def test_the_daily_limit_counts_what_left_and_was_not_refused(
+def test_the_daily_limit_counts_requests_that_left_and_were_not_refused(
     site: Site, make_queue: MakeQueue
 ) -> None:
     site.mint("one", "two", "three")
@@ -71,7 +71,7 @@ def test_the_daily_limit_counts_what_left_and_was_not_refused(
     assert record_request(queue, third, "three")
 
 
-def test_what_was_claimed_before_has_its_part_in_the_daily_limit(
+def test_claimed_tokens_count_in_the_daily_limit_before_they_are_sent(
     site: Site, make_queue: MakeQueue
 ) -> None:
     site.mint("one")
@@ -104,7 +104,7 @@ def test_after_a_day_the_daily_limit_leaves_room_again(site: Site, make_queue: M
 
 
 @pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
-def test_however_many_ask_at_once_the_daily_limit_holds(
+def test_the_daily_limit_holds_however_many_requests_leave_at_once(
     site: Site, make_queue: MakeQueue, isolation: str
 ) -> None:
     [(name,)] = site.query("SELECT current_database()")

@@ -1,4 +1,4 @@
-"""What the queue promises when generations end: images, failures and refusals."""
+"""The queue's promises about the ends of generations: images, failures and refusals."""
 
 import pytest
 

@@ -53,7 +53,7 @@ def test_a_token_that_a_new_server_may_have_forgotten_is_claimed_in_doubt(
     assert claimed.server != finished.server
 
 
-def test_nothing_is_looked_for_that_is_much_older_than_the_mint(
+def test_no_prediction_is_looked_for_that_is_much_older_than_the_mint(
     site: Site, make_queue: MakeQueue
 ) -> None:
     """In a quiet week others of the account may have made what cannot be told apart any more."""
@@ -94,7 +94,7 @@ def test_a_token_that_was_minted_later_is_in_doubt_for_an_hour(
 
 
 @pytest.mark.parametrize("decided", ["requested_at = now()", "error_kind = 'unresolved'"])
-def test_doubt_ends_with_what_is_decided_since(
+def test_doubt_ends_with_a_request_or_a_failure_since(
     site: Site, make_queue: MakeQueue, decided: str
 ) -> None:
     """A request that was recorded, or a failure after which a person wants another image."""
@@ -111,7 +111,9 @@ def test_doubt_ends_with_what_is_decided_since(
     assert use_fallback(make_queue(), fallback, "soft").doubt is None
 
 
-def test_doubt_does_not_end_with_what_was_made_before(site: Site, make_queue: MakeQueue) -> None:
+def test_doubt_does_not_end_with_a_prediction_made_before(
+    site: Site, make_queue: MakeQueue
+) -> None:
     """Others may have been made too."""
     site.mint("one")
     site.query("UPDATE tokens_s0 SET created_at = created_at - interval '1 minute'")
@@ -134,7 +136,7 @@ def test_doubt_does_not_end_with_what_was_made_before(site: Site, make_queue: Ma
 @pytest.mark.parametrize(
     "made_at", [None, datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)]
 )
-def test_a_time_that_cannot_be_is_not_believed(
+def test_an_impossible_time_is_not_believed(
     site: Site, make_queue: MakeQueue, made_at: datetime | None
 ) -> None:
     site.mint("one")

@@ -1,4 +1,4 @@
-"""What the queue remembers of a token's failures, and what others got meanwhile (law 3)."""
+"""A token's failures as the queue records them, and images that others got since (law 3)."""
 
 from dataclasses import asdict, replace
 
@@ -61,7 +61,7 @@ def test_failures_in_a_row_are_remembered_with_their_beginning(site: Site, queue
     assert third.failing_seconds > 0.0
 
 
-def test_refusals_and_censored_prompts_between_them_are_none_and_end_nothing(
+def test_refusals_and_censored_prompts_neither_count_as_failures_nor_end_their_row(
     site: Site, queue: Queue
 ) -> None:
     site.mint("one")
@@ -75,7 +75,7 @@ def test_refusals_and_censored_prompts_between_them_are_none_and_end_nothing(
 
 
 @pytest.mark.parametrize("between", ["an operator's reset", "an image"])
-def test_they_are_forgotten_after(between: str, site: Site, queue: Queue) -> None:
+def test_failures_in_a_row_are_forgotten_after(between: str, site: Site, queue: Queue) -> None:
     site.mint("one")
     fail(queue, accepted_claim(queue), charged=1)
     if between == "an image":
@@ -109,7 +109,7 @@ def test_a_pause_fails_no_token_however_long_it_waited_before(site: Site, queue:
     assert applied.waits_again
 
 
-def test_nothing_is_known_of_a_token_that_is_alone(site: Site, queue: Queue) -> None:
+def test_a_failure_does_not_blame_a_token_that_is_alone(site: Site, queue: Queue) -> None:
     site.mint("one")
 
     assert not history(queue, accepted_claim(queue)).blames_token
@@ -214,7 +214,7 @@ def test_what_an_incident_made_fail_is_taken_back_from_the_tokens_attempts(
     assert token(site)[:2] == ("detected", 57)
 
 
-def test_when_an_incident_ends_those_who_wait_for_it_go_on_and_no_others(
+def test_when_an_incident_ends_only_the_tokens_that_wait_for_it_go_on(
     site: Site, queue: Queue
 ) -> None:
     waits = FailAttempt("transient", "oh", token_fails=False, retry_seconds=600.0, failures=3)
@@ -227,7 +227,7 @@ def test_when_an_incident_ends_those_who_wait_for_it_go_on_and_no_others(
     assert [each.token_id for each in claim(queue)] == [one.token_id]
 
 
-def test_it_is_read_for_the_lease_that_is_held_alone(site: Site, queue: Queue) -> None:
+def test_failures_are_read_only_for_a_lease_that_still_holds(site: Site, queue: Queue) -> None:
     site.mint("one")
     claimed = accepted_claim(queue)
 

@@ -90,7 +90,7 @@ def test_an_id_that_was_given_to_another_generation_is_not_written_to(
     assert site.query("SELECT g::text, t::text FROM generations g, tokens_s0 t") == before
 
 
-def test_what_was_claimed_on_another_server_is_not_sent(site: Site, make_queue: MakeQueue) -> None:
+def test_a_token_claimed_on_another_server_is_not_sent(site: Site, make_queue: MakeQueue) -> None:
     site.mint("one")
     queue = make_queue()
     claimed = claim_one(queue)
@@ -106,7 +106,7 @@ def test_what_was_claimed_on_another_server_is_not_sent(site: Site, make_queue: 
     assert record_request(queue, again, "one") is not None
 
 
-def test_what_another_server_recorded_is_completed_all_the_same(
+def test_a_request_recorded_on_another_server_is_completed_all_the_same(
     site: Site, make_queue: MakeQueue
 ) -> None:
     site.mint("one")
@@ -130,7 +130,7 @@ def test_what_another_server_recorded_is_completed_all_the_same(
     ],
     ids=lambda decision: type(decision).__name__,
 )
-def test_what_was_recorded_before_is_written_again(
+def test_a_request_that_the_new_server_lacks_is_recorded_again(
     site: Site, make_queue: MakeQueue, decision: Decision
 ) -> None:
     """Where the new server has the claim, and not what came after it."""

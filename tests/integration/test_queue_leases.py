@@ -1,4 +1,4 @@
-"""What the queue promises of leases: renewed, adopted, lost, released; on a real PostgreSQL."""
+"""Leases are renewed, adopted, lost and released, on a real PostgreSQL."""
 
 from datetime import datetime
 
@@ -42,7 +42,7 @@ def test_a_lease_that_is_renewed_is_not_adopted(site: Site, make_queue: MakeQueu
     assert claim(make_queue("yours")) == []
 
 
-def test_whoever_holds_a_row_keeps_no_worker_from_renewing_the_others(
+def test_a_locked_row_does_not_keep_a_worker_from_renewing_the_others(
     site: Site, make_queue: MakeQueue
 ) -> None:
     site.mint("held", "free")

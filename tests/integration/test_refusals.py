@@ -1,4 +1,4 @@
-"""Replicate refuses, through the whole program: nothing is burnt, nothing is paid twice."""
+"""Replicate refuses, through the whole program: no token fails, and none is paid for twice."""
 
 import contextlib
 import signal
@@ -34,7 +34,7 @@ def closed_gates(program: Program) -> int:
     return len(program.events("gate.closed")) - len(program.events("gate.opened"))
 
 
-def test_an_outage_is_told_although_every_slot_watches_a_prediction(
+def test_an_outage_is_reported_although_every_slot_watches_a_prediction(
     site: Site, sandbox: Sandbox
 ) -> None:
     site.settings["WORKER_BATCH_SIZE"] = "2"
@@ -135,7 +135,7 @@ def test_a_prompt_that_alone_is_turned_away_blocks_no_other(site: Site, sandbox:
     judge(site, sandbox)
 
 
-def test_what_replicate_accepts_and_is_too_busy_for_burns_no_token(
+def test_a_prediction_that_replicate_is_too_busy_for_fails_no_token(
     site: Site, sandbox: Sandbox
 ) -> None:
     busy = Fault.fails(error="Service is currently unavailable due to high demand. (E003) (x)")

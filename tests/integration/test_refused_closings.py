@@ -1,4 +1,4 @@
-"""What became of a generation is never lost, whatever refuses to write it to the token."""
+"""The end of a generation is never lost, even if the database refuses to write it to the token."""
 
 from dataclasses import replace
 
@@ -167,7 +167,7 @@ def test_a_refused_closing_is_tried_again_after_ever_longer_delays(
     assert delays == [pytest.approx(seconds, abs=2.0) for seconds in (15, 20, 100, 300)]
 
 
-def test_any_worker_takes_a_refused_closing_and_whoever_kept_it_writes_no_more(
+def test_any_worker_takes_a_refused_closing_and_the_one_that_kept_it_writes_no_more(
     site: Site, queue: Queue, make_queue: MakeQueue
 ) -> None:
     kept = kept_claim(queue)
@@ -179,7 +179,7 @@ def test_any_worker_takes_a_refused_closing_and_whoever_kept_it_writes_no_more(
     assert queue.keep(kept, IMAGE, "no") is None
 
 
-def test_what_was_refused_is_tried_at_once_when_another_has_gone_through(
+def test_refused_closings_are_tried_at_once_when_another_has_gone_through(
     site: Site, queue: Queue
 ) -> None:
     kept_claim(queue)

@@ -1,4 +1,4 @@
-"""`imagegen db upgrade` makes parts that were dropped, and no image is paid for twice then."""
+"""`imagegen db upgrade` makes dropped parts again, and no image is paid for twice meanwhile."""
 
 import random
 from contextlib import suppress
@@ -95,7 +95,7 @@ def said(site: Site) -> list[str]:
         return [str(problem) for problem in schema.defects(connection, {})]
 
 
-def test_what_is_looked_for_is_what_the_migrations_make(site: Site) -> None:
+def test_the_repair_looks_for_the_parts_that_the_migrations_make(site: Site) -> None:
     indexes = site.query(
         """SELECT indexname, tablename, indexdef ~ 'UNIQUE' FROM pg_indexes
            WHERE schemaname = 'public' AND indexname ~ '^(imagegen_(?!alembic)|generations)'"""
@@ -156,7 +156,7 @@ def test_everything_is_dropped_under_work_and_nothing_is_paid_twice(
         " COMMENT ON TABLE authors IS NULL",
     ],
 )
-def test_what_was_sent_before_is_taken_back_from_replicates_list(
+def test_requests_from_before_are_found_in_replicates_list(
     site: Site, sandbox: Sandbox, drop: str
 ) -> None:
     site.settings["IMAGEGEN_TEST_SETTLE_SECONDS"] = "2"

@@ -1,4 +1,4 @@
-"""`imagegen spend` tells what Replicate accepted and bills, from the ledger."""
+"""`imagegen spend` shows from the ledger what Replicate accepted and bills."""
 
 import json
 from typing import Any
@@ -33,7 +33,9 @@ def billed(site: Site) -> dict[str, tuple[int, int]]:
     }
 
 
-def test_the_real_main_jobs_images_are_told_with_their_price(site: Site, sandbox: Sandbox) -> None:
+def test_the_images_of_the_main_job_are_shown_with_their_price(
+    site: Site, sandbox: Sandbox
+) -> None:
     site.mint("one", "two", "three")
     with site.supervisor(procs=1) as program:
         site.wait_until_done()
@@ -74,7 +76,7 @@ def test_days_are_those_of_the_request_in_utc_and_models_have_lines_of_their_own
     assert lines[2]["predict_seconds"] == 1.25
 
 
-def test_what_failed_was_refused_or_is_at_work_costs_nothing(site: Site) -> None:
+def test_generations_that_failed_were_refused_or_are_at_work_cost_nothing(site: Site) -> None:
     insert_failed_generation(site, 1, "transient")
     insert_failed_generation(site, 2, "content_policy")
     insert_generation(site, 3, state="refused", error_kind="misconfigured")
@@ -95,7 +97,7 @@ def test_an_image_that_was_made_and_lost_is_billed(site: Site) -> None:
     assert billed(site) == {"failed: data_removed": (1, 0), "failed: no_output": (1, 0)}
 
 
-def test_a_prediction_whose_end_nobody_knows_is_perhaps_billed(site: Site) -> None:
+def test_a_prediction_whose_end_is_unknown_is_perhaps_billed(site: Site) -> None:
     insert_failed_generation(site, 1, "gone")
     insert_generation(site, 2, state="failed", error_kind="unresolved", prediction_id=None)
 
@@ -161,7 +163,7 @@ def test_a_wrong_since_is_one_line_and_exit_code_2(site: Site, since: str) -> No
     )
 
 
-def test_the_table_adds_up_and_marks_what_is_perhaps(site: Site) -> None:
+def test_the_table_adds_up_and_marks_images_that_are_perhaps_billed(site: Site) -> None:
     at = "2026-11-24T01:00:00Z"
     insert_generation(site, requested_at=at, images=2, predict_seconds=1.4)
     insert_generation(site, requested_at=at, predict_seconds=0.7)
@@ -205,7 +207,7 @@ def test_on_a_terminal_no_line_of_the_ledger_is_too_wide(site: Site, columns: in
     assert max(map(len, unstyle(screen.partition("imagegen:")[0]).splitlines())) <= columns
 
 
-def test_a_price_is_told_with_its_source_and_without_one_there_is_no_money(site: Site) -> None:
+def test_a_price_is_shown_with_its_source_and_without_one_there_is_no_money(site: Site) -> None:
     insert_generation(site)
     without = site.call("spend")
     given = site.call("spend", *PRICED)
@@ -229,7 +231,7 @@ def test_a_wrong_price_is_named(site: Site) -> None:
     assert done.stderr.startswith("imagegen: --price must be an amount of money")
 
 
-def test_a_database_that_is_not_migrated_is_told_with_the_mend(empty_site: Site) -> None:
+def test_a_database_that_is_not_migrated_is_reported_with_the_fix(empty_site: Site) -> None:
     done = empty_site.run("spend")
 
     assert done.returncode == 1

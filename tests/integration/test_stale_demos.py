@@ -1,4 +1,4 @@
-"""What a killed `imagegen demo` left on this host is removed by the next one, and nothing else."""
+"""`imagegen demo` removes the folders and servers of killed demos on this host, and no others."""
 
 import os
 import pwd

@@ -215,7 +215,7 @@ def test_a_database_that_is_too_new_is_reported_with_the_fix(
     )
 
 
-def test_a_metrics_host_that_can_be_none_is_reported_with_the_fix(site: Site) -> None:
+def test_an_impossible_metrics_host_is_reported_with_the_fix(site: Site) -> None:
     message = refused(site, "--metrics-host", "a" * 70, code=1)
 
     assert message.endswith(

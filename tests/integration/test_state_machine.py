@@ -1,4 +1,4 @@
-"""Any sequence of answers, deaths and times keeps the laws, by the book of a model of Replicate.
+"""Any sequence of answers, deaths and times keeps the laws, by the records of a fake Replicate.
 
 The queue, the gate and the recipe are the real ones, on a real PostgreSQL; time passes by an UPDATE
 of the rows. Every run of the suite tries the same examples; to try others, and more of them:

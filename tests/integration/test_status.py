@@ -96,7 +96,7 @@ def test_on_a_terminal_a_long_wait_is_said_and_the_line_is_gone_afterwards(site:
     assert screen.startswith(f"{line}\r{' ' * len(line)}\rtokens     0 detected")
 
 
-def test_what_is_no_supervisor_is_not_taken_for_one(site: Site, sandbox: Sandbox) -> None:
+def test_a_server_that_is_no_supervisor_is_not_taken_for_one(site: Site, sandbox: Sandbox) -> None:
     site.settings["IMAGEGEN_METRICS_PORT"] = str(sandbox.port)
 
     shown = seen(site)
@@ -106,7 +106,7 @@ def test_what_is_no_supervisor_is_not_taken_for_one(site: Site, sandbox: Sandbox
     assert shown["no_workers"] == told
 
 
-def test_the_last_hour_is_told_by_its_images_and_their_latency(site: Site) -> None:
+def test_the_last_hour_is_shown_by_its_images_and_their_latency(site: Site) -> None:
     site.query(
         """INSERT INTO generations (token_id, attempt, model, seed, state, requested_at,
                prediction_id, image_url, lease_until, closed_at, opened_at)

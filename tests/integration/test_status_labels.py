@@ -92,7 +92,7 @@ def test_a_table_with_both_cases_keeps_the_one_that_the_index_was_made_for(
     assert label(empty_site) == "GENERATING"
 
 
-def test_capitals_work_from_the_first_token_on_where_nothing_told_of_them_before(
+def test_capitals_work_from_the_first_token_on_where_no_row_had_shown_them(
     empty_site: Site,
 ) -> None:
     site = empty_site

@@ -72,7 +72,7 @@ def waits_and_goes_on(program: Program) -> None:
 
 
 @pytest.mark.parametrize("which", ABSENCES)
-def test_what_is_missing_for_a_while_is_named_and_waited_for(
+def test_a_table_that_is_missing_for_a_while_is_named_and_waited_for(
     site: Site, sandbox: Sandbox, which: str
 ) -> None:
     away, back, named = ABSENCES[which]

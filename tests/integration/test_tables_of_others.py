@@ -1,4 +1,4 @@
-"""Tables, names and changes that are not imagegen's: refused by name with the fix, or respected."""
+"""Tables, names and changes of others are respected, or refused by name with the fix."""
 
 import uuid
 from dataclasses import replace

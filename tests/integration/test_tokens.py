@@ -1,4 +1,4 @@
-"""`imagegen tokens list` finds tokens; and what all of `imagegen tokens` refuse."""
+"""`imagegen tokens list` finds tokens; and the mistakes that all `imagegen tokens` refuse."""
 
 import json
 
@@ -30,7 +30,7 @@ def test_the_newest_tokens_come_first_and_no_more_than_the_limit(site: Site) -> 
     assert listed(site, "--limit", "2") == [3, 1]
 
 
-def test_that_more_tokens_are_left_is_said_only_where_there_are_more(site: Site) -> None:
+def test_the_limit_is_mentioned_only_where_there_are_more_tokens(site: Site) -> None:
     insert_tokens(site, "failed", 1, 2, 3)
 
     assert site.call("tokens", "list", "--limit", "3").stderr == ""
@@ -149,7 +149,7 @@ def test_a_token_whose_id_is_a_bigint_is_shown_and_gets_new_attempts(empty_site:
     assert listed(site, "--status", "detected") == [9999999999]
 
 
-def test_a_listed_token_is_told_whole_in_json(site: Site) -> None:
+def test_a_listed_token_has_every_column_in_json(site: Site) -> None:
     insert_tokens(site, "failed", 1, generation_error=HOSTILE, generate_after="infinity")
 
     (token,) = json.loads(site.call("tokens", "list", "--json").stdout)
@@ -221,7 +221,7 @@ def test_a_dumb_terminal_gets_no_escape_sequences(site: Site) -> None:
     assert "\x1b" not in screen
 
 
-def test_no_token_at_all_is_said(site: Site) -> None:
+def test_no_matching_tokens_are_reported_in_a_line(site: Site) -> None:
     assert site.call("tokens", "list").stdout == "no matching tokens\n"
 
 
@@ -247,7 +247,7 @@ def test_bad_usage_is_one_line_and_exit_code_2(site: Site, arguments: list[str],
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_database_that_is_not_migrated_is_told_with_the_mend(empty_site: Site) -> None:
+def test_a_database_that_is_not_migrated_is_reported_with_the_fix(empty_site: Site) -> None:
     for command in (["list"], ["show", "1"], ["retry", "1"]):
         done = empty_site.run("tokens", *command)
 

@@ -113,7 +113,7 @@ def test_an_image_is_handed_on_though_later_generations_failed(site: Site) -> No
 
 
 @pytest.mark.parametrize("status", ["ready", "revealed", "detected", "generating"])
-def test_what_has_left_imagegen_or_waits_is_left_alone(site: Site, status: str) -> None:
+def test_tokens_that_have_left_imagegen_or_wait_are_left_alone(site: Site, status: str) -> None:
     insert_failed_by_next_stage(site)
     site.query("UPDATE tokens_s0 SET status = %s", status)
     before = site.query("SELECT * FROM tokens_s0")
@@ -155,7 +155,7 @@ def test_a_kind_of_error_finds_no_token_that_the_next_stage_failed(site: Site) -
     assert site.statuses() == {"failed": 1, "detected": 1}
 
 
-def test_both_counts_are_told_as_json(site: Site) -> None:
+def test_both_counts_are_printed_as_json(site: Site) -> None:
     insert_failed_by_next_stage(site, 1)
     insert_tokens(site, "failed", 2)
 

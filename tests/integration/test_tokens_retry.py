@@ -1,4 +1,4 @@
-"""`imagegen tokens retry` gives tokens new attempts to make an image that there is none of."""
+"""`imagegen tokens retry` gives new attempts to tokens that have no image."""
 
 import json
 from datetime import UTC, datetime
@@ -48,7 +48,7 @@ def test_a_failed_token_gets_its_image_with_new_attempts(site: Site, sandbox: Sa
     assert len(sandbox.ledger.creates()) == 1
 
 
-def test_tokens_that_need_no_attempts_are_left_alone_and_said(site: Site) -> None:
+def test_tokens_that_need_no_attempts_are_left_alone_and_named(site: Site) -> None:
     insert_tokens(site, "failed", 1)
     insert_tokens(site, "detected", 2, generation_attempts=1)
     insert_tokens(site, "generating", 3)
@@ -65,7 +65,7 @@ def test_tokens_that_need_no_attempts_are_left_alone_and_said(site: Site) -> Non
     assert site.query("SELECT * FROM tokens_s0 WHERE token_id > 1 ORDER BY 1") == before
 
 
-def test_what_cannot_be_tried_again_is_named_and_the_rest_is_done(site: Site) -> None:
+def test_tokens_that_cannot_be_tried_again_are_named_and_the_others_retried(site: Site) -> None:
     insert_tokens(site, "failed", 1)
     insert_tokens(site, "uploading", 2)
     insert_tokens(site, "ready", 3)
@@ -97,7 +97,7 @@ def test_a_lost_image_is_paid_for_again_only_with_lost_and_yes(site: Site) -> No
     assert waiting(site) == [1]
 
 
-def test_lost_does_not_touch_what_has_left_imagegen(site: Site) -> None:
+def test_lost_does_not_touch_tokens_that_have_left_imagegen(site: Site) -> None:
     insert_tokens(site, "revealed", 1)
 
     retry(site, "1", "--lost", "--yes", code=1)
@@ -131,7 +131,7 @@ def test_all_that_failed_lately_of_one_kind_are_tried_again(site: Site) -> None:
     assert waiting(site) == [2]
 
 
-def test_where_nobody_can_be_asked_nothing_is_done_without_yes(site: Site) -> None:
+def test_without_a_terminal_to_ask_on_nothing_is_done_without_yes(site: Site) -> None:
     insert_tokens(site, "failed", 1, 2)
 
     assert retry(site, "--failed-since", "24h", code=1) == (
@@ -169,7 +169,7 @@ def test_the_question_does_not_go_into_the_file_with_the_output(site: Site, tmp_
     assert json.loads(file.read_text())["retried"] == 1
 
 
-def test_a_failed_token_that_was_perhaps_paid_for_is_said(site: Site) -> None:
+def test_a_failed_token_that_was_perhaps_paid_for_is_reported(site: Site) -> None:
     insert_tokens(site, "failed", 1)
     insert_failed_generation(site, 1, "gone")
 
@@ -181,7 +181,7 @@ def test_a_failed_token_that_was_perhaps_paid_for_is_said(site: Site) -> None:
     ]
 
 
-def test_a_token_that_changes_after_the_look_is_left_to_whoever_changed_it(site: Site) -> None:
+def test_a_token_that_changes_after_it_was_read_is_not_retried(site: Site) -> None:
     insert_tokens(site, "failed", 1, 2)
     insert_tokens(site, "uploading", 3, 4)
     with database.connect(site.database_url) as connection:
@@ -200,7 +200,7 @@ def test_a_token_that_changes_after_the_look_is_left_to_whoever_changed_it(site:
     assert site.statuses() == {"uploading": 2, "detected": 1, "ready": 1}
 
 
-def test_what_became_of_a_retry_is_told_as_json(site: Site) -> None:
+def test_the_result_of_a_retry_is_printed_as_json(site: Site) -> None:
     insert_tokens(site, "failed", 1)
     insert_tokens(site, "detected", 2)
 
@@ -255,7 +255,7 @@ def test_an_open_generation_in_the_way_goes_on_and_nothing_is_paid_twice(
     assert len(sandbox.ledger.creates()) == 1
 
 
-def test_the_users_own_tables_are_read_and_mended(empty_site: Site) -> None:
+def test_tokens_of_the_users_own_tables_are_listed_and_retried(empty_site: Site) -> None:
     site = empty_site
     site.query(GLISK_SCHEMA.read_text())
     site.upgrade()

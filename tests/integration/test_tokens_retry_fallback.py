@@ -1,4 +1,4 @@
-"""`imagegen tokens retry --fallback`: the fallback prompt, where a refusal was not known as one."""
+"""`imagegen tokens retry --fallback`: for refusals of content that imagegen did not recognize."""
 
 import signal
 
@@ -159,7 +159,7 @@ def test_a_token_that_changes_after_the_look_is_left_alone(site: Site) -> None:
     assert site.query("SELECT count(*) FROM generations") == [(0,)]
 
 
-def test_the_time_to_give_up_begins_anew_with_it(site: Site, make_queue: MakeQueue) -> None:
+def test_the_time_to_give_up_starts_again_with_it(site: Site, make_queue: MakeQueue) -> None:
     insert_tokens(site, "detected", 1)
     queue = make_queue(give_up_after_seconds=3600.0)
     assert queue.apply(claim_one(queue), Requeue("intercepted", "no", 0))

@@ -1,4 +1,4 @@
-"""`imagegen tokens show` tells what became of a token."""
+"""`imagegen tokens show` shows the history of a token."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ def shown(site: Site, token_id: int) -> Any:
     return json.loads(done.stdout)
 
 
-def test_the_whole_story_of_a_token_is_told(site: Site, sandbox: Sandbox) -> None:
+def test_the_whole_history_of_a_token_is_shown(site: Site, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault.censors("naughty"))
     site.mint("a naughty picture")
     with site.supervisor("--price", "0.003", procs=1) as program:
@@ -44,7 +44,7 @@ def test_the_whole_story_of_a_token_is_told(site: Site, sandbox: Sandbox) -> Non
     assert "cost        0.003 USD" in told
 
 
-def test_a_story_obeys_no_prompt_either(site: Site) -> None:
+def test_a_history_obeys_no_prompt_either(site: Site) -> None:
     insert_tokens(site, "failed", 1, generation_error=HOSTILE, generate_after="infinity")
     insert_generation(site, 1, state="open", prompt=HOSTILE, error_message=HOSTILE)
 
@@ -57,7 +57,7 @@ def test_a_story_obeys_no_prompt_either(site: Site) -> None:
     assert "\u202e" not in screen
 
 
-def test_a_story_of_a_thousand_refusals_ends_with_the_newest(site: Site) -> None:
+def test_a_history_of_a_thousand_refusals_ends_with_the_newest(site: Site) -> None:
     insert_tokens(site, "detected", 1)
     site.query(
         """INSERT INTO generations (token_id, attempt, model, seed, state, lease_until, closed_at)
@@ -71,7 +71,7 @@ def test_a_story_of_a_thousand_refusals_ends_with_the_newest(site: Site) -> None
     assert "only the newest 200 generations follow" in site.call("tokens", "show", "1").stdout
 
 
-def test_what_was_paid_for_a_deleted_token_is_still_told(site: Site) -> None:
+def test_the_generations_of_a_deleted_token_are_still_shown(site: Site) -> None:
     insert_generation(site, 5)
 
     told = site.call("tokens", "show", "5")

@@ -1,4 +1,4 @@
-"""Tables that imagegen could only use at a loss are refused by name, before anything is paid."""
+"""Tables in which imagegen would lose images or money are refused before anything is paid."""
 
 import uuid
 from dataclasses import replace
