@@ -1,6 +1,6 @@
 """What operators have asked for, by whom and when: pauses, limits, holds and retries.
 
-Rows are only added. What holds now follows from the newest ones.
+Rows are only added. The newest ones decide which pause and limits are in force.
 """
 
 from alembic import op

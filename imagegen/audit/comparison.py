@@ -40,7 +40,7 @@ NO_ACCOUNT = "Replicate does not say whose account the API token is of"
 
 
 def youngest_seconds(settle_seconds: float) -> float:
-    """Return the age from which on a prediction is audited; younger ones may not be listed yet."""
+    """Return the least age in seconds of an audited prediction: younger ones may not be listed."""
     return longest_settle_seconds(settle_seconds)
 
 

@@ -1,5 +1,8 @@
-"""Handles Ctrl-C and SIGTERM for a command that starts servers, so that none is left running, and
-for one that is the first process of a container."""
+"""Handles Ctrl-C and SIGTERM.
+
+A command that starts servers must leave none running, and a command that is the first process of a
+container must end at SIGTERM.
+"""
 
 import os
 import signal

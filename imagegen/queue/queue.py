@@ -1,4 +1,4 @@
-"""The tokens and their generations in PostgreSQL, a verb for each thing that happens to them.
+"""The tokens and their generations in PostgreSQL, with a verb for each change of them.
 
 Each verb is one statement or transaction, so both tables change together (law 5). Each write names
 the generation, its seed, its token, this worker and `state = 'open'` (law 4): if it finds no row,

@@ -60,8 +60,7 @@ OF_THE_MODEL = re.compile(
 
 
 def in_rejection(detail: str) -> frozenset[str]:
-    """Return the names of the inputs that Replicate refuses; an empty name stands for one that is
-    not named."""
+    """Return the names of the refused inputs; an empty name if a line of the detail has none."""
     found = set(LOCATION.findall(detail))
     for line in LINE.finditer(detail):
         in_text = IN_TEXT.match(line["text"])

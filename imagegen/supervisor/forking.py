@@ -16,8 +16,9 @@ FOR_THE_PARENT = (signal.SIGHUP, signal.SIGINT, signal.SIGTTIN, signal.SIGTTOU, 
 def fork() -> int:
     """Fork a child that dies with its parent. Return its pid, or 0 in it. Raises OSError.
 
-    The child ignores FOR_THE_PARENT. All signals are blocked during the fork: one that came before
-    the child has reset its handlers would run the parent's handlers in the child, and be lost.
+    The child ignores FOR_THE_PARENT. All signals are blocked during the fork. Otherwise a signal
+    that comes before the child has reset its handlers would run the parent's handlers in the
+    child, and be lost.
     """
     tie_to_parent = dies_with_this_process(signal.SIGKILL)
     for stream in (sys.stdout, sys.stderr):

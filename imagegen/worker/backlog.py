@@ -29,6 +29,6 @@ class Backlog:
         return self._may_wait and self._gate.allows(free) > 0
 
     def next_seconds(self) -> float:
-        """Return the seconds until a claim may be due, if nothing is minted before."""
+        """Return the seconds until a claim may be due, unless a token is minted before."""
         seconds = self._poll_at - time.monotonic()
         return min(seconds, self._gate.next_seconds()) if self._may_wait else seconds

@@ -19,7 +19,7 @@ from imagegen.queue import Queue
 from imagegen.worker.orphans import Orphans
 from imagegen.worker.set_aside import SetAside
 
-# Tokens whose status another program changed can wait.
+# Rarely, because no token is in a hurry whose status another program has changed.
 REPAIR_SECONDS = 30.0
 # How soon the first token of a new table is noticed.
 READ_SECONDS = 5.0

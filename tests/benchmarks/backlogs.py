@@ -19,9 +19,9 @@ MODEL = "black-forest-labs/flux-schnell"
 LEASE_SECONDS = 600.0  # nothing runs out meanwhile
 PASSED_AT_ONCE = 2_500
 
-# One author for all: what a claim reads of authors it reads by their primary key. Triggers are
-# off, so that a million rows neither check a foreign key nor notify. A hundred thousand of them
-# were made a day, and no next stage has taken one on.
+# One author for all tokens, because a claim finds authors by their primary key. Triggers are off,
+# so that a million rows neither check a foreign key nor notify. A hundred thousand of them were
+# made a day, and no next stage has taken one on.
 FINISHED = """
     SET LOCAL session_replication_role = replica;
     WITH author AS (

@@ -180,7 +180,7 @@ class Compared:
 
     @property
     def spend_and_unexplained(self) -> Sum:
-        """What `imagegen spend` says in all, and what is unexplained."""
+        """The total of `imagegen spend`, and the cost of unexplained predictions."""
         return Sum.of(self.spent["total"]) + Sum.of(self.audited.told)
 
     def figures(self) -> list[Figure]:

@@ -49,7 +49,7 @@ def shortened(rules: str, factor: float) -> str:
 
 
 class Watch:
-    """Prometheus beside imagegen, asked from outside of its network."""
+    """A Prometheus in imagegen's network, which the drill asks from outside of it."""
 
     def __init__(self, network: Network, watcher: Prometheus, factor: float) -> None:
         self._network = network

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 
 class CannedServer:
-    """Gives every request the same answer, and keeps what it was asked."""
+    """Gives every request the same answer, and keeps the requests."""
 
     def __init__(self, answer: bytes, *, stays_open: bool = False) -> None:
         """`stays_open`: a connection ends with its client, not with the first answer."""

@@ -59,7 +59,7 @@ class Post(Enum):
     CENSORED = Says(False, Rejected(422, detail="NSFW content detected"))
 
 
-# The sender cannot know what became of it.
+# The sender cannot know whether its request made a prediction.
 UNKNOWN = (Post.ACCEPTED_ANSWER_LOST, Post.ACCEPTED_503, Post.MADE_NOTHING_503, Post.REQUEST_LOST)
 
 

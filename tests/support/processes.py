@@ -32,7 +32,7 @@ ALEMBIC = threading.Lock()  # its context is the whole process's
 
 
 def wait_for(what: str, look: Callable[[], T | None], seconds: float = PATIENCE_SECONDS) -> T:
-    """What `look` returns as soon as it is true; fails loudly when it never is."""
+    """Return what `look` returns as soon as that is true. Fails if it never is."""
     deadline = time.monotonic() + seconds
     pause_seconds = FIRST_PAUSE_SECONDS
     while time.monotonic() < deadline:

@@ -204,7 +204,7 @@ def test_the_image_of_a_data_uri_is_written_like_a_download(
 ) -> None:
     copy = copies.keep("data:image/png;base64,UklGRhAAAABXRUJQVlA4IAQAAAA=", "7-1")
 
-    assert copy.path == str(folder / "7-1.webp")  # by its first bytes, whatever it is called
+    assert copy.path == str(folder / "7-1.webp")  # by its first bytes, not by its media type
     assert Path(copy.path).read_bytes().startswith(b"RIFF")
 
 

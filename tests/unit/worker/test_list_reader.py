@@ -47,7 +47,7 @@ class Slots:
         self._threads = threads
 
     def ask(self, times: int = 1) -> list[Future[Listed]]:
-        """Ask with a thread each, and wait until all of them wait."""
+        """Ask in `times` threads, and return when all of them wait for their answers."""
         asked = [since(NOW, seconds_ago) for seconds_ago in range(times)]
         waiting = len(self._reader._waiting) + times
         is_first = not self._reader._is_reading

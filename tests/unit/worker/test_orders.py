@@ -1,4 +1,4 @@
-"""What operators ask for closes the gate, holds back what was not sent, and changes the rate."""
+"""Acts of operators close the gate, hold back unsent tokens, and change the rate."""
 
 import pytest
 
