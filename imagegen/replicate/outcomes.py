@@ -156,6 +156,11 @@ def _of_rejection(
     return Refused(Reason.INTERCEPTED, str(reply))
 
 
+def refuses_api_token(reply: Rejected | NotSent | NoAnswer | None) -> bool:
+    """Return whether Replicate itself refused a request because of its API token."""
+    return isinstance(reply, Rejected) and reply.status in {401, 403} and reply.is_replicates
+
+
 def of_get(
     reply: Reply,
     *,
@@ -175,7 +180,7 @@ def of_get(
             )
         case Rejected(status=404) if reply.is_replicates:
             return PollFailed(str(reply), missing=True)
-        case Rejected(status=401 | 403) if reply.is_replicates:
+        case Rejected() if refuses_api_token(reply):
             return PollFailed(str(reply), reason=Reason.UNAUTHORIZED)
         case Rejected(status=429):
             return PollFailed(str(reply))

@@ -46,7 +46,7 @@ class Postponed:
     seconds: float = 0.0  # for GATE_OPENS and FORGOTTEN_IS_LISTED
     age_seconds: float = 0.0  # since the request, or since the claim where there was none
     why: str = ""
-    reason: Reason | None = None  # why the gate is closed
+    reason: Reason | None = None  # why the gate is closed, or is to close
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,7 @@ class GenerationRunner:
                     age_seconds=claim.opened_seconds_ago,
                     reason=permit.reason,
                 )
-        match self._reconciler.find_late(claim) or self._reconciler.find_forgotten(claim, prompt):
+        match self._find_earlier(claim, prompt):
             case Prediction() as late:
                 return self._take(claim, late, prompt)
             case Failed() | Postponed() as ending:
@@ -195,6 +195,14 @@ class GenerationRunner:
                 self._gate.record_refusal(trouble, claim.generation_id)
                 log.warning("prediction.create.unknown", extra=log_fields(claim, error=message))
                 return self._find(replace(claim, requested_seconds_ago=boottime() - sent_at))
+
+    def _find_earlier(self, claim: Claim, prompt: str) -> Prediction | Ending | None:
+        """Look for what earlier requests of the token made. If the API token is refused, the gate
+        closes: requests of all tokens would be refused."""
+        found = self._reconciler.find_late(claim) or self._reconciler.find_forgotten(claim, prompt)
+        if isinstance(found, Postponed) and found.reason is not None:
+            self._gate.record_refusal(Refused(found.reason, found.why), claim.generation_id)
+        return found
 
     def _wait_for_permit(self, claim: Claim) -> Permit:
         """Sleep through short waits for the create rate. Return the first permit with no wait or a

@@ -31,6 +31,7 @@ from imagegen.replicate import (
     boottime,
     facts,
     matching,
+    outcomes,
 )
 from imagegen.worker.database_retry import DatabaseRetry
 from imagegen.worker.endings import Delay, Ending, Postponed, TurnedAway, Until
@@ -291,7 +292,9 @@ def _around(requested_at: str) -> matching.Period:
 
 
 def _list_again(age_seconds: float, listed: Listed) -> Postponed:
-    return Postponed(Until.LIST_IS_READ, age_seconds=age_seconds, why=str(listed.missing))
+    reason = Reason.UNAUTHORIZED if outcomes.refuses_api_token(listed.missing) else None
+    why = str(listed.missing)
+    return Postponed(Until.LIST_IS_READ, age_seconds=age_seconds, why=why, reason=reason)
 
 
 def _report(claim: Claim, result: str) -> None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from imagegen.failures import Reason
 from imagegen.queue import Claim, Doubt, EarlierRequest
 from imagegen.replicate import ENDLESS_LIST
 from imagegen.replicate.replies import Answered, Listed, Prediction, Rejected
@@ -140,6 +141,16 @@ def test_a_list_that_cannot_be_read_holds_back_its_token_alone(claim: Claim) -> 
 
     assert gate.allows(1) == 1
     assert gate.admit_waiting(2).wait_seconds == 0.0
+
+
+@pytest.mark.parametrize("claim", [WITH_EARLIER, IN_DOUBT, LONG_IN_DOUBT])
+def test_a_list_that_refuses_the_api_token_closes_the_gate(claim: Claim) -> None:
+    gate = open_gate()
+
+    generate(claim, listed=Rejected(401, "Unauthenticated"), gate=gate)
+
+    assert gate.allows(1) == 0
+    assert gate.admit_waiting(2).reason is Reason.UNAUTHORIZED
 
 
 @pytest.mark.parametrize(
