@@ -88,10 +88,8 @@ class Reconciler:
     def _settle_seconds(self) -> float:
         """The time after a request in which nothing is decided. Without a marker it is the longest
         lag of the list, which may show another generation's prediction, or lack ours."""
-        settle_seconds = self._settings.settle_seconds
-        return (
-            settle_seconds if self._marker.is_returned else longest_settle_seconds(settle_seconds)
-        )
+        seconds = self._settings.settle_seconds
+        return seconds if self._marker.is_returned else longest_settle_seconds(seconds)
 
     def check_marker(self, claim: Claim, accepted: Prediction) -> None:
         """Note if the model does not return its marker. It is logged once, and from then on
@@ -293,8 +291,7 @@ def _around(requested_at: str) -> matching.Period:
 
 def _list_again(age_seconds: float, listed: Listed) -> Postponed:
     reason = Reason.UNAUTHORIZED if outcomes.refuses_api_token(listed.missing) else None
-    why = str(listed.missing)
-    return Postponed(Until.LIST_IS_READ, age_seconds=age_seconds, why=why, reason=reason)
+    return Postponed(Until.LIST_IS_READ, 0.0, age_seconds, str(listed.missing), reason)
 
 
 def _report(claim: Claim, result: str) -> None:
