@@ -33,9 +33,7 @@ def billed(site: Site) -> dict[str, tuple[int, int]]:
     }
 
 
-def test_the_images_of_the_main_job_are_shown_with_their_price(
-    site: Site, sandbox: Sandbox
-) -> None:
+def test_images_of_the_main_job_are_shown_with_their_price(site: Site, sandbox: Sandbox) -> None:
     site.mint("one", "two", "three")
     with site.supervisor(procs=1) as program:
         site.wait_until_done()
