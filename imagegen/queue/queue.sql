@@ -341,12 +341,12 @@ WHERE 1 / (NOT EXISTS (SELECT FROM token WHERE image_url IS NULL))::integer > 0
 
 -- name: history
 -- The failures of a token, and the evidence whether they are its own or an incident of all tokens.
--- Only an image of another token that came after the token had failed is evidence against it: an
--- earlier one says nothing of the model now. The best evidence is an image that was requested after
--- its first failure. An image of an earlier request counts if it came after the token's last
--- failure, unless so many tokens failed since the first that it looks like an incident. A
--- generation may close long after its image was made, if the copy had to wait. Failures before a
--- quarter of the give-up time without a try (a pause, a stop) do not belong to this incident.
+-- The evidence is an image of another token. An image that was requested after the token had failed
+-- shows that the model works. An image of an earlier request may come from before an incident: it
+-- counts only if hardly any other token has failed after it, and none whose first request was made
+-- after it. A generation may close long after its image was made, if the copy had to wait. Failures
+-- before a quarter of the give-up time without a try (a pause, a stop) do not belong to this
+-- incident.
 SELECT coalesce(p.failures, 0) AS failures, coalesce(p.charged, 0) AS charged,
     to_char(since.failing AT TIME ZONE 'UTC', $iso_8601) AS failing_since,
     extract(epoch FROM now() - since.failing)::float AS failing_seconds,
@@ -356,21 +356,18 @@ SELECT coalesce(p.failures, 0) AS failures, coalesce(p.charged, 0) AS charged,
         WHERE o.state = 'succeeded' AND o.closed_at > first.failed_at
             AND o.requested_at > first.failed_at
             AND o.model = g.model AND o.token_id <> g.token_id) AS image_of_later,
-    EXISTS (
-        SELECT FROM generations o
-        WHERE o.state = 'succeeded' AND o.closed_at > p.closed_at
-            AND o.requested_at > since.failing - interval '10 minutes'
-            AND o.model = g.model AND o.token_id <> g.token_id)
-    AND (
-        SELECT 1 + count(DISTINCT f.token_id) < %(several_tokens)s FROM generations f
-        WHERE f.state = 'failed' AND f.closed_at >= first.failed_at
+    last_image.closed_at IS NOT NULL AND (
+        SELECT count(DISTINCT f.token_id) < %(several_tokens)s
+            AND NOT coalesce(bool_or(f.failing_since > last_image.closed_at), false)
+        FROM generations f
+        WHERE f.state = 'failed' AND f.closed_at > last_image.closed_at
             AND f.error_kind = ANY(%(unproven_kinds)s)
             AND f.token_id <> g.token_id) AS image_meanwhile
 FROM (SELECT * FROM generations WHERE $fence) g
     LEFT JOIN tokens_s0 t USING (token_id)
     LEFT JOIN LATERAL (
-        SELECT p.failures, p.charged, p.error_kind, p.closed_at,
-            CASE WHEN $is_recent THEN p.failing_since END AS failing_since
+        SELECT p.failures, p.charged, p.error_kind, CASE WHEN $is_recent THEN p.failing_since END
+            AS failing_since
         FROM generations p
         WHERE p.token_id = g.token_id AND p.id < g.id AND t.generation_error IS NOT NULL
         ORDER BY p.id DESC LIMIT 1) p ON true
@@ -380,6 +377,12 @@ FROM (SELECT * FROM generations WHERE $fence) g
         SELECT min(f.closed_at) AS failed_at FROM generations f
         WHERE f.token_id = g.token_id AND f.state = 'failed'
             AND f.closed_at >= since.failing) first
+    LEFT JOIN LATERAL (
+        SELECT o.closed_at FROM generations o
+        WHERE o.state = 'succeeded' AND o.closed_at > since.failing
+            AND o.requested_at > since.failing - interval '10 minutes'
+            AND o.model = g.model AND o.token_id <> g.token_id
+        ORDER BY o.closed_at DESC LIMIT 1) last_image ON true
 
 -- name: end_incident
 -- The model makes images again: tokens that wait for the end of the incident go on.

@@ -68,9 +68,10 @@ class History:
     failing_since: str | None = None  # when the first of them was requested; ISO 8601, UTC
     failing_seconds: float = 0.0  # since then
     previous_kind: str | None = None
-    # Another token has an image that was requested after the first of these failures.
+    # Another token has an image that was requested after the first of them had failed.
     image_of_later: bool = False
-    # Another token got an image after the last of these failures, and few other tokens failed.
+    # Another has got one since the first of them was requested. After it hardly any other token has
+    # failed, and none that was requested later.
     image_meanwhile: bool = False
 
     @property
